@@ -1,0 +1,8 @@
+"""`python -m fer_ablate`."""
+
+import sys
+
+from fer_ablate.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

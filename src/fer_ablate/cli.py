@@ -1,0 +1,61 @@
+"""The command line: picks the verb, and turns what goes wrong into one message and an exit code."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from fer_ablate.errors import UserError, choices
+
+VERBS = {
+    "train": "train one run, or with -m a grid of them (the default verb)",
+    "evaluate": "test a finished run again: evaluate run=<id> | ckpt=<file> [evaluation.tta=ten_crop] [data=...]",
+    "describe": "layers, shapes, parameters and MACs of a network: describe model=fer_kd",
+    "data": "counts per split and class, audit of duplicates and conflicts: data data=fer2013",
+    "bench": "images per second of training against a bare loop: bench model=pisa augment=vggnet",
+    "sync": "bring runs into MLflow that could not be recorded while they ran",
+}
+"""Each is a module of `fer_ablate.commands` with `run(arguments) -> exit code`."""
+
+WORKER = "worker"
+"""Not for people: one of the processes that share a run."""
+
+INTERRUPTED = 130
+"""Exit code of a shell command ended by Ctrl-C."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: without the program's name; None takes those of this process.
+
+    Returns:
+        0 if all went well, 1 if something was wrong, 130 after Ctrl-C.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        verb = _verb(given)
+        # Only now, so that a typo is answered at once and one verb does not wait for another's libraries.
+        command = importlib.import_module(f"fer_ablate.commands.{verb}")
+        return int(command.run(given))
+    except UserError as error:
+        print(f"fer_ablate: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nfer_ablate: interrupted. Finished epochs are kept; the same command goes on from there.", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that Python's own flush at exit is silent
+        return 1
+
+
+def _verb(given: list[str]) -> str:
+    """Take the verb off the arguments."""
+    first = given[0] if given else ""
+    if first in VERBS or first == WORKER:
+        return given.pop(0)
+    if first and not first.startswith(("-", "+", "~")) and "=" not in first:
+        listed = "\n".join(f"  {verb:<9} {meaning}" for verb, meaning in VERBS.items())
+        raise UserError(f"'{first}' is neither a verb nor key=value. {choices(first, VERBS)}\n{listed}")
+    return "train"

@@ -1,0 +1,96 @@
+"""From YAML and command-line overrides to a `Config`. What is wrong with the overrides is found in `diagnosis`."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+
+from fer_ablate.config.schema import Config
+from fer_ablate.errors import UserError
+
+CONFIG_NAME = "config"
+
+
+def conf_dir() -> Path:
+    """Folder of the YAML files: inside the installed package, or at the top of a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "conf", package.parents[1] / "conf"):
+        if (folder / f"{CONFIG_NAME}.yaml").is_file():
+            return folder
+    raise UserError(f"No conf/ folder beside {package}. Reinstall fer-ablate, or run it from a complete checkout.")
+
+
+def register_schema() -> None:
+    """Make the schema known to Hydra, under the name that conf/config.yaml starts its defaults with."""
+    ConfigStore.instance().store(name="schema", node=Config)
+
+
+@contextmanager
+def composer() -> Iterator[None]:
+    """Allow `composed` inside; a running Hydra app is left as it was."""
+    register_schema()
+    singleton = GlobalHydra.instance()
+    outer, singleton.hydra = singleton.hydra, None
+    try:
+        with initialize_config_dir(str(conf_dir()), job_name="fer_ablate"):
+            yield
+    finally:
+        singleton.hydra = outer
+
+
+def composed(overrides: Sequence[str] = (), config_dir: Path | None = None) -> DictConfig:
+    """The config tree for these overrides. Only inside `composer`.
+
+    Args:
+        overrides: as typed, such as `model.conv_layers=4` or `data=fer2013`.
+        config_dir: what was given as `--config-dir`, searched as well.
+    """
+    extra = [f"hydra.searchpath=[file://{config_dir.resolve()}]"] if config_dir else []
+    return compose(CONFIG_NAME, overrides=[*overrides, *extra])
+
+
+def to_config(tree: DictConfig) -> Config:
+    """Plain dataclasses with every interpolation resolved.
+
+    Raises:
+        omegaconf.errors.OmegaConfBaseException: a value is missing or an interpolation leads nowhere.
+    """
+    tree = tree.copy()
+    OmegaConf.set_struct(tree, False)
+    tree.pop("hydra", None)
+    return cast(Config, OmegaConf.to_object(tree))
+
+
+def to_yaml(config: Config) -> str:
+    """The resolved config as YAML; `from_yaml` reads it back."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def from_yaml(text: str) -> Config:
+    """Inverse of `to_yaml`; checks every key and type against the schema."""
+    return to_config(cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.create(text))))
+
+
+def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Leaves of nested mappings under dotted keys. Lists stay whole: they are one value of an ablation.
+
+    >>> flat({"a": {"b": 1}, "c": [2]})
+    {'a.b': 1, 'c': [2]}
+    """
+    if not isinstance(tree, Mapping) or not tree:
+        return {prefix: tree}
+    leaves: dict[str, Any] = {}
+    for key, value in tree.items():
+        leaves |= flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return leaves
+
+
+def plain(config: Config) -> dict[str, Any]:
+    """Nested plain mapping of a config, enums by name."""
+    container = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
+    return cast(dict[str, Any], container)

@@ -1,0 +1,82 @@
+"""The key of a run: a hash of everything that can change its result. Same key, same result."""
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from fer_ablate.config.compose import flat, plain
+from fer_ablate.config.schema import Config, Source
+
+IRRELEVANT = (
+    "name",
+    "runs_dir",
+    "force",
+    "data.path",
+    "data.ferplus_path",
+    "data.cache_dir",
+    "data.download",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.strategy",
+    "trainer.num_threads",
+    "trainer.evaluation_batch_size",
+    "trainer.profiler",
+    "tracking",
+)
+"""Keys, and sections by their first part, that say where and how a run happens but not what comes out of it."""
+
+RESULT_CODE = ("labels.py", "metrics.py", "data", "models", "optim", "training")
+"""Parts of the package that decide a result; console, tracking and reports may change without making a run stale."""
+
+
+def relevant(config: Config) -> dict[str, Any]:
+    """The leaves of a config that can change a result, under dotted keys."""
+    leaves = flat(plain(config))
+    if config.data.source is not Source.synthetic:
+        leaves = {key: value for key, value in leaves.items() if not key.startswith("data.synthetic")}
+    return {key: value for key, value in leaves.items() if not _is_irrelevant(key)}
+
+
+def run_key(config: Config, data_digest: str, code_digest: str) -> str:
+    """Hash of the relevant config, the data and the code; 32 hexadecimal digits."""
+    content = json.dumps([relevant(config), data_digest, code_digest], sort_keys=True, default=str)
+    return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
+def code_digest(plugins: Iterable[str] = ()) -> str:
+    """Hash of the code that decides a result, blind to comments, docstrings and layout; 16 hexadecimal digits.
+
+    Args:
+        plugins: packages of the user's own, whose code counts as well.
+    """
+    package = Path(__file__).resolve().parents[1]
+    files = [file for part in RESULT_CODE for file in _python_files(package / part)]
+    for name in plugins:
+        spec = find_spec(name)
+        files += _python_files(Path(spec.origin).parent if spec.submodule_search_locations else Path(spec.origin)) if spec and spec.origin else []
+    total = hashlib.sha256()
+    for file in files:
+        total.update(_meaning(file.read_text(encoding="utf-8")).encode())
+    return total.hexdigest()[:16]
+
+
+def _is_irrelevant(key: str) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in IRRELEVANT)
+
+
+def _python_files(path: Path) -> list[Path]:
+    return sorted(path.rglob("*.py")) if path.is_dir() else [path]
+
+
+def _meaning(source: str) -> str:
+    """The syntax tree without docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and body and ast.get_docstring(node) is not None:
+            node.body = body[1:]
+    return ast.dump(tree)

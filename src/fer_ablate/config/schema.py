@@ -1,0 +1,315 @@
+"""The schema of a config: names, types, units. Values live in conf/*.yaml, meaning lives where `build_x` reads it.
+
+The dataclasses are not frozen because Hydra fills them field by field.
+`optimizer` and `scheduler` stay plain mappings: their keys are the arguments of third-party classes and are bound
+against the real signatures (`optim`), which no list here could keep up with.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from omegaconf import MISSING
+
+
+class Source(Enum):
+    """Where faces come from."""
+
+    synthetic = "synthetic"
+    fer2013 = "fer2013"
+    folder = "folder"
+
+
+class Roles(Enum):
+    """Which official split is train, val and test; `auto` is `official` where a val split exists, else `holdout`."""
+
+    official = "official"
+    swapped = "swapped"
+    holdout = "holdout"
+    combined = "combined"
+    combined_swapped = "combined_swapped"
+    auto = "auto"
+
+
+class Labels(Enum):
+    """What the training target of an image is: the file's label, or one of the three readings of the FER+ votes."""
+
+    hard = "hard"
+    majority = "majority"
+    probability = "probability"
+    cross_entropy = "cross_entropy"
+
+
+class Drop(Enum):
+    """Kinds of flawed images that can be left out."""
+
+    duplicates_of_train = "duplicates_of_train"
+    conflicts = "conflicts"
+    blank = "blank"
+
+
+class Block(Enum):
+    """The body of one stage."""
+
+    conv = "conv"
+
+
+class Pool(Enum):
+    """The pooling that ends a stage, or the network's feature map (`adaptive_*`: to `pool_kernel` x `pool_kernel`)."""
+
+    none = "none"
+    max = "max"
+    avg = "avg"
+    adaptive_max = "adaptive_max"
+    adaptive_avg = "adaptive_avg"
+
+
+class Norm(Enum):
+    """Normalisation layer."""
+
+    none = "none"
+    batch = "batch"
+    instance = "instance"
+    layer = "layer"
+
+
+class NormPosition(Enum):
+    """Where the normalisation of a block stands; `after_pool`: the last block of a stage normalises behind its pool."""
+
+    before_activation = "before_activation"
+    after_activation = "after_activation"
+    after_pool = "after_pool"
+
+
+class Activation(Enum):
+    """Nonlinearity after every convolution and hidden linear layer."""
+
+    relu = "relu"
+    leaky_relu = "leaky_relu"
+    elu = "elu"
+    gelu = "gelu"
+    silu = "silu"
+
+
+class Init(Enum):
+    """Initial weights of convolutions and linears: torch's default, Glorot's uniform (Keras' default), or He's normal."""
+
+    torch = "torch"
+    xavier = "xavier"
+    kaiming = "kaiming"
+
+
+class ClassWeight(Enum):
+    """`balanced`: n / (K n_k) for class k, as scikit-learn counts it, over the training images."""
+
+    none = "none"
+    balanced = "balanced"
+
+
+class TestTimeAugmentation(Enum):
+    """Views whose probabilities are averaged: the image, with its mirror, or four corners + centre with mirrors."""
+
+    __test__ = False  # not a test class, whatever pytest thinks of its name
+
+    none = "none"
+    flip = "flip"
+    ten_crop = "ten_crop"
+
+
+class Mode(Enum):
+    """Whether more or less of a metric is better."""
+
+    max = "max"
+    min = "min"
+
+
+class Keep(Enum):
+    """Which weights are tested: those of the best epoch by `trainer.monitor`, or of the last one."""
+
+    best = "best"
+    last = "last"
+
+
+class Precision(Enum):
+    """`auto`: bf16 where the hardware multiplies it fast, else 32-bit floats."""
+
+    auto = "auto"
+    bf16 = "bf16"
+    fp16 = "fp16"
+    fp32 = "fp32"
+
+
+@dataclass(kw_only=True)
+class SyntheticConfig:
+    """Size and difficulty of the drawn faces."""
+
+    train: int = 2800  # images in the split Training
+    val: int = 700  # images in PublicTest
+    test: int = 700  # images in PrivateTest
+    label_noise: float = 0.05  # fraction of training labels replaced by a random other class
+    pixel_noise: float = 8.0  # standard deviation of the sensor noise, in gray levels
+    seed: int = 0  # of the drawing; independent of the run's seed
+
+
+@dataclass(kw_only=True)
+class DataConfig:
+    """Which images, with which labels, in which role."""
+
+    source: Source = MISSING
+    path: str | None = None  # file or folder; defaults to the environment variable FER_ABLATE_DATA
+    ferplus_path: str | None = None  # fer2013new.csv; defaults to the folder of the faces
+    cache_dir: str = MISSING  # parsed arrays, shared by all runs
+    download: bool = False  # fetch the public Kaggle copy with kagglehub
+    roles: Roles = MISSING
+    train_fraction: float = 1.0  # of the train role that is used, stratified
+    val_fraction: float = 0.1  # of Training that becomes val under `holdout`, stratified
+    split_seed: int = 0  # of these two draws; independent of the run's seed
+    labels: Labels = Labels.hard
+    num_classes: int | None = None  # FER+ only: 7, or 8 with contempt
+    drop: list[Drop] = field(default_factory=list)
+    mean: float = 0.5  # subtracted from pixels in [0, 1]
+    std: float = 0.5  # then divided by
+    synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
+
+
+@dataclass(kw_only=True)
+class AugmentConfig:
+    """Steps applied in order to training batches, each a mapping of `op`, `p` and the op's own arguments."""
+
+    steps: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(kw_only=True)
+class StageConfig:
+    """One row of a network: `depth` equal blocks, the first of which strides, then a pool, then dropout."""
+
+    block: Block = Block.conv
+    channels: int = MISSING  # output channels of every block
+    depth: int = 1  # number of blocks; 0 leaves the stage out
+    kernel: int = 3
+    stride: int = 1  # of the first block
+    padding: int | None = None  # None keeps the size (kernel // 2)
+    norm: Norm | None = None  # None takes model.norm
+    pool: Pool = Pool.none
+    pool_kernel: int = 2  # for adaptive pools: side of the result
+    pool_stride: int | None = None  # None: as pool_kernel
+    pool_padding: int = 0
+    dropout: float = 0.0  # rate at the end of the stage
+
+
+@dataclass(kw_only=True)
+class HiddenConfig:
+    """One hidden linear layer."""
+
+    features: int = MISSING
+    norm: Norm | None = None  # None takes model.norm
+    dropout: float = 0.0  # rate at the end of the layer
+
+
+@dataclass(kw_only=True)
+class ModelConfig:
+    """A network as a list of stages, or one of the user's own by dotted path."""
+
+    name: str = "stages"  # or `package.module.Class` with plugins=[package]
+    arguments: dict[str, Any] = field(default_factory=dict)  # of a plugin network only
+    in_channels: int = 1  # a gray image is repeated to three, a colour image averaged to one
+    stages: list[StageConfig] = field(default_factory=list)
+    head_pool: Pool = Pool.none  # between the last stage and the linear layers
+    head_pool_size: int = 1
+    hidden: list[HiddenConfig] = field(default_factory=list)
+    conv_layers: int | None = None  # keep the first N convolutions of the stages; None: all
+    fc_layers: int | None = None  # keep the first N hidden linears; None: all
+    width: float = 1.0  # multiplies all channels and hidden features
+    dropout: float | None = None  # replaces every nonzero rate
+    head_dropout: float = 0.0  # before the output layer
+    norm: Norm = Norm.batch
+    norm_position: NormPosition = NormPosition.before_activation
+    activation: Activation = Activation.relu
+    init: Init = Init.torch
+
+
+@dataclass(kw_only=True)
+class LossConfig:
+    """Training loss; val and test report the plain cross entropy as well."""
+
+    name: str = MISSING
+    label_smoothing: float = 0.0
+    class_weight: ClassWeight = ClassWeight.none
+    gamma: float = 2.0  # of focal loss only
+
+
+@dataclass(kw_only=True)
+class EarlyStoppingConfig:
+    """Stop when `monitor` has not improved by `min_delta` for `patience` epochs; patience null: never."""
+
+    patience: int | None = None
+    monitor: str = "val/loss"
+    mode: Mode = Mode.min
+    min_delta: float = 0.0
+
+
+@dataclass(kw_only=True)
+class TrainerConfig:
+    """How long, how, and on what a run trains."""
+
+    batch_size: int = MISSING  # images per optimizer step of one accumulation, over all devices together
+    max_epochs: int = MISSING
+    monitor: str = "val/acc"
+    mode: Mode = Mode.max
+    keep: Keep = Keep.best
+    early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
+    gradient_clip: float | None = None  # largest norm of the whole gradient
+    accumulate: int = 1  # batches per optimizer step
+    ema_decay: float | None = None  # per step; the averaged weights are validated and tested
+    accelerator: str = "auto"  # auto, cpu, gpu
+    devices: int = 1
+    strategy: str = "auto"  # auto, ddp
+    precision: Precision = Precision.auto
+    channels_last: bool = True
+    compile: bool = False
+    deterministic: bool = False
+    num_threads: int | None = None  # of a process; None: the machine's cores over its processes
+    evaluation_batch_size: int = 256
+    fast_dev_run: int = 0  # N: run N batches of everything and keep nothing
+    limit_train_batches: float | None = None  # a fraction, or a number of batches if above 1
+    limit_val_batches: float | None = None
+    overfit_batches: float = 0.0
+    profiler: str | None = None  # simple, advanced, pytorch
+
+
+@dataclass(kw_only=True)
+class EvaluationConfig:
+    """How finished weights are tested."""
+
+    tta: TestTimeAugmentation = TestTimeAugmentation.none
+    crop: int | None = None  # side of the tested crop; None: the side trained on
+
+
+@dataclass(kw_only=True)
+class TrackingConfig:
+    """Where MLflow records runs."""
+
+    enabled: bool = True
+    uri: str = MISSING
+    experiment: str = MISSING
+    timeout: int = 5  # seconds a server may take to answer before the run goes on without it
+
+
+@dataclass(kw_only=True)
+class Config:
+    """One run."""
+
+    name: str | None = None  # label of the run in tables and in MLflow; None: what differs from the defaults
+    seed: int = MISSING
+    runs_dir: str = MISSING
+    force: bool = False  # train again although this very run is finished
+    plugins: list[str] = field(default_factory=list)  # packages of the user's own whose code may run
+    data: DataConfig = field(default_factory=DataConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    scheduler: dict[str, Any] = field(default_factory=dict)
+    loss: LossConfig = field(default_factory=LossConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)

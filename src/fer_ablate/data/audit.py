@@ -1,0 +1,119 @@
+"""Finds what is wrong with the images of a set: exact copies, copies across splits, contradicting labels, blanks."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_ablate.config.schema import Drop
+from fer_ablate.data.faces import FaceSet, Rows
+from fer_ablate.data.roles import split_called
+
+_BLOCK = 2048  # images looked at together: keeps temporaries small beside the mapped file
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Flaws of a set; every array holds ascending row numbers of usable images.
+
+    A group is all images with the same pixels, if there is more than one.
+
+    Args:
+        images: number of usable images.
+        distinct: number of different ones.
+        groups: number of groups.
+        copied: members of all groups.
+        surplus: copies: members of a group but its first.
+        crossing_groups: number of groups with members in more than one split.
+        crossing: members of these.
+        conflict_groups: number of groups with more than one label.
+        conflicts: members of these.
+        blank: images of one constant gray level.
+        black: images of zeros only; part of `blank`.
+        in_train: by name of each other split, its images that occur in the training split too.
+        in_earlier: by name of each split but the first, its images that occur in any split before it.
+    """
+
+    images: int
+    distinct: int
+    groups: int
+    copied: Rows
+    surplus: Rows
+    crossing_groups: int
+    crossing: Rows
+    conflict_groups: int
+    conflicts: Rows
+    blank: Rows
+    black: Rows
+    in_train: dict[str, Rows]
+    in_earlier: dict[str, Rows]
+
+
+def audit(faces: FaceSet) -> Audit:
+    """Look at all usable images of a set."""
+    rows = faces.rows
+    _, first, group, size = np.unique(_fingerprints(faces), return_index=True, return_inverse=True, return_counts=True)
+    present = np.zeros((len(size), len(faces.splits)), dtype=bool)  # (groups, splits)
+    present[group, faces.usage[rows]] = True
+    labelled = np.zeros((len(size), len(faces.classes)), dtype=bool)  # (groups, classes)
+    labelled[group, faces.labels[rows]] = True
+    crossing, conflicting = present.sum(axis=1) > 1, labelled.sum(axis=1) > 1
+    blank, black = _blanks(faces)
+    train = split_called("train", faces.splits)
+    others = [split for split in faces.splits if split != train] if train else []
+
+    def members(split: str, elsewhere: NDArray[np.bool_]) -> Rows:
+        return rows[elsewhere[group] & (faces.usage[rows] == faces.splits.index(split))]
+
+    return Audit(
+        images=len(rows),
+        distinct=len(size),
+        groups=int((size > 1).sum()),
+        copied=rows[size[group] > 1],
+        surplus=np.delete(rows, first),
+        crossing_groups=int(crossing.sum()),
+        crossing=rows[crossing[group]],
+        conflict_groups=int(conflicting.sum()),
+        conflicts=rows[conflicting[group]],
+        blank=blank,
+        black=black,
+        in_train={split: members(split, present[:, faces.splits.index(train)]) for split in others} if train else {},
+        in_earlier={
+            split: members(split, present[:, :index].any(axis=1)) for index, split in enumerate(faces.splits) if index
+        },
+    )
+
+
+def without(faces: FaceSet, drop: Collection[Drop]) -> FaceSet:
+    """Leave flawed images out.
+
+    `duplicates_of_train`: images of other splits that occur in the training split, too; copies within a split stay.
+    `conflicts`: every image of a group with more than one label. `blank`: images of one constant gray level.
+    """
+    if not drop:
+        return faces
+    found = audit(faces)
+    flawed = {
+        Drop.duplicates_of_train: np.concatenate([*found.in_train.values(), faces.rows[:0]]),
+        Drop.conflicts: found.conflicts,
+        Drop.blank: found.blank,
+    }
+    return replace(faces, rows=np.setdiff1d(faces.rows, np.concatenate([flawed[kind] for kind in drop])))
+
+
+def _fingerprints(faces: FaceSet) -> NDArray[np.uint64]:
+    """A hash of the pixels of each usable image; 36,000 images collide with a chance of some 4 in 100,000,000,000."""
+    prints = b"".join(blake2b(np.ascontiguousarray(faces.faces[row]), digest_size=8).digest() for row in faces.rows)
+    return np.frombuffer(prints, np.uint64)
+
+
+def _blanks(faces: FaceSet) -> tuple[Rows, Rows]:
+    """Usable rows of one gray level, and those of them that are black."""
+    low, high = np.empty(len(faces), np.uint8), np.empty(len(faces), np.uint8)
+    for start in range(0, len(faces), _BLOCK):
+        block = faces.faces[faces.rows[start : start + _BLOCK]]
+        low[start : start + _BLOCK] = block.min(axis=(1, 2, 3))
+        high[start : start + _BLOCK] = block.max(axis=(1, 2, 3))
+    return faces.rows[low == high], faces.rows[high == 0]

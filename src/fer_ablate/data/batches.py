@@ -1,0 +1,165 @@
+"""Batches straight from memory: no worker processes, no image copied on its own.
+
+Any number of devices sees the same images in every step, in an order that (seed, epoch) alone decides.
+`N` images of the set, `n` of the role, `b` of a batch, `C` channels, `H W` pixels, `K` emotions.
+"""
+
+import warnings
+from collections.abc import Iterator
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fer_ablate.errors import UserError
+
+ORDER, LABELS, AUGMENT = range(3)
+"""What an epoch draws from its seed; one stream of numbers each."""
+
+
+def epoch_seed(seed: int, epoch: int, stream: int, rank: int = 0) -> int:
+    """Mix a run's seed, an epoch, a stream and a rank to a 64-bit seed; neighbouring ones share nothing."""
+    # Python's modulo makes a negative seed a valid entropy.
+    words = np.random.SeedSequence([seed % 2**64, epoch, stream, rank]).generate_state(2, np.uint32)
+    return int(words[0]) << 32 | int(words[1])
+
+
+def _generator(seed: int, epoch: int, stream: int) -> torch.Generator:
+    return torch.Generator().manual_seed(epoch_seed(seed, epoch, stream))
+
+
+def as_tensor(array: NDArray[Any]) -> Tensor:
+    """Share an array's memory with a tensor, also that of a read-only memory map. Never write to the result."""
+    with warnings.catch_warnings():
+        # Nothing here writes to the faces: gathering a batch makes a new tensor.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
+
+
+class EpochSampler:
+    """Decides which positions of a role each step of an epoch takes.
+
+    A batch is global: rank r takes its positions r, r + world_size, ... With `shuffle`, which is for training, all ranks
+    get equally many images in every step; a last batch loses what does not divide, and goes if it leaves a rank with
+    fewer than 2 images, which batch normalisation needs. Without, every position comes exactly once over all ranks
+    and in order; a rank for which the last batch has nothing left has one step fewer.
+
+    Args:
+        num_images: n.
+        batch_size: images per step over all ranks.
+        seed: of the run.
+        shuffle: draw the order anew for every epoch.
+        rank: of this process.
+        world_size: number of processes.
+    """
+
+    def __init__(
+        self, num_images: int, batch_size: int, seed: int = 0, *, shuffle: bool, rank: int = 0, world_size: int = 1
+    ) -> None:
+        if shuffle and batch_size % world_size:
+            raise UserError(
+                f"trainer.batch_size = {batch_size} is the number of images over all devices and must be a multiple of "
+                f"trainer.devices = {world_size}. Take {batch_size // world_size * world_size or world_size}."
+            )
+        self.num_images = num_images
+        self.batch_size = batch_size
+        self.seed = seed
+        self.shuffle = shuffle
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+        self.num_used = num_images
+        if shuffle:
+            full, tail = divmod(num_images, batch_size)
+            kept = tail // world_size
+            # Who asks for batches of one image per device gets them.
+            self.num_used = full * batch_size + (kept * world_size if kept >= min(2, batch_size // world_size) else 0)
+        if shuffle and not self.num_used:
+            raise UserError(
+                f"{num_images} training images are too few for one step on {world_size} device(s): each needs 2. "
+                "Raise data.train_fraction or use fewer devices."
+            )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order the next iteration has; Lightning calls this."""
+        self.epoch = epoch
+
+    def order(self) -> Tensor:
+        """Positions of the epoch over all ranks, in order: (num_used,) int64."""
+        if not self.shuffle:
+            return torch.arange(self.num_images)
+        return torch.randperm(self.num_images, generator=_generator(self.seed, self.epoch, ORDER))[: self.num_used]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        order = self.order()
+        for start in range(0, self.num_used, self.batch_size):
+            own = order[start : start + self.batch_size][self.rank :: self.world_size]
+            if len(own):
+                yield own
+
+    def __len__(self) -> int:
+        full, tail = divmod(self.num_used, self.batch_size)
+        return full * (self.rank < self.batch_size) + (tail > self.rank)
+
+
+class Batches:
+    """Batches of faces and targets, iterable once per epoch; stands where Lightning expects a DataLoader.
+
+    Args:
+        faces: (N, C, H, W) uint8, of all images; shared, never copied on the CPU.
+        rows: (n,) int64, those of the role.
+        targets: (N,) int64 classes, or (N, K) float32 distributions, of all images.
+        sampler: of the n positions.
+        draw_labels: replace each distribution by one class drawn from it anew in every epoch (`labels: probability`
+            of FER+, Barsoum et al. 2016).
+    """
+
+    def __init__(self, faces: Tensor, rows: Tensor, targets: Tensor, sampler: EpochSampler, *, draw_labels: bool = False) -> None:
+        assert len(faces) == len(targets)
+        assert len(rows) == sampler.num_images
+        assert not draw_labels or targets.ndim == 2
+        self.sampler = sampler
+        self.draw_labels = draw_labels
+        self._faces = faces
+        self._rows = rows
+        self._targets = targets[rows]
+
+    batch_sampler = None  # Lightning asks whatever has a sampler for it
+
+    @property
+    def batch_size(self) -> int:
+        """Images per step over all ranks."""
+        return self.sampler.batch_size
+
+    def to(self, device: torch.device) -> Self:
+        """Keep the role's images on a device from now on, if it has room for twice their size; returns itself."""
+        if device.type == "cpu" or self._faces.device == device:
+            return self
+        size = len(self._rows) * self._faces[0].numel()
+        if device.type == "cuda" and torch.cuda.mem_get_info(device)[0] < 2 * size:
+            return self
+        # Only the role's own images, so that the roles together hold the set once.
+        self._faces = self._faces[self._rows].to(device)
+        self._rows = torch.arange(len(self._rows), device=device)
+        self._targets = self._targets.to(device)
+        return self
+
+    def _epoch_targets(self) -> Tensor:
+        if not self.draw_labels:
+            return self._targets
+        # On the CPU, where a seed means the same everywhere; for all positions, so that no rank matters.
+        generator = _generator(self.sampler.seed, self.sampler.epoch, LABELS)
+        drawn = torch.multinomial(self._targets.cpu(), 1, generator=generator).squeeze(1)
+        return drawn.to(self._targets.device)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield faces (b, C, H, W) uint8 and targets (b,) or (b, K)."""
+        targets = self._epoch_targets()
+        for positions in self.sampler:
+            here = positions.to(self._rows.device, non_blocking=True)
+            yield self._faces.index_select(0, self._rows[here]), targets.index_select(0, here)
+
+    def __len__(self) -> int:
+        return len(self.sampler)

@@ -1,0 +1,118 @@
+"""Labels by the FER+ votes: about ten people per image (Barsoum et al., ICMI 2016, arXiv:1608.01041).
+
+The rules follow the authors' published code where the paper is silent.
+"""
+
+import csv
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_ablate.config.schema import Labels
+from fer_ablate.data.faces import NO_LABEL, FaceSet, Floats, Rows
+from fer_ablate.errors import UserError
+from fer_ablate.labels import EMOTIONS, EMOTIONS_8, FERPLUS_COLUMNS, FERPLUS_TO_EMOTION
+
+FILE = "fer2013new.csv"
+_HEADER = ("Usage", "Image name", *FERPLUS_COLUMNS)
+_NAMED = len(FERPLUS_TO_EMOTION)  # the vote columns that are emotions
+_MOST_EMOTIONS = 3
+_ENOUGH = 0.75  # of the votes: then no further emotion is collected
+
+
+def with_votes(faces: FaceSet, path: Path, labels: Labels, num_classes: int) -> FaceSet:
+    """Replace the labels of FER2013 by those of FER+, joined by row order, and leave undecided images out.
+
+    Args:
+        faces: the rows of the table, in its order.
+        path: fer2013new.csv.
+        labels: `majority`, `probability` or `cross_entropy`.
+        num_classes: 8, or 7 without contempt.
+    """
+    votes, usage = _read(path)
+    if len(votes) != len(faces.labels):
+        raise UserError(
+            f"{path} has {len(votes):,} rows but the faces have {len(faces.labels):,}: FER+ is joined by row order. "
+            "Use the complete fer2013.csv, or the fer2013new.csv that belongs to it."
+        )
+    if unlike := [row for row, split in enumerate(usage) if split != faces.splits[faces.usage[row]]]:
+        row = unlike[0]
+        raise UserError(
+            f"{path} line {row + 2}: Usage is {usage[row]!r}, but row {row + 1} of the faces is "
+            f"{faces.splits[faces.usage[row]]!r}: FER+ is joined by row order. Use files whose rows are in the original order."
+        )
+    targets = targets_from_votes(votes, labels, num_classes)
+    decided = targets.any(axis=1)
+    return replace(
+        faces,
+        labels=np.where(decided, _argmax(targets), NO_LABEL),
+        targets=None if labels is Labels.majority else targets,
+        classes=EMOTIONS if num_classes == len(EMOTIONS) else EMOTIONS_8,
+        rows=faces.rows[decided[faces.rows]],
+        digest=hashlib.sha256(faces.digest.encode() + votes.tobytes()).hexdigest(),
+    )
+
+
+def targets_from_votes(votes: NDArray[np.int64], labels: Labels, num_classes: int) -> Floats:
+    """Turn counts of votes into distributions over the emotions.
+
+    Args:
+        votes: (N, 10) in the order of `labels.FERPLUS_COLUMNS`.
+        labels: the rule. `majority`: one emotion with more than half of the votes. `probability`, `cross_entropy`: the
+            most voted emotions, until three quarters of the votes are covered, at most three of them, up to `unknown`.
+        num_classes: 8, or 7 without contempt.
+
+    Returns:
+        (N, num_classes) in the order of `labels.EMOTIONS_8`; a row of zeros is an image to leave out.
+    """
+    votes = np.where(votes > 1, votes, 0)  # a single vote counts as a slip
+    total = votes.sum(axis=1, keepdims=True)
+    if labels is Labels.majority:
+        winner = np.eye(len(FERPLUS_COLUMNS), dtype=np.int64)[votes.argmax(axis=1)] * votes
+        chosen = np.where(winner * 2 > total, winner, 0)
+    else:
+        chosen = _most_voted(votes, total)
+    in_file_order = chosen[:, :_NAMED]
+    known = in_file_order[:, np.argsort(FERPLUS_TO_EMOTION)][:, :num_classes]
+    # Without contempt, an image that is mostly contempt goes; a minority of contempt only loses its share.
+    kept = known.max(axis=1) == chosen.max(axis=1)
+    known = np.where(kept[:, None], known, 0).astype(np.float32)
+    return known / np.maximum(known.sum(axis=1, keepdims=True), 1)
+
+
+def _most_voted(votes: NDArray[np.int64], total: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Votes of the emotions collected from the top down; zeros where they are too many or cover too little."""
+    left, chosen = votes.copy(), np.zeros_like(votes)
+    going = np.ones_like(total, dtype=bool)
+    for _ in range(_MOST_EMOTIONS):  # each turn collects at least one emotion, or is the last
+        covered, count = chosen.sum(axis=1, keepdims=True), (chosen > 0).sum(axis=1, keepdims=True)
+        going &= (covered < _ENOUGH * total) & (count < _MOST_EMOTIONS)
+        top = going & (left == left.max(axis=1, keepdims=True))
+        going &= ~top[:, _NAMED:].any(axis=1, keepdims=True)
+        top[:, _NAMED:] = False
+        chosen += np.where(top, votes, 0)
+        left = np.where(top, 0, left)
+    good = (chosen.sum(axis=1, keepdims=True) * 2 > total) & ((chosen > 0).sum(axis=1, keepdims=True) <= _MOST_EMOTIONS)
+    return np.where(good, chosen, 0)
+
+
+def _argmax(targets: Floats) -> Rows:
+    """Class of the most votes; of equally voted ones the first in file order, as in the authors' code."""
+    order = np.array([index for index in FERPLUS_TO_EMOTION if index < targets.shape[1]])
+    return order[targets[:, order].argmax(axis=1)]
+
+
+def _read(path: Path) -> tuple[NDArray[np.int64], list[str]]:
+    """(N, 10) votes, and the split of each row."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.reader(file))
+    if not rows or tuple(name.strip() for name in rows[0]) != _HEADER:
+        raise UserError(f"{path} line 1: the columns are not those of FER+, expected {','.join(_HEADER)}.")
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(_HEADER) or not all(field.isdigit() for field in row[2:]):
+            raise UserError(f"{path} line {number}: expected Usage, Image name and {len(FERPLUS_COLUMNS)} whole numbers of votes.")
+    votes = np.array([row[2:] for row in rows[1:]], dtype=np.int64).reshape(-1, len(FERPLUS_COLUMNS))
+    return votes, [row[0] for row in rows[1:]]

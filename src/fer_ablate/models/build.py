@@ -1,0 +1,157 @@
+"""Networks from stage lists. Shapes: `N` images, `C` channels, `H W` pixels, `K` emotions."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from torch import Tensor, nn
+
+from fer_ablate.config.binding import load_plugin
+from fer_ablate.config.schema import Activation, HiddenConfig, Init, ModelConfig, Norm, NormPosition, Pool, StageConfig
+from fer_ablate.models.checks import STAGES
+from fer_ablate.models.stages import flat_features, resolved
+
+ACTIVATIONS: dict[Activation, type[nn.Module]] = {
+    Activation.relu: nn.ReLU,
+    Activation.leaky_relu: nn.LeakyReLU,
+    Activation.elu: nn.ELU,
+    Activation.gelu: nn.GELU,
+    Activation.silu: nn.SiLU,
+}
+
+
+class StageNetwork(nn.Module):
+    """Convolutional stages, an optional pool of the last map, hidden linear layers and an output layer."""
+
+    def __init__(self, stages: nn.Sequential, head_pool: nn.Module, hidden: nn.Sequential, output: nn.Linear) -> None:
+        super().__init__()
+        self.stages = stages
+        self.head_pool = head_pool
+        self.flatten = nn.Flatten()
+        self.hidden = hidden
+        self.output = output
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Scores of normalised faces.
+
+        Args:
+            faces: (N, C, H, W) floats.
+
+        Returns:
+            (N, K) logits.
+        """
+        scores: Tensor = self.output(self.hidden(self.flatten(self.head_pool(self.stages(faces)))))
+        return scores
+
+
+def build_network(config: ModelConfig, image_size: int, num_classes: int, plugins: Sequence[str] = ()) -> nn.Module:
+    """Build the network of a config that passed `check`.
+
+    Args:
+        config: stages, or a plugin's dotted path and arguments.
+        image_size: pixels along each side of the faces it will be given.
+        num_classes: logits per face.
+        plugins: packages of the user's own that may run.
+    """
+    if config.name != STAGES:
+        target = load_plugin(config.name, plugins, "model.name")
+        network: nn.Module = target(in_channels=config.in_channels, num_classes=num_classes, **config.arguments)
+        return network
+    plan = resolved(config)
+    activation = ACTIVATIONS[plan.activation]
+    stages = nn.Sequential()
+    channels = plan.in_channels
+    for index, stage in enumerate(plan.stages):
+        # Names carry the listed number, so that weights of a shallower network load into a deeper one.
+        if stage.depth:
+            stages.add_module(str(index), _stage(stage, channels, activation, plan.norm_position))
+            channels = stage.channels
+    hidden = nn.Sequential()
+    features = flat_features(plan, image_size)
+    for index, layer in enumerate(plan.hidden):
+        hidden.add_module(str(index), _hidden(layer, features, activation, plan.norm_position))
+        features = layer.features
+    if plan.head_dropout:
+        hidden.add_module("dropout", nn.Dropout(plan.head_dropout))
+    pool = _pool(plan.head_pool, plan.head_pool_size, plan.head_pool_size, 0) or nn.Identity()
+    built = StageNetwork(stages, pool, hidden, nn.Linear(features, num_classes))
+    built.apply(partial(_initialise, init=plan.init))
+    return built
+
+
+def _stage(stage: StageConfig, in_channels: int, activation: type[nn.Module], position: NormPosition) -> nn.Sequential:
+    layers = nn.Sequential()
+    for block in range(stage.depth):
+        conv = nn.Conv2d(
+            in_channels if block == 0 else stage.channels,
+            stage.channels,
+            stage.kernel,
+            stride=stage.stride if block == 0 else 1,
+            padding=stage.padding or 0,
+        )
+        layers.add_module(f"conv{block}", conv)
+        norm = _norm_2d(stage.norm or Norm.none, stage.channels)
+        parts: dict[str, nn.Module | None] = {f"activation{block}": activation()}
+        if position is NormPosition.before_activation:
+            parts = {f"norm{block}": norm, **parts}
+        else:
+            parts[f"norm{block}"] = norm
+        if block == stage.depth - 1:
+            pool = _pool(stage.pool, stage.pool_kernel, stage.pool_stride or stage.pool_kernel, stage.pool_padding)
+            parts["pool"] = pool
+            if position is NormPosition.after_pool:
+                parts[f"norm{block}"] = parts.pop(f"norm{block}")
+            parts["dropout"] = nn.Dropout(stage.dropout) if stage.dropout else None
+        for name, part in parts.items():
+            if part is not None:
+                layers.add_module(name, part)
+    return layers
+
+
+def _hidden(layer: HiddenConfig, in_features: int, activation: type[nn.Module], position: NormPosition) -> nn.Sequential:
+    layers = nn.Sequential()
+    layers.add_module("linear", nn.Linear(in_features, layer.features))
+    norm = _norm_1d(layer.norm or Norm.none, layer.features)
+    pair = [("norm", norm), ("activation", activation())]
+    for name, part in pair if position is NormPosition.before_activation else reversed(pair):
+        if part is not None:
+            layers.add_module(name, part)
+    if layer.dropout:
+        layers.add_module("dropout", nn.Dropout(layer.dropout))
+    return layers
+
+
+def _pool(pool: Pool, size: int, stride: int, padding: int) -> nn.Module | None:
+    if pool is Pool.max:
+        return nn.MaxPool2d(size, stride, padding)
+    if pool is Pool.avg:
+        return nn.AvgPool2d(size, stride, padding)
+    if pool is Pool.adaptive_max:
+        return nn.AdaptiveMaxPool2d(size)
+    return nn.AdaptiveAvgPool2d(size) if pool is Pool.adaptive_avg else None
+
+
+def _norm_2d(norm: Norm, channels: int) -> nn.Module | None:
+    if norm is Norm.batch:
+        return nn.BatchNorm2d(channels)
+    if norm is Norm.instance:
+        # Scale and shift are learnt, as in the other kinds, so that only the statistics differ.
+        return nn.InstanceNorm2d(channels, affine=True)
+    return nn.GroupNorm(1, channels) if norm is Norm.layer else None
+
+
+def _norm_1d(norm: Norm, features: int) -> nn.Module | None:
+    if norm is Norm.batch:
+        return nn.BatchNorm1d(features)
+    # A hidden layer has no pixels to take instance statistics over; the nearest thing is one mean over the layer.
+    return nn.GroupNorm(1, features) if norm in (Norm.layer, Norm.instance) else None
+
+
+def _initialise(module: nn.Module, init: Init) -> None:
+    if init is Init.torch or not isinstance(module, nn.Conv2d | nn.Linear):
+        return
+    if init is Init.xavier:
+        nn.init.xavier_uniform_(module.weight)
+    else:
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    assert module.bias is not None
+    nn.init.zeros_(module.bias)

@@ -1,0 +1,133 @@
+"""Everything that can be wrong with a network, found without building it."""
+
+from collections.abc import Sequence
+
+from fer_ablate.config.binding import argument_faults, load_plugin
+from fer_ablate.config.schema import HiddenConfig, ModelConfig, Norm, StageConfig
+from fer_ablate.errors import Fault, FaultyConfigError
+from fer_ablate.models.stages import FIXED_POOLS, resolved, size_faults, stage_sides
+
+STAGES = "stages"
+"""`model.name` of a network that is a list of stages."""
+
+SUPPLIED = ("in_channels", "num_classes")
+"""Arguments that the program passes to a plugin network."""
+
+
+def check(config: ModelConfig, image_size: int, plugins: Sequence[str] = ()) -> list[Fault]:
+    """All faults of a network for square images of `image_size` pixels a side."""
+    faults = []
+    if config.in_channels not in (1, 3):
+        faults.append(Fault("model.in_channels", f"{config.in_channels} is neither 1 (gray) nor 3 (gray repeated, or colour)."))
+    if config.name != STAGES:
+        return faults + _plugin_faults(config, plugins)
+    if config.arguments:
+        given = ", ".join(config.arguments)
+        faults.append(
+            Fault(
+                "model.arguments",
+                f"{given} given, but only a plugin network takes arguments.",
+                "Name one: model.name=package.module.Class",
+            )
+        )
+    faults += _network_faults(config)
+    for index, stage in enumerate(config.stages):
+        faults += _stage_faults(stage, f"model.stages[{index}]")
+    for index, layer in enumerate(config.hidden):
+        faults += _hidden_faults(layer, f"model.hidden[{index}]")
+    # Sizes are worked out only from numbers that make sense.
+    if faults:
+        return faults
+    network = resolved(config)
+    return size_faults(network, image_size) or _instance_norm_faults(network, image_size)
+
+
+def _plugin_faults(config: ModelConfig, plugins: Sequence[str]) -> list[Fault]:
+    if "." not in config.name:
+        return [
+            Fault(
+                "model.name",
+                f"'{config.name}' is neither '{STAGES}' nor a dotted path.",
+                "For a network of conf/model write model=<name>.",
+            )
+        ]
+    try:
+        target = load_plugin(config.name, plugins, "model.name")
+    except FaultyConfigError as error:
+        return list(error.faults)
+    return argument_faults(target, config.arguments, "model.arguments", supplied=SUPPLIED)
+
+
+def _network_faults(config: ModelConfig) -> list[Fault]:
+    listed = sum(max(stage.depth, 0) for stage in config.stages)
+    faults = [
+        *_count_faults("model.conv_layers", config.conv_layers, listed, "convolutions", "stages"),
+        *_count_faults("model.fc_layers", config.fc_layers, len(config.hidden), "hidden layers", "hidden"),
+        *_rate_faults("model.dropout", config.dropout),
+        *_rate_faults("model.head_dropout", config.head_dropout),
+    ]
+    if config.width <= 0:
+        faults.append(Fault("model.width", f"{config.width} is not above 0.", "1 is the listed width, 0.5 half of it."))
+    if config.head_pool_size < 1:
+        faults.append(Fault("model.head_pool_size", f"{config.head_pool_size} is below 1."))
+    return faults
+
+
+def _count_faults(key: str, given: int | None, listed: int, things: str, where: str) -> list[Fault]:
+    if given is None or 0 <= given <= listed:
+        return []
+    return [
+        Fault(
+            key,
+            f"{given} asked for, but model.{where} lists {listed} {things}.",
+            f"Give 0 to {listed}, or list more in model.{where}.",
+        )
+    ]
+
+
+def _rate_faults(key: str, rate: float | None) -> list[Fault]:
+    return [] if rate is None or 0 <= rate < 1 else [Fault(key, f"{rate} is not in [0, 1).")]
+
+
+def _stage_faults(stage: StageConfig, key: str) -> list[Fault]:
+    least = {
+        "channels": (stage.channels, 1),
+        "depth": (stage.depth, 0),
+        "kernel": (stage.kernel, 1),
+        "stride": (stage.stride, 1),
+        "padding": (stage.padding, 0),
+        "pool_kernel": (stage.pool_kernel, 1),
+        "pool_stride": (stage.pool_stride, 1),
+        "pool_padding": (stage.pool_padding, 0),
+    }
+    faults = [
+        Fault(f"{key}.{name}", f"{value} is below {smallest}.")
+        for name, (value, smallest) in least.items()
+        if value is not None and value < smallest
+    ]
+    # torch refuses wider padding, which would make windows without a single pixel.
+    if stage.pool in FIXED_POOLS and stage.pool_padding > stage.pool_kernel // 2:
+        faults.append(Fault(f"{key}.pool_padding", f"{stage.pool_padding} is more than half of pool_kernel {stage.pool_kernel}."))
+    return faults + _rate_faults(f"{key}.dropout", stage.dropout)
+
+
+def _hidden_faults(layer: HiddenConfig, key: str) -> list[Fault]:
+    faults = [Fault(f"{key}.features", f"{layer.features} is below 1.")] if layer.features < 1 else []
+    return faults + _rate_faults(f"{key}.dropout", layer.dropout)
+
+
+def _instance_norm_faults(network: ModelConfig, image_size: int) -> list[Fault]:
+    """Instance normalisation of a 1x1 map would turn every value into zero."""
+    side = image_size
+    for index, stage in enumerate(network.stages):
+        sides = stage_sides(stage, side) if stage.depth else [side]
+        if stage.depth and stage.norm is Norm.instance and min(sides) == 1:
+            return [
+                Fault(
+                    f"model.stages[{index}].norm",
+                    "instance normalisation on a 1x1 map.",
+                    "Use norm: layer or batch there, or keep the map larger.",
+                )
+            ]
+        side = sides[-1]
+    return []

@@ -1,0 +1,108 @@
+"""Shape arithmetic on lists of stages, in plain numbers: which stages the knobs keep and how large every map is. No torch."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from fer_ablate.config.schema import HiddenConfig, ModelConfig, Pool, StageConfig
+from fer_ablate.errors import Fault
+
+FIXED_POOLS = (Pool.max, Pool.avg)
+ADAPTIVE_POOLS = (Pool.adaptive_max, Pool.adaptive_avg)
+
+
+def resolved(config: ModelConfig) -> ModelConfig:
+    """The same network with every knob (`conv_layers`, `fc_layers`, `width`, `dropout`, null values) worked into its lists.
+
+    Stages that are cut stay with depth 0, so that numbers in messages and in weight names are those of the listing.
+    """
+    kept_depths = _kept_depths(config.stages, config.conv_layers)
+    rate = config.dropout
+    stages = [
+        replace(
+            stage,
+            depth=depth,
+            channels=max(1, round(stage.channels * config.width)),
+            padding=stage.kernel // 2 if stage.padding is None else stage.padding,
+            norm=stage.norm or config.norm,
+            pool_stride=stage.pool_kernel if stage.pool_stride is None else stage.pool_stride,
+            dropout=_rate(stage.dropout, rate),
+        )
+        for stage, depth in zip(config.stages, kept_depths, strict=True)
+    ]
+    hidden = [
+        HiddenConfig(
+            features=max(1, round(layer.features * config.width)),
+            norm=layer.norm or config.norm,
+            dropout=_rate(layer.dropout, rate),
+        )
+        for layer in config.hidden[: config.fc_layers]
+    ]
+    head_dropout = _rate(config.head_dropout, rate)
+    return replace(
+        config, stages=stages, hidden=hidden, conv_layers=None, fc_layers=None, width=1.0, dropout=None, head_dropout=head_dropout
+    )
+
+
+def _kept_depths(stages: Sequence[StageConfig], conv_layers: int | None) -> list[int]:
+    left = sum(stage.depth for stage in stages) if conv_layers is None else conv_layers
+    depths = []
+    for stage in stages:
+        depths.append(min(stage.depth, left))
+        left -= depths[-1]
+    return depths
+
+
+def _rate(listed: float, replacement: float | None) -> float:
+    return listed if replacement is None or listed == 0 else replacement
+
+
+def window_side(side: int, kernel: int, stride: int, padding: int) -> int:
+    """Side of the map that a convolution or pool leaves of a square one; below 1 if the kernel does not fit."""
+    return (side + 2 * padding - kernel) // stride + 1
+
+
+def stage_sides(stage: StageConfig, side: int) -> list[int]:
+    """Side after each block of a resolved stage and, last, after its pool; stops at the first that is below 1."""
+    sides = [side]
+    for block in range(stage.depth):
+        stride = stage.stride if block == 0 else 1
+        sides.append(window_side(sides[-1], stage.kernel, stride, stage.padding or 0))
+        if sides[-1] < 1:
+            return sides[1:]
+    if stage.pool in FIXED_POOLS:
+        sides.append(window_side(sides[-1], stage.pool_kernel, stage.pool_stride or stage.pool_kernel, stage.pool_padding))
+    else:
+        sides.append(stage.pool_kernel if stage.pool in ADAPTIVE_POOLS else sides[-1])
+    return sides[1:]
+
+
+def flat_features(network: ModelConfig, image_size: int) -> int:
+    """Numbers per image that reach the first linear layer of a resolved network that fits its input."""
+    side, channels = image_size, network.in_channels
+    for stage in network.stages:
+        if stage.depth:
+            side, channels = stage_sides(stage, side)[-1], stage.channels
+    if network.head_pool in FIXED_POOLS:
+        side = window_side(side, network.head_pool_size, network.head_pool_size, 0)
+    elif network.head_pool in ADAPTIVE_POOLS:
+        side = network.head_pool_size
+    return channels * side * side
+
+
+def size_faults(network: ModelConfig, image_size: int) -> list[Fault]:
+    """The first place, if any, where the maps of a resolved network get smaller than a kernel."""
+    remedy = f"Input is {image_size}x{image_size}. Lower a stride or drop a stage (depth: 0)."
+    side = image_size
+    for index, stage in enumerate(network.stages):
+        if not stage.depth:
+            continue
+        sides = stage_sides(stage, side)
+        if sides[-1] < 1:
+            before = [side, *sides][-2]
+            in_pool = len(sides) > stage.depth
+            window = f"pool_kernel {stage.pool_kernel}" if in_pool else f"kernel {stage.kernel}"
+            return [Fault(f"model.stages[{index}]", f"{window} on a {before}x{before} map.", remedy)]
+        side = sides[-1]
+    if network.head_pool in FIXED_POOLS and network.head_pool_size > side:
+        return [Fault("model.head_pool_size", f"{network.head_pool_size} on a {side}x{side} map.", remedy)]
+    return []

@@ -1,0 +1,100 @@
+"""Optimizers by name; their arguments are those of the torch classes, bound against the real signatures."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum
+from typing import Any
+
+import torch
+from torch import nn
+
+from fer_ablate.config.binding import argument_faults, is_number, load_plugin
+from fer_ablate.errors import Fault, FaultyConfigError, choices
+
+OptimizerClass = Callable[..., torch.optim.Optimizer]
+
+OPTIMIZERS: dict[str, tuple[OptimizerClass, dict[str, Any]]] = {
+    "sgd": (torch.optim.SGD, {}),
+    "sgd_nesterov": (torch.optim.SGD, {"nesterov": True}),
+    "asgd": (torch.optim.ASGD, {}),
+    "adam": (torch.optim.Adam, {}),
+    "amsgrad": (torch.optim.Adam, {"amsgrad": True}),
+    "adamw": (torch.optim.AdamW, {}),
+    "nadam": (torch.optim.NAdam, {}),
+    "radam": (torch.optim.RAdam, {}),
+    "rmsprop": (torch.optim.RMSprop, {}),
+    "adagrad": (torch.optim.Adagrad, {}),
+    "adadelta": (torch.optim.Adadelta, {}),
+}
+"""Name -> class and the arguments that make the name what it is."""
+
+OWN_KEYS = ("name", "decay")
+"""Keys of the section that are not arguments of the class."""
+
+
+class Decay(Enum):
+    """Which parameters `weight_decay` shrinks; `weights`: kernels and matrices, not biases and normalisation."""
+
+    all = "all"
+    weights = "weights"
+
+
+def check_optimizer(config: Mapping[str, Any], plugins: Sequence[str] = ()) -> list[Fault]:
+    """All faults of the section `optimizer`; torch's own limits are found by trying it on one number."""
+    if not config.get("name"):
+        return [Fault("optimizer.name", "is missing.", f"Choices: {', '.join(OPTIMIZERS)}.")]
+    try:
+        target, fixed = _target(str(config["name"]), plugins)
+    except FaultyConfigError as error:
+        return list(error.faults)
+    arguments = _arguments(config)
+    faults = argument_faults(target, arguments, "optimizer", supplied=("params", *fixed), unless=OWN_KEYS)
+    if "lr" not in arguments:
+        faults.append(Fault("optimizer.lr", "is missing.", "Add optimizer.lr=0.001, say."))
+    for name in ("lr", "weight_decay"):
+        value = arguments.get(name)
+        if is_number(value) and value < 0:
+            faults.append(Fault(f"optimizer.{name}", f"{value} is negative."))
+    if (decay := config.get("decay", Decay.all.name)) not in Decay.__members__:
+        faults.append(Fault("optimizer.decay", f"'{decay}' is unknown.", choices(str(decay), Decay.__members__)))
+    if faults:
+        return faults
+    try:
+        target([nn.Parameter(torch.zeros(1, 1))], **arguments, **fixed)
+    except (ValueError, TypeError, RuntimeError) as error:
+        return [Fault("optimizer", f"{config['name']} refuses these arguments: {error}.")]
+    return []
+
+
+def build_optimizer(
+    config: Mapping[str, Any], named_parameters: Iterable[tuple[str, nn.Parameter]], plugins: Sequence[str] = ()
+) -> torch.optim.Optimizer:
+    """Build the optimizer of a section that passed `check_optimizer`.
+
+    Args:
+        config: `name`, `decay` and the arguments of the class.
+        named_parameters: as `network.named_parameters()` gives them; frozen ones are left out.
+        plugins: packages of the user's own that may run.
+    """
+    target, fixed = _target(config["name"], plugins)
+    trained = [parameter for _, parameter in named_parameters if parameter.requires_grad]
+    groups: list[dict[str, Any]] = [{"params": trained}]
+    if Decay[config.get("decay", Decay.all.name)] is Decay.weights:
+        # Biases and the scales and shifts of normalisation layers are the vectors among the parameters.
+        groups = [
+            {"params": [parameter for parameter in trained if parameter.ndim >= 2]},
+            {"params": [parameter for parameter in trained if parameter.ndim < 2], "weight_decay": 0.0},
+        ]
+    return target([group for group in groups if group["params"]], **_arguments(config), **fixed)
+
+
+def _target(name: str, plugins: Sequence[str]) -> tuple[OptimizerClass, dict[str, Any]]:
+    if name in OPTIMIZERS:
+        return OPTIMIZERS[name]
+    if "." in name:
+        return load_plugin(name, plugins, "optimizer.name"), {}
+    raise FaultyConfigError([Fault("optimizer.name", f"'{name}' is unknown.", choices(name, OPTIMIZERS))])
+
+
+def _arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of the class; YAML knows lists only, torch wants tuples (`betas`)."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in config.items() if key not in OWN_KEYS}

@@ -1,0 +1,75 @@
+"""Files that are whole or absent: written beside the target and renamed; damaged ones are named to the person."""
+
+import errno
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from fer_ablate.errors import UserError
+
+REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "your disk quota is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+}
+"""Errors of the operating system that a person can do something about."""
+
+
+def write_error(path: Path, error: OSError) -> UserError:
+    """What to tell a person when `path` could not be written."""
+    reason = REASONS.get(error.errno or 0, str(error))
+    return UserError(f"Cannot write {path}: {reason}. Free some space there, or choose another folder with runs_dir=...")
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Replace `path` by what `write` puts into a stream, or leave it as it was.
+
+    Args:
+        path: the file; its folder is made if missing.
+        write: fills the stream.
+
+    Raises:
+        UserError: the disk is full, read-only or forbidden.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open("wb") as stream:
+                write(stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace `path` by this text."""
+    write_atomically(path, lambda stream: stream.write(text.encode()))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace `path` by this value as indented JSON."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def read_json(path: Path, build: Callable[[dict[str, Any]], Any]) -> Any:
+    """What `build` makes of a JSON file.
+
+    Raises:
+        UserError: missing, not JSON, or with other fields than `build` expects.
+    """
+    try:
+        return build(json.loads(path.read_text()))
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror}. Train the run first, or name another folder.") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"{path} is damaged or of another version ({reason}). Delete it and start the run again.") from error

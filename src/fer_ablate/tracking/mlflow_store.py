@@ -1,0 +1,168 @@
+"""Runs in MLflow. Everything can be repeated: a second recording of the same thing changes nothing.
+
+Import it through `opening.open_store` only: MLflow is slow to import and reads its environment as it is imported.
+"""
+
+import json
+import logging
+import warnings
+from collections.abc import Mapping
+from contextlib import nullcontext
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+
+from fer_ablate.errors import UserError
+from fer_ablate.tracking.params import TAG_LENGTH, parameter_name, parameters, shorten
+from fer_ablate.tracking.run_folder import RunFolder, RunHeader
+from fer_ablate.training.result import RunResult
+
+CREATION_SECONDS = 120
+"""Other processes may be creating the database; each needs a few seconds."""
+
+DIGEST_LENGTH = 36
+"""Longest digest of a data set that MLflow keeps."""
+
+
+class Store:
+    """One experiment of an MLflow store.
+
+    Args:
+        uri: tracking URI.
+        experiment: name; created if missing.
+        runs_dir: artifacts of a store without a server go to `<runs_dir>/artifacts/<experiment>`.
+    """
+
+    def __init__(self, uri: str, experiment: str, runs_dir: str) -> None:
+        _silence()
+        self.uri = uri
+        database = Path(uri.removeprefix("sqlite:///").partition("?")[0]) if uri.startswith("sqlite:///") else None
+        if database is not None:
+            database.parent.mkdir(parents=True, exist_ok=True)
+        # MLflow creates and migrates a database without a lock: processes that start together would trip over each other.
+        with FileLock(f"{database}.lock", timeout=CREATION_SECONDS) if database is not None else nullcontext():
+            self.client = MlflowClient(uri)
+            self.experiment_id = self._experiment(experiment, runs_dir)
+
+    def _experiment(self, name: str, runs_dir: str) -> str:
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
+            remote = self.uri.startswith(("http", "databricks"))
+            location = None if remote else (Path(runs_dir) / "artifacts" / name.replace("/", "_")).resolve().as_uri()
+            try:
+                return str(self.client.create_experiment(name, artifact_location=location))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                found = self.client.get_experiment_by_name(name)  # another process was faster on a server
+        if found is None or found.lifecycle_stage != "active":
+            message = f"The experiment {name!r} was deleted in {self.uri}. Restore it (`mlflow experiments restore`) or give another tracking.experiment=..."
+            raise UserError(message)
+        return str(found.experiment_id)
+
+    def start_run(self, header: RunHeader, config_yaml: str) -> str:
+        """Make the run known, or take it up again; its id.
+
+        Args:
+            header: a stored `mlflow_run_id` is taken up if this store still has it.
+            config_yaml: resolved config.
+        """
+        run = self._known(header)
+        if run is None:
+            run = self.client.create_run(self.experiment_id, start_time=milliseconds(header.started_at), run_name=header.name)
+        run_id = str(run.info.run_id)
+        self.client.update_run(run_id, status="RUNNING")
+        changed = ", ".join(f"{key}={value}" for key, value in header.changed.items())
+        tags = {"key": header.key, "seed": str(header.seed), "code_digest": header.code_digest, "data_digest": header.data_digest}
+        tags |= {"changed": changed or "nothing", "command": " ".join(header.overrides)}
+        # MLflow refuses to change a parameter, but a resumed run may use, say, other devices: the first value stays.
+        new = {key: value for key, value in parameters(config_yaml, header.changed).items() if key not in run.data.params}
+        self.client.log_batch(run_id, params=[Param(key, value) for key, value in new.items()], tags=_tags(tags))
+        profile = json.dumps(header.dataset)
+        dataset = Dataset(str(header.dataset.get("name", "data")), header.data_digest[:DIGEST_LENGTH], "local", "{}", profile=profile)
+        self.client.log_inputs(run_id, datasets=[DatasetInput(dataset, [InputTag("mlflow.data.context", "train, val, test")])])
+        return run_id
+
+    def _known(self, header: RunHeader) -> Run | None:
+        if header.mlflow_run_id is None:
+            return None
+        try:
+            run = self.client.get_run(header.mlflow_run_id)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+        return run if run.info.lifecycle_stage == "active" else None
+
+    def recorded_epochs(self, run_id: str) -> set[int]:
+        """Epochs that are in the store; a resumed run repeats the last of them, and no step may appear twice."""
+        return {metric.step for metric in self.client.get_metric_history(run_id, "epoch/seconds")}
+
+    def log_epoch(self, run_id: str, metrics: Mapping[str, float], step: int, time_ms: int) -> None:
+        """Record the metrics of one epoch in one request.
+
+        Args:
+            run_id: from `start_run`.
+            metrics: `seconds`, `lr`, `train/*`, `val/*`.
+            step: the epoch, from 1.
+            time_ms: Unix time in milliseconds; the same for the same epoch, whenever it is recorded.
+        """
+        named = {"epoch/seconds": metrics.get("seconds", 0.0)} | {name: value for name, value in metrics.items() if name != "seconds"}
+        self.client.log_batch(run_id, metrics=[Metric(name, value, time_ms, step) for name, value in named.items()])
+
+    def finish(self, run_id: str, folder: RunFolder, result: RunResult | None, status: str) -> None:
+        """Record final metrics and files.
+
+        Args:
+            run_id: from `start_run`.
+            folder: whose files are copied.
+            result: None if the run failed or was stopped.
+            status: FINISHED, FAILED or KILLED.
+        """
+        ended = None
+        if result is not None:
+            ended = milliseconds(result.finished_at)
+            # `val/...` is the curve over the epochs; the scores of the kept weights need a name of their own.
+            final = {f"val_kept/{name.removeprefix('val/')}" if name.startswith("val/") else name: value for name, value in result.flat_metrics().items()}
+            numbers = ("parameters", "macs", "seconds", "seconds_per_epoch", "peak_memory_mb", "best_epoch", "epochs")
+            final |= {f"run/{name}": float(getattr(result, name)) for name in numbers}
+            metrics = [Metric(name, value, ended, result.best_epoch) for name, value in final.items()]
+            environment = {f"environment/{name}": value for name, value in {**result.environment, **result.protocol}.items()}
+            self.client.log_batch(run_id, metrics=metrics, tags=_tags(environment))
+        for file in folder.artifacts:
+            self.client.log_artifact(run_id, str(file))
+        self.client.set_terminated(run_id, status, end_time=ended)
+
+    def upload(self, folder: RunFolder, status: str) -> str:
+        """Bring a run folder that was never or half recorded fully into the store; the id of its MLflow run."""
+        header = folder.header
+        run_id = self.start_run(header, folder.config_yaml)
+        header.mlflow_run_id, header.mlflow_uri = run_id, self.uri
+        folder.write_header(header)
+        recorded = self.recorded_epochs(run_id)
+        for row in folder.history:
+            if row["epoch"] not in recorded:
+                metrics = {name: value for name, value in row.items() if name not in ("epoch", "time_ms")}
+                self.log_epoch(run_id, metrics, int(row["epoch"]), int(row["time_ms"]))
+        self.finish(run_id, folder, folder.result if folder.status == "finished" else None, status)
+        return run_id
+
+
+def milliseconds(moment: str) -> int:
+    """Unix time in milliseconds of an ISO 8601 date with time."""
+    return int(datetime.fromisoformat(moment).timestamp() * 1000)
+
+
+def _tags(values: Mapping[str, str]) -> list[RunTag]:
+    return [RunTag(parameter_name(key), shorten(value, TAG_LENGTH)) for key, value in values.items()]
+
+
+def _silence() -> None:
+    """Keep MLflow's and Alembic's messages off the console; failures arrive as exceptions all the same."""
+    for name in ("mlflow", "alembic", "sqlalchemy"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+        warnings.filterwarnings("ignore", module=rf"{name}(\.|$)")

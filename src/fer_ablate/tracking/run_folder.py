@@ -1,0 +1,207 @@
+"""One run's folder on disk, the source of truth about it; MLflow gets copies."""
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal, cast
+from zipfile import BadZipFile
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from fer_ablate.errors import UserError
+from fer_ablate.tracking.files import read_json, write_atomically, write_error, write_json, write_text
+from fer_ablate.tracking.history import EpochRow, append_epoch, read_history
+from fer_ablate.training.result import RunResult
+
+PICTURES = ("confusion.png", "curves.png", "faces.png")
+LOCK_SECONDS = 1.0
+"""How long to wait for the lock of a run: longer than others need to look whether it is free."""
+
+
+@dataclass(kw_only=True)
+class RunHeader:
+    """What is known about a run before it starts.
+
+    Args:
+        key: see `config.key`.
+        name: label in tables and in MLflow.
+        experiment: MLflow experiment; the name of the study, if there is one.
+        changed: dotted key -> value of what differs from the defaults.
+        overrides: the command line.
+        dataset: `name`, and the number of images of each split.
+        started_at: ISO 8601 with time zone; the first start of a run that was resumed.
+        mlflow_run_id: set once MLflow knows the run.
+        mlflow_uri: the store that knows it.
+    """
+
+    key: str
+    name: str
+    seed: int
+    experiment: str
+    changed: dict[str, str]
+    overrides: list[str]
+    data_digest: str
+    code_digest: str
+    dataset: dict[str, str | int] = field(default_factory=dict)
+    started_at: str
+    mlflow_run_id: str | None = None
+    mlflow_uri: str | None = None
+
+
+@dataclass(frozen=True)
+class StoredPredictions:
+    """What the kept weights said about the images of the official test splits.
+
+    Args:
+        rows: (N,) rows of the whole set.
+        usage: (N,) official split of each, as index into `labels.USAGES`.
+        labels: (N,) true class indices.
+        probabilities: (N, K) in [0, 1].
+    """
+
+    rows: NDArray[np.int64]
+    usage: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+
+
+class RunFolder:
+    """The files of one run.
+
+    Args:
+        path: the folder; made by the first write.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config_file = path / "config.yaml"
+        self.header_file = path / "run.json"
+        self.metrics_file = path / "metrics.csv"
+        self.result_file = path / "result.json"
+        self.predictions_file = path / "predictions.npz"
+        self.checkpoints = path / "checkpoints"
+        self.best_checkpoint = self.checkpoints / "best.ckpt"
+        self.last_checkpoint = self.checkpoints / "last.ckpt"
+        self.log_file = path / "log.txt"
+        self.pending_file = path / "upload.pending"
+
+    @property
+    def status(self) -> Literal["new", "started", "finished"]:
+        """`finished` once there is a result; `started` if it ever began."""
+        if self.result_file.is_file():
+            return "finished"
+        return "started" if self.header_file.is_file() else "new"
+
+    @property
+    def config_yaml(self) -> str:
+        """The resolved config, or nothing if it was never written."""
+        return self.config_file.read_text() if self.config_file.is_file() else ""
+
+    def write_config(self, text: str) -> None:
+        """Keep the resolved config."""
+        write_text(self.config_file, text)
+
+    @property
+    def header(self) -> RunHeader:
+        """The stored header; `UserError` if missing or damaged."""
+        return cast(RunHeader, read_json(self.header_file, lambda stored: RunHeader(**stored)))
+
+    def write_header(self, header: RunHeader) -> None:
+        """Keep the header."""
+        write_json(self.header_file, asdict(header))
+
+    @property
+    def result(self) -> RunResult:
+        """The stored result; `UserError` if missing or damaged."""
+        return cast(RunResult, read_json(self.result_file, RunResult.from_json))
+
+    def write_result(self, result: RunResult) -> None:
+        """Keep the result. Written last, since it makes the run a finished one."""
+        write_json(self.result_file, result.to_json())
+
+    @property
+    def history(self) -> list[EpochRow]:
+        """One row per finished epoch."""
+        return read_history(self.metrics_file)
+
+    def append_epoch(self, epoch: int, metrics: Mapping[str, float], time_ms: int) -> None:
+        """Add an epoch (from 1) and forget this and later epochs of an earlier attempt."""
+        append_epoch(self.metrics_file, epoch, metrics, time_ms)
+
+    @property
+    def predictions(self) -> StoredPredictions:
+        """The stored predictions; `UserError` if missing or damaged."""
+        try:
+            with np.load(self.predictions_file, allow_pickle=False) as arrays:
+                return StoredPredictions(arrays["rows"], arrays["usage"], arrays["labels"], arrays["probabilities"])
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            raise UserError(f"Cannot read {self.predictions_file} ({error}). Train the run again with force=true.") from error
+
+    def write_predictions(self, predictions: StoredPredictions) -> None:
+        """Keep the predictions, compressed."""
+        write_atomically(
+            self.predictions_file,
+            lambda stream: np.savez_compressed(
+                stream,
+                rows=predictions.rows.astype(np.int64),
+                usage=predictions.usage.astype(np.int64),
+                labels=predictions.labels.astype(np.int64),
+                probabilities=predictions.probabilities.astype(np.float32),
+            ),
+        )
+
+    @property
+    def artifacts(self) -> list[Path]:
+        """The files worth a copy in MLflow that exist by now; checkpoints stay here."""
+        files = (self.config_file, self.header_file, self.metrics_file, self.result_file, self.predictions_file)
+        return [file for file in (*files, *(self.path / name for name in PICTURES)) if file.is_file()]
+
+    def clear(self) -> None:
+        """Forget everything but the lock, to train the run anew."""
+        for item in self.path.glob("*"):
+            if item.is_dir():
+                shutil.rmtree(item)
+            elif item.name not in ("run.lock", "run.owner"):
+                item.unlink()
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Train this run alone.
+
+        Raises:
+            UserError: another process trains it.
+        """
+        owner = self.path / "run.owner"
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / "run.lock")
+            lock.acquire(timeout=LOCK_SECONDS)
+        except Timeout:
+            who = owner.read_text() if owner.is_file() else "another process"
+            message = f"Run {self.path} is being trained by {who}. Wait for it, or stop it first: its epochs are kept."
+            raise UserError(message) from None
+        except OSError as error:
+            raise write_error(self.path, error) from error
+        try:
+            write_text(owner, f"process {os.getpid()} on {socket.gethostname()}")
+            yield
+        finally:
+            owner.unlink(missing_ok=True)
+            lock.release()
+
+    @property
+    def in_training(self) -> bool:
+        """Whether some process holds the lock right now."""
+        if not (self.path / "run.lock").is_file():
+            return False
+        try:
+            with FileLock(self.path / "run.lock", timeout=0):
+                return False
+        except Timeout:
+            return True

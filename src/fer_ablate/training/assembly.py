@@ -1,0 +1,127 @@
+"""The config edge of a run: from a config and its images to plain objects that train and test."""
+
+import json
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import nn
+
+from fer_ablate.config.compose import to_yaml
+from fer_ablate.config.schema import Config, Labels
+from fer_ablate.data.augment import input_size
+from fer_ablate.data.batches import Batches, EpochSampler, as_tensor
+from fer_ablate.data.faces import FaceSet, Rows
+from fer_ablate.data.roles import official_rows, role_rows
+from fer_ablate.data.transform import build_preprocess
+from fer_ablate.errors import FaultyConfigError, UserError
+from fer_ablate.metrics import epoch_metrics
+from fer_ablate.models.build import build_network
+from fer_ablate.optim.losses import build_loss
+from fer_ablate.optim.optimizers import build_optimizer
+from fer_ablate.optim.schedulers import build_schedulers
+from fer_ablate.training.checkpoints import FORMAT
+from fer_ablate.training.checks import check_sizes
+from fer_ablate.training.evaluation import Examiner
+from fer_ablate.training.hardware import Hardware
+from fer_ablate.training.module import Classifier
+
+
+@dataclass(frozen=True)
+class RoleSet:
+    """The images of a run by role.
+
+    Args:
+        faces: the whole set.
+        roles: `train`, `val`, `test` -> rows.
+        official: `public`, `private` -> rows, as far as the set has them.
+    """
+
+    faces: FaceSet
+    roles: dict[str, Rows]
+    official: dict[str, Rows]
+
+    @property
+    def tested(self) -> dict[str, Rows]:
+        """Every part that a finished run is scored on."""
+        return {"val": self.roles["val"], "test": self.roles["test"], **self.official}
+
+    @property
+    def image_size(self) -> int:
+        """Side of the stored images in pixels."""
+        return self.faces.size[0]
+
+
+def role_set(config: Config, faces: FaceSet) -> RoleSet:
+    """Give each image its role.
+
+    Raises:
+        UserError: the images are not square.
+        FaultyConfigError: the network or a crop does not fit images of this size.
+    """
+    height, width = faces.size
+    if height != width:
+        raise UserError(f"The images are {height}x{width}; networks here take square ones. Crop or pad them first.")
+    if faults := check_sizes(config, height):
+        raise FaultyConfigError(faults)
+    return RoleSet(faces, role_rows(faces, config.data), official_rows(faces))
+
+
+def build_module(config: Config, data: RoleSet, key: str) -> Classifier:
+    """Network, loss and optimizer of a run; initial weights are drawn from its seed."""
+    torch.manual_seed(config.seed)
+    classes = data.faces.classes
+    train_labels = data.faces.labels[data.roles["train"]]
+    counts = np.bincount(train_labels, minlength=len(classes))
+    return Classifier(
+        network=build_trainable(config, data),
+        preprocess=build_preprocess(config, data.image_size),
+        loss=build_loss(config.loss, counts, len(classes)),
+        metrics=epoch_metrics(len(classes)),
+        make_optimizer=partial(build_optimizer, config.optimizer),
+        make_schedules=lambda optimizer, steps: build_schedulers(config.scheduler, optimizer, steps, config.trainer.max_epochs),
+        description={
+            "format": FORMAT,
+            "key": key,
+            "config": to_yaml(config),
+            "classes": json.dumps(classes),
+            "image_size": str(data.image_size),
+        },
+    )
+
+
+def build_trainable(config: Config, data: RoleSet) -> nn.Module:
+    """The network of a run, in the memory format it trains in."""
+    network = build_network(config.model, input_size(config.augment, data.image_size), len(data.faces.classes), config.plugins)
+    return network.to(memory_format=torch.channels_last) if config.trainer.channels_last else network
+
+
+def build_batches(config: Config, data: RoleSet, role: str, rank: int = 0, world_size: int = 1) -> Batches:
+    """Batches of the `train` or `val` role for one of the processes that share a run."""
+    training, faces, rows = role == "train", data.faces, data.roles[role]
+    size = config.trainer.batch_size if training else config.trainer.evaluation_batch_size
+    sampler = EpochSampler(len(rows), size, config.seed, shuffle=training, rank=rank, world_size=world_size)
+    soft = training and faces.targets is not None
+    targets = torch.from_numpy(faces.targets if soft and faces.targets is not None else faces.labels)
+    draw = soft and config.data.labels is Labels.probability
+    return Batches(as_tensor(faces.faces), torch.from_numpy(rows), targets, sampler, draw_labels=draw)
+
+
+def build_examiner(config: Config, image_size: int, hardware: Hardware) -> Examiner:
+    """How this run's weights are tested."""
+    size = config.evaluation.crop or input_size(config.augment, image_size)
+    return Examiner(config.evaluation.tta, size, config.trainer.evaluation_batch_size, hardware)
+
+
+def protocol(config: Config, image_size: int) -> dict[str, str]:
+    """What must agree before two results may stand in one column of a table."""
+    return {
+        "source": config.data.source.name,
+        "roles": config.data.roles.name,
+        "labels": config.data.labels.name,
+        "classes": str(config.data.num_classes or "all"),
+        "drop": "+".join(sorted(kind.name for kind in config.data.drop)) or "none",
+        "crop": str(config.evaluation.crop or input_size(config.augment, image_size)),
+        "tta": config.evaluation.tta.name,
+    }

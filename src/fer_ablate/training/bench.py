@@ -1,0 +1,119 @@
+"""How fast training is, beside what the machine could do at best."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning import Callback
+from torch import nn
+
+from fer_ablate.config.schema import Config
+from fer_ablate.data.batches import Batches
+from fer_ablate.optim.optimizers import build_optimizer
+from fer_ablate.training.assembly import RoleSet, build_batches, build_module
+from fer_ablate.training.evaluation import autocast
+from fer_ablate.training.hardware import Hardware, choose
+from fer_ablate.training.run import Task, fit
+
+
+@dataclass(frozen=True)
+class Round:
+    """Images per second, each measured within seconds of the others so that a drifting machine hits all alike."""
+
+    ceiling: float
+    pipeline: float
+    training: float
+
+    @property
+    def ratio(self) -> float:
+        """Training as a fraction of the ceiling."""
+        return self.training / self.ceiling
+
+
+def bench(config: Config, data: RoleSet, folder: Path, progress: Callable[[float], None] | None = None) -> list[Round]:
+    """Train for `trainer.max_epochs` epochs and measure between them; the first epoch warms up and is not counted.
+
+    Ceiling: forward, backward and optimizer step of the same network on one resident random batch, nothing else.
+    Pipeline: batches drawn, augmented and normalised, no network. Training: whole epochs through Lightning, no validation.
+    """
+    trainer = replace(config.trainer, limit_val_batches=0.0, early_stopping=replace(config.trainer.early_stopping, patience=None))
+    trainer = replace(trainer, monitor="train/acc")
+    task = Task(replace(config, trainer=trainer), "bench", "bench", data, folder)
+    meter = _Meter(task, build_batches(task.config, data, "train").to(task.hardware.device), progress)
+    fit(task, callbacks=[meter])
+    return meter.rounds[1:]
+
+
+class _Meter(Callback):
+    """Times every epoch, and between epochs the bare loop and the pipeline for as many steps."""
+
+    def __init__(self, task: Task, batches: Batches, progress: Callable[[float], None] | None) -> None:
+        self.rounds: list[Round] = []
+        self._task, self._batches, self._progress = task, batches, progress
+        self._bare: Callable[[int], None] | None = None
+        self._began = 0.0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._began = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        _synchronise(self._task.hardware)
+        seconds = time.perf_counter() - self._began
+        steps, size = int(trainer.num_training_batches), self._task.config.trainer.batch_size
+        if self._bare is None:
+            self._bare = _bare_loop(self._task)
+            self._bare(2)
+        bare = self._timed(lambda: self._bare(steps) if self._bare else None)
+        drawn = self._timed(lambda: self._draw(pl_module, steps))
+        images = steps * size
+        # The last batch of an epoch is smaller; what it lacks must not count as speed.
+        trained = min(images, self._batches.sampler.num_used)
+        self.rounds.append(Round(images / bare, trained / drawn, trained / seconds))
+        if self._progress is not None:
+            self._progress((trainer.current_epoch + 1) / (trainer.max_epochs or 1))
+
+    def _timed(self, work: Callable[[], None]) -> float:
+        _synchronise(self._task.hardware)
+        began = time.perf_counter()
+        work()
+        _synchronise(self._task.hardware)
+        return time.perf_counter() - began
+
+    def _draw(self, module: pl.LightningModule, steps: int) -> None:
+        preprocess = module.get_submodule("preprocess").train()
+        with torch.no_grad():
+            for _, (faces, _targets) in zip(range(steps), self._batches, strict=False):
+                preprocess(faces)
+
+
+def _bare_loop(task: Task) -> Callable[[int], None]:
+    """A loop of training steps on one resident random batch."""
+    hardware = choose(task.config.trainer)
+    module = build_module(task.config, task.data, task.key)
+    network = module.network.to(hardware.device).train()
+    preprocess = module.preprocess.to(hardware.device).eval()
+    size = task.config.trainer.batch_size
+    channels, side = task.data.faces.channels, task.data.image_size
+    faces = preprocess(torch.randint(0, 256, (size, channels, side, side), dtype=torch.uint8, device=hardware.device))
+    labels = torch.randint(0, len(task.data.faces.classes), (size,), device=hardware.device)
+    optimizer = build_optimizer(task.config.optimizer, network.named_parameters())
+    loss = nn.CrossEntropyLoss()
+
+    def steps(count: int) -> None:
+        for _ in range(count):
+            with autocast(hardware):
+                value = loss(network(faces), labels)
+            optimizer.zero_grad(set_to_none=True)
+            value.backward()
+            optimizer.step()
+
+    return steps
+
+
+def _synchronise(hardware: Hardware) -> None:
+    if hardware.device.type == "cuda":
+        torch.cuda.synchronize(hardware.device)
+

@@ -1,0 +1,121 @@
+"""The one LightningModule: faces in, scores out, and what is measured on the way. It sees no config."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torchmetrics import MetricCollection
+
+from fer_ablate.data.transform import Preprocess
+
+Named = Iterable[tuple[str, nn.Parameter]]
+Schedules = list[dict[str, Any]]
+
+
+class Classifier(pl.LightningModule):
+    """Train a network on batches of raw faces.
+
+    Args:
+        network: normalised faces (N, C, H, W) -> logits (N, K).
+        preprocess: raw faces (N, C, H, W) uint8 -> normalised ones; augments in training mode.
+        loss: (logits, targets) -> scalar; targets are class indices (N,) or distributions (N, K).
+        metrics: collection updated with (logits, class indices); cloned per split.
+        make_optimizer: named parameters -> optimizer.
+        make_schedules: (optimizer, optimizer steps per epoch) -> Lightning's scheduler entries.
+        description: what a checkpoint must carry to be read again without its run folder.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        preprocess: Preprocess,
+        loss: nn.Module,
+        metrics: MetricCollection,
+        make_optimizer: Callable[[Named], torch.optim.Optimizer],
+        make_schedules: Callable[[torch.optim.Optimizer, int], Schedules],
+        description: Mapping[str, str],
+    ) -> None:
+        super().__init__()
+        self.network, self.preprocess, self.loss = network, preprocess, loss
+        self.metrics = nn.ModuleDict({"train_": metrics.clone(prefix="train/"), "val_": metrics.clone(prefix="val/")})
+        self._make_optimizer, self._make_schedules = make_optimizer, make_schedules
+        self._description = dict(description)
+        self._plateau: tuple[ReduceLROnPlateau, str] | None = None
+        self._plateau_state: dict[str, Any] | None = None
+        self._loss_sums: dict[str, Tensor] = {}
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Logits (N, K) of raw faces (N, C, H, W) uint8."""
+        return self.network(self.preprocess(faces))  # type: ignore[no-any-return]
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Loss of one batch, to be minimised."""
+        return self._shared_step(batch, "train")
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Measure one batch of the val role."""
+        self._shared_step(batch, "val")
+
+    def _shared_step(self, batch: tuple[Tensor, Tensor], split: str) -> Tensor:
+        faces, targets = batch
+        scores = self(faces)
+        loss: Tensor = self.loss(scores, targets)
+        labels = targets if targets.ndim == 1 else targets.argmax(dim=1)
+        self.metrics[f"{split}_"].update(scores.detach().float(), labels)
+        # Summed on the device and read once an epoch: reading per batch would make a GPU wait.
+        sums = torch.stack([loss.detach().float() * len(labels), torch.tensor(float(len(labels)), device=loss.device)])
+        self._loss_sums[split] = self._loss_sums[split] + sums if split in self._loss_sums else sums
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch; then step plateau, which must be done before the checkpoint of the epoch is written."""
+        self._log_epoch("train")
+        if self._plateau is not None:
+            scheduler, monitor = self._plateau
+            measured = self.trainer.callback_metrics.get(monitor)
+            if measured is not None:
+                scheduler.step(float(measured))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the val role."""
+        self._log_epoch("val")
+
+    def _log_epoch(self, split: str) -> None:
+        sums = self._loss_sums.pop(split, None)
+        if sums is None:
+            return
+        if self.trainer.world_size > 1:
+            sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
+        collection = self.metrics[f"{split}_"]
+        values = collection.compute()
+        collection.reset()
+        self.log_dict({f"{split}/loss": sums[0] / sums[1], **values})
+
+    def configure_optimizers(self) -> Any:
+        """Optimizer and schedules. Plateau stays ours: Lightning would step it after saving the checkpoint, so a resumed run would miss a step."""
+        optimizer = self._make_optimizer(self.network.named_parameters())
+        epochs_total = max(1, self.trainer.max_epochs or 1)
+        steps = max(1, int(self.trainer.estimated_stepping_batches) // epochs_total)
+        entries = self._make_schedules(optimizer, steps)
+        for entry in entries:
+            if isinstance(entry["scheduler"], ReduceLROnPlateau):
+                self._plateau = (entry["scheduler"], str(entry["monitor"]))
+                if self._plateau_state is not None:
+                    entry["scheduler"].load_state_dict(self._plateau_state)
+        others = [entry for entry in entries if not isinstance(entry["scheduler"], ReduceLROnPlateau)]
+        return [optimizer], others
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what `training.checkpoints` reads."""
+        checkpoint["fer_ablate"] = {**self._description, "epoch": self.current_epoch + 1, "stopped": bool(self.trainer.should_stop)}
+        if self._plateau is not None:
+            checkpoint["fer_ablate_plateau"] = self._plateau[0].state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the plateau schedule where it stood."""
+        self._plateau_state = checkpoint.get("fer_ablate_plateau")
+        if self._plateau is not None and self._plateau_state is not None:
+            self._plateau[0].load_state_dict(self._plateau_state)

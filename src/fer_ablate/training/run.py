@@ -1,0 +1,225 @@
+"""One run: config and images in, trained weights, predictions and scores out. Interrupted, it goes on where it stopped."""
+
+import signal
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+
+from fer_ablate.config.schema import Config, Keep, TrainerConfig
+from fer_ablate.errors import UserError
+from fer_ablate.models.summary import describe
+from fer_ablate.training import checkpoints
+from fer_ablate.training.assembly import (
+    RoleSet,
+    build_batches,
+    build_examiner,
+    build_module,
+    protocol,
+)
+from fer_ablate.training.callbacks import SECONDS, EpochRandomness, EpochReport, Observer
+from fer_ablate.training.evaluation import Predictions, split_results
+from fer_ablate.training.hardware import Hardware, choose, environment, peak_memory_mb, use_threads
+from fer_ablate.training.module import Classifier
+from fer_ablate.training.result import RunResult
+
+BEST, LAST = "best.ckpt", "last.ckpt"
+"""The weights that are tested, and the whole state after the last finished epoch."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run: its scores, and what they were computed from."""
+
+    result: RunResult
+    predictions: Predictions
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run to be done.
+
+    Args:
+        config: free of faults.
+        name: label in tables.
+        key: hash of all that can change the result.
+        data: images by role.
+        checkpoint_dir: where `best.ckpt` and `last.ckpt` are kept; a `last.ckpt` found there is resumed.
+        rank: number of this process among those that share the run.
+    """
+
+    config: Config
+    name: str
+    key: str
+    data: RoleSet
+    checkpoint_dir: Path
+    rank: int = 0
+
+    @property
+    def hardware(self) -> Hardware:
+        """Device and number format of this process."""
+        return choose(self.config.trainer, self.rank)
+
+
+def finished_epochs(checkpoint_dir: Path) -> int:
+    """Epochs that need not be trained again."""
+    last = checkpoint_dir / LAST
+    return int(checkpoints.read(last)["fer_ablate"]["epoch"]) if last.is_file() else 0
+
+
+def fit(task: Task, observers: Sequence[Observer] = (), callbacks: Sequence[pl.Callback] = ()) -> Classifier:
+    """Train, or go on training, until the last epoch or an early stop.
+
+    Args:
+        task: the run.
+        observers: told about every finished epoch.
+        callbacks: further ones of Lightning's kind, such as a progress bar.
+
+    Returns:
+        The module as training left it; the kept weights are in `best.ckpt`.
+
+    Raises:
+        UserError: the loss is not finite any more, or a checkpoint cannot be written or read.
+        KeyboardInterrupt: what is finished is kept.
+    """
+    use_threads(task.config.trainer)
+    module = build_module(task.config, task.data, task.key)
+    last = task.checkpoint_dir / LAST
+    resumed = None
+    if last.is_file() and not task.config.trainer.fast_dev_run:
+        state = checkpoints.read(last)["fer_ablate"]
+        if state["key"] != task.key:
+            raise UserError(f"{last} belongs to another run (key {state['key'][:10]}). Move it away, or train with force=true.")
+        if state["stopped"] or state["epoch"] >= task.config.trainer.max_epochs:
+            return module
+        resumed = str(last)
+    trainer = _trainer(task, [*callbacks, EpochReport(*observers)])
+    train, val = (
+        build_batches(task.config, task.data, role, task.rank, task.config.trainer.devices).to(task.hardware.device) for role in ("train", "val")
+    )
+    with _interruptible():
+        trainer.fit(module, train, val, ckpt_path=resumed, weights_only=True)
+    return module
+
+
+def assess(task: Task, module: Classifier, progress: Callable[[float], None] | None = None) -> Outcome:
+    """Test the kept weights on one device, every image once.
+
+    Args:
+        task: the run; its training is over.
+        module: what `fit` returned.
+        progress: told the finished fraction.
+    """
+    config, data, hardware = task.config, task.data, task.hardware
+    best = task.checkpoint_dir / BEST
+    epoch, seconds = 0, [0.0]
+    if not config.trainer.fast_dev_run:
+        checkpoint = checkpoints.read(best)
+        checkpoints.load_weights(module.network, checkpoint, best)
+        epoch, seconds = int(checkpoint["fer_ablate"]["epoch"]), checkpoints.read(task.checkpoint_dir / LAST)[SECONDS]
+    examiner = build_examiner(config, data.image_size, hardware)
+    rows = np.concatenate(list(data.tested.values()))
+    if config.trainer.fast_dev_run:
+        rows = rows[: config.trainer.fast_dev_run * config.trainer.evaluation_batch_size]
+    predictions = examiner.predict(module.network, module.preprocess, data.faces, rows, progress)
+    parts = {name: np.intersect1d(part, rows) for name, part in data.tested.items()}
+    summary = describe(module.network, config.model.in_channels, examiner.size)
+    result = RunResult(
+        key=task.key,
+        name=task.name,
+        seed=config.seed,
+        splits=split_results(predictions, parts, data.faces.classes),
+        classes=list(data.faces.classes),
+        protocol=protocol(config, data.image_size),
+        best_epoch=epoch,
+        epochs=len(seconds),
+        seconds=sum(seconds),
+        seconds_per_epoch=statistics.median(seconds),
+        peak_memory_mb=peak_memory_mb(hardware.device),
+        parameters=summary.parameters,
+        macs=summary.macs,
+        finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        environment=environment(hardware),
+    )
+    return Outcome(result, predictions)
+
+
+def _trainer(task: Task, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
+    config, hardware = task.config.trainer, task.hardware
+    dev_run = bool(config.fast_dev_run)
+    return pl.Trainer(
+        accelerator="gpu" if hardware.device.type == "cuda" else "cpu",
+        devices=config.devices if hardware.device.type == "cpu" or config.devices > 1 else [hardware.device.index or 0],
+        strategy="ddp" if config.devices > 1 else "auto",
+        precision=hardware.precision,  # type: ignore[arg-type]  # one of Lightning's names
+        max_epochs=config.max_epochs,
+        gradient_clip_val=config.gradient_clip,
+        accumulate_grad_batches=config.accumulate,
+        deterministic=config.deterministic,
+        fast_dev_run=config.fast_dev_run or False,
+        limit_train_batches=_limit(config.limit_train_batches),
+        limit_val_batches=_limit(config.limit_val_batches),
+        overfit_batches=_limit(config.overfit_batches) or 0.0,
+        profiler=config.profiler,
+        callbacks=[*_own_callbacks(config, task), *callbacks, *([] if dev_run else _checkpointing(config, task.checkpoint_dir))],
+        plugins=[checkpoints.AtomicCheckpointIO()],
+        logger=False,
+        enable_checkpointing=not dev_run,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        default_root_dir=task.checkpoint_dir,
+    )
+
+
+def _own_callbacks(config: TrainerConfig, task: Task) -> list[pl.Callback]:
+    callbacks: list[pl.Callback] = [EpochRandomness(task.config.seed)]
+    if config.ema_decay is not None:
+        callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
+    stopping = config.early_stopping
+    if stopping.patience is not None:
+        callbacks.append(
+            EarlyStopping(
+                stopping.monitor,
+                mode=stopping.mode.name,
+                patience=stopping.patience,
+                min_delta=stopping.min_delta,
+                check_on_train_epoch_end=True,  # before the checkpoint of the epoch, which must know of the stop
+            )
+        )
+    return callbacks
+
+
+def _checkpointing(config: TrainerConfig, folder: Path) -> list[pl.Callback]:
+    """Keep the weights to test and, behind them, the whole state: a `last.ckpt` thus always knows of its `best.ckpt`."""
+    chosen = config.keep is Keep.best
+    shared: dict[str, Any] = {"dirpath": folder, "save_on_train_epoch_end": True, "enable_version_counter": False, "every_n_epochs": 1}
+    monitor, mode = (config.monitor, config.mode.name) if chosen else (None, "max")
+    best = ModelCheckpoint(filename=Path(BEST).stem, monitor=monitor, mode=mode, save_weights_only=True, **shared)
+    # Without a monitor the mode means nothing, but Lightning tells its callbacks apart by it.
+    return [best, ModelCheckpoint(filename=Path(LAST).stem, mode="min", **shared)]
+
+
+def _limit(given: float | None) -> float | int | None:
+    """Lightning reads floats as fractions and integers as numbers of batches."""
+    return int(given) if given is not None and given > 1 else given
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Lightning turns Ctrl-C into an exit and then ignores it for good; give both back to the caller."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        raise KeyboardInterrupt from error
+    finally:
+        signal.signal(signal.SIGINT, handler)

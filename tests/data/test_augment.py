@@ -1,0 +1,188 @@
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from kornia.augmentation import RandomAffine
+from scipy import ndimage
+from torch import nn
+
+from fer_ablate.config.schema import AugmentConfig
+from fer_ablate.data.augment import Augment, Warp, build_augment, check, input_size
+
+FILES = sorted((Path(__file__).parents[2] / "conf/augment").glob("*.yaml"))
+
+
+def config(*steps):
+    return AugmentConfig(steps=list(steps))
+
+
+def changed(faces, *steps, seed=0):
+    torch.manual_seed(seed)
+    return build_augment(config(*steps))(faces)
+
+
+@pytest.fixture
+def faces():
+    return torch.rand(64, 1, 48, 48, generator=torch.Generator().manual_seed(1))
+
+
+def test_there_is_a_file_per_recipe():
+    assert len(FILES) == 12
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_recipe_is_valid_and_keeps_gray_between_black_and_white(file, faces):
+    recipe = AugmentConfig(**yaml.safe_load(file.read_text()))
+    assert check(recipe, 48) == []
+    torch.manual_seed(0)
+    out = build_augment(recipe)(faces)
+    side = input_size(recipe, 48)
+    assert out.shape == (64, 1, side, side)
+    assert out.dtype == torch.float32
+    assert -1e-5 <= out.min() <= out.max() <= 1 + 1e-5
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_seed_gives_the_same_batch_again_and_another_seed_another(file, faces):
+    recipe = yaml.safe_load(file.read_text())["steps"]
+    torch.testing.assert_close(changed(faces, *recipe), changed(faces, *recipe), rtol=0, atol=0)
+    if recipe:
+        assert not torch.equal(changed(faces, *recipe), changed(faces, *recipe, seed=1))
+
+
+def test_no_steps_change_nothing(faces):
+    assert changed(faces) is faces
+
+
+def test_flip_mirrors_about_half_of_the_images_and_leaves_the_others_exactly(faces):
+    out = changed(faces.repeat(10, 1, 1, 1), {"op": "flip", "p": 0.5})
+    mirrored = (out == faces.repeat(10, 1, 1, 1).flip(-1)).all((1, 2, 3))
+    same = (out == faces.repeat(10, 1, 1, 1)).all((1, 2, 3))
+    assert (mirrored ^ same).all()
+    assert 270 <= mirrored.sum() <= 370  # 640 draws: 320 and four standard deviations
+
+
+@pytest.mark.parametrize("step", [{"op": "affine", "rotation": 20}, {"op": "erasing"}, {"op": "brightness_contrast"}], ids=str)
+def test_images_whose_draw_says_no_stay_as_they_are(faces, step):
+    assert torch.allclose(changed(faces, {**step, "p": 0}), faces, atol=1e-4)
+    moved = (changed(faces, {**step, "p": 0.5}) - faces).abs().amax((1, 2, 3)) > 1e-3
+    assert 16 <= moved.sum() <= 48  # 64 draws: 32 and four standard deviations
+
+
+@pytest.mark.parametrize(("fill", "mode"), [("border", "nearest"), ("zeros", "grid-constant"), ("reflection", "reflect")])
+def test_rotation_agrees_with_scipy(faces, fill, mode):
+    step = {"op": "affine", "rotation": 30, "fill": fill}
+    out = changed(faces[:1], step, seed=2)
+    torch.manual_seed(2)
+    draws = RandomAffine(degrees=30.0, translate=(0.0, 0.0), scale=(1.0, 1.0), shear=0.0, p=1.0).forward_parameters(
+        (1, 1, 48, 48)
+    )
+    angle = math.radians(draws["angle"].item())
+    assert abs(angle) > 0.1
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    centre = np.array([23.5, 23.5])
+    expected = ndimage.affine_transform(faces[0, 0].double().numpy(), turn, centre - turn @ centre, order=1, mode=mode)
+    assert np.abs(out[0, 0].numpy() - expected).max() < 1e-4
+
+
+def test_magnification_by_two_shows_the_middle_half():
+    ramp = torch.arange(48.0).expand(1, 1, 48, 48) / 48
+    out = changed(ramp, {"op": "affine", "scale": [2, 2]})
+    expected = (23.5 + (torch.arange(48.0) - 23.5) / 2) / 48
+    torch.testing.assert_close(out[0, 0, 10], expected, rtol=0, atol=1e-5)
+
+
+def test_a_row_of_warps_is_one_resampling_that_equals_its_parts():
+    smooth = torch.from_numpy(ndimage.gaussian_filter(np.random.default_rng(0).random((8, 1, 48, 48)), (0, 0, 4, 4))).float()
+    steps = [{"op": "affine", "rotation": 15}, {"op": "flip"}, {"op": "affine", "shift": 0.1}]
+    fused = build_augment(config(*steps))
+    assert [type(step) for step in fused.steps] == [Warp]
+    apart = Augment([module for step in steps for module in build_augment(config(step)).steps])
+    torch.manual_seed(3)
+    once = fused(smooth)
+    torch.manual_seed(3)
+    thrice = apart(smooth)
+    middle = (..., slice(14, 34), slice(14, 34))  # where no part has seen the border
+    assert (once - smooth)[middle].abs().max() > 0.02
+    assert (once - thrice)[middle].abs().max() < 0.005
+
+
+def test_warps_that_fill_differently_stay_apart():
+    steps = [{"op": "affine", "fill": "zeros"}, {"op": "affine", "fill": "border"}]
+    assert len(build_augment(config(*steps)).steps) == 2
+
+
+def test_erasing_paints_one_rectangle_of_the_asked_area():
+    white = torch.ones(200, 1, 48, 48)
+    gone = changed(white, {"op": "erasing", "p": 1, "area": [0.1, 0.2], "ratio": [0.5, 2], "value": 0.25}) == 0.25
+    shares = gone.float().mean((1, 2, 3))
+    assert 0.09 <= shares.min() <= 0.12 <= 0.18 <= shares.max() <= 0.21
+    rows, columns = gone.any(-1).sum(-1), gone.any(-2).sum(-1)
+    assert torch.equal(rows * columns, gone.sum((-2, -1)))
+
+
+def test_crops_are_windows_at_every_place():
+    place = (torch.arange(48)[:, None] * 48 + torch.arange(48)).float().expand(500, 2, 48, 48)
+    out = changed(place, {"op": "crop", "size": 40})
+    corner = out[:, 0, 0, 0].long()
+    assert torch.equal(out, out[:, :, :1, :1] + place[:, :, :40, :40])
+    assert set((corner // 48).tolist()) == set((corner % 48).tolist()) == set(range(9))
+
+
+def test_crop_padding_is_black():
+    out = changed(torch.ones(200, 1, 48, 48), {"op": "crop", "size": 48, "padding": 4})
+    assert out.shape == (200, 1, 48, 48)
+    assert out.mean((1, 2, 3)).min() == pytest.approx((44 / 48) ** 2)
+
+
+def test_runs_in_float32_under_autocast(faces):
+    steps = [{"op": "affine", "rotation": 10}, {"op": "crop", "size": 40}, {"op": "brightness_contrast"}]
+    plain = changed(faces, *steps)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(changed(faces, *steps), plain, rtol=0, atol=0)
+
+
+def test_adds_nothing_to_checkpoints():
+    assert nn.Sequential(build_augment(config({"op": "affine"}, {"op": "erasing"}))).state_dict() == {}
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ({"op": "flipp"}, r"augment.steps\[0\].op: unknown op 'flipp'\n    Did you mean 'flip'\? Choices: flip, affine"),
+        ({"p": 0.5}, r"augment.steps\[0\]: .* does not name its op"),
+        ("flip", r"augment.steps\[0\]: flip does not name its op"),
+        ({"op": "affine", "rotatoin": 3}, r"steps\[0\].rotatoin: affine has no such argument\n    Did you mean 'rotation'"),
+        ({"op": "flip", "p": 1.5}, r"steps\[0\].p: 1.5: expected a number from 0 to 1"),
+        ({"op": "flip", "p": True}, r"steps\[0\].p: True: expected a number"),
+        ({"op": "affine", "scale": [1.2, 0.8]}, r"scale: \[1.2, 0.8\]: expected \[lowest, highest\]"),
+        ({"op": "affine", "fill": "nearest"}, r"fill: 'nearest': .*Choices: border, zeros, reflection"),
+        ({"op": "erasing", "area": 0.3}, r"area: 0.3: expected \[lowest, highest\]"),
+        ({"op": "crop"}, r"steps\[0\].size: crop needs it"),
+        ({"op": "crop", "size": 40.0}, r"size: 40.0: expected a whole number"),
+        ({"op": "crop", "size": 60}, r"augment.steps\[0\].size: 60: crop is larger than the 48x48 images"),
+    ],
+    ids=str,
+)
+def test_a_wrong_step_is_named_with_the_way_out(step, message):
+    (fault,) = check(config(step), 48)
+    with pytest.raises(ValueError, match=message):
+        raise ValueError(fault)
+
+
+def test_all_faults_are_listed_and_crops_are_compared_with_the_crop_before():
+    steps = [{"op": "crop", "size": 40}, {"op": "flip", "p": 2, "q": 1}, {"op": "crop", "size": 44}]
+    assert [fault.key for fault in check(config(*steps), 48)] == [
+        "augment.steps[1].p",
+        "augment.steps[1].q",
+        "augment.steps[2].size",
+    ]
+    assert [fault.key for fault in check(config({"op": "crop", "size": 60}), None)] == []
+
+
+def test_input_is_as_large_as_the_last_crop():
+    assert input_size(config({"op": "flip"}), 48) == 48
+    assert input_size(config({"op": "crop", "size": 44}, {"op": "flip"}, {"op": "crop", "size": 40}), 48) == 40

@@ -1,0 +1,55 @@
+import pytest
+import torch
+from torch import nn
+
+from fer_ablate.config.schema import AugmentConfig, Config, DataConfig, ModelConfig, TrainerConfig
+from fer_ablate.data.transform import Preprocess, build_preprocess
+
+
+def plain(**changes):
+    return Preprocess(nn.Identity(), **{"size": 2, "mean": 0.5, "std": 0.25, "channels": 1, **changes})
+
+
+def test_bytes_become_normalised_floats():
+    out = plain()(torch.tensor([[[[0, 255], [51, 102]]]], dtype=torch.uint8))
+    torch.testing.assert_close(out, torch.tensor([[[[-2.0, 2.0], [-1.2, -0.4]]]]))
+
+
+def test_gray_is_repeated_for_three_channels():
+    out = plain(channels=3)(torch.tensor([[[[0, 255], [51, 102]]]], dtype=torch.uint8))
+    assert out.shape == (1, 3, 2, 2)
+    assert torch.equal(out[:, :1].expand(-1, 3, -1, -1), out)
+
+
+def test_colour_is_averaged_for_one_channel():
+    colours = torch.tensor([30, 60, 90], dtype=torch.uint8).view(1, 3, 1, 1).expand(1, 3, 2, 2)
+    torch.testing.assert_close(plain(mean=0.0, std=1.0)(colours), torch.full((1, 1, 2, 2), 60 / 255))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_channels_last_only_changes_the_layout(channels):
+    faces = torch.randint(256, (4, 1, 2, 2), dtype=torch.uint8)
+    out = plain(channels=channels, channels_last=True)(faces)
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(out, plain(channels=channels)(faces))
+
+
+def run_config():
+    steps = [{"op": "flip", "p": 1}, {"op": "crop", "size": 40}]
+    return Config(
+        augment=AugmentConfig(steps=steps), data=DataConfig(mean=0.0, std=1.0), model=ModelConfig(), trainer=TrainerConfig()
+    )
+
+
+def test_training_augments_and_evaluation_takes_the_centre():
+    faces = torch.randint(256, (5, 1, 48, 48), dtype=torch.uint8)
+    preprocess = build_preprocess(run_config(), 48)
+    assert preprocess.train()(faces).shape == (5, 1, 40, 40)
+    first, second = preprocess.eval()(faces), preprocess(faces)
+    assert torch.equal(first, second)
+    torch.testing.assert_close(first, faces[:, :, 4:44, 4:44] / 255)
+
+
+def test_views_of_any_size_can_be_normalised_alone():
+    faces = torch.randint(256, (5, 1, 48, 48), dtype=torch.uint8)
+    torch.testing.assert_close(build_preprocess(run_config(), 48).eval().normalise(faces), faces / 255)

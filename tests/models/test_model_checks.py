@@ -1,0 +1,105 @@
+import pytest
+
+from fer_ablate.config.schema import HiddenConfig, ModelConfig, Norm, Pool, StageConfig
+from fer_ablate.models import build_network, check
+
+PLUGIN = """
+from torch import nn
+
+class Flat(nn.Module):
+    def __init__(self, in_channels, num_classes, *, features=8):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.LazyLinear(features), nn.Linear(features, num_classes))
+
+    def forward(self, faces):
+        return self.layers(faces)
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    (tmp_path / "my_networks.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return "my_networks.Flat"
+
+
+def told(config, size=48, plugins=()):
+    return "\n".join(map(str, check(config, size, plugins)))
+
+
+def test_a_map_smaller_than_a_kernel_is_reported_with_its_stage():
+    shrinking = StageConfig(channels=4, pool=Pool.max, pool_kernel=4)
+    config = ModelConfig(stages=[shrinking, shrinking, StageConfig(channels=4, kernel=5, padding=0)])
+    assert told(config) == (
+        "model.stages[2]: kernel 5 on a 3x3 map.\n    Input is 48x48. Lower a stride or drop a stage (depth: 0)."
+    )
+
+
+def test_stage_numbers_in_messages_are_those_of_the_listing():
+    config = ModelConfig(stages=[StageConfig(channels=4, depth=0), StageConfig(channels=4, pool=Pool.avg, pool_kernel=50)])
+    assert told(config).startswith("model.stages[1]: pool_kernel 50 on a 48x48 map.")
+
+
+def test_a_head_pool_that_does_not_fit():
+    config = ModelConfig(stages=[StageConfig(channels=4)], head_pool=Pool.max, head_pool_size=9)
+    assert "model.head_pool_size: 9 on a 8x8 map" in told(config, 8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"conv_layers": 7}, "model.conv_layers: 7 asked for, but model.stages lists 6 convolutions."),
+        ({"conv_layers": -1}, "model.conv_layers: -1 asked for"),
+        ({"fc_layers": 3}, "model.fc_layers: 3 asked for, but model.hidden lists 2 hidden layers."),
+        ({"width": 0.0}, "model.width: 0.0 is not above 0"),
+        ({"dropout": 1.0}, "model.dropout: 1.0 is not in [0, 1)"),
+        ({"head_dropout": -0.1}, "model.head_dropout: -0.1"),
+        ({"in_channels": 2}, "model.in_channels: 2 is neither 1"),
+        ({"arguments": {"features": 3}}, "model.arguments: features given, but only a plugin network"),
+        ({"name": "fer_kd"}, "model.name: 'fer_kd' is neither 'stages' nor a dotted path."),
+        ({"hidden": [HiddenConfig(features=0)], "fc_layers": 1}, "model.hidden[0].features: 0 is below 1."),
+    ],
+)
+def test_each_fault_names_its_key_and_value(load, changes, message):
+    assert message in told(load("fer_kd", **changes))
+
+
+def test_all_faults_are_reported_at_once():
+    stage = StageConfig(channels=-4, kernel=0, stride=0, padding=-1, dropout=2.0, pool=Pool.max, pool_padding=2)
+    keys = [fault.key for fault in check(ModelConfig(stages=[stage], width=-1.0), 48)]
+    names = ("channels", "kernel", "stride", "padding", "pool_padding", "dropout")
+    assert keys == ["model.width", *(f"model.stages[0].{name}" for name in names)]
+
+
+def test_instance_norm_of_a_single_pixel_is_refused():
+    config = ModelConfig(stages=[StageConfig(channels=4, pool=Pool.adaptive_avg, pool_kernel=1)], norm=Norm.instance)
+    assert "model.stages[0].norm: instance normalisation on a 1x1 map." in told(config)
+
+
+def test_a_plugin_runs_only_when_its_package_is_allowed(plugin):
+    config = ModelConfig(name=plugin)
+    assert "Allow it with plugins=[my_networks] on the command line." in told(config)
+    assert told(config, plugins=["my_networks"]) == ""
+
+
+def test_a_plugin_gets_its_arguments(plugin):
+    config = ModelConfig(name=plugin, in_channels=3, arguments={"features": 4})
+    assert build_network(config, 48, 7, ["my_networks"]).layers[2].in_features == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        (
+            "my_networks.Flat",
+            {"feature": 4},
+            "model.arguments.feature: Flat takes no such argument.\n    Did you mean 'features'?",
+        ),
+        ("my_networks.Flat", {"num_classes": 4}, "model.arguments.num_classes: is set by the program itself."),
+        ("my_networks.Flat", {"features": "many"}, "model.arguments.features: 'many' is not a number."),
+        ("my_networks.Flet", {}, "module 'my_networks' has no class 'Flet'.\n    Did you mean 'Flat'?"),
+        ("my_networks.deep.Flat", {}, "cannot be imported"),
+    ],
+)
+def test_faults_of_plugins(plugin, name, arguments, message):
+    assert message in told(ModelConfig(name=name, arguments=arguments), plugins=["my_networks"])

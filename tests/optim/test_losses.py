@@ -1,0 +1,123 @@
+from math import log
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from sklearn.utils.class_weight import compute_class_weight
+from torch.nn import functional
+
+from fer_ablate.config.schema import ClassWeight, LossConfig
+from fer_ablate.optim import build_loss, check_loss
+from fer_ablate.optim.losses import LOSSES, balanced
+
+CONF = sorted((Path(__file__).parents[2] / "conf" / "loss").rglob("*.yaml"))
+COUNTS = np.array([10, 1, 4, 25, 10, 8, 12])
+SCORES = torch.tensor([[2.0, 0.5, -1.0, 0.0, 3.0, -2.0, 1.0], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]])
+LABELS = torch.tensor([4, 1])
+
+
+def loss(name, **settings):
+    return build_loss(LossConfig(name=name, **settings), COUNTS, 7)
+
+
+def test_every_loss_has_its_file():
+    assert {path.stem for path in CONF} == set(LOSSES)
+
+
+@pytest.mark.parametrize("path", CONF, ids=lambda path: path.stem)
+def test_every_stored_loss_is_sound_and_can_be_learnt_from(path):
+    config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(LossConfig), OmegaConf.load(path)))
+    assert check_loss(config) == []
+    scores = SCORES.clone().requires_grad_()
+    build_loss(config, COUNTS, 7)(scores, LABELS).backward()
+    assert (scores.grad[torch.arange(2), LABELS] < 0).all()
+
+
+def test_cross_entropy_by_hand():
+    scores = torch.tensor([[0.0, log(3.0)]])
+    found = build_loss(LossConfig(name="cross_entropy"), [1, 1], 2)(scores, torch.tensor([0]))
+    assert found.item() == pytest.approx(log(4))  # p = 1/4
+
+
+def test_focal_by_hand():
+    scores = torch.tensor([[0.0, log(3.0)]])
+    found = build_loss(LossConfig(name="focal", gamma=2.0), [1, 1], 2)(scores, torch.tensor([1]))
+    assert found.item() == pytest.approx((1 / 4) ** 2 * log(4 / 3), rel=1e-6)  # p = 3/4
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weight", ClassWeight)
+def test_focal_with_gamma_0_is_cross_entropy(weight, smoothing):
+    settings = {"class_weight": weight, "label_smoothing": smoothing}
+    soft = functional.softmax(SCORES.flip(1), dim=1)
+    for targets in (LABELS, soft):
+        expected = loss("cross_entropy", **settings)(SCORES, targets)
+        torch.testing.assert_close(loss("focal", gamma=0.0, **settings)(SCORES, targets), expected)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_certain_distribution_is_the_same_as_its_label(name):
+    certain = functional.one_hot(LABELS, 7).double()
+    torch.testing.assert_close(loss(name)(SCORES, certain), loss(name)(SCORES, LABELS))
+
+
+def test_soft_targets_by_hand():
+    wanted = torch.tensor([[0.25, 0.75]])
+    scores = torch.tensor([[0.0, log(3.0)]])
+    found = build_loss(LossConfig(name="soft_target"), [1, 1], 2)(scores, wanted)
+    assert found.item() == pytest.approx(0.25 * log(4) + 0.75 * log(4 / 3))  # the entropy: nothing could be better
+
+
+def test_label_smoothing_moves_its_share_to_all_classes():
+    found = build_loss(LossConfig(name="soft_target", label_smoothing=0.2), [1, 1], 2)(
+        torch.tensor([[0.0, log(3.0)]]), torch.tensor([0])
+    )
+    assert found.item() == pytest.approx(0.9 * log(4) + 0.1 * log(4 / 3))
+
+
+def test_balanced_weights_are_those_of_sklearn():
+    labels = np.repeat(np.arange(7), COUNTS)
+    np.testing.assert_allclose(balanced(COUNTS), compute_class_weight("balanced", classes=np.arange(7), y=labels))
+
+
+def test_a_class_without_training_images_weighs_nothing():
+    assert balanced([3, 0, 1]).tolist() == pytest.approx([4 / 9, 0.0, 4 / 3])
+
+
+def test_weights_reach_the_loss_and_stay_out_of_checkpoints():
+    weighted = loss("cross_entropy", class_weight=ClassWeight.balanced)
+    expected = functional.cross_entropy(SCORES, LABELS, torch.tensor(balanced(COUNTS), dtype=torch.float32))
+    torch.testing.assert_close(weighted(SCORES, LABELS), expected)
+    assert weighted.state_dict() == {}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_of_half_precision_scores_are_computed_in_32_bits(name):
+    weighted = loss(name, class_weight=ClassWeight.balanced)
+    half = SCORES.bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = weighted(half, LABELS)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, weighted(half.float(), LABELS))
+
+
+@pytest.mark.parametrize("gamma", [0.5, 2.0])
+def test_focal_gradient_is_finite_for_a_certain_network(gamma):
+    scores = torch.tensor([[100.0, 0.0]], requires_grad=True)
+    build_loss(LossConfig(name="focal", gamma=gamma), [1, 1], 2)(scores, torch.tensor([0])).backward()
+    assert scores.grad.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name": "crossentropy"}, "loss.name: 'crossentropy' is unknown.\n    Did you mean 'cross_entropy'?"),
+        ({"name": "focal", "gamma": -1.0}, "loss.gamma: -1.0 is negative."),
+        ({"name": "focal", "label_smoothing": 1.0}, r"loss.label_smoothing: 1.0 is not in [0, 1)."),
+    ],
+)
+def test_each_fault_names_its_key_and_value(settings, message):
+    (fault,) = check_loss(LossConfig(**settings))
+    assert message in str(fault)
