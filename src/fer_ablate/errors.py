@@ -38,7 +38,7 @@ class FaultyConfigError(UserError):
 
 
 def choices(given: str, known: Iterable[str]) -> str:
-    """Say which names exist, the nearest one first: `Did you mean 'adam'? Choices: adam, adamw.`"""
+    """Say which names exist, the nearest one first, as in `Did you mean 'adam'? Choices: adam, adamw.`."""
     names = list(known)
     near = get_close_matches(given, names, n=1, cutoff=0.5)
     hint = f"Did you mean '{near[0]}'? " if near else ""

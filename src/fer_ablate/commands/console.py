@@ -1,7 +1,6 @@
 """What people see: bars and tables on a terminal, plain lines in a pipe."""
 
 import logging
-import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,11 +9,11 @@ from time import monotonic
 import pytorch_lightning as pl
 from pytorch_lightning import Callback
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from fer_ablate.training.result import RunResult
+from fer_ablate.metrics import SplitResult
 
 SPLITS = ("val", "test", "public", "private")
 METRICS = ("acc", "top2", "macro_f1", "weighted_f1", "ece", "loss")
@@ -28,7 +27,15 @@ if not console.is_terminal:
 
 def quiet_libraries() -> None:
     """Keep what libraries say to developers away from people who train networks."""
-    for name in ("pytorch_lightning", "lightning", "lightning.pytorch", "lightning_fabric", "mlflow", "alembic", "torch.distributed"):
+    for name in (
+        "pytorch_lightning",
+        "lightning",
+        "lightning.pytorch",
+        "lightning_fabric",
+        "mlflow",
+        "alembic",
+        "torch.distributed",
+    ):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|torchmetrics|kornia|mlflow|torch)(\.|$)")
 
@@ -57,19 +64,21 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], left
     console.print(grid)
 
 
-def result_table(result: RunResult) -> None:
-    """Print the scores of a run, one column per split."""
-    splits = [name for name in (*SPLITS, *result.splits) if name in result.splits]
-    splits = list(dict.fromkeys(splits))
-    rows = [[metric, *(f"{result.splits[split].metrics.get(metric, math.nan):.4f}" for split in splits)] for metric in METRICS]
-    table("", ["", *splits], [*rows, ["images", *(f"{result.splits[split].n:,}" for split in splits)]])
+def split_table(splits: Mapping[str, SplitResult]) -> None:
+    """Print scores, one column per split."""
+    names = [name for name in dict.fromkeys((*SPLITS, *splits)) if name in splits]
+    rows = [[metric, *(f"{splits[name].metrics[metric]:.4f}" for name in names)] for metric in METRICS]
+    table("", ["", *names], [*rows, ["images", *(f"{splits[name].n:,}" for name in names)]])
 
 
-def class_table(result: RunResult, split: str) -> None:
+def class_table(splits: Mapping[str, SplitResult], name: str) -> None:
     """Print precision, recall and F1 of every class on one split."""
-    scores = result.splits[split].per_class
-    rows = [[name, *(f"{values[key]:.3f}" for key in ("precision", "recall", "f1")), f"{values['support']:,.0f}"] for name, values in scores.items()]
-    table(f"{split} by class", ["class", "precision", "recall", "f1", "images"], rows)
+    scores = splits[name].per_class
+    rows = [
+        [label, *(f"{values[key]:.3f}" for key in ("precision", "recall", "f1")), f"{values['support']:,.0f}"]
+        for label, values in scores.items()
+    ]
+    table(f"{name} by class", ["class", "precision", "recall", "f1", "images"], rows)
 
 
 @contextmanager
@@ -95,7 +104,8 @@ def bar(title: str) -> Iterator[Callable[[float], None]]:
     try:
         yield tell
     finally:
-        progress.stop()
+        if shown and console.is_terminal:
+            progress.stop()
 
 
 class TrainingProgress(Callback):
@@ -111,17 +121,25 @@ class TrainingProgress(Callback):
         self.max_epochs, self.monitor, self.better = max_epochs, monitor, better
         self.best: float | None = None
         self._bar: Progress | None = None
-        self._task = -1
+        self._task = TaskID(-1)
         self._began, self._first_epoch = monotonic(), 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin to count; a resumed run begins where it stopped."""
         self._began, self._first_epoch = monotonic(), trainer.current_epoch
         if trainer.is_global_zero and console.is_terminal:
-            columns = (TextColumn("  {task.description}"), BarColumn(), TextColumn("{task.fields[metrics]}"), TimeElapsedColumn(), TextColumn("eta"))
+            columns = (
+                TextColumn("  {task.description}"),
+                BarColumn(),
+                TextColumn("{task.fields[metrics]}"),
+                TimeElapsedColumn(),
+                TextColumn("eta"),
+            )
             self._bar = Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
             steps = int(trainer.num_training_batches)
-            self._task = self._bar.add_task("training", total=steps * self.max_epochs, completed=steps * trainer.current_epoch, metrics="")
+            self._task = self._bar.add_task(
+                "training", total=steps * self.max_epochs, completed=steps * trainer.current_epoch, metrics=""
+            )
             self._bar.start()
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object) -> None:

@@ -23,7 +23,7 @@ def _show(request: Request) -> int:
     console.facts([("data", f"{config.source.name}, {faces.channels}x{height}x{width}, digest {faces.digest[:16]}")])
     console.console.print()
     splits = counts(faces)
-    rows = [[split.split, f"{split.total:,}", *(f"{number:,}" for number in split.by_class)] for split in splits]
+    rows = [[split.split, f"{split.total:,}", *(f"{number:,}" for number in split.per_class)] for split in splits]
     console.table("images", ["split", "all", *faces.classes], rows)
     roles = role_rows(faces, config)
     console.console.print()
@@ -31,5 +31,9 @@ def _show(request: Request) -> int:
     console.console.print()
     console.table("audit", ["flaw", "count"], [[name, f"{number:,}"] for name, number in flaws(audit(faces))])
     dropped = ", ".join(kind.name for kind in config.drop)
-    console.console.print(f"  dropped: {dropped}" if dropped else "  nothing is dropped; data.drop=[duplicates_of_train,conflicts,blank] leaves flawed images out")
+    console.console.print(
+        f"  dropped: {dropped}"
+        if dropped
+        else "  nothing is dropped; data.drop=[duplicates_of_train,conflicts,blank] leaves flawed images out"
+    )
     return 0

@@ -26,7 +26,12 @@ def _show(request: Request) -> int:
     side = input_size(config.augment, image_size)
     summary = describe(build_network(config.model, side, num_classes, config.plugins), config.model.in_channels, side)
     rows = [[row.name, row.kind, "x".join(map(str, row.shape)), f"{row.parameters:,}", f"{row.macs:,}"] for row in summary.rows]
-    console.table(f"{config.model.in_channels}x{side}x{side} -> {num_classes} classes", ["layer", "kind", "output", "parameters", "MACs"], rows, left=2)
+    console.table(
+        f"{config.model.in_channels}x{side}x{side} -> {num_classes} classes",
+        ["layer", "kind", "output", "parameters", "MACs"],
+        rows,
+        left=2,
+    )
     console.facts(
         [
             ("trainable parameters", f"{summary.parameters:,}"),

@@ -13,16 +13,28 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from fer_ablate.config.compose import CONFIG_NAME, composed, composer, conf_dir, flat, from_yaml, plain, register_schema, to_config, to_yaml
+from fer_ablate.config.compose import CONFIG_NAME, composed, conf_dir, flat, from_yaml, plain, register_schema, to_config, to_yaml
 from fer_ablate.config.diagnosis import Diagnosis, diagnose
 from fer_ablate.config.schema import Config
 from fer_ablate.errors import Fault, FaultyConfigError, UserError
+from fer_ablate.tracking import opening
 from fer_ablate.training.checks import check
 
 INSPECTIONS = ("help", "hydra_help", "cfg", "info", "shell_completion")
 """Hydra's flags that print something and run nothing."""
 
-UNNAMED = ("seed", "name", "runs_dir", "force", "plugins", "tracking", "data.path", "data.cache_dir", "data.ferplus_path", "trainer.num_threads")
+UNNAMED = (
+    "seed",
+    "name",
+    "runs_dir",
+    "force",
+    "plugins",
+    "tracking",
+    "data.path",
+    "data.cache_dir",
+    "data.ferplus_path",
+    "trainer.num_threads",
+)
 """Overrides that say nothing about what is studied, hence do not enter a run's name."""
 
 
@@ -35,23 +47,24 @@ class Request:
         name: label; the given one, or what differs from the defaults.
         overrides: as typed.
         changed: every leaf that differs from the defaults -> its value.
+        told: the overrides for people, beside a single value what it would have been.
     """
 
     config: Config
     name: str
     overrides: list[str] = field(default_factory=list)
     changed: dict[str, str] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
         """Write it down for another process."""
-        content = {"config": to_yaml(self.config), "name": self.name, "overrides": self.overrides, "changed": self.changed}
-        path.write_text(json.dumps(content), encoding="utf-8")
+        path.write_text(json.dumps({**vars(self), "config": to_yaml(self.config)}), encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path) -> "Request":
         """Inverse of `save`."""
         content = json.loads(path.read_text(encoding="utf-8"))
-        return cls(from_yaml(content["config"]), content["name"], content["overrides"], content["changed"])
+        return cls(**{**content, "config": from_yaml(content["config"])})
 
 
 def run_hydra(arguments: Sequence[str], job: Callable[[Request], int], ignore: tuple[str, ...] = ()) -> int:
@@ -96,7 +109,7 @@ def raise_faults(faults: Sequence[Fault], ignore: tuple[str, ...] = ()) -> None:
 
 
 def requested(tree: DictConfig, overrides: Sequence[str], ignore: tuple[str, ...] = ()) -> Request:
-    """Check a composed tree and name the run.
+    """Check a composed tree and name the run; inside a Hydra app.
 
     Raises:
         FaultyConfigError: with every fault.
@@ -105,11 +118,10 @@ def requested(tree: DictConfig, overrides: Sequence[str], ignore: tuple[str, ...
         config = to_config(tree)
     except OmegaConfBaseException as error:
         raise FaultyConfigError([Fault("", str(error).splitlines()[0])]) from error
-    raise_faults([*check(config), *_plugin_faults(config, overrides)], ignore)
-    with composer():
-        defaults = flat(plain(to_config(composed())))
+    raise_faults([*check(config), *opening.check(config.tracking), *plugin_faults(config, overrides)], ignore)
+    defaults = flat(plain(to_config(composed())))
     changed = {key: str(value) for key, value in flat(plain(config)).items() if defaults.get(key) != value}
-    return Request(config, config.name or _derived_name(overrides), list(overrides), changed)
+    return Request(config, config.name or _derived_name(overrides), list(overrides), changed, _told(overrides))
 
 
 def _guarded(tree: DictConfig, job: Callable[[Request], int], ignore: tuple[str, ...]) -> int:
@@ -128,15 +140,28 @@ def _content_faults(diagnosis: Diagnosis) -> list[Fault]:
         config = to_config(diagnosis.tree)
     except OmegaConfBaseException as error:
         return [Fault("", str(error).splitlines()[0], "Give it on the command line, or see --cfg job.")]
-    return [*check(config), *_plugin_faults(config, diagnosis.sound)]
+    return [*check(config), *opening.check(config.tracking), *plugin_faults(config, diagnosis.sound)]
 
 
-def _plugin_faults(config: Config, overrides: Sequence[str]) -> list[Fault]:
+def plugin_faults(config: Config, overrides: Sequence[str]) -> list[Fault]:
     """Code of a stranger runs only if the person at the keyboard named it, never because a YAML file did."""
     if config.plugins and not any(text.lstrip("+").startswith("plugins=") for text in overrides):
         listed = ",".join(config.plugins)
-        return [Fault("plugins", f"[{listed}] comes from a file.", f"If you trust that code, pass plugins=[{listed}] on the command line.")]
+        return [
+            Fault(
+                "plugins",
+                f"[{listed}] comes from a file.",
+                f"If you trust that code, pass plugins=[{listed}] on the command line.",
+            )
+        ]
     return []
+
+
+def _told(overrides: Sequence[str]) -> list[str]:
+    groups = [text for text in overrides if "." not in text.split("=", 1)[0] and not text.startswith(UNNAMED)]
+    defaults = flat(plain(to_config(composed(groups))))
+    keys = [text.lstrip("+").split("=", 1)[0] for text in overrides]
+    return [f"{text}  (default {defaults[key]})" if key in defaults else text for text, key in zip(overrides, keys, strict=True)]
 
 
 def _derived_name(overrides: Sequence[str]) -> str:

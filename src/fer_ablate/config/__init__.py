@@ -1,0 +1,1 @@
+"""From YAML files and the command line to one checked `Config` and its key."""

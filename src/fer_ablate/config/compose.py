@@ -5,7 +5,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from hydra import compose, initialize_config_dir
+from hydra import compose
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
@@ -27,31 +30,34 @@ def conf_dir() -> Path:
 
 def register_schema() -> None:
     """Make the schema known to Hydra, under the name that conf/config.yaml starts its defaults with."""
-    ConfigStore.instance().store(name="schema", node=Config)
+    ConfigStore.instance().store(name="schema", node=Config, replace=True)
 
 
 @contextmanager
-def composer() -> Iterator[None]:
-    """Allow `composed` inside; a running Hydra app is left as it was."""
+def composer(config_dir: Path | None = None) -> Iterator[None]:
+    """Allow `composed` inside; a running Hydra app is left as it was.
+
+    Args:
+        config_dir: what was given as `--config-dir`, searched first.
+    """
     register_schema()
     singleton = GlobalHydra.instance()
     outer, singleton.hydra = singleton.hydra, None
+    search_path = create_config_search_path(str(conf_dir()))
+    if config_dir is not None:
+        search_path.prepend(
+            provider="command-line", path=f"file://{config_dir.resolve()}", anchor=SearchPathQuery(provider="schema")
+        )
     try:
-        with initialize_config_dir(str(conf_dir()), job_name="fer_ablate"):
-            yield
+        Hydra.create_main_hydra2(task_name="fer_ablate", config_search_path=search_path)
+        yield
     finally:
         singleton.hydra = outer
 
 
-def composed(overrides: Sequence[str] = (), config_dir: Path | None = None) -> DictConfig:
-    """The config tree for these overrides. Only inside `composer`.
-
-    Args:
-        overrides: as typed, such as `model.conv_layers=4` or `data=fer2013`.
-        config_dir: what was given as `--config-dir`, searched as well.
-    """
-    extra = [f"hydra.searchpath=[file://{config_dir.resolve()}]"] if config_dir else []
-    return compose(CONFIG_NAME, overrides=[*overrides, *extra])
+def composed(overrides: Sequence[str] = ()) -> DictConfig:
+    """The config tree for these overrides, such as `model.conv_layers=4` or `data=fer2013`. Only inside `composer`."""
+    return compose(CONFIG_NAME, overrides=list(overrides))
 
 
 def to_config(tree: DictConfig) -> Config:

@@ -35,8 +35,8 @@ def diagnose(overrides: Sequence[str], config_dir: Path | None = None) -> Diagno
         config_dir: what was given as `--config-dir`.
     """
     parsed, faults = _parse(overrides)
-    with composer():
-        composed([], config_dir)  # so that a broken conf/ is told apart from a broken override
+    with composer(config_dir):
+        composed()  # so that a broken conf/ is told apart from a broken override
         groups = [one for one in parsed if _options(one.key_or_group) and not one.is_delete()]
         keys = [one for one in parsed if one not in groups]
         sound: list[str] = []
@@ -44,14 +44,14 @@ def diagnose(overrides: Sequence[str], config_dir: Path | None = None) -> Diagno
             found = _group_faults(override)
             faults += found
             sound += [] if found else [_first_value(override)]
-        base, trouble = _try(sound, config_dir)
+        base, trouble = _try(sound)
         faults += trouble
         group_choices = list(sound)
         for override in keys if base is not None else ():
-            found = _key_faults(override, base, group_choices, config_dir)
+            found = _key_faults(override, base, group_choices)
             faults += found
             sound += [] if found else [_first_value(override)]
-        tree, trouble = _try(sound, config_dir)
+        tree, trouble = _try(sound)
         faults += [] if faults else trouble
     return Diagnosis(tuple(faults), tuple(sound), tree)
 
@@ -67,9 +67,9 @@ def _parse(overrides: Sequence[str]) -> tuple[list[Override], list[Fault]]:
     return parsed, faults
 
 
-def _try(overrides: Sequence[str], config_dir: Path | None) -> tuple[DictConfig | None, list[Fault]]:
+def _try(overrides: Sequence[str]) -> tuple[DictConfig | None, list[Fault]]:
     try:
-        return composed(overrides, config_dir), []
+        return composed(overrides), []
     except (HydraException, OmegaConfBaseException) as error:
         return None, [Fault("", _first_line(error), _cause(error))]
 
@@ -84,7 +84,7 @@ def _group_faults(override: Override) -> list[Fault]:
     ]
 
 
-def _key_faults(override: Override, base: DictConfig | None, groups: Sequence[str], config_dir: Path | None) -> list[Fault]:
+def _key_faults(override: Override, base: DictConfig | None, groups: Sequence[str]) -> list[Fault]:
     key = override.key_or_group
     if key == "hydra" or key.startswith(("hydra.", "hydra/")):
         return []
@@ -92,8 +92,8 @@ def _key_faults(override: Override, base: DictConfig | None, groups: Sequence[st
         return [_unknown(key, base)]
     faults = []
     for value in _value_texts(override):
-        _, trouble = _try([*groups, value], config_dir)
-        faults += [Fault(key, f"{value.split('=', 1)[-1]} does not fit. {fault.problem}", fault.remedy) for fault in trouble]
+        _, trouble = _try([*groups, value])
+        faults += [Fault(key, f"{value.split('=', 1)[-1]} does not fit. {fault.remedy or fault.problem}") for fault in trouble]
     return faults
 
 
@@ -107,7 +107,9 @@ def _unknown(key: str, base: DictConfig) -> Fault:
     parent = key.rpartition(".")[0]
     siblings = [leaf for leaf in leaves if leaf.rpartition(".")[0] == parent]
     hint = f"Did you mean '{near[0]}'? " if near else ""
-    listed = f"Keys there: {', '.join(leaf.rpartition('.')[2] for leaf in siblings)}." if siblings else "See --cfg job for all keys."
+    listed = (
+        f"Keys there: {', '.join(leaf.rpartition('.')[2] for leaf in siblings)}." if siblings else "See --cfg job for all keys."
+    )
     return Fault(key, "there is no such key or group.", hint + listed)
 
 
@@ -168,8 +170,8 @@ def _first_line(error: BaseException) -> str:
 
 
 def _cause(error: BaseException) -> str:
-    """What OmegaConf said below Hydra's wrapping, on one line."""
-    cause = error.__cause__
-    if cause is None:
-        return " ".join(line.strip() for line in str(error).strip().splitlines()[1:])
-    return " ".join(line.strip() for line in str(cause).strip().splitlines() if "object_type" not in line)
+    """What OmegaConf said below Hydra's wrapping, without its technical lines."""
+    lines = str(error.__cause__).splitlines() if error.__cause__ else str(error).strip().splitlines()[1:]
+    return " ".join(
+        line.strip() for line in lines if not line.strip().startswith(("full_key:", "object_type=", "reference_type="))
+    )

@@ -57,7 +57,11 @@ def code_digest(plugins: Iterable[str] = ()) -> str:
     files = [file for part in RESULT_CODE for file in _python_files(package / part)]
     for name in plugins:
         spec = find_spec(name)
-        files += _python_files(Path(spec.origin).parent if spec.submodule_search_locations else Path(spec.origin)) if spec and spec.origin else []
+        files += (
+            _python_files(Path(spec.origin).parent if spec.submodule_search_locations else Path(spec.origin))
+            if spec and spec.origin
+            else []
+        )
     total = hashlib.sha256()
     for file in files:
         total.update(_meaning(file.read_text(encoding="utf-8")).encode())
@@ -77,6 +81,10 @@ def _meaning(source: str) -> str:
     tree = ast.parse(source)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and body and ast.get_docstring(node) is not None:
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            and body
+            and ast.get_docstring(node) is not None
+        ):
             node.body = body[1:]
     return ast.dump(tree)

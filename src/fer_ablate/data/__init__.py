@@ -1,0 +1,1 @@
+"""Images: reading, caching, roles, augmentation, batches."""

@@ -15,11 +15,13 @@ from fer_ablate.errors import UserError
 TABLES = ("fer2013.csv", "icml_face_data.csv")
 """Names of the table in the archives of the original contest and of its copies on Kaggle."""
 
+Stream = IO[bytes] | gzip.GzipFile | lzma.LZMAFile
+
 _DAMAGE = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, tarfile.TarError, zipfile.BadZipFile)
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[IO[bytes], Callable[[], float]]]:
+def opened(path: Path) -> Iterator[tuple[Stream, Callable[[], float]]]:
     """Give the unpacked bytes of a table and a function that tells which fraction of the file has been read."""
     size = max(path.stat().st_size, 1)
     try:
@@ -32,7 +34,7 @@ def opened(path: Path) -> Iterator[tuple[IO[bytes], Callable[[], float]]]:
         ) from error
 
 
-def _unpacked(path: Path, raw: IO[bytes], stack: ExitStack) -> IO[bytes]:
+def _unpacked(path: Path, raw: IO[bytes], stack: ExitStack) -> Stream:
     name = path.name.lower()
     if name.endswith((".tar.gz", ".tgz")):
         return _tar_member(path, stack.enter_context(tarfile.open(fileobj=raw, mode="r|gz")))

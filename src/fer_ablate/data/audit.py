@@ -65,7 +65,8 @@ def audit(faces: FaceSet) -> Audit:
     others = [split for split in faces.splits if split != train] if train else []
 
     def members(split: str, elsewhere: NDArray[np.bool_]) -> Rows:
-        return rows[elsewhere[group] & (faces.usage[rows] == faces.splits.index(split))]
+        found: Rows = rows[elsewhere[group] & (faces.usage[rows] == faces.splits.index(split))]
+        return found
 
     return Audit(
         images=len(rows),
@@ -80,9 +81,7 @@ def audit(faces: FaceSet) -> Audit:
         blank=blank,
         black=black,
         in_train={split: members(split, present[:, faces.splits.index(train)]) for split in others} if train else {},
-        in_earlier={
-            split: members(split, present[:, :index].any(axis=1)) for index, split in enumerate(faces.splits) if index
-        },
+        in_earlier={split: members(split, present[:, :index].max(axis=1)) for index, split in enumerate(faces.splits) if index},
     )
 
 
@@ -105,7 +104,7 @@ def without(faces: FaceSet, drop: Collection[Drop]) -> FaceSet:
 
 def _fingerprints(faces: FaceSet) -> NDArray[np.uint64]:
     """A hash of the pixels of each usable image; 36,000 images collide with a chance of some 4 in 100,000,000,000."""
-    prints = b"".join(blake2b(np.ascontiguousarray(faces.faces[row]), digest_size=8).digest() for row in faces.rows)
+    prints = b"".join(blake2b(np.ascontiguousarray(faces.faces[row]).data, digest_size=8).digest() for row in faces.rows)
     return np.frombuffer(prints, np.uint64)
 
 

@@ -7,10 +7,10 @@ import errno
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
 
 import numpy as np
 from filelock import FileLock
@@ -67,25 +67,28 @@ def cached(cache_dir: Path, origin: Origin, parse: Callable[[], Parsed]) -> Face
     folder = cache_dir / f"{origin.name}-{hashlib.sha256(f'{FORMAT} {origin.identity}'.encode()).hexdigest()[:16]}"
     if (faces := _load(folder)) is not None:
         return faces
-    try:
+    with _usable(cache_dir):
         cache_dir.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
-            if (faces := _load(folder)) is None:
-                _store(parse(), folder)
-                faces = _load(folder)
-    except OSError as error:
-        raise _unusable(cache_dir, error) from error
+        lock = FileLock(f"{folder}.lock").acquire()
+    with lock:
+        if (faces := _load(folder)) is None:
+            parsed = parse()
+            with _usable(cache_dir):
+                _store(parsed, folder)
+            faces = _load(folder)
     assert faces is not None, f"{folder} was just written"
     return faces
 
 
 def _store(parsed: Parsed, folder: Path) -> None:
     """Write an entry beside its place and move it there, so that a killed run leaves no half entry."""
-    made = Path(mkdtemp(prefix=f"{folder.name}.part-", dir=folder.parent))
+    made = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(made, ignore_errors=True)  # of a run that was killed
     try:
+        made.mkdir()
         for name in ("faces", "labels", "usage"):
             np.save(made / f"{name}.npy", getattr(parsed, name))
-        facts = {"digest": parsed.digest(), "splits": parsed.splits, "classes": parsed.classes}
+        facts = {"digest": parsed.digest(), "splits": parsed.splits, "classes": parsed.classes, "notes": parsed.notes}
         (made / "facts.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)  # an unsound entry
         made.replace(folder)
@@ -97,15 +100,25 @@ def _load(folder: Path) -> FaceSet | None:
     """The entry, or None if it is missing or not what was written."""
     try:
         facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
-        splits, classes, digest = tuple(facts["splits"]), tuple(facts["classes"]), facts["digest"]
+        splits, classes, notes = tuple(facts["splits"]), tuple(facts["classes"]), tuple(facts["notes"])
         faces = np.load(folder / "faces.npy", mmap_mode="r")
         labels, usage = np.load(folder / "labels.npy"), np.load(folder / "usage.npy")
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, EOFError):
         return None
     # The digest is part of the key of every run: it must be that of the bytes used. It takes some 50 ms for FER2013.
-    if Parsed(faces, labels, usage, splits, classes).digest() != digest:
+    digest = Parsed(faces, labels, usage, splits, classes).digest()
+    if digest != facts["digest"]:
         return None
-    return FaceSet(faces, labels, None, usage, splits, classes, np.arange(len(labels)), digest)
+    return FaceSet(faces, labels, None, usage, splits, classes, np.arange(len(labels)), digest, notes)
+
+
+@contextmanager
+def _usable(cache_dir: Path) -> Iterator[None]:
+    """Turn what the disk complains about into a message that names the key."""
+    try:
+        yield
+    except OSError as error:
+        raise _unusable(cache_dir, error) from error
 
 
 def _unusable(cache_dir: Path, error: OSError) -> UserError:

@@ -5,7 +5,7 @@ from pathlib import Path
 from fer_ablate.errors import UserError
 
 try:
-    import kagglehub
+    import kagglehub  # type: ignore[import-untyped]
 except ImportError:  # an optional dependency
     kagglehub = None
 

@@ -137,24 +137,85 @@ def draw(pose: Pose, features: Features, scene: Scene, side: int) -> Field:
     """Draw a block of faces: (B, side, side) tones, mostly from 0 to 1 and not clipped."""
     canvas = _Canvas(pose, side)
     canvas.tones += scene.background + scene.background_x * canvas.picture_x + scene.background_y * canvas.picture_y
-    light = scene.light_x * canvas.x + scene.light_y * canvas.y
-    _head(canvas, features, light)
-    # The features sit on a curved face: turned to a side, they move and stand closer together.
+    _head(canvas, features, scene)
+    # The features sit on a curved face: turned to a side, they move there and stand closer together.
     canvas.x = (canvas.x - pose.yaw) * (1 + np.abs(pose.yaw))
     _nose(canvas, features)
     _mouth(canvas, features)
-    for side_of_face in (-1.0, 1.0):
+    for side_of_face in (np.float32(-1), np.float32(1)):
         _eye(canvas, features, side_of_face)
-    canvas.paint(_ellipse(canvas, 0, -1, 2, 1 + features.hairline), features.hair, _inside_head(canvas, features))
     return (canvas.tones - np.float32(0.5)) * scene.contrast + np.float32(0.5) + scene.brightness
 
 
 def _ellipse(canvas: _Canvas, x: Number, y: Number, width: Number, height: Number) -> Field:
     """Distance to an ellipse, exact at its axes and near enough at its edge elsewhere."""
     across, down = (canvas.x - x) / width, (canvas.y - y) / height
-    return (np.sqrt(across * across + down * down) - 1) * np.minimum(width, height)
+    distance: Field = (np.sqrt(across * across + down * down) - 1) * np.minimum(width, height)
+    return distance
 
 
-def _stroke(canvas: _Canvas, x: Field, middle: Field, half_width: Number, thickness: Number) -> Field:
+def _stroke(canvas: _Canvas, x: Field, middle: Field | Value, half_width: Number, thickness: Number) -> Field:
     """Distance to a line of some thickness along y = `middle`, from -half_width to half_width of a local x."""
-    return np.maximum(np.abs(canvas.y - middle) - thickness, np.abs(x) - half_width)
+    distance: Field = np.maximum(np.abs(canvas.y - middle) - thickness, np.abs(x) - half_width)
+    return distance
+
+
+def _head(canvas: _Canvas, face: Features, scene: Scene) -> None:
+    """Hair behind, the head with its light, and the hair that falls over the forehead."""
+    canvas.paint(_ellipse(canvas, 0, -0.1, face.head_width + 0.09, 1), face.hair)
+    narrowed = face.head_width * (1 - face.jaw * np.maximum(canvas.y, 0))
+    across, down = canvas.x / narrowed, canvas.y / np.float32(0.97)
+    head = (np.sqrt(across * across + down * down) - 1) * face.head_width
+    rim = across * across + down * down
+    canvas.paint(head, face.skin + scene.light_x * canvas.x + scene.light_y * canvas.y - np.float32(0.12) * rim)
+    canvas.paint(np.maximum(head, canvas.y - face.hairline - np.float32(0.2) * canvas.x * canvas.x), face.hair)
+
+
+def _nose(canvas: _Canvas, face: Features) -> None:
+    """A tip with a shadow, and the folds from it to the mouth that a sneer deepens."""
+    tip = face.eye_y + face.nose_length
+    shade = face.skin * np.float32(0.65)
+    arc: Field = np.float32(3) * canvas.x * canvas.x
+    canvas.paint(_stroke(canvas, canvas.x, tip - arc, 0.13, 0.022), shade)
+    side: Field = np.abs(canvas.x)
+    falling: Field = tip - np.float32(0.28) + np.float32(1.1) * side
+    canvas.paint(_stroke(canvas, side - np.float32(0.26), falling, 0.1, 0.03), shade, face.sneer)
+    wrinkle: Field = face.eye_y + np.float32(0.1) + arc
+    canvas.paint(_stroke(canvas, canvas.x, wrinkle, 0.09, 0.02), shade, face.sneer)
+
+
+def _mouth(canvas: _Canvas, face: Features) -> None:
+    """Lips around an opening with teeth in its upper part; the middle is lower than raised corners."""
+    x = canvas.x
+    bend = 1 - (x / face.mouth_width) * (x / face.mouth_width)  # 1 in the middle, 0 in the corners
+    line = face.mouth_y + face.mouth_corner * (bend - np.float32(0.5))
+    upper = line - bend * (face.mouth_open * np.float32(0.4) + face.sneer * np.float32(0.05))
+    lower = line + bend * face.mouth_open * np.float32(0.6)
+    beside = np.abs(x) - face.mouth_width
+    lips = np.maximum(np.maximum(upper - canvas.y, canvas.y - lower) - np.float32(0.035), beside)
+    inside = np.maximum(np.maximum(upper - canvas.y, canvas.y - lower) + np.float32(0.01), beside)
+    canvas.paint(_stroke(canvas, x, face.mouth_y - np.float32(0.14), 0.22, 0.04), face.hair, face.moustache)
+    canvas.paint(lips, face.skin * np.float32(0.55))
+    canvas.paint(inside, 0.08, np.minimum(face.mouth_open * 12, 1))
+    teeth = np.maximum(inside, canvas.y - upper - np.float32(0.07))
+    canvas.paint(teeth, 0.85, np.clip(face.mouth_open * 8 - np.float32(0.4), 0, 1))
+
+
+def _eye(canvas: _Canvas, face: Features, side_of_face: np.float32) -> None:
+    """White, iris and lids of one eye, its brow, and a rim of the glasses."""
+    x = canvas.x * side_of_face - face.eye_distance  # negative towards the nose
+    bend = 1 - (x / face.eye_width) * (x / face.eye_width)
+    upper, lower = face.eye_y - face.eye_open * bend, face.eye_y + face.eye_open * np.float32(0.7) * bend
+    inside = np.maximum(np.maximum(upper - canvas.y, canvas.y - lower), np.abs(x) - face.eye_width)
+    canvas.paint(inside, 0.9)
+    down = canvas.y - face.eye_y
+    iris = np.sqrt(x * x + down * down) - np.float32(0.08)
+    canvas.paint(np.maximum(inside, iris), 0.1)
+    canvas.paint(_stroke(canvas, x, upper, face.eye_width, 0.022), face.skin * np.float32(0.35))
+    canvas.paint(_stroke(canvas, x, lower, face.eye_width, 0.01), face.skin * np.float32(0.7))
+    along = x / (face.eye_width * np.float32(2.6)) + np.float32(0.5)  # 0 at the inner end of the brow, 1 at the outer
+    arch = np.float32(0.16) * along * (1 - along)
+    brow = face.eye_y - face.brow_gap - face.brow_inner * (1 - along) - face.brow_outer * along - arch
+    canvas.paint(_stroke(canvas, x, brow, face.eye_width * np.float32(1.25), face.brow_thickness), face.hair)
+    rim = np.abs(_ellipse(canvas, side_of_face * face.eye_distance, face.eye_y, 0.26, 0.2)) - np.float32(0.02)
+    canvas.paint(rim, 0.1, face.glasses)

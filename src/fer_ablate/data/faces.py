@@ -29,6 +29,7 @@ class Parsed:
         usage: (N,) index into `splits`.
         splits: names of the splits as the source spells them.
         classes: names of the classes, in the order of their index.
+        notes: what a person should know about the reading, a sentence each; not part of the content.
     """
 
     faces: Bytes
@@ -36,12 +37,13 @@ class Parsed:
     usage: Bytes
     splits: tuple[str, ...]
     classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def digest(self) -> str:
         """SHA-256 of the content alone: the same images by another path or compression give the same one."""
         content = hashlib.sha256(repr((self.faces.shape, self.splits, self.classes)).encode())
         for array in (self.faces, self.labels, self.usage):
-            content.update(np.ascontiguousarray(array))
+            content.update(np.ascontiguousarray(array).data)
         return content.hexdigest()
 
 
@@ -61,6 +63,7 @@ class FaceSet:
         classes: names of the classes, in the order of their index.
         rows: (M,) ascending numbers of the usable images.
         digest: SHA-256 of the content, before anything is dropped.
+        notes: what a person should know about the reading, a sentence each.
     """
 
     faces: Bytes
@@ -71,6 +74,7 @@ class FaceSet:
     classes: tuple[str, ...]
     rows: Rows
     digest: str
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -89,4 +93,5 @@ class FaceSet:
         """Usable rows of one split; none for a split that the set does not have."""
         if split not in self.splits:
             return self.rows[:0]
-        return self.rows[self.usage[self.rows] == self.splits.index(split)]
+        rows: Rows = self.rows[self.usage[self.rows] == self.splits.index(split)]
+        return rows

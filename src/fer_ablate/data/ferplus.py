@@ -45,7 +45,7 @@ def with_votes(faces: FaceSet, path: Path, labels: Labels, num_classes: int) -> 
             f"{faces.splits[faces.usage[row]]!r}: FER+ is joined by row order. Use files whose rows are in the original order."
         )
     targets = targets_from_votes(votes, labels, num_classes)
-    decided = targets.any(axis=1)
+    decided: NDArray[np.bool_] = targets.max(axis=1) > 0
     return replace(
         faces,
         labels=np.where(decided, _argmax(targets), NO_LABEL),
@@ -76,11 +76,12 @@ def targets_from_votes(votes: NDArray[np.int64], labels: Labels, num_classes: in
     else:
         chosen = _most_voted(votes, total)
     in_file_order = chosen[:, :_NAMED]
-    known = in_file_order[:, np.argsort(FERPLUS_TO_EMOTION)][:, :num_classes]
+    votes_known = in_file_order[:, np.argsort(FERPLUS_TO_EMOTION)][:, :num_classes]
     # Without contempt, an image that is mostly contempt goes; a minority of contempt only loses its share.
-    kept = known.max(axis=1) == chosen.max(axis=1)
-    known = np.where(kept[:, None], known, 0).astype(np.float32)
-    return known / np.maximum(known.sum(axis=1, keepdims=True), 1)
+    kept = votes_known.max(axis=1) == chosen.max(axis=1)
+    known: Floats = np.where(kept[:, None], votes_known, 0).astype(np.float32)
+    known /= np.maximum(known.sum(axis=1, keepdims=True), 1)
+    return known
 
 
 def _most_voted(votes: NDArray[np.int64], total: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -102,7 +103,8 @@ def _most_voted(votes: NDArray[np.int64], total: NDArray[np.int64]) -> NDArray[n
 def _argmax(targets: Floats) -> Rows:
     """Class of the most votes; of equally voted ones the first in file order, as in the authors' code."""
     order = np.array([index for index in FERPLUS_TO_EMOTION if index < targets.shape[1]])
-    return order[targets[:, order].argmax(axis=1)]
+    labels: Rows = order[targets[:, order].argmax(axis=1)]
+    return labels
 
 
 def _read(path: Path) -> tuple[NDArray[np.int64], list[str]]:
@@ -113,6 +115,7 @@ def _read(path: Path) -> tuple[NDArray[np.int64], list[str]]:
         raise UserError(f"{path} line 1: the columns are not those of FER+, expected {','.join(_HEADER)}.")
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != len(_HEADER) or not all(field.isdigit() for field in row[2:]):
-            raise UserError(f"{path} line {number}: expected Usage, Image name and {len(FERPLUS_COLUMNS)} whole numbers of votes.")
+            expected = f"Usage, Image name and {len(FERPLUS_COLUMNS)} whole numbers of votes"
+            raise UserError(f"{path} line {number}: expected {expected}. Download the file again.")
     votes = np.array([row[2:] for row in rows[1:]], dtype=np.int64).reshape(-1, len(FERPLUS_COLUMNS))
     return votes, [row[0] for row in rows[1:]]

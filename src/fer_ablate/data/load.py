@@ -17,7 +17,7 @@ from fer_ablate.data.pictures import picture_files, read_folder, read_kaggle_fol
 from fer_ablate.data.synthetic import DRAWING, draw_faces
 from fer_ablate.data.table import read_table
 from fer_ablate.errors import Fault, UserError
-from fer_ablate.labels import EMOTIONS, EMOTIONS_8
+from fer_ablate.labels import EMOTIONS, EMOTIONS_8, TRAINING
 
 _PACKED = ("", ".xz", ".gz", ".zip")
 KNOWN_FILES = (*(f"{table}{packed}" for table in TABLES for packed in _PACKED), "fer2013.tar.gz", "fer2013.zip")
@@ -101,7 +101,7 @@ def _fer2013_source(path: Path) -> Path | None:
         for name in KNOWN_FILES:
             if (folder / name).is_file():
                 return folder / name
-        if (folder / "train").is_dir():
+        if any((folder / name).is_dir() for name in ("train", TRAINING)):
             return folder
     return None
 
@@ -133,7 +133,8 @@ def _ferplus_faults(config: DataConfig, source: Path) -> list[Fault]:
     votes = Path(config.ferplus_path) if config.ferplus_path else source.parent / FILE
     if votes.is_file():
         return []
-    return [Fault("data.ferplus_path", f"{votes} not found", f"Pass data.ferplus_path=.../{FILE} (from github.com/microsoft/FERPlus).")]
+    way_out = f"Pass data.ferplus_path=.../{FILE} (from github.com/microsoft/FERPlus)."
+    return [Fault("data.ferplus_path", f"{votes} not found", way_out)]
 
 
 def _label_faults(config: DataConfig) -> list[Fault]:

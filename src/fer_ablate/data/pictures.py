@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from fer_ablate.data.faces import Parsed, Progress
 from fer_ablate.errors import UserError
@@ -14,11 +14,18 @@ from fer_ablate.labels import EMOTIONS, PRIVATE, PUBLIC, SIDE, TRAINING, USAGES
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 _LAYOUT = "Expected <split>/<class>/<image>, such as train/happy/0001.png"
-_GRAY_MODES = ("1", "L", "LA", "I", "I;16", "F")
+_GRAY_MODES = ("1", "L", "LA")
+_DEEP_MODES = ("I", "F")  # and their variants: more than 8 bits, which Pillow would cut off at 255
 
-# Kaggle copies differ in the grammar of their class folders.
-_EMOTION_OF = {name: index for index, name in enumerate(EMOTIONS)} | {"disgusted": 1, "fearful": 2, "surprised": 5, "anger": 0}
-_EMOTION_OF |= {"fearful": 2, "happiness": 3, "sadness": 4}
+# Kaggle's copies differ in the grammar of their class folders.
+_EMOTION_OF = {name: index for index, name in enumerate(EMOTIONS)} | {
+    "anger": 0,
+    "disgusted": 1,
+    "fearful": 2,
+    "happiness": 3,
+    "sadness": 4,
+    "surprised": 5,
+}
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,9 @@ def _found(folder: Path) -> list[Path]:
     if not files:
         nearer = any(path.suffix.lower() in SUFFIXES for pattern in ("*", "*/*") for path in folder.glob(pattern))
         seen = "its images are not in folders of splits and classes" if nearer else "no images below it"
-        raise UserError(f"{folder}: {seen}. {_LAYOUT} ({', '.join(SUFFIXES)}), and pass the folder of the splits as data.path=...")
+        raise UserError(
+            f"{folder}: {seen}. {_LAYOUT}; pass the folder of the splits as data.path=... Read are {', '.join(SUFFIXES)}."
+        )
     return files
 
 
@@ -87,13 +96,18 @@ def _read(
     size, mode = _form([picture.path for picture in pictures], side)
     width, height = size
     faces = np.empty((len(pictures), len(mode), height, width), np.uint8)  # "L" has one letter, "RGB" three
+    resized = 0
     for row, picture in enumerate(pictures):
-        faces[row] = _pixels(picture.path, size, mode)
+        image = _image(picture.path, mode)
+        if image.size != size:
+            image, resized = image.resize(size, Image.Resampling.BILINEAR), resized + 1
+        faces[row] = np.asarray(image, np.uint8).reshape(height, width, len(mode)).transpose(2, 0, 1)
         if progress is not None and row % 256 == 0:
             progress(row / len(pictures))
     labels = np.array([index_of[picture.name] for picture in pictures], np.int64)
     usage = np.array([splits.index(picture.split) for picture in pictures], np.uint8)
-    return Parsed(faces, labels, usage, splits, classes)
+    notes = (f"{resized:,} of {len(pictures):,} images had another size than {width}x{height} and were resized.",)
+    return Parsed(faces, labels, usage, splits, classes, notes if resized else ())
 
 
 def _form(paths: Sequence[Path], side: int | None) -> tuple[tuple[int, int], str]:
@@ -109,23 +123,23 @@ def _form(paths: Sequence[Path], side: int | None) -> tuple[tuple[int, int], str
     return sizes.most_common(1)[0][0], "L" if gray else "RGB"
 
 
-def _pixels(path: Path, size: tuple[int, int], mode: str) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
+def _image(path: Path, mode: str) -> Image.Image:
     try:
         with _opened(path) as image:
-            picture = image.convert(mode)
+            return image.convert(mode)
     except (OSError, SyntaxError) as error:  # Pillow reports a cut file so, only when its pixels are read
         raise _unreadable(path, error) from error
-    if picture.size != size:
-        picture = picture.resize(size, Image.Resampling.BILINEAR)
-    pixels = np.asarray(picture, np.uint8)
-    return pixels.reshape(size[1], size[0], len(mode)).transpose(2, 0, 1)
 
 
 def _opened(path: Path) -> Image.Image:
     try:
-        return Image.open(path)
-    except (OSError, UnidentifiedImageError) as error:
+        image = Image.open(path)
+    except OSError as error:
         raise _unreadable(path, error) from error
+    if image.mode.startswith(_DEEP_MODES):
+        image.close()
+        raise UserError(f"{path} has more than 8 bits per channel (Pillow mode {image.mode}). Save it with 8 bits.")
+    return image
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:

@@ -19,7 +19,7 @@ _NAMES = {
 """What splits are called, by the part they play under `official`."""
 
 # Which splits each role takes. In `combined*` val is part of train, so that its figures cannot select anything.
-_PRESETS = {
+_PRESETS: dict[Roles, dict[str, tuple[str, ...]]] = {
     Roles.official: {"train": ("train",), "val": ("val",), "test": ("test",)},
     Roles.swapped: {"train": ("train",), "val": ("test",), "test": ("val",)},
     Roles.combined: {"train": ("train", "val"), "val": ("val",), "test": ("test",)},

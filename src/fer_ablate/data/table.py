@@ -6,11 +6,10 @@ is read again row by row to say which line is wrong.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
-from fer_ablate.data.archives import opened
+from fer_ablate.data.archives import Stream, opened
 from fer_ablate.data.faces import Bytes, Parsed, Progress
 from fer_ablate.errors import UserError
 from fer_ablate.labels import EMOTIONS, SIDE, USAGES
@@ -64,7 +63,7 @@ def _columns(header: bytes, path: Path) -> tuple[int, int, int]:
     return names.index("emotion"), names.index("pixels"), names.index("usage")
 
 
-def _batches(stream: IO[bytes]) -> Iterator[tuple[int, list[bytes]]]:
+def _batches(stream: Stream) -> Iterator[tuple[int, list[bytes]]]:
     """Whole lines, some hundreds at a time, with the number of the first one in the file."""
     line, rest = 2, b""
     while chunk := stream.read(_CHUNK):

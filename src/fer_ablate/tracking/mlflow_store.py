@@ -8,6 +8,7 @@ import logging
 import warnings
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -23,6 +24,9 @@ from fer_ablate.training.result import RunResult
 
 CREATION_SECONDS = 120
 """Other processes may be creating the database; each needs a few seconds."""
+
+EPOCH_SECONDS = "epoch/seconds"
+"""MLflow name of the duration of an epoch; every recorded epoch has one."""
 
 DIGEST_LENGTH = 36
 """Longest digest of a data set that MLflow keeps."""
@@ -51,7 +55,7 @@ class Store:
     def _experiment(self, name: str, runs_dir: str) -> str:
         found = self.client.get_experiment_by_name(name)
         if found is None:
-            remote = self.uri.startswith(("http", "databricks"))
+            remote = self.uri.startswith("http")
             location = None if remote else (Path(runs_dir) / "artifacts" / name.replace("/", "_")).resolve().as_uri()
             try:
                 return str(self.client.create_experiment(name, artifact_location=location))
@@ -60,8 +64,8 @@ class Store:
                     raise
                 found = self.client.get_experiment_by_name(name)  # another process was faster on a server
         if found is None or found.lifecycle_stage != "active":
-            message = f"The experiment {name!r} was deleted in {self.uri}. Restore it (`mlflow experiments restore`) or give another tracking.experiment=..."
-            raise UserError(message)
+            way_out = "Restore it (`mlflow experiments restore`) or give another tracking.experiment=..."
+            raise UserError(f"The experiment {name!r} was deleted in {self.uri}. {way_out}")
         return str(found.experiment_id)
 
     def start_run(self, header: RunHeader, config_yaml: str) -> str:
@@ -82,9 +86,7 @@ class Store:
         # MLflow refuses to change a parameter, but a resumed run may use, say, other devices: the first value stays.
         new = {key: value for key, value in parameters(config_yaml, header.changed).items() if key not in run.data.params}
         self.client.log_batch(run_id, params=[Param(key, value) for key, value in new.items()], tags=_tags(tags))
-        profile = json.dumps(header.dataset)
-        dataset = Dataset(str(header.dataset.get("name", "data")), header.data_digest[:DIGEST_LENGTH], "local", "{}", profile=profile)
-        self.client.log_inputs(run_id, datasets=[DatasetInput(dataset, [InputTag("mlflow.data.context", "train, val, test")])])
+        self.client.log_inputs(run_id, datasets=[_dataset(header)])
         return run_id
 
     def _known(self, header: RunHeader) -> Run | None:
@@ -98,9 +100,18 @@ class Store:
             raise
         return run if run.info.lifecycle_stage == "active" else None
 
-    def recorded_epochs(self, run_id: str) -> set[int]:
-        """Epochs that are in the store; a resumed run repeats the last of them, and no step may appear twice."""
-        return {metric.step for metric in self.client.get_metric_history(run_id, "epoch/seconds")}
+    def catch_up(self, run_id: str, folder: RunFolder) -> set[int]:
+        """Record the epochs of a folder that the store lacks; all epochs it has now.
+
+        An epoch that is there stays as it is, although a resumed run repeats the last one or two: no step may appear twice.
+        """
+        recorded = {metric.step for metric in self.client.get_metric_history(run_id, EPOCH_SECONDS)}
+        for row in folder.history:
+            epoch, time_ms = int(row.pop("epoch")), int(row.pop("time_ms"))
+            if epoch not in recorded:
+                self.log_epoch(run_id, row, epoch, time_ms)
+                recorded.add(epoch)
+        return recorded
 
     def log_epoch(self, run_id: str, metrics: Mapping[str, float], step: int, time_ms: int) -> None:
         """Record the metrics of one epoch in one request.
@@ -111,7 +122,7 @@ class Store:
             step: the epoch, from 1.
             time_ms: Unix time in milliseconds; the same for the same epoch, whenever it is recorded.
         """
-        named = {"epoch/seconds": metrics.get("seconds", 0.0)} | {name: value for name, value in metrics.items() if name != "seconds"}
+        named = {EPOCH_SECONDS if name == "seconds" else name: value for name, value in metrics.items()}
         self.client.log_batch(run_id, metrics=[Metric(name, value, time_ms, step) for name, value in named.items()])
 
     def finish(self, run_id: str, folder: RunFolder, result: RunResult | None, status: str) -> None:
@@ -123,16 +134,14 @@ class Store:
             result: None if the run failed or was stopped.
             status: FINISHED, FAILED or KILLED.
         """
-        ended = None
+        header, history = folder.header, folder.history
+        ended = int(history[-1]["time_ms"]) if history else milliseconds(header.started_at)
         if result is not None:
             ended = milliseconds(result.finished_at)
-            # `val/...` is the curve over the epochs; the scores of the kept weights need a name of their own.
-            final = {f"val_kept/{name.removeprefix('val/')}" if name.startswith("val/") else name: value for name, value in result.flat_metrics().items()}
-            numbers = ("parameters", "macs", "seconds", "seconds_per_epoch", "peak_memory_mb", "best_epoch", "epochs")
-            final |= {f"run/{name}": float(getattr(result, name)) for name in numbers}
-            metrics = [Metric(name, value, ended, result.best_epoch) for name, value in final.items()]
-            environment = {f"environment/{name}": value for name, value in {**result.environment, **result.protocol}.items()}
-            self.client.log_batch(run_id, metrics=metrics, tags=_tags(environment))
+            metrics = [Metric(name, value, ended, result.best_epoch) for name, value in _final_metrics(result).items()]
+            environment = {f"environment/{name}": value for name, value in result.environment.items()}
+            protocol = {f"protocol/{name}": value for name, value in result.protocol.items()}
+            self.client.log_batch(run_id, metrics=metrics, tags=_tags({**environment, **protocol}))
         for file in folder.artifacts:
             self.client.log_artifact(run_id, str(file))
         self.client.set_terminated(run_id, status, end_time=ended)
@@ -141,13 +150,8 @@ class Store:
         """Bring a run folder that was never or half recorded fully into the store; the id of its MLflow run."""
         header = folder.header
         run_id = self.start_run(header, folder.config_yaml)
-        header.mlflow_run_id, header.mlflow_uri = run_id, self.uri
-        folder.write_header(header)
-        recorded = self.recorded_epochs(run_id)
-        for row in folder.history:
-            if row["epoch"] not in recorded:
-                metrics = {name: value for name, value in row.items() if name not in ("epoch", "time_ms")}
-                self.log_epoch(run_id, metrics, int(row["epoch"]), int(row["time_ms"]))
+        folder.write_header(replace(header, mlflow_run_id=run_id, mlflow_uri=self.uri))
+        self.catch_up(run_id, folder)
         self.finish(run_id, folder, folder.result if folder.status == "finished" else None, status)
         return run_id
 
@@ -155,6 +159,19 @@ class Store:
 def milliseconds(moment: str) -> int:
     """Unix time in milliseconds of an ISO 8601 date with time."""
     return int(datetime.fromisoformat(moment).timestamp() * 1000)
+
+
+def _final_metrics(result: RunResult) -> dict[str, float]:
+    # `val/...` is the curve over the epochs; the scores of the kept weights need a name of their own.
+    scores = {f"val_kept/{name[4:]}" if name.startswith("val/") else name: value for name, value in result.flat_metrics().items()}
+    numbers = ("parameters", "macs", "seconds", "seconds_per_epoch", "peak_memory_mb", "best_epoch", "epochs")
+    return scores | {f"run/{name}": float(getattr(result, name)) for name in numbers}
+
+
+def _dataset(header: RunHeader) -> DatasetInput:
+    name = str(header.dataset.get("name", "data"))
+    dataset = Dataset(name, header.data_digest[:DIGEST_LENGTH], "local", "{}", profile=json.dumps(header.dataset))
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", "train, val, test")])
 
 
 def _tags(values: Mapping[str, str]) -> list[RunTag]:

@@ -10,7 +10,7 @@ from fer_ablate.errors import Fault
 if TYPE_CHECKING:
     from fer_ablate.tracking.mlflow_store import Store
 
-SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
+SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
 """Kinds of stores MLflow 3.17 writes to; its older store of plain files is refused by MLflow itself."""
 
 
@@ -19,9 +19,9 @@ def check(config: TrackingConfig) -> list[Fault]:
     if not config.enabled:
         return []
     faults = []
-    scheme = config.uri.partition(":")[0].partition("+")[0]
-    if scheme not in SCHEMES or ":" not in config.uri.removeprefix("databricks:"):
-        remedy = "Give tracking.uri=sqlite:///runs/mlflow.db or a server's http://... address (also MLFLOW_TRACKING_URI), or tracking=none."
+    scheme, colon, _ = config.uri.partition(":")
+    if scheme.partition("+")[0] not in SCHEMES or not colon:
+        remedy = "Give tracking.uri (or MLFLOW_TRACKING_URI) as sqlite:///runs/mlflow.db or http://..., or tracking=none."
         faults.append(Fault("tracking.uri", f"{config.uri!r} is no address of an MLflow store", remedy))
     if not config.experiment.strip():
         faults.append(Fault("tracking.experiment", "the name is empty", "Give tracking.experiment=..."))

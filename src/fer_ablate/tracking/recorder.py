@@ -3,8 +3,11 @@
 import queue
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
 
 from fer_ablate.config.schema import TrackingConfig
 from fer_ablate.errors import UserError
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
 Job = Callable[["Store"], None]
 
 RUNNING = "RUNNING"
+
+LOCAL_SECONDS = 60
+"""How long `finish` waits for a store on the disk: longer than creating the database takes, and no server can hang."""
 
 
 class Recorder:
@@ -52,8 +58,8 @@ class Recorder:
         """Write the header, keep the MLflow run of an earlier part of this run, and start recording."""
         if self.folder.status != "new":
             earlier = self.folder.header
-            header.mlflow_run_id, header.mlflow_uri = earlier.mlflow_run_id, earlier.mlflow_uri
-            header.started_at = earlier.started_at
+            run_id, uri = earlier.mlflow_run_id, earlier.mlflow_uri
+            header = replace(header, started_at=earlier.started_at, mlflow_run_id=run_id, mlflow_uri=uri)
         self.folder.write_header(header)
         if self.uri is not None:
             write_text(self.folder.pending_file, RUNNING)
@@ -70,7 +76,7 @@ class Recorder:
             time_ms: Unix time in milliseconds.
         """
         self.folder.append_epoch(epoch, metrics, time_ms)
-        if self._worker is not None and epoch not in self._recorded:
+        if self._worker is not None:
             copy = dict(metrics)
             self._jobs.put(lambda store: self._epoch(store, epoch, copy, time_ms))
 
@@ -88,9 +94,10 @@ class Recorder:
         write_text(self.folder.pending_file, status)
         self._jobs.put(lambda store: self._finish(store, result, status))
         self._jobs.put(None)
-        self._worker.join(self.timeout)
+        patience = max(self.timeout, LOCAL_SECONDS) if str(self.uri).startswith("sqlite:") else self.timeout
+        self._worker.join(patience)
         if self._worker.is_alive():
-            self._warn(f"did not take everything within {self.timeout} seconds")
+            self._warn(f"did not take everything within {patience} seconds")
 
     def _work(self, experiment: str) -> None:
         # Whatever goes wrong here, from a broken installation to a full disk, must not reach the training.
@@ -104,9 +111,8 @@ class Recorder:
 
     def _start(self, store: "Store", header: RunHeader) -> None:
         self._run_id = store.start_run(header, self.folder.config_yaml)
-        header.mlflow_run_id, header.mlflow_uri = self._run_id, store.uri
-        self.folder.write_header(header)
-        self._recorded = store.recorded_epochs(self._run_id)
+        self.folder.write_header(replace(header, mlflow_run_id=self._run_id, mlflow_uri=store.uri))
+        self._recorded = store.catch_up(self._run_id, self.folder)
 
     def _epoch(self, store: "Store", epoch: int, metrics: Mapping[str, float], time_ms: int) -> None:
         if epoch not in self._recorded:
@@ -135,21 +141,33 @@ def pending(runs_dir: Path) -> list[RunFolder]:
 
 
 def upload_pending(runs_dir: Path, config: TrackingConfig) -> int:
-    """Bring all pending runs into MLflow; how many.
+    """Bring all pending runs into MLflow; how many (0 while another process is doing it).
 
     Raises:
         UserError: the store is out of reach, or a folder is damaged; the others are uploaded first.
     """
+    if not pending(runs_dir):
+        return 0
+    try:
+        # Two processes that upload the same folder would make two MLflow runs of it.
+        with FileLock(runs_dir / "upload.lock", timeout=0):
+            return _upload_all(runs_dir, config)
+    except Timeout:
+        return 0  # another process is at it
+
+
+def _upload_all(runs_dir: Path, config: TrackingConfig) -> int:
     stores: dict[str, Store] = {}
+    uploaded = 0
     problems = []
-    folders = pending(runs_dir)
-    for folder in folders:
+    for folder in pending(runs_dir):
         try:
             experiment = folder.header.experiment
             if experiment not in stores:
                 stores[experiment] = open_store(config.uri, experiment, str(runs_dir), config.timeout)
             stores[experiment].upload(folder, _status(folder))
             folder.pending_file.unlink(missing_ok=True)
+            uploaded += 1
         except UserError as error:
             problems.append(str(error))
         except Exception as error:
@@ -157,7 +175,7 @@ def upload_pending(runs_dir: Path, config: TrackingConfig) -> int:
             break
     if problems:
         raise UserError("\n".join(["Some runs could not be brought into MLflow; they stay marked for later:", *problems]))
-    return len(folders)
+    return uploaded
 
 
 def _status(folder: RunFolder) -> str:

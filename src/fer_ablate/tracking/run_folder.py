@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 from zipfile import BadZipFile
 
 import numpy as np
@@ -48,7 +48,7 @@ class RunHeader:
     overrides: list[str]
     data_digest: str
     code_digest: str
-    dataset: dict[str, str | int] = field(default_factory=dict)
+    dataset: dict[str, Any] = field(default_factory=dict)
     started_at: str
     mlflow_run_id: str | None = None
     mlflow_uri: str | None = None
@@ -138,7 +138,8 @@ class RunFolder:
     def predictions(self) -> StoredPredictions:
         """The stored predictions; `UserError` if missing or damaged."""
         try:
-            with np.load(self.predictions_file, allow_pickle=False) as arrays:
+            # numpy forgets to close a file it cannot make sense of, hence the stream.
+            with self.predictions_file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
                 return StoredPredictions(arrays["rows"], arrays["usage"], arrays["labels"], arrays["probabilities"])
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise UserError(f"Cannot read {self.predictions_file} ({error}). Train the run again with force=true.") from error

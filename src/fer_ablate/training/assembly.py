@@ -79,7 +79,7 @@ def build_module(config: Config, data: RoleSet, key: str) -> Classifier:
         preprocess=build_preprocess(config, data.image_size),
         loss=build_loss(config.loss, counts, len(classes)),
         metrics=epoch_metrics(len(classes)),
-        make_optimizer=partial(build_optimizer, config.optimizer),
+        make_optimizer=partial(build_optimizer, config.optimizer, plugins=config.plugins),
         make_schedules=lambda optimizer, steps: build_schedulers(config.scheduler, optimizer, steps, config.trainer.max_epochs),
         description={
             "format": FORMAT,
@@ -94,7 +94,9 @@ def build_module(config: Config, data: RoleSet, key: str) -> Classifier:
 def build_trainable(config: Config, data: RoleSet) -> nn.Module:
     """The network of a run, in the memory format it trains in."""
     network = build_network(config.model, input_size(config.augment, data.image_size), len(data.faces.classes), config.plugins)
-    return network.to(memory_format=torch.channels_last) if config.trainer.channels_last else network
+    if config.trainer.channels_last:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+    return network
 
 
 def build_batches(config: Config, data: RoleSet, role: str, rank: int = 0, world_size: int = 1) -> Batches:

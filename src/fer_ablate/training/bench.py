@@ -99,7 +99,7 @@ def _bare_loop(task: Task) -> Callable[[int], None]:
     channels, side = task.data.faces.channels, task.data.image_size
     faces = preprocess(torch.randint(0, 256, (size, channels, side, side), dtype=torch.uint8, device=hardware.device))
     labels = torch.randint(0, len(task.data.faces.classes), (size,), device=hardware.device)
-    optimizer = build_optimizer(task.config.optimizer, network.named_parameters())
+    optimizer = build_optimizer(task.config.optimizer, network.named_parameters(), task.config.plugins)
     loss = nn.CrossEntropyLoss()
 
     def steps(count: int) -> None:
@@ -116,4 +116,3 @@ def _bare_loop(task: Task) -> Callable[[int], None]:
 def _synchronise(hardware: Hardware) -> None:
     if hardware.device.type == "cuda":
         torch.cuda.synchronize(hardware.device)
-

@@ -62,7 +62,10 @@ class EpochReport(Checkpoint):
             for observer in self.observers:
                 observer.epoch(epoch, metrics, int(time.time() * 1000))
         if not math.isfinite(metrics["train/loss"]):
-            raise UserError(f"The training loss became {metrics['train/loss']} in epoch {epoch}. Lower optimizer.lr, or set trainer.gradient_clip=1.")
+            raise UserError(
+                f"The training loss became {metrics['train/loss']} in epoch {epoch}. "
+                "Lower optimizer.lr, or set trainer.gradient_clip=1."
+            )
 
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Keep the time of the epochs with them."""

@@ -57,18 +57,25 @@ def read(path: Path) -> dict[str, Any]:
         reason = "it holds Python objects, which could run code when loaded, or it is damaged"
         raise UserError(f"{path}: refused, because {reason}. Only checkpoints of plain tensors are read.") from error
     except (RuntimeError, EOFError, BadZipFile, OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: truncated or not a checkpoint ({str(error).splitlines()[0]}). Use another file, or train again with force=true.") from error
+        raise UserError(
+            f"{path}: truncated or not a checkpoint ({str(error).splitlines()[0]}). "
+            "Use another file, or train again with force=true."
+        ) from error
     if not isinstance(checkpoint, dict) or "fer_ablate" not in checkpoint or "state_dict" not in checkpoint:
         raise UserError(f"{path}: a checkpoint, but not one of fer_ablate. Train one with `python -m fer_ablate`.")
     written = checkpoint["fer_ablate"].get("format")
     if written != FORMAT:
-        raise UserError(f"{path}: written in format {written}, this version reads {FORMAT}. Evaluate it with the version that wrote it.")
+        raise UserError(
+            f"{path}: written in format {written}, this version reads {FORMAT}. Evaluate it with the version that wrote it."
+        )
     return checkpoint
 
 
 def network_weights(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """The network's part of a checkpoint's state (averaged weights, if the run averaged them)."""
-    return {name.removeprefix("network."): value for name, value in checkpoint["state_dict"].items() if name.startswith("network.")}
+    return {
+        name.removeprefix("network."): value for name, value in checkpoint["state_dict"].items() if name.startswith("network.")
+    }
 
 
 def load_weights(network: nn.Module, checkpoint: dict[str, Any], path: Path) -> None:
@@ -81,4 +88,6 @@ def load_weights(network: nn.Module, checkpoint: dict[str, Any], path: Path) -> 
         network.load_state_dict(network_weights(checkpoint))
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines()[1:4]]
-        raise UserError(f"{path}: these weights belong to another network. {' '.join(lines)} Give the model=... it was trained with.") from error
+        raise UserError(
+            f"{path}: these weights belong to another network. {' '.join(lines)} Give the model=... it was trained with."
+        ) from error

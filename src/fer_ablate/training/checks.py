@@ -59,15 +59,26 @@ def _trainer_faults(config: Config) -> list[Fault]:
     if trainer.gradient_clip is not None and trainer.gradient_clip <= 0:
         faults.append(Fault("trainer.gradient_clip", f"{trainer.gradient_clip} is not above 0.", "null switches it off."))
     if trainer.ema_decay is not None and not 0 < trainer.ema_decay < 1:
-        faults.append(Fault("trainer.ema_decay", f"{trainer.ema_decay} is not between 0 and 1.", "0.999 is usual; null switches it off."))
+        faults.append(
+            Fault("trainer.ema_decay", f"{trainer.ema_decay} is not between 0 and 1.", "0.999 is usual; null switches it off.")
+        )
     stopping = trainer.early_stopping
     if stopping.patience is not None and stopping.patience < 1:
         faults.append(Fault("trainer.early_stopping.patience", f"{stopping.patience} is below 1.", "null never stops early."))
-    watched = {"trainer.monitor": (trainer.monitor, trainer.mode), "trainer.early_stopping.monitor": (stopping.monitor, stopping.mode)}
+    watched = {
+        "trainer.monitor": (trainer.monitor, trainer.mode),
+        "trainer.early_stopping.monitor": (stopping.monitor, stopping.mode),
+    }
     for key, (monitor, mode) in watched.items():
         faults += _monitor_faults(key, monitor, mode)
     if trainer.profiler not in (None, "simple", "advanced", "pytorch"):
-        faults.append(Fault("trainer.profiler", f"'{trainer.profiler}' is not known.", choices(trainer.profiler, ("simple", "advanced", "pytorch"))))
+        faults.append(
+            Fault(
+                "trainer.profiler",
+                f"'{trainer.profiler}' is not known.",
+                choices(trainer.profiler, ("simple", "advanced", "pytorch")),
+            )
+        )
     return faults
 
 

@@ -56,7 +56,14 @@ class Examiner:
     batch_size: int
     hardware: Hardware
 
-    def predict(self, network: nn.Module, preprocess: Preprocess, faces: FaceSet, rows: Rows, progress: Callable[[float], None] | None = None) -> Predictions:
+    def predict(
+        self,
+        network: nn.Module,
+        preprocess: Preprocess,
+        faces: FaceSet,
+        rows: Rows,
+        progress: Callable[[float], None] | None = None,
+    ) -> Predictions:
         """Probabilities of every class for the given rows of a set, mean over the views.
 
         Args:
@@ -76,7 +83,7 @@ class Examiner:
                 batch = images.index_select(0, torch.from_numpy(rows[start : start + self.batch_size])).to(device)
                 seen = views(batch, self.tta, self.size)
                 logits: Tensor = network(preprocess.normalise(seen.flatten(0, 1)))
-                parts.append(logits.float().softmax(dim=1).unflatten(0, seen.shape[:2]).mean(dim=0).cpu())
+                parts.append(logits.float().softmax(dim=1).view(*seen.shape[:2], -1).mean(dim=0).cpu())
                 if progress is not None:
                     progress(min(1.0, (start + self.batch_size) / len(rows)))
         probabilities = torch.cat(parts).numpy() if parts else np.zeros((0, len(faces.classes)), np.float32)

@@ -44,15 +44,25 @@ def check(config: TrainerConfig) -> list[Fault]:
     """Whether this machine has what the config asks for."""
     faults = []
     if config.accelerator not in ACCELERATORS:
-        faults.append(Fault("trainer.accelerator", f"'{config.accelerator}' is not known.", choices(config.accelerator, ACCELERATORS)))
+        faults.append(
+            Fault("trainer.accelerator", f"'{config.accelerator}' is not known.", choices(config.accelerator, ACCELERATORS))
+        )
     elif config.accelerator == "gpu" and not torch.cuda.is_available():
-        faults.append(Fault("trainer.accelerator", "this machine has no usable CUDA GPU.", "Use trainer=cpu, or install a CUDA build of torch."))
+        faults.append(
+            Fault(
+                "trainer.accelerator",
+                "this machine has no usable CUDA GPU.",
+                "Use trainer=cpu, or install a CUDA build of torch.",
+            )
+        )
     if config.strategy not in STRATEGIES:
         faults.append(Fault("trainer.strategy", f"'{config.strategy}' is not known.", choices(config.strategy, STRATEGIES)))
     if config.devices < 1:
         faults.append(Fault("trainer.devices", f"{config.devices} devices.", "Ask for at least one."))
     elif _on_gpu(config) and config.devices > torch.cuda.device_count():
-        faults.append(Fault("trainer.devices", f"{config.devices} GPUs asked for, {torch.cuda.device_count()} found.", "Lower it."))
+        faults.append(
+            Fault("trainer.devices", f"{config.devices} GPUs asked for, {torch.cuda.device_count()} found.", "Lower it.")
+        )
     if config.precision is Precision.fp16 and not _on_gpu(config):
         faults.append(Fault("trainer.precision", "fp16 trains on GPUs only.", "Use bf16, fp32 or auto."))
     return faults

@@ -40,7 +40,7 @@ class Classifier(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.network, self.preprocess, self.loss = network, preprocess, loss
-        self.metrics = nn.ModuleDict({"train_": metrics.clone(prefix="train/"), "val_": metrics.clone(prefix="val/")})
+        self.train_metrics, self.val_metrics = metrics.clone(prefix="train/"), metrics.clone(prefix="val/")
         self._make_optimizer, self._make_schedules = make_optimizer, make_schedules
         self._description = dict(description)
         self._plateau: tuple[ReduceLROnPlateau, str] | None = None
@@ -64,7 +64,7 @@ class Classifier(pl.LightningModule):
         scores = self(faces)
         loss: Tensor = self.loss(scores, targets)
         labels = targets if targets.ndim == 1 else targets.argmax(dim=1)
-        self.metrics[f"{split}_"].update(scores.detach().float(), labels)
+        self._metrics(split).update(scores.detach().float(), labels)
         # Summed on the device and read once an epoch: reading per batch would make a GPU wait.
         sums = torch.stack([loss.detach().float() * len(labels), torch.tensor(float(len(labels)), device=loss.device)])
         self._loss_sums[split] = self._loss_sums[split] + sums if split in self._loss_sums else sums
@@ -83,19 +83,25 @@ class Classifier(pl.LightningModule):
         """Log the val role."""
         self._log_epoch("val")
 
+    def _metrics(self, split: str) -> MetricCollection:
+        return self.train_metrics if split == "train" else self.val_metrics
+
     def _log_epoch(self, split: str) -> None:
         sums = self._loss_sums.pop(split, None)
         if sums is None:
             return
         if self.trainer.world_size > 1:
             sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
-        collection = self.metrics[f"{split}_"]
+        collection = self._metrics(split)
         values = collection.compute()
         collection.reset()
         self.log_dict({f"{split}/loss": sums[0] / sums[1], **values})
 
     def configure_optimizers(self) -> Any:
-        """Optimizer and schedules. Plateau stays ours: Lightning would step it after saving the checkpoint, so a resumed run would miss a step."""
+        """Give optimizer and schedules to Lightning, but for plateau.
+
+        Lightning would step that one behind saving the checkpoint, and a resumed run would miss a step.
+        """
         optimizer = self._make_optimizer(self.network.named_parameters())
         epochs_total = max(1, self.trainer.max_epochs or 1)
         steps = max(1, int(self.trainer.estimated_stepping_batches) // epochs_total)
@@ -110,7 +116,11 @@ class Classifier(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what `training.checkpoints` reads."""
-        checkpoint["fer_ablate"] = {**self._description, "epoch": self.current_epoch + 1, "stopped": bool(self.trainer.should_stop)}
+        checkpoint["fer_ablate"] = {
+            **self._description,
+            "epoch": self.current_epoch + 1,
+            "stopped": bool(self.trainer.should_stop),
+        }
         if self._plateau is not None:
             checkpoint["fer_ablate_plateau"] = self._plateau[0].state_dict()
 

@@ -7,6 +7,8 @@ import subprocess
 import time
 from collections.abc import Sequence
 
+import torch
+
 from fer_ablate.errors import UserError
 
 RANK = "LOCAL_RANK"
@@ -31,7 +33,13 @@ def launch(command: Sequence[str], count: int) -> None:
         UserError: one of them failed; the others have been ended.
         KeyboardInterrupt: all of them have been ended.
     """
-    environment = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "NODE_RANK": "0", "WORLD_SIZE": str(count)}
+    environment = {
+        **os.environ,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(_free_port()),
+        "NODE_RANK": "0",
+        "WORLD_SIZE": str(count),
+    }
     ranks = [subprocess.Popen(list(command), env={**environment, RANK: str(number)}) for number in range(count)]
     try:
         while any(process.poll() is None for process in ranks):
@@ -45,7 +53,17 @@ def launch(command: Sequence[str], count: int) -> None:
     _end(ranks, signal.SIGTERM)
     if failed:
         number, code = failed[0]
-        raise UserError(f"Process {number} of {count} ended with code {code}; its message stands above. The same command resumes the run.")
+        raise UserError(
+            f"Process {number} of {count} ended with code {code}; its message stands above. The same command resumes the run."
+        )
+
+
+def leave_group() -> None:
+    """Part from the other processes once training is over; each image is then tested once, by one of them."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    for name in ("WORLD_SIZE", "NODE_RANK", RANK):
+        os.environ.pop(name, None)
 
 
 def _end(processes: Sequence["subprocess.Popen[bytes]"], how: signal.Signals) -> None:

@@ -102,7 +102,8 @@ def fit(task: Task, observers: Sequence[Observer] = (), callbacks: Sequence[pl.C
         resumed = str(last)
     trainer = _trainer(task, [*callbacks, EpochReport(*observers)])
     train, val = (
-        build_batches(task.config, task.data, role, task.rank, task.config.trainer.devices).to(task.hardware.device) for role in ("train", "val")
+        build_batches(task.config, task.data, role, task.rank, task.config.trainer.devices).to(task.hardware.device)
+        for role in ("train", "val")
     )
     with _interruptible():
         trainer.fit(module, train, val, ckpt_path=resumed, weights_only=True)
@@ -201,7 +202,12 @@ def _own_callbacks(config: TrainerConfig, task: Task) -> list[pl.Callback]:
 def _checkpointing(config: TrainerConfig, folder: Path) -> list[pl.Callback]:
     """Keep the weights to test and, behind them, the whole state: a `last.ckpt` thus always knows of its `best.ckpt`."""
     chosen = config.keep is Keep.best
-    shared: dict[str, Any] = {"dirpath": folder, "save_on_train_epoch_end": True, "enable_version_counter": False, "every_n_epochs": 1}
+    shared: dict[str, Any] = {
+        "dirpath": folder,
+        "save_on_train_epoch_end": True,
+        "enable_version_counter": False,
+        "every_n_epochs": 1,
+    }
     monitor, mode = (config.monitor, config.mode.name) if chosen else (None, "max")
     best = ModelCheckpoint(filename=Path(BEST).stem, monitor=monitor, mode=mode, save_weights_only=True, **shared)
     # Without a monitor the mode means nothing, but Lightning tells its callbacks apart by it.

@@ -1,0 +1,41 @@
+"""What a run is, on one screen, before it starts: what differs from the defaults first."""
+
+from fer_ablate.commands import console
+from fer_ablate.commands.request import Request
+from fer_ablate.training.hardware import environment
+from fer_ablate.training.run import Task
+
+
+def show(request: Request, task: Task, finished: int) -> None:
+    """Print what is about to happen.
+
+    Args:
+        request: what was asked for.
+        task: the run made of it.
+        finished: epochs that are already trained.
+    """
+    config, data, where = request.config, task.data, environment(task.hardware)
+    trainer = config.trainer
+    roles = ", ".join(f"{len(rows):,} {role}" for role, rows in data.roles.items())
+    height, width = data.faces.size
+    steps = -(-len(data.roles["train"]) // trainer.batch_size)
+    share = f" on {trainer.devices} devices" if trainer.devices > 1 else ""
+    optimizer, scheduler = config.optimizer, config.scheduler
+    rows = [
+        ("run", f"{request.name}  (seed {config.seed}, key {task.key[:10]})"),
+        *(("changed" if number == 0 else "", line) for number, line in enumerate(request.told or ["nothing: all defaults"])),
+        (
+            "data",
+            f"{config.data.source.name} {data.faces.channels}x{height}x{width}: {roles} ({config.data.roles.name}); "
+            f"{len(data.faces.classes)} classes",
+        ),
+        (
+            "training",
+            f"{optimizer['name']} lr {optimizer['lr']:g}, {scheduler['name']}, {config.loss.name}; "
+            f"{trainer.max_epochs} epochs x {steps} steps of {trainer.batch_size}",
+        ),
+        ("device", f"{where['hardware']}, {where['threads']} threads, {where['precision']}{share}"),
+    ]
+    if finished:
+        rows.append(("resumes", f"behind epoch {finished}"))
+    console.facts(rows)

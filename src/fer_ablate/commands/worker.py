@@ -1,0 +1,12 @@
+"""`worker`: one of the processes that share a run; started by `train`, not by people."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fer_ablate.commands.request import Request
+from fer_ablate.commands.train import train_here
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Take part in the run that a file describes."""
+    return train_here(Request.load(Path(arguments[0])))

@@ -1,0 +1,128 @@
+"""The three pictures of a run: its confusion matrix, its curves, and faces it got right and wrong."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike, NDArray
+
+from fer_ablate.report.canvas import BLUE, GRAY, GREEN, ORANGE, figure
+
+FACES_PER_ROW = 8
+
+
+def confusion_picture(confusion: ArrayLike, classes: Sequence[str]) -> Figure:
+    """Counts and percentages of how each class was read.
+
+    Args:
+        confusion: (K, K) counts; row = truth, column = prediction.
+        classes: K names.
+    """
+    counts = np.asarray(confusion)
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
+    k = len(classes)
+    picture = figure(2.2 + 0.78 * k, 1.6 + 0.66 * k)
+    axes = picture.subplots()
+    image = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+    for row in range(k):
+        for column in range(k):
+            text = f"{100 * shares[row, column]:.0f} %\n{counts[row, column]}"
+            color = "white" if shares[row, column] > 0.55 else "black"
+            axes.text(column, row, text, ha="center", va="center", fontsize=8.5, color=color)
+    axes.set_xticks(range(k), classes, rotation=35, ha="right")
+    axes.set_yticks(range(k), [f"{name} ({total})" for name, total in zip(classes, totals[:, 0], strict=True)])
+    axes.set_xlabel("prediction")
+    axes.set_ylabel("truth (images)")
+    accuracy = counts.trace() / max(counts.sum(), 1)
+    axes.set_title(f"{100 * accuracy:.2f} % of {counts.sum()} images right", fontsize=11)
+    picture.colorbar(image, ax=axes, label="% of the true class", fraction=0.04)
+    return picture
+
+
+def curves_picture(history: Sequence[Mapping[str, float]], best_epoch: int | None = None) -> Figure:
+    """Loss, accuracy and learning rate over the epochs.
+
+    Args:
+        history: rows of metrics.csv: `epoch`, `lr`, `train/loss`, `val/loss`, `train/acc`, `val/acc`; gaps are left out.
+        best_epoch: the one to mark; by default the first with the highest `val/acc`.
+    """
+    if best_epoch is None:
+        measured = [row for row in history if "val/acc" in row]
+        best_epoch = int(max(measured, key=lambda row: row["val/acc"])["epoch"]) if measured else None
+    picture = figure(11, 3.6)
+    panels = picture.subplots(1, 3)
+    for axes, metric, title, scale in zip(panels[:2], ("loss", "acc"), ("loss (nats)", "accuracy (%)"), (1, 100), strict=True):
+        for split, color in (("train", BLUE), ("val", ORANGE)):
+            _curve(axes, history, f"{split}/{metric}", color, split, scale)
+        axes.set_title(title, fontsize=11)
+    _curve(panels[2], history, "lr", GRAY, "", 1)
+    panels[2].set_title("learning rate at the end of the epoch", fontsize=11)
+    for axes in panels:
+        if best_epoch is not None:
+            axes.axvline(best_epoch, color=GREEN, linestyle="--", linewidth=1, label=f"best epoch {best_epoch}")
+            axes.legend(fontsize=8.5, frameon=False)
+        axes.set_xlabel("epoch")
+        axes.set_xlim(0.5, max((row["epoch"] for row in history), default=1) + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.grid(alpha=0.25)
+    return picture
+
+
+def _curve(axes: Axes, history: Sequence[Mapping[str, float]], metric: str, color: str, label: str, scale: float) -> None:
+    points = [(row["epoch"], scale * row[metric]) for row in history if metric in row]
+    if points:
+        # A run of one epoch is a point, which a line without markers would not show.
+        marker = "o" if len(points) <= 30 else ""
+        epochs, values = zip(*points, strict=True)
+        axes.plot(epochs, values, color=color, marker=marker, markersize=3, label=label or "_hidden")
+
+
+def faces_picture(
+    faces_u8: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    probabilities: NDArray[np.float32],
+    classes: Sequence[str],
+) -> Figure:
+    """Faces the network was surest about: right ones above, wrong ones below.
+
+    The choice is the same every time: by falling probability of the prediction, in each block class after class in turn.
+
+    Args:
+        faces_u8: (N, H, W) or (N, 1, H, W) gray levels.
+        labels: (N,) true class indices.
+        probabilities: (N, K).
+        classes: K names.
+    """
+    faces = np.asarray(faces_u8).reshape(len(labels), *faces_u8.shape[-2:])
+    predictions = probabilities.argmax(axis=1)
+    confidences = probabilities.max(axis=1)
+    right = predictions == labels
+    blocks = [_varied(np.flatnonzero(chosen), labels, confidences) for chosen in (right, ~right)]
+    picture = figure(11, 6.9)
+    halves = np.asarray(picture.subfigures(2, 1))
+    for part, chosen, title in zip(halves, blocks, ("right, and sure of it", "wrong, and sure of it"), strict=True):
+        part.suptitle(title, fontsize=11)
+        grid = part.subplots(2, FACES_PER_ROW)
+        for axes in grid.flat:
+            axes.set_axis_off()
+        for axes, index in zip(grid.flat, chosen, strict=False):
+            axes.imshow(faces[index], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            truth, said = classes[labels[index]], classes[predictions[index]]
+            caption = f"{said} {100 * confidences[index]:.0f} %"
+            color = GREEN if truth == said else ORANGE
+            axes.set_title(caption if truth == said else f"{caption}\ntruth: {truth}", fontsize=8.5, color=color)
+    return picture
+
+
+def _varied(indices: NDArray[np.intp], labels: NDArray[np.int64], confidences: NDArray[np.float32]) -> list[int]:
+    """Up to two rows of indices: the surest of every class, then the second of every class, and so on."""
+    by_confidence = sorted(indices.tolist(), key=lambda index: (-confidences[index], index))
+    rank: dict[int, int] = {}
+    ranked = []
+    for index in by_confidence:
+        rank[int(labels[index])] = rank.get(int(labels[index]), -1) + 1
+        ranked.append((rank[int(labels[index])], int(labels[index]), index))
+    return [index for _, _, index in sorted(ranked)[: 2 * FACES_PER_ROW]]

@@ -1,0 +1,58 @@
+import re
+
+import pytest
+
+from fer_ablate.config.diagnosis import diagnose
+
+
+def told(*overrides):
+    return [str(fault) for fault in diagnose(overrides).faults]
+
+
+def test_sound_overrides_have_no_faults():
+    found = diagnose(
+        ["model.conv_layers=4", "optimizer=sgd_nesterov", "optimizer.momentum=0.8", "seed=0,1,2", "data=fer2013,synthetic"]
+    )
+    assert found.faults == ()
+    assert found.tree.optimizer.momentum == 0.8
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("modle.conv_layers=4", "modle.conv_layers: there is no such key or group.*Did you mean 'model.conv_layers'"),
+        ("optimiser=adam", "Did you mean 'optimizer'"),
+        ("lr=0.1", "Did you mean 'optimizer.lr'"),
+        ("optimizer=admw", "there is no 'admw' in this group.*Did you mean 'adamw'.*rmsprop"),
+        ("optimizer.momentun=0.9", "optimizer.momentun: there is no such key.*Keys there: .*lr"),
+        ("trainer.max_epochs=many", "trainer.max_epochs: many does not fit.*could not be converted to Integer"),
+        ("data.roles=offical", "data.roles: offical does not fit.*official"),
+        ("model.stages=4", "model.stages: 4 does not fit"),
+        ("seed=0,x", "seed: x does not fit"),
+        ("optimizer=adam,admw", "there is no 'admw'"),
+        ("a b=", "'a b=' is not an override"),
+    ],
+)
+def test_a_fault_names_the_key_and_the_way_out(override, message):
+    (fault,) = told(override)
+    assert re.search(message, fault, re.DOTALL)
+
+
+def test_all_faults_are_told_at_once_and_the_sound_rest_is_kept():
+    found = diagnose(["sed=1", "optimizer=adma", "trainer.max_epochs=x", "model.width=0.5"])
+    assert [fault.key for fault in found.faults] == ["optimizer", "sed", "trainer.max_epochs"]
+    assert found.sound == ("model.width=0.5",)
+    assert found.tree.model.width == 0.5
+
+
+def test_a_users_own_folder_is_searched(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text("stages: [{channels: 4}]\n")
+    assert diagnose(["model=mine"], tmp_path).tree.model.stages[0].channels == 4
+    assert len(diagnose(["model=mine"]).faults) == 1
+
+
+def test_a_users_own_file_with_an_unknown_key_is_told(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text("chanels: 4\n")
+    assert "chanels" in str(diagnose(["model=mine"], tmp_path).faults[0])

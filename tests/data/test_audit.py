@@ -1,0 +1,49 @@
+import numpy as np
+
+from fer_ablate.config.schema import Drop
+from fer_ablate.data.audit import audit, without
+from fer_ablate.data.summary import counts, flaws
+
+# Rows:    0  1  2  3  4  5  6  7  8
+VALUES = [5, 5, 6, 7, 5, 7, 8, 0, 8]
+LABELS = [1, 1, 2, 3, 1, 4, 5, 0, 5]
+SPLITS = ["Training"] * 4 + ["PublicTest"] * 3 + ["PrivateTest"] * 2
+
+
+def test_flaws_of_nine_images_are_those_counted_by_hand(set_of):
+    found = audit(set_of(VALUES, LABELS, SPLITS))
+    assert (found.images, found.distinct, found.groups) == (9, 5, 3)
+    assert found.copied.tolist() == [0, 1, 3, 4, 5, 6, 8]
+    assert found.surplus.tolist() == [1, 4, 5, 8]
+    assert (found.crossing_groups, found.crossing.tolist()) == (3, [0, 1, 3, 4, 5, 6, 8])
+    assert (found.conflict_groups, found.conflicts.tolist()) == (1, [3, 5])
+    assert (found.blank.tolist(), found.black.tolist()) == ([7], [7])
+    assert {split: rows.tolist() for split, rows in found.in_train.items()} == {"PublicTest": [4, 5], "PrivateTest": []}
+    assert {split: rows.tolist() for split, rows in found.in_earlier.items()} == {"PublicTest": [4, 5], "PrivateTest": [8]}
+    assert dict(flaws(found))["images in groups with conflicting labels"] == 2
+
+
+def test_dropping_leaves_out_what_the_audit_found_and_nothing_else(set_of):
+    faces = set_of(VALUES, LABELS, SPLITS)
+    assert without(faces, []).rows.tolist() == list(range(9))
+    assert without(faces, [Drop.duplicates_of_train]).rows.tolist() == [0, 1, 2, 3, 6, 7, 8]
+    assert without(faces, [Drop.conflicts]).rows.tolist() == [0, 1, 2, 4, 6, 7, 8]
+    assert without(faces, [Drop.blank, Drop.conflicts]).rows.tolist() == [0, 1, 2, 4, 6, 8]
+
+
+def test_after_dropping_a_second_audit_finds_none_of_it(set_of):
+    found = audit(without(set_of(VALUES, LABELS, SPLITS), list(Drop)))
+    assert [len(found.conflicts), len(found.blank), len(found.in_train["PublicTest"])] == [0, 0, 0]
+
+
+def test_a_set_without_a_training_split_has_no_copies_of_it(set_of):
+    faces = set_of([1, 1], [0, 0], ["a", "b"], ("a", "b"))
+    assert audit(faces).in_train == {}
+    assert len(without(faces, [Drop.duplicates_of_train])) == 2
+
+
+def test_counts_add_up_by_split_and_by_class(set_of):
+    table = counts(set_of(VALUES, LABELS, SPLITS))
+    assert [(row.split, row.total) for row in table] == [("Training", 4), ("PublicTest", 3), ("PrivateTest", 2), ("all", 9)]
+    assert table[0].per_class == (0, 2, 1, 1, 0, 0, 0)
+    assert np.sum([row.per_class for row in table[:-1]], axis=0).tolist() == list(table[-1].per_class)

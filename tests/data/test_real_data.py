@@ -1,0 +1,64 @@
+import time
+from dataclasses import replace
+
+import pytest
+
+from fer_ablate.config.schema import Drop, Labels, Roles
+from fer_ablate.data.audit import audit
+from fer_ablate.data.load import load_faces
+from fer_ablate.data.roles import role_rows
+from fer_ablate.data.summary import counts
+
+
+@pytest.fixture(scope="module")
+def faces(real_config):
+    return load_faces(real_config)
+
+
+def test_counts_are_the_published_ones(faces):
+    assert {row.split: row.total for row in counts(faces)} == {
+        "Training": 28709, "PublicTest": 3589, "PrivateTest": 3589, "all": 35887,
+    }  # fmt: skip
+    assert counts(faces)[-1].per_class == (4953, 547, 5121, 8989, 6077, 4002, 6198)
+    assert faces.faces[0, 0, 0, :4].tolist() == [70, 80, 82, 72]
+
+
+def test_the_audit_finds_the_known_copies_and_conflicts(faces):
+    found = audit(faces)
+    assert (found.distinct, len(found.surplus), found.groups, len(found.copied)) == (34034, 1853, 1516, 3369)
+    assert (found.crossing_groups, len(found.crossing)) == (557, 1323)
+    assert {split: len(rows) for split, rows in found.in_train.items()} == {"PublicTest": 280, "PrivateTest": 288}
+    assert len(found.in_earlier["PrivateTest"]) == 314
+    assert (found.conflict_groups, len(found.conflicts)) == (57, 160)
+    assert (len(found.black), len(found.blank)) == (12, 12)
+
+
+def test_dropping_everything_keeps_test_splits_free_of_training_images(real_config):
+    clean = load_faces(replace(real_config, drop=list(Drop)))
+    assert 35887 - 280 - 288 - 160 - 12 <= len(clean) < 35887 - 280 - 288
+    assert all(len(rows) == 0 for rows in audit(clean).in_train.values())
+
+
+def test_roles_cover_the_official_splits(real_config, faces):
+    assert [len(rows) for rows in role_rows(faces, real_config).values()] == [28709, 3589, 3589]
+    assert len(role_rows(faces, replace(real_config, roles=Roles.holdout))["val"]) == pytest.approx(2871, abs=4)
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "images"),
+    [
+        (Labels.majority, 8, (25060, 3199, 3153)),  # the sizes that papers on FER+ report
+        (Labels.majority, 7, (24941, 3186, 3137)),
+        (Labels.cross_entropy, 8, (27956, 3505, 3505)),
+    ],
+)
+def test_votes_keep_these_many_images(real_config, labels, classes, images):
+    voted = load_faces(replace(real_config, labels=labels, num_classes=classes))
+    assert tuple(row.total for row in counts(voted)[:-1]) == images
+    assert (voted.labels[voted.rows] >= 0).all()
+
+
+def test_a_warm_start_takes_well_under_half_a_second(real_config):
+    start = time.process_time()
+    load_faces(real_config)
+    assert time.process_time() - start < 0.5

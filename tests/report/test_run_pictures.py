@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from fer_ablate.labels import EMOTIONS
+from fer_ablate.report.canvas import save
+from fer_ablate.report.pictures import confusion_picture, curves_picture, faces_picture
+
+
+def words(picture):
+    """All text of a figure, in drawing order."""
+    return [text.get_text() for text in picture.findobj(lambda artist: hasattr(artist, "get_text")) if text.get_text()]
+
+
+def sample(n=60):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 7, n)
+    probabilities = rng.dirichlet(np.ones(7), n).astype(np.float32)
+    return rng.integers(0, 256, (n, 1, 48, 48)).astype(np.uint8), labels, probabilities
+
+
+def test_confusion_shows_counts_and_percentages_of_the_truth():
+    picture = confusion_picture([[3, 1], [0, 4]], ["happy", "sad"])
+    cells = [text.get_text() for text in picture.axes[0].texts]
+    assert cells == ["75 %\n3", "25 %\n1", "0 %\n0", "100 %\n4"]
+    assert picture.axes[0].get_title() == "87.50 % of 8 images right"
+    assert [tick.get_text() for tick in picture.axes[0].get_yticklabels()] == ["happy (4)", "sad (4)"]
+
+
+def test_confusion_of_a_class_without_images_is_zero_percent():
+    assert "0 %\n0" in words(confusion_picture([[0, 0], [0, 4]], ["happy", "sad"]))
+
+
+def test_curves_mark_the_epoch_with_the_best_accuracy():
+    history = [{"epoch": epoch, "lr": 0.1, "val/acc": acc, "val/loss": 1.0} for epoch, acc in ((1, 0.2), (2, 0.5), (3, 0.4))]
+    assert "best epoch 2" in words(curves_picture(history))
+    assert "best epoch 3" in words(curves_picture(history, best_epoch=3))
+    line = curves_picture(history).axes[1].lines[0]
+    assert line.get_ydata() == pytest.approx([20, 50, 40])
+
+
+@pytest.mark.parametrize("history", [[], [{"epoch": 1, "lr": 0.1, "train/loss": 1.0}]], ids=["no epoch", "one without val"])
+def test_curves_of_a_short_run_can_be_drawn(history, tmp_path):
+    save(curves_picture(history), tmp_path / "curves.png")
+
+
+def test_faces_are_captioned_with_what_was_said_and_how_surely():
+    faces, _, _ = sample(2)
+    picture = faces_picture(faces, np.array([0, 1]), np.array([[0.9, 0.1], [0.8, 0.2]], np.float32), ["happy", "sad"])
+    assert [axes.get_title() for axes in picture.axes if axes.get_title()] == ["happy 90 %", "happy 80 %\ntruth: sad"]
+
+
+def test_the_choice_of_faces_takes_the_surest_of_every_class_first():
+    faces = np.zeros((40, 48, 48), np.uint8)
+    labels = np.array([0] * 20 + [1] * 20)
+    sure = np.linspace(0.6, 0.98, 20, dtype=np.float32)
+    probabilities = np.concatenate([np.stack([sure, 1 - sure], 1), np.stack([1 - sure, sure], 1)])
+    picture = faces_picture(faces, labels, probabilities, ["happy", "sad"])
+    titles = [axes.get_title() for axes in picture.axes]
+    assert titles[:4] == ["happy 98 %", "sad 98 %", "happy 96 %", "sad 96 %"]
+
+
+def test_pictures_are_the_same_every_time_and_small(tmp_path):
+    faces, labels, probabilities = sample()
+    confusion = np.eye(7, dtype=int) * 100
+    history = [{"epoch": epoch, "lr": 0.1, "val/acc": 0.5, "train/loss": 1.0} for epoch in range(1, 50)]
+    for name in ("first", "second"):
+        save(faces_picture(faces, labels, probabilities, EMOTIONS), tmp_path / f"{name}-faces.png")
+        save(confusion_picture(confusion, EMOTIONS), tmp_path / f"{name}-confusion.png")
+        save(curves_picture(history), tmp_path / f"{name}-curves.png")
+    for name in ("faces", "confusion", "curves"):
+        first, second = (tmp_path / f"{which}-{name}.png" for which in ("first", "second"))
+        assert first.read_bytes() == second.read_bytes()
+        assert first.stat().st_size < 300_000
+        with Image.open(first) as image:
+            assert max(image.size) <= 1300

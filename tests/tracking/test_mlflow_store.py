@@ -1,0 +1,94 @@
+import subprocess
+import sys
+
+import pytest
+from finished_run import epoch_metrics, fill, make_header
+
+from fer_ablate.errors import UserError
+from fer_ablate.tracking.opening import open_store
+
+
+def opened(uri, runs_dir, experiment="depth"):
+    return open_store(uri, experiment, str(runs_dir), timeout=5)
+
+
+def recorded(store, run_id):
+    """Everything MLflow knows about a run, in comparable form."""
+    run = store.client.get_run(run_id)
+    history = {key: store.client.get_metric_history(run_id, key) for key in run.data.metrics}
+    steps = {key: [(m.step, m.timestamp, m.value) for m in metrics] for key, metrics in history.items()}
+    files = sorted(file.path for file in store.client.list_artifacts(run_id))
+    return run.info.status, run.info.end_time, run.data.params, run.data.tags, steps, files, len(run.inputs.dataset_inputs)
+
+
+def test_an_upload_brings_everything_and_a_second_one_changes_nothing(folder, uri, runs_dir):
+    store = opened(uri, runs_dir)
+    run_id = store.upload(fill(folder), "FINISHED")
+    first = status, ended, params, tags, steps, files, inputs = recorded(store, run_id)
+    assert (status, ended, inputs) == ("FINISHED", 1767323105000, 1)
+    assert params == {"model.conv_layers": "4", "seed": "3", "model.stages": '[{"channels": 64}]'}
+    assert steps["val/acc"] == [(1, 1000, 0.1), (2, 2000, 0.2), (3, 3000, pytest.approx(0.3))]
+    assert steps["test/acc"] == steps["public/acc"] == steps["val_kept/acc"] == [(2, 1767323105000, 0.75)]
+    assert [steps[f"run/{name}"][0][2] for name in ("parameters", "macs", "seconds", "peak_memory_mb")] == [1234, 5678, 12.5, 512]
+    assert files == ["config.yaml", "metrics.csv", "predictions.npz", "result.json", "run.json"]
+    assert (tags["changed"], tags["seed"], tags["environment/torch"]) == ("model.conv_layers=4", "3", "2.13.0")
+    assert store.upload(folder, "FINISHED") == run_id
+    assert recorded(store, run_id) == first
+
+
+def test_dataset_and_artifacts_are_where_they_belong(folder, uri, runs_dir):
+    store = opened(uri, runs_dir, "study/table1")
+    run = store.client.get_run(store.upload(fill(folder), "FINISHED"))
+    dataset = run.inputs.dataset_inputs[0].dataset
+    assert (dataset.name, dataset.digest) == ("synthetic", "d" * 36)
+    assert run.info.artifact_uri.startswith((runs_dir / "artifacts" / "study_table1").as_uri())
+    assert run.info.run_name == "4 layers"
+    assert run.info.start_time == 1767323045000
+
+
+def test_a_resumed_run_goes_on_in_its_mlflow_run_with_every_step_once(folder, uri, runs_dir):
+    store = opened(uri, runs_dir)
+    header = make_header()
+    header.mlflow_run_id = store.start_run(header, "trainer: {devices: 1}")
+    store.log_epoch(header.mlflow_run_id, epoch_metrics(1), 1, 1000)
+    store.client.set_terminated(header.mlflow_run_id, "KILLED")
+    assert store.start_run(header, "trainer: {devices: 2}") == header.mlflow_run_id
+    assert store.client.get_run(header.mlflow_run_id).info.status == "RUNNING"
+    for epoch in (1, 2):
+        folder.append_epoch(epoch, epoch_metrics(epoch), 5000 + epoch)
+    assert store.catch_up(header.mlflow_run_id, folder) == {1, 2}
+    assert [step for step, _, _ in recorded(store, header.mlflow_run_id)[4]["val/loss"]] == [1, 2]
+
+
+def test_a_run_the_store_does_not_know_or_has_deleted_gets_a_new_one(uri, runs_dir):
+    store = opened(uri, runs_dir)
+    header = make_header()
+    header.mlflow_run_id = "0" * 32
+    first = store.start_run(header, "")
+    store.client.delete_run(first)
+    header.mlflow_run_id = first
+    assert len({first, store.start_run(header, ""), "0" * 32}) == 3
+
+
+def test_a_config_beyond_mlflows_limits_is_recorded(folder, uri, runs_dir):
+    leaves = "".join(f"key{i}: {i}\n" for i in range(250)) + f"long: {'x' * 9000}\n"
+    store = opened(uri, runs_dir)
+    params = store.client.get_run(store.upload(fill(folder, leaves), "FINISHED")).data.params
+    assert len(params) == 252  # and model.conv_layers, which was changed
+    assert len(params["long"]) == 6000
+
+
+def test_a_deleted_experiment_is_named_with_the_way_out(uri, runs_dir):
+    store = opened(uri, runs_dir, "gone")
+    store.client.delete_experiment(store.experiment_id)
+    with pytest.raises(UserError, match=r"'gone' was deleted in sqlite.*tracking\.experiment="):
+        opened(uri, runs_dir, "gone")
+
+
+def test_processes_that_start_together_share_one_new_database_quietly(tmp_path):
+    code = "import sys; from fer_ablate.tracking.opening import open_store\n"
+    code += "print(open_store(sys.argv[1], 'depth', sys.argv[2], 5).experiment_id)"
+    command = [sys.executable, "-W", "default", "-c", code, f"sqlite:///{tmp_path}/new/mlflow.db", str(tmp_path)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    outputs = [process.communicate() for process in processes]
+    assert outputs == [("1\n", "")] * 3

@@ -1,0 +1,125 @@
+import socket
+import time
+
+import pytest
+from filelock import FileLock
+from finished_run import epoch_metrics, make_header, make_result
+
+from fer_ablate.config.schema import TrackingConfig
+from fer_ablate.errors import UserError
+from fer_ablate.tracking.opening import open_store
+from fer_ablate.tracking.recorder import Recorder, build_recorder, pending, upload_pending
+from fer_ablate.tracking.run_folder import RunFolder
+
+NOBODY = "http://127.0.0.1:9"
+"""The discard port: nothing listens there."""
+
+
+def record(recorder, epochs=(1, 2, 3), result=None, status="FINISHED"):
+    recorder.start(make_header())
+    for epoch in epochs:
+        recorder.epoch(epoch, epoch_metrics(epoch), 1000 * epoch)
+    recorder.finish(result, status)
+
+
+def mlflow_run(folder, uri, runs_dir):
+    client = open_store(uri, "depth", str(runs_dir), 5).client
+    run = client.get_run(folder.header.mlflow_run_id)
+    return run, [metric.step for metric in client.get_metric_history(run.info.run_id, "val/acc")]
+
+
+def test_a_run_is_recorded_in_its_folder_and_in_mlflow(folder, uri, runs_dir):
+    recorder = Recorder(folder, uri, str(runs_dir), timeout=5)
+    record(recorder, result=make_result())
+    assert recorder.warning == ""
+    assert not folder.pending_file.exists()
+    assert (folder.status, len(folder.history)) == ("finished", 3)
+    run, steps = mlflow_run(folder, uri, runs_dir)
+    assert (run.info.status, steps, run.data.metrics["test/acc"]) == ("FINISHED", [1, 2, 3], 0.75)
+
+
+def test_a_dead_server_costs_seconds_and_a_later_upload_brings_everything(tmp_path, uri, runs_dir):
+    folder = RunFolder(tmp_path / "depth" / "run")
+    recorder = Recorder(folder, NOBODY, str(tmp_path), timeout=5)
+    began = time.monotonic()
+    record(recorder, result=make_result())
+    assert time.monotonic() - began < 10
+    assert folder.result == make_result()
+    assert recorder.warning.startswith(f"MLflow at {NOBODY} ")
+    assert [found.path for found in pending(tmp_path)] == [folder.path]
+    config = TrackingConfig(uri=uri, experiment="unused")
+    assert (upload_pending(tmp_path, config), upload_pending(tmp_path, config)) == (1, 0)
+    run, steps = mlflow_run(folder, uri, runs_dir)
+    assert (run.info.status, steps, run.data.metrics["test/acc"]) == ("FINISHED", [1, 2, 3], 0.75)
+
+
+def test_a_server_that_never_answers_is_not_waited_for(folder, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        recorder = Recorder(folder, f"http://127.0.0.1:{mute.getsockname()[1]}", str(tmp_path), timeout=1)
+        began = time.monotonic()
+        record(recorder, result=make_result())
+        assert time.monotonic() - began < 3
+    assert "did not take everything within 1 seconds" in recorder.warning
+    assert folder.pending_file.read_text() == "FINISHED"
+
+
+def test_a_run_that_failed_and_resumed_is_one_mlflow_run_with_every_step_once(folder, uri, runs_dir):
+    record(Recorder(folder, uri, str(runs_dir), 5), epochs=(1, 2), status="FAILED")
+    first, _ = mlflow_run(folder, uri, runs_dir)
+    assert first.info.status == "FAILED"
+    record(Recorder(folder, uri, str(runs_dir), 5), epochs=(2, 3), result=make_result())
+    second, steps = mlflow_run(folder, uri, runs_dir)
+    assert second.info.run_id == first.info.run_id
+    assert (second.info.status, steps) == ("FINISHED", [1, 2, 3])
+    assert folder.header.started_at == make_header().started_at
+
+
+def test_epochs_trained_while_the_server_was_away_are_caught_up_on_resuming(folder, uri, runs_dir):
+    record(Recorder(folder, NOBODY, str(runs_dir), 5), epochs=(1, 2), status="KILLED")
+    record(Recorder(folder, uri, str(runs_dir), 5), epochs=(3,), result=make_result())
+    assert mlflow_run(folder, uri, runs_dir)[1] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("mark", "status"), [("RUNNING", "KILLED"), ("FAILED", "FAILED")])
+def test_a_run_without_result_is_uploaded_with_the_status_it_ended_with(tmp_path, uri, runs_dir, mark, status):
+    folder = RunFolder(tmp_path / "run")
+    folder.write_header(make_header())
+    folder.append_epoch(1, epoch_metrics(1), 1000)
+    folder.pending_file.write_text(mark)
+    assert upload_pending(tmp_path, TrackingConfig(uri=uri, experiment="unused")) == 1
+    run, steps = mlflow_run(folder, uri, runs_dir)
+    assert (run.info.status, run.info.end_time, steps) == (status, 1000, [1])
+
+
+def test_a_run_in_training_is_not_pending(folder, tmp_path):
+    folder.write_header(make_header())
+    folder.pending_file.write_text("RUNNING")
+    with folder.lock():
+        assert pending(tmp_path) == []
+    assert len(pending(tmp_path)) == 1
+
+
+def test_an_upload_leaves_the_work_to_one_that_is_under_way(folder, tmp_path, uri):
+    folder.write_header(make_header())
+    folder.pending_file.write_text("KILLED")
+    with FileLock(tmp_path / "upload.lock"):
+        assert upload_pending(tmp_path, TrackingConfig(uri=uri, experiment="unused")) == 0
+    assert folder.pending_file.exists()
+
+
+def test_a_damaged_folder_is_named_and_the_others_are_uploaded(tmp_path, uri):
+    for name in ("damaged", "whole"):
+        folder = RunFolder(tmp_path / name)
+        folder.write_header(make_header())
+        folder.pending_file.write_text("KILLED")
+    (tmp_path / "damaged" / "run.json").write_text("{")
+    with pytest.raises(UserError, match=r"stay marked for later:\n.*damaged/run\.json is damaged"):
+        upload_pending(tmp_path, TrackingConfig(uri=uri, experiment="unused"))
+    assert [found.path.name for found in pending(tmp_path)] == ["damaged"]
+
+
+def test_without_tracking_only_the_folder_is_written(folder, tmp_path):
+    config = TrackingConfig(enabled=False, uri=NOBODY, experiment="depth")
+    record(build_recorder(config, str(tmp_path), folder), result=make_result())
+    assert folder.status == "finished"
+    assert pending(tmp_path) == []

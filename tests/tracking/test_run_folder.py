@@ -1,0 +1,103 @@
+import errno
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from finished_run import fill, make_header, make_predictions, make_result
+
+from fer_ablate.errors import UserError
+from fer_ablate.tracking.files import write_atomically, write_error
+
+
+def test_a_folder_goes_from_new_to_started_to_finished(folder):
+    assert folder.status == "new"
+    folder.write_header(make_header())
+    assert folder.status == "started"
+    folder.write_result(make_result())
+    assert folder.status == "finished"
+
+
+def test_everything_written_is_read_back_equal(folder):
+    fill(folder)
+    assert folder.header == make_header()
+    assert folder.result == make_result()
+    stored = folder.predictions
+    for name, expected in vars(make_predictions()).items():
+        np.testing.assert_array_equal(getattr(stored, name), expected)
+    assert stored.probabilities.dtype == np.float32
+    assert not list(folder.path.glob(".*"))  # no partial files stay behind
+
+
+def test_clearing_leaves_a_new_folder(folder):
+    fill(folder)
+    folder.checkpoints.mkdir()
+    folder.best_checkpoint.write_bytes(b"weights")
+    with folder.lock():
+        folder.clear()
+        assert folder.status == "new"
+        assert folder.in_training
+        assert not folder.checkpoints.exists()
+
+
+@pytest.mark.parametrize("text", ['{"key": "1"', '{"key": "1"}', "[]", '{"splits": 3}'])
+@pytest.mark.parametrize("name", ["header", "result"])
+def test_a_damaged_file_is_named_with_the_way_out(folder, name, text):
+    file = getattr(folder, f"{name}_file")
+    folder.path.mkdir()
+    file.write_text(text)
+    with pytest.raises(UserError, match=rf"{file.name} is damaged or of another version .* Delete it"):
+        getattr(folder, name)
+
+
+def test_a_missing_file_is_named(folder):
+    with pytest.raises(UserError, match=r"Cannot read .*result\.json: No such file"):
+        _ = folder.result
+
+
+def test_damaged_predictions_are_named(folder):
+    fill(folder)
+    folder.predictions_file.write_bytes(folder.predictions_file.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"Cannot read .*predictions\.npz"):
+        _ = folder.predictions
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_names_the_way_out(tmp_path):
+    file = tmp_path / "result.json"
+    file.write_text("old")
+
+    def fill_disk(stream):
+        stream.write(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(UserError, match=r"Cannot write .*result\.json: the disk is full\. .* runs_dir="):
+        write_atomically(file, fill_disk)
+    assert [(item.name, item.read_text()) for item in tmp_path.iterdir()] == [("result.json", "old")]
+
+
+@pytest.mark.parametrize(("code", "reason"), [(errno.EROFS, "read-only"), (errno.EACCES, "denied"), (errno.EIO, "error")])
+def test_errors_of_the_disk_are_said_in_words(tmp_path, code, reason):
+    assert reason in str(write_error(tmp_path, OSError(code, os.strerror(code))))
+
+
+def test_two_processes_never_train_the_same_run(folder):
+    code = "import sys; from pathlib import Path; from fer_ablate.tracking.run_folder import RunFolder\n"
+    code += "with RunFolder(Path(sys.argv[1])).lock(): print('locked', flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", code, folder.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"locked\n"
+        assert folder.in_training
+        with pytest.raises(UserError, match=rf"is being trained by process {other.pid} on \S+\."), folder.lock():
+            pass
+        other.stdin.close()
+    assert not folder.in_training
+    with folder.lock():
+        assert folder.in_training
+
+
+def test_the_lock_of_a_killed_process_is_free(folder):
+    code = "import os, sys; from pathlib import Path; from fer_ablate.tracking.run_folder import RunFolder\n"
+    code += "with RunFolder(Path(sys.argv[1])).lock(): os.kill(os.getpid(), 9)"
+    assert subprocess.run([sys.executable, "-c", code, folder.path], check=False).returncode == -9
+    with folder.lock():
+        assert folder.in_training
