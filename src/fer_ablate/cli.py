@@ -35,7 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        named = bool(given) and given[0] in VERBS
         verb = _verb(given)
+        if named and {"-h", "--help"} & set(given):
+            print(f"{verb}: {VERBS[verb]}\n", flush=True)
         # Only now, so that a typo is answered at once and one verb does not wait for another's libraries.
         command = importlib.import_module(f"fer_ablate.commands.{verb}")
         return int(command.run(given))

@@ -45,6 +45,7 @@ def _show(request: Request) -> int:
     rows = [[name, f"{statistics.median(v):,.0f}", f"{min(v):,.0f}", f"{max(v):,.0f}"] for name, v in columns.items()]
     ratios = [r.ratio for r in rounds]
     rows.append(["training / ceiling", *(f"{f(ratios):.3f}" for f in (statistics.median, min, max))])
+    console.console.print()
     console.table("", [f"images per second (n={len(rounds)} epochs)", "median", "min", "max"], rows)
     return 0
 

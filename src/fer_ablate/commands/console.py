@@ -20,9 +20,10 @@ METRICS = ("acc", "top2", "macro_f1", "weighted_f1", "ece", "loss")
 PLAIN_WIDTH = 140
 """Columns in a pipe, where nothing tells how wide the reader's screen is."""
 
-console = Console(highlight=False, soft_wrap=True)
+# Brackets in what is printed are lists and paths, never rich's markup.
+console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 if not console.is_terminal:
-    console = Console(highlight=False, soft_wrap=True, width=PLAIN_WIDTH)
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=PLAIN_WIDTH)
 
 
 def quiet_libraries() -> None:

@@ -32,6 +32,7 @@ def _show(request: Request) -> int:
         rows,
         left=2,
     )
+    console.console.print()
     console.facts(
         [
             ("trainable parameters", f"{summary.parameters:,}"),

@@ -10,7 +10,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from fer_ablate.commands import console
-from fer_ablate.commands.request import parse, plugin_faults, raise_faults
+from fer_ablate.commands.request import allow_plugins, parse, plugin_faults, raise_faults, sweep_faults
 from fer_ablate.config.compose import composed, composer, from_yaml, to_config
 from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.config.schema import Config
@@ -24,7 +24,6 @@ from fer_ablate.tracking.files import write_json
 from fer_ablate.tracking.lookup import find_run
 from fer_ablate.training import checkpoints, hardware
 from fer_ablate.training.assembly import RoleSet, build_examiner, protocol, role_set
-from fer_ablate.training.checks import check_sizes
 from fer_ablate.training.evaluation import split_results
 
 USAGE = """Test a finished run again.
@@ -45,21 +44,23 @@ def run(arguments: Sequence[str]) -> int:
     """Print the scores and keep them beside the run."""
     console.quiet_libraries()
     words, rest = _own_words(arguments)
-    if {"-h", "--help"} & set(rest) or not words:
+    if not arguments or {"-h", "--help"} & set(arguments):
         print(USAGE)
-        return 0 if not set(arguments) or {"-h", "--help"} & set(rest) else 1
-    overrides = list(parse(rest).overrides)
-    raise_faults(_unchangeable(overrides))
-    raise_faults(diagnose(overrides).faults)
+        return 0
+    parsed = parse(rest)
+    overrides, config_dir = list(parsed.overrides), Path(parsed.config_dir) if parsed.config_dir else None
+    allow_plugins(overrides)
+    raise_faults([*_unchangeable(overrides), *diagnose(overrides, config_dir).faults])
+    raise_faults(sweep_faults(overrides))
     path = _checkpoint(words, overrides)
     checkpoint = checkpoints.read(path)
     description = checkpoint["fer_ablate"]
     stored = from_yaml(description["config"])
-    config = _changed(stored, overrides)
+    config = _changed(stored, overrides, config_dir)
     raise_faults([*plugin_faults(config, overrides), *load.check(config.data), *hardware.check(config.trainer)])
     hardware.use_threads(config.trainer)
     with console.bar("reading the images") as tell:
-        data = role_set(config, load.load_faces(config.data, tell))
+        data = role_set(config, load.load_faces(config.data, tell), int(description["image_size"]))
     splits = _tested(config, data, checkpoint, path)
     told = {"checkpoint": str(path), "epoch": str(description["epoch"]), **protocol(config, data.image_size)}
     console.facts(list(told.items()))
@@ -70,6 +71,7 @@ def run(arguments: Sequence[str]) -> int:
     written = path.parent.parent / "evaluations" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
     if "run" in words:
         write_json(written, {"protocol": told, "splits": {name: asdict(result) for name, result in splits.items()}})
+        console.console.print()
         console.facts([("kept", str(written))])
     return 0
 
@@ -87,7 +89,7 @@ def _unchangeable(overrides: Sequence[str]) -> list[Fault]:
 
 def _checkpoint(words: dict[str, str], overrides: Sequence[str]) -> Path:
     if len(words) != 1:
-        raise UserError("Give either run=<id> or ckpt=<file>.")
+        raise UserError("Give either run=<id> or ckpt=<file>; `evaluate --help` shows how.")
     if "ckpt" in words:
         return Path(words["ckpt"])
     with composer():
@@ -98,11 +100,11 @@ def _checkpoint(words: dict[str, str], overrides: Sequence[str]) -> Path:
     return folder.best_checkpoint
 
 
-def _changed(stored: Config, overrides: Sequence[str]) -> Config:
+def _changed(stored: Config, overrides: Sequence[str], config_dir: Path | None) -> Config:
     """The stored config with the overrides on top; a chosen data group replaces the stored section."""
     groups = [text for text in overrides if text.startswith(("data=", "trainer="))]
     tree = OmegaConf.structured(stored)
-    with composer():
+    with composer(config_dir):
         fresh = composed(overrides)
     for group in groups:
         section = group.split("=", 1)[0]
@@ -129,7 +131,6 @@ def _tested(config: Config, data: RoleSet, checkpoint: dict[str, object], path: 
             f"The network knows the classes {', '.join(classes)}; the data has {', '.join(data.faces.classes)}. "
             "They must be the same, in this order."
         )
-    raise_faults(check_sizes(config, data.image_size))
     network = build_network(
         config.model, input_size(config.augment, int(description["image_size"])), len(classes), config.plugins
     )

@@ -2,17 +2,22 @@
 
 import argparse
 import json
+import os
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from fer_ablate.commands.grid import Grid, guarded
 from fer_ablate.config.compose import CONFIG_NAME, composed, conf_dir, flat, from_yaml, plain, register_schema, to_config, to_yaml
 from fer_ablate.config.diagnosis import Diagnosis, diagnose
 from fer_ablate.config.schema import Config
@@ -82,24 +87,66 @@ def run_hydra(arguments: Sequence[str], job: Callable[[Request], int], ignore: t
         FaultyConfigError: with every fault of every override and of the composed config.
     """
     parsed = parse(arguments)
-    if not any(getattr(parsed, flag, None) for flag in INSPECTIONS):
+    allow_plugins(parsed.overrides)
+    inspected = any(getattr(parsed, flag, None) for flag in INSPECTIONS)
+    if not inspected:
         diagnosis = diagnose(parsed.overrides, Path(parsed.config_dir) if parsed.config_dir else None)
         raise_faults([*diagnosis.faults, *_content_faults(diagnosis)], ignore)
+        raise_faults([] if parsed.multirun else sweep_faults(parsed.overrides))
     register_schema()
     codes: list[int] = []
-
-    def task(tree: DictConfig) -> None:
-        codes.append(_guarded(tree, job, ignore))
-
     program = sys.argv[0]
     sys.argv = [program, *arguments]
-    hydra.main(config_path=str(conf_dir()), config_name=CONFIG_NAME)(task)()
-    return max(codes, default=0)
+    with tempfile.TemporaryDirectory() as folder:
+        grid = Grid(Path(folder), tuple(parsed.overrides)) if parsed.multirun and not inspected else None
+
+        def task(tree: DictConfig) -> None:
+            hydra_config = HydraConfig.get()
+            overrides = list(hydra_config.overrides.task)
+
+            def work() -> int:
+                return job(requested(tree, overrides, ignore))
+
+            if grid is None:
+                codes.append(guarded(work)[0])
+            else:
+                grid.run(int(hydra_config.job.num), overrides, work)
+
+        hydra.main(config_path=str(conf_dir()), config_name=CONFIG_NAME)(task)()
+        return max(codes, default=0) if grid is None else grid.finish()
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Tell Hydra's flags from overrides."""
-    return get_args_parser().parse_intermixed_args(list(arguments))
+    """Tell Hydra's flags from overrides.
+
+    Raises:
+        UserError: an unknown flag, or a folder that is not there.
+    """
+    parsed, unknown = get_args_parser().parse_known_intermixed_args(list(arguments))
+    if unknown:
+        raise UserError(f"{' '.join(unknown)}: no such flag. --hydra-help lists them; values are given as key=value.")
+    if parsed.config_dir and not Path(parsed.config_dir).is_dir():
+        raise UserError(f"--config-dir {parsed.config_dir}: there is no such folder. It holds <group>/<name>.yaml of your own.")
+    return parsed
+
+
+def allow_plugins(overrides: Sequence[str]) -> None:
+    """Let packages in the current folder be found where `plugins=` was typed; a console script would not look there."""
+    if _names_plugins(overrides) and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+
+
+def sweep_faults(overrides: Sequence[str]) -> list[Fault]:
+    """Several values for one key where only one run is meant; the overrides must be free of other faults."""
+    several = [one for one in OverridesParser.create().parse_overrides(list(overrides)) if one.is_sweep_override()]
+    return [
+        Fault(
+            one.key_or_group,
+            f"{str(one.input_line).split('=', 1)[-1]} is several values, hence several runs.",
+            "Add -m for a grid of runs; write [a,b] for a list.",
+        )
+        for one in several
+    ]
 
 
 def raise_faults(faults: Sequence[Fault], ignore: tuple[str, ...] = ()) -> None:
@@ -118,19 +165,10 @@ def requested(tree: DictConfig, overrides: Sequence[str], ignore: tuple[str, ...
         config = to_config(tree)
     except OmegaConfBaseException as error:
         raise FaultyConfigError([Fault("", str(error).splitlines()[0])]) from error
-    raise_faults([*check(config), *opening.check(config.tracking), *plugin_faults(config, overrides)], ignore)
-    defaults = flat(plain(to_config(composed())))
-    changed = {key: str(value) for key, value in flat(plain(config)).items() if defaults.get(key) != value}
-    return Request(config, config.name or _derived_name(overrides), list(overrides), changed, _told(overrides))
-
-
-def _guarded(tree: DictConfig, job: Callable[[Request], int], ignore: tuple[str, ...]) -> int:
-    """A run of a grid that fails is told and does not keep the others from running."""
-    try:
-        return job(requested(tree, HydraConfig.get().overrides.task, ignore))
-    except UserError as error:
-        print(f"fer_ablate: {error}", file=sys.stderr)
-        return 1
+    raise_faults(_faults(config, overrides), ignore)
+    defaults, values = flat(plain(to_config(composed()))), flat(plain(config))
+    changed = {key: str(value) for key, value in values.items() if defaults.get(key) != value}
+    return Request(config, config.name or _derived_name(overrides), list(overrides), changed, _told(overrides, values))
 
 
 def _content_faults(diagnosis: Diagnosis) -> list[Fault]:
@@ -140,12 +178,17 @@ def _content_faults(diagnosis: Diagnosis) -> list[Fault]:
         config = to_config(diagnosis.tree)
     except OmegaConfBaseException as error:
         return [Fault("", str(error).splitlines()[0], "Give it on the command line, or see --cfg job.")]
-    return [*check(config), *opening.check(config.tracking), *plugin_faults(config, diagnosis.sound)]
+    return _faults(config, diagnosis.sound)
+
+
+def _faults(config: Config, overrides: Sequence[str]) -> list[Fault]:
+    # Those of the plugins alone come first: the other checks import what is allowed to run.
+    return plugin_faults(config, overrides) or [*check(config), *opening.check(config.tracking)]
 
 
 def plugin_faults(config: Config, overrides: Sequence[str]) -> list[Fault]:
     """Code of a stranger runs only if the person at the keyboard named it, never because a YAML file did."""
-    if config.plugins and not any(text.lstrip("+").startswith("plugins=") for text in overrides):
+    if config.plugins and not _names_plugins(overrides):
         listed = ",".join(config.plugins)
         return [
             Fault(
@@ -157,11 +200,20 @@ def plugin_faults(config: Config, overrides: Sequence[str]) -> list[Fault]:
     return []
 
 
-def _told(overrides: Sequence[str]) -> list[str]:
+def _names_plugins(overrides: Sequence[str]) -> bool:
+    return any(text.lstrip("+").startswith("plugins=") for text in overrides)
+
+
+def _told(overrides: Sequence[str], values: Mapping[str, Any]) -> list[str]:
+    """The overrides that change something; a default depends on the chosen groups."""
     groups = [text for text in overrides if "." not in text.split("=", 1)[0] and not text.startswith(UNNAMED)]
     defaults = flat(plain(to_config(composed(groups))))
-    keys = [text.lstrip("+").split("=", 1)[0] for text in overrides]
-    return [f"{text}  (default {defaults[key]})" if key in defaults else text for text, key in zip(overrides, keys, strict=True)]
+    keyed = [(text, text.lstrip("+").split("=", 1)[0]) for text in overrides]
+    return [
+        f"{text}  (default {defaults[key]})" if key in defaults else text
+        for text, key in keyed
+        if key not in defaults or values.get(key) != defaults[key]
+    ]
 
 
 def _derived_name(overrides: Sequence[str]) -> str:

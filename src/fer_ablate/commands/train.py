@@ -4,6 +4,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from fer_ablate.report.run_pictures import save_pictures
 from fer_ablate.tracking.recorder import build_recorder, upload_pending
 from fer_ablate.tracking.run_folder import RunFolder, RunHeader, StoredPredictions
 from fer_ablate.training.assembly import RoleSet, role_set
+from fer_ablate.training.hardware import use_threads
 from fer_ablate.training.processes import launch, leave_group, rank
 from fer_ablate.training.result import RunResult
 from fer_ablate.training.run import Outcome, Task, assess, finished_epochs, fit
@@ -48,6 +50,7 @@ def train_here(request: Request) -> int:
     """Do one run as one of the processes that share it; the first of them records it, tests it and talks."""
     console.quiet_libraries()
     config = request.config
+    use_threads(config.trainer)
     with console.bar("reading the images") as tell:
         data = role_set(config, load_faces(config.data, tell))
     digest = code_digest(config.plugins)
@@ -131,8 +134,9 @@ def _bring_others(request: Request, warning: str) -> None:
 
 def _dev_run(request: Request, data: RoleSet, key: str) -> int:
     """A few batches of everything, to see whether it works; nothing is kept."""
+    alone = replace(request.config, trainer=replace(request.config.trainer, devices=1, strategy="auto"))
     with tempfile.TemporaryDirectory() as folder:
-        task = Task(request.config, request.name, key, data, Path(folder), rank())
+        task = Task(alone, request.name, key, data, Path(folder))
         intro.show(request, task, 0)
         outcome = assess(task, fit(task))
     console.console.print()

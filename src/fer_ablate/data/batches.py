@@ -50,13 +50,22 @@ class EpochSampler:
         num_images: n.
         batch_size: images per step over all ranks.
         seed: of the run.
-        shuffle: draw the order anew for every epoch.
+        shuffle: draw an order.
+        reshuffle: draw it anew for every epoch; otherwise all epochs have that of the first.
         rank: of this process.
         world_size: number of processes.
     """
 
     def __init__(
-        self, num_images: int, batch_size: int, seed: int = 0, *, shuffle: bool, rank: int = 0, world_size: int = 1
+        self,
+        num_images: int,
+        batch_size: int,
+        seed: int = 0,
+        *,
+        shuffle: bool,
+        reshuffle: bool = True,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         if shuffle and batch_size % world_size:
             raise UserError(
@@ -67,6 +76,7 @@ class EpochSampler:
         self.batch_size = batch_size
         self.seed = seed
         self.shuffle = shuffle
+        self.reshuffle = reshuffle
         self.rank = rank
         self.world_size = world_size
         self.epoch = 0
@@ -90,7 +100,8 @@ class EpochSampler:
         """Positions of the epoch over all ranks, in order: (num_used,) int64."""
         if not self.shuffle:
             return torch.arange(self.num_images)
-        return torch.randperm(self.num_images, generator=_generator(self.seed, self.epoch, ORDER))[: self.num_used]
+        epoch = self.epoch if self.reshuffle else 0
+        return torch.randperm(self.num_images, generator=_generator(self.seed, epoch, ORDER))[: self.num_used]
 
     def __iter__(self) -> Iterator[Tensor]:
         order = self.order()

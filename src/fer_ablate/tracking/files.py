@@ -12,6 +12,9 @@ from fer_ablate.errors import UserError
 REASONS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "your disk quota is used up",
+    errno.EFBIG: "the file would be larger than the system allows",
+    errno.ENOTDIR: "a part of this path is a file, not a folder",
+    errno.ENOENT: "this folder cannot be made",
     errno.EROFS: "the file system is read-only",
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
@@ -22,7 +25,7 @@ REASONS = {
 def write_error(path: Path, error: OSError) -> UserError:
     """What to tell a person when `path` could not be written."""
     reason = REASONS.get(error.errno or 0, str(error))
-    return UserError(f"Cannot write {path}: {reason}. Free some space there, or choose another folder with runs_dir=...")
+    return UserError(f"Cannot write {path}: {reason}. Make room or allow writing there, or choose another folder by runs_dir=...")
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
@@ -69,7 +72,7 @@ def read_json(path: Path, build: Callable[[dict[str, Any]], Any]) -> Any:
     try:
         return build(json.loads(path.read_text()))
     except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror}. Train the run first, or name another folder.") from error
+        raise UserError(f"Cannot read {path}: {error.strerror}. Train the run (again with force=true), or name another.") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise UserError(f"{path} is damaged or of another version ({reason}). Delete it and start the run again.") from error
+        raise UserError(f"{path} is damaged or of another version ({reason}). Train the run again with force=true.") from error

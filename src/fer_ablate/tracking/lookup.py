@@ -18,20 +18,34 @@ def find_run(runs_dir: Path, name: str) -> RunFolder:
     given = Path(name)
     if (given / "run.json").is_file():
         return RunFolder(given)
-    folders = [RunFolder(file.parent) for file in runs_dir.glob("*/*/run.json")]
+    folders, damaged = _readable(runs_dir)
     fitting = [folder for folder in folders if _fits(folder, name)]
     if len(fitting) == 1:
         return fitting[0]
-    if not folders:
+    if not folders and not damaged:
         raise UserError(f"There are no runs in {runs_dir}/. Train one first, or pass runs_dir=... or ckpt=<file>.")
     latest = sorted(fitting or folders, key=lambda folder: folder.header_file.stat().st_mtime, reverse=True)[:LISTED]
-    listed = "\n".join(f"  {folder.header.key[:10]}  {folder.path}" for folder in latest)
+    listed = "\n".join([*(f"  {folder.header.key[:10]}  {folder.path}" for folder in latest), *(f"  {error}" for error in damaged)])
     problem = (
         f"{len(fitting)} runs fit run={name}; give more of the key"
         if fitting
         else f"No run in {runs_dir}/ fits run={name}; the latest ones"
     )
     raise UserError(f"{problem}:\n{listed}")
+
+
+def _readable(runs_dir: Path) -> tuple[list[RunFolder], list[UserError]]:
+    """Runs, and what is wrong with those whose header is damaged: one such run must not hide the others."""
+    folders, damaged = [], []
+    for file in runs_dir.glob("*/*/run.json"):
+        folder = RunFolder(file.parent)
+        try:
+            _ = folder.header
+        except UserError as error:
+            damaged.append(error)
+        else:
+            folders.append(folder)
+    return folders, damaged
 
 
 def _fits(folder: RunFolder, name: str) -> bool:

@@ -53,8 +53,13 @@ class RoleSet:
         return self.faces.size[0]
 
 
-def role_set(config: Config, faces: FaceSet) -> RoleSet:
+def role_set(config: Config, faces: FaceSet, trained_size: int | None = None) -> RoleSet:
     """Give each image its role.
+
+    Args:
+        config: the run.
+        faces: the images.
+        trained_size: side in pixels of those the network was trained on, if these are others.
 
     Raises:
         UserError: the images are not square.
@@ -63,7 +68,7 @@ def role_set(config: Config, faces: FaceSet) -> RoleSet:
     height, width = faces.size
     if height != width:
         raise UserError(f"The images are {height}x{width}; networks here take square ones. Crop or pad them first.")
-    if faults := check_sizes(config, height):
+    if faults := check_sizes(config, height, trained_size):
         raise FaultyConfigError(faults)
     return RoleSet(faces, role_rows(faces, config.data), official_rows(faces))
 
@@ -103,7 +108,10 @@ def build_batches(config: Config, data: RoleSet, role: str, rank: int = 0, world
     """Batches of the `train` or `val` role for one of the processes that share a run."""
     training, faces, rows = role == "train", data.faces, data.roles[role]
     size = config.trainer.batch_size if training else config.trainer.evaluation_batch_size
-    sampler = EpochSampler(len(rows), size, config.seed, shuffle=training, rank=rank, world_size=world_size)
+    same = config.trainer.overfit_batches > 0  # the same few batches in every epoch
+    sampler = EpochSampler(
+        len(rows), size, config.seed, shuffle=training, reshuffle=not same, rank=rank, world_size=world_size
+    )
     soft = training and faces.targets is not None
     targets = torch.from_numpy(faces.targets if soft and faces.targets is not None else faces.labels)
     draw = soft and config.data.labels is Labels.probability

@@ -1,17 +1,22 @@
-"""What happens around the epochs of a run: fresh random numbers, the report of each epoch."""
+"""What happens around the epochs of a run: fresh random numbers, the report of each epoch, its checkpoints."""
 
 import math
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning import Callback
-from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.callbacks import Checkpoint, EMAWeightAveraging
 
+from fer_ablate.config.schema import Mode
 from fer_ablate.data.batches import AUGMENT, epoch_seed
 from fer_ablate.errors import UserError
+
+BEST, LAST = "best.ckpt", "last.ckpt"
+"""The weights that are tested, and the whole state after the last finished epoch."""
 
 SECONDS = "fer_ablate_seconds"
 """Under this name a checkpoint holds the seconds of every epoch so far."""
@@ -74,3 +79,51 @@ class EpochReport(Checkpoint):
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Go on counting."""
         self.seconds = list(checkpoint[SECONDS])
+
+
+class KeptWeights(Checkpoint):
+    """Write the weights to test and, behind them, the whole state: a `last.ckpt` thus always knows of its `best.ckpt`.
+
+    Lightning's own `ModelCheckpoint` would forget the best score when the folder is moved, and would keep the weights of
+    the last step where a run averages them.
+
+    Args:
+        folder: of both files.
+        monitor: metric that chooses the weights to test; None keeps those of every epoch, hence of the last.
+        mode: whether more or less of it is better.
+        average: what averages the weights, if anything does; then the averaged ones are kept.
+    """
+
+    def __init__(self, folder: Path, monitor: str | None, mode: Mode, average: EMAWeightAveraging | None = None) -> None:
+        self.folder, self.monitor, self.mode, self.average = folder, monitor, mode, average
+        self.best = math.nan
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write what this epoch brought."""
+        if self.monitor is None or self._improved(float(trainer.callback_metrics[self.monitor])):
+            self._save_weights(trainer, pl_module)
+        trainer.save_checkpoint(self.folder / LAST, weights_only=False)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The score to beat."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from it."""
+        self.best = state_dict["best"]
+
+    def _improved(self, score: float) -> bool:
+        better = score > self.best if self.mode is Mode.max else score < self.best
+        if better or math.isnan(self.best):
+            self.best = score
+            return True
+        return False
+
+    def _save_weights(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.average is None:
+            trainer.save_checkpoint(self.folder / BEST, weights_only=True)
+            return
+        # Around validation the averaging swaps its weights in and out; the same is wanted here.
+        self.average.on_validation_epoch_start(trainer, pl_module)
+        trainer.save_checkpoint(self.folder / BEST, weights_only=True)
+        self.average.on_validation_epoch_end(trainer, pl_module)

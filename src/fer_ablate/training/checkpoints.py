@@ -56,10 +56,11 @@ def read(path: Path) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         reason = "it holds Python objects, which could run code when loaded, or it is damaged"
         raise UserError(f"{path}: refused, because {reason}. Only checkpoints of plain tensors are read.") from error
+    except PermissionError as error:
+        raise UserError(f"{path}: permission denied. Use another file, or have its owner let you read it.") from error
     except (RuntimeError, EOFError, BadZipFile, OSError, ValueError, KeyError) as error:
         raise UserError(
-            f"{path}: truncated or not a checkpoint ({str(error).splitlines()[0]}). "
-            "Use another file, or train again with force=true."
+            f"{path}: truncated, or not a checkpoint at all. Use another file, or train again with force=true."
         ) from error
     if not isinstance(checkpoint, dict) or "fer_ablate" not in checkpoint or "state_dict" not in checkpoint:
         raise UserError(f"{path}: a checkpoint, but not one of fer_ablate. Train one with `python -m fer_ablate`.")

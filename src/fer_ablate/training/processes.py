@@ -4,8 +4,10 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 
@@ -13,6 +15,9 @@ from fer_ablate.errors import UserError
 
 RANK = "LOCAL_RANK"
 """Environment variable that tells a process which one it is; Lightning reads the same."""
+
+_LAUNCHER = "FER_ABLATE_LAUNCHER"
+"""Environment variable that holds the number of the process that started the ranks."""
 
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 10.0
@@ -38,13 +43,14 @@ def launch(command: Sequence[str], count: int) -> None:
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(_free_port()),
         "NODE_RANK": "0",
+        _LAUNCHER: str(os.getpid()),
         "WORLD_SIZE": str(count),
     }
-    ranks = [subprocess.Popen(list(command), env={**environment, RANK: str(number)}) for number in range(count)]
+    # A group of their own: Ctrl-C on the terminal then reaches them once, through us.
+    ranks = [subprocess.Popen(list(command), env={**environment, RANK: str(number)}, process_group=0) for number in range(count)]
     try:
-        while any(process.poll() is None for process in ranks):
-            if any(process.poll() not in (None, 0) for process in ranks):
-                break
+        # The first one tests and records when the others are through already; when it is, so is the run.
+        while ranks[0].poll() is None and all(process.poll() in (None, 0) for process in ranks):
             time.sleep(_POLL_SECONDS)
     except KeyboardInterrupt:
         _end(ranks, signal.SIGINT)
@@ -54,8 +60,31 @@ def launch(command: Sequence[str], count: int) -> None:
     if failed:
         number, code = failed[0]
         raise UserError(
-            f"Process {number} of {count} ended with code {code}; its message stands above. The same command resumes the run."
+            f"Process {number} of {count} ended with {_named(code)}; what it said stands above. The same command resumes the run."
         )
+
+
+def follow_parent() -> None:
+    """End this rank when the process that launched it is gone, killed perhaps, so that none trains on unseen."""
+    parent = int(os.environ[_LAUNCHER])
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_POLL_SECONDS)
+        os.kill(os.getpid(), signal.SIGKILL)  # a rank that waits for another one would not heed anything less
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+@contextmanager
+def losing_others() -> Iterator[None]:
+    """Say it plainly when another process of the run is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not any(library in str(error).lower() for library in ("gloo", "nccl")):
+            raise
+        raise UserError(f"Process {rank()} lost the others that share the run: {str(error).splitlines()[0]}") from error
 
 
 def leave_group() -> None:
@@ -77,6 +106,10 @@ def _end(processes: Sequence["subprocess.Popen[bytes]"], how: signal.Signals) ->
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _named(code: int) -> str:
+    return f"code {code}" if code > 0 else f"signal {signal.Signals(-code).name}"
 
 
 def _free_port() -> int:

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint
+import torch
+from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging
+from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
-from fer_ablate.config.schema import Config, Keep, TrainerConfig
+from fer_ablate.config.schema import Config, Keep
 from fer_ablate.errors import UserError
 from fer_ablate.models.summary import describe
 from fer_ablate.training import checkpoints
@@ -24,14 +26,15 @@ from fer_ablate.training.assembly import (
     build_module,
     protocol,
 )
-from fer_ablate.training.callbacks import SECONDS, EpochRandomness, EpochReport, Observer
+from fer_ablate.training.callbacks import BEST, LAST, SECONDS, EpochRandomness, EpochReport, KeptWeights, Observer
 from fer_ablate.training.evaluation import Predictions, split_results
 from fer_ablate.training.hardware import Hardware, choose, environment, peak_memory_mb, use_threads
 from fer_ablate.training.module import Classifier
+from fer_ablate.training.processes import losing_others
 from fer_ablate.training.result import RunResult
 
-BEST, LAST = "best.ckpt", "last.ckpt"
-"""The weights that are tested, and the whole state after the last finished epoch."""
+PROFILERS: dict[str, type[Profiler]] = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
+"""What `trainer.profiler` may name."""
 
 
 @dataclass(frozen=True)
@@ -93,19 +96,25 @@ def fit(task: Task, observers: Sequence[Observer] = (), callbacks: Sequence[pl.C
     module = build_module(task.config, task.data, task.key)
     last = task.checkpoint_dir / LAST
     resumed = None
-    if last.is_file() and not task.config.trainer.fast_dev_run:
+    # With force=true the first process has emptied the folder; another one might have looked before that.
+    if last.is_file() and not task.config.trainer.fast_dev_run and not task.config.force:
         state = checkpoints.read(last)["fer_ablate"]
         if state["key"] != task.key:
             raise UserError(f"{last} belongs to another run (key {state['key'][:10]}). Move it away, or train with force=true.")
         if state["stopped"] or state["epoch"] >= task.config.trainer.max_epochs:
             return module
         resumed = str(last)
-    trainer = _trainer(task, [*callbacks, EpochReport(*observers)])
+    if task.config.trainer.compile:
+        module.network.compile()  # in place, so that the names of the weights stay as they are
+    trainer = _trainer(task, observers, callbacks)
     train, val = (
         build_batches(task.config, task.data, role, task.rank, task.config.trainer.devices).to(task.hardware.device)
         for role in ("train", "val")
     )
-    with _interruptible():
+    limit = task.config.trainer.limit_train_batches or 1.0
+    if limit < 1 and int(limit * len(train)) < 1:
+        raise UserError(f"trainer.limit_train_batches = {limit} of {len(train)} batches leaves none. Raise it, or give a number.")
+    with _interruptible(), losing_others():
         trainer.fit(module, train, val, ckpt_path=resumed, weights_only=True)
     return module
 
@@ -131,7 +140,8 @@ def assess(task: Task, module: Classifier, progress: Callable[[float], None] | N
         rows = rows[: config.trainer.fast_dev_run * config.trainer.evaluation_batch_size]
     predictions = examiner.predict(module.network, module.preprocess, data.faces, rows, progress)
     parts = {name: np.intersect1d(part, rows) for name, part in data.tested.items()}
-    summary = describe(module.network, config.model.in_channels, examiner.size)
+    with torch.compiler.set_stance("force_eager"):  # a compiled network would pass by the hooks that count
+        summary = describe(module.network, config.model.in_channels, examiner.size)
     result = RunResult(
         key=task.key,
         name=task.name,
@@ -152,9 +162,8 @@ def assess(task: Task, module: Classifier, progress: Callable[[float], None] | N
     return Outcome(result, predictions)
 
 
-def _trainer(task: Task, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
+def _trainer(task: Task, observers: Sequence[Observer], callbacks: Sequence[pl.Callback]) -> pl.Trainer:
     config, hardware = task.config.trainer, task.hardware
-    dev_run = bool(config.fast_dev_run)
     return pl.Trainer(
         accelerator="gpu" if hardware.device.type == "cuda" else "cpu",
         devices=config.devices if hardware.device.type == "cpu" or config.devices > 1 else [hardware.device.index or 0],
@@ -165,14 +174,12 @@ def _trainer(task: Task, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
         accumulate_grad_batches=config.accumulate,
         deterministic=config.deterministic,
         fast_dev_run=config.fast_dev_run or False,
-        limit_train_batches=_limit(config.limit_train_batches),
+        limit_train_batches=_limit(config.overfit_batches or config.limit_train_batches),
         limit_val_batches=_limit(config.limit_val_batches),
-        overfit_batches=_limit(config.overfit_batches) or 0.0,
-        profiler=config.profiler,
-        callbacks=[*_own_callbacks(config, task), *callbacks, *([] if dev_run else _checkpointing(config, task.checkpoint_dir))],
+        profiler=_profiler(config.profiler, task.checkpoint_dir),
+        callbacks=[*callbacks, *_own_callbacks(task, observers)],
         plugins=[checkpoints.AtomicCheckpointIO()],
         logger=False,
-        enable_checkpointing=not dev_run,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
@@ -181,10 +188,13 @@ def _trainer(task: Task, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
     )
 
 
-def _own_callbacks(config: TrainerConfig, task: Task) -> list[pl.Callback]:
+def _own_callbacks(task: Task, reports: Sequence[Observer]) -> list[pl.Callback]:
+    """Everything around the epochs, in the order in which it must happen at the end of one."""
+    config = task.config.trainer
     callbacks: list[pl.Callback] = [EpochRandomness(task.config.seed)]
-    if config.ema_decay is not None:
-        callbacks.append(EMAWeightAveraging(decay=config.ema_decay))
+    average = EMAWeightAveraging(decay=config.ema_decay) if config.ema_decay is not None else None
+    if average is not None:
+        callbacks.append(average)
     stopping = config.early_stopping
     if stopping.patience is not None:
         callbacks.append(
@@ -196,22 +206,16 @@ def _own_callbacks(config: TrainerConfig, task: Task) -> list[pl.Callback]:
                 check_on_train_epoch_end=True,  # before the checkpoint of the epoch, which must know of the stop
             )
         )
+    callbacks.append(EpochReport(*reports))
+    if not config.fast_dev_run:
+        monitor = config.monitor if config.keep is Keep.best else None
+        callbacks.append(KeptWeights(task.checkpoint_dir, monitor, config.mode, average))
     return callbacks
 
 
-def _checkpointing(config: TrainerConfig, folder: Path) -> list[pl.Callback]:
-    """Keep the weights to test and, behind them, the whole state: a `last.ckpt` thus always knows of its `best.ckpt`."""
-    chosen = config.keep is Keep.best
-    shared: dict[str, Any] = {
-        "dirpath": folder,
-        "save_on_train_epoch_end": True,
-        "enable_version_counter": False,
-        "every_n_epochs": 1,
-    }
-    monitor, mode = (config.monitor, config.mode.name) if chosen else (None, "max")
-    best = ModelCheckpoint(filename=Path(BEST).stem, monitor=monitor, mode=mode, save_weights_only=True, **shared)
-    # Without a monitor the mode means nothing, but Lightning tells its callbacks apart by it.
-    return [best, ModelCheckpoint(filename=Path(LAST).stem, mode="min", **shared)]
+def _profiler(name: str | None, folder: Path) -> Profiler | None:
+    """Its report goes into a file, since the console is kept free of what libraries log."""
+    return PROFILERS[name](dirpath=folder, filename="profile") if name is not None else None
 
 
 def _limit(given: float | None) -> float | int | None:
