@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 if all went well, 1 if something was wrong, 130 after Ctrl-C.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    verb = ""
     try:
         named = bool(given) and given[0] in VERBS
         verb = _verb(given)
@@ -46,8 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"fer_ablate: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        if verb == WORKER:
+            return INTERRUPTED  # the process that launched it speaks
         print("\nfer_ablate: interrupted. Finished epochs are kept; the same command goes on from there.", file=sys.stderr)
         return INTERRUPTED
+    except SystemExit as left:  # how Hydra ends after --help, and rich when nobody reads on
+        return left.code if isinstance(left.code, int) else int(left.code is not None)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that Python's own flush at exit is silent
         return 1

@@ -2,7 +2,7 @@ import subprocess
 import sys
 
 import pytest
-from finished_run import epoch_metrics, fill, make_header
+from .finished_run import epoch_metrics, fill, make_header
 
 from fer_ablate.errors import UserError
 from fer_ablate.tracking.opening import open_store

@@ -3,7 +3,7 @@ import time
 
 import pytest
 from filelock import FileLock
-from finished_run import epoch_metrics, make_header, make_result
+from .finished_run import epoch_metrics, make_header, make_result
 
 from fer_ablate.config.schema import TrackingConfig
 from fer_ablate.errors import UserError

@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from finished_run import fill, make_header, make_predictions, make_result
+from .finished_run import fill, make_header, make_predictions, make_result
 
 from fer_ablate.errors import UserError
 from fer_ablate.tracking.files import write_atomically, write_error
@@ -47,7 +47,7 @@ def test_a_damaged_file_is_named_with_the_way_out(folder, name, text):
     file = getattr(folder, f"{name}_file")
     folder.path.mkdir()
     file.write_text(text)
-    with pytest.raises(UserError, match=rf"{file.name} is damaged or of another version .* Delete it"):
+    with pytest.raises(UserError, match=rf"{file.name} is damaged or of another version .* force=true"):
         getattr(folder, name)
 
 

@@ -1,10 +1,11 @@
 import pytest
-from .small_runs import Notes
 
 from fer_ablate.config.key import run_key
 from fer_ablate.data.load import load_faces
 from fer_ablate.training.assembly import role_set
 from fer_ablate.training.run import Task, assess, fit
+
+from .small_runs import Notes
 
 
 @pytest.fixture

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from .small_runs import Breaker, Broken, Notes, kept_weights, same
 
 from fer_ablate.errors import UserError
 from fer_ablate.training.run import assess, finished_epochs, fit
+
+from .small_runs import Breaker, Broken, Notes, kept_weights, same
 
 STOPPING = ("optimizer.lr=0", "trainer.max_epochs=9", "trainer.early_stopping.patience=2")
 PLATEAU = ("optimizer=sgd_nesterov", "scheduler=plateau", "scheduler.patience=0", "scheduler.threshold=0.5")

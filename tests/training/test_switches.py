@@ -1,5 +1,8 @@
 """What the switches of `trainer` do to a run."""
 
+from itertools import pairwise
+from shutil import which
+
 import numpy as np
 import pytest
 import torch
@@ -26,7 +29,7 @@ class Steps(Callback):
         self.weights.append({name: value.clone() for name, value in pl_module.network.state_dict().items()})
 
     def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx, dataloader_idx=0):
-        self.modes.add((pl_module.network.training, torch.is_inference_mode_enabled()))
+        self.modes.add((pl_module.network.training, torch.is_grad_enabled()))
 
     def on_validation_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0):
         self.val.append(len(batch[1]))
@@ -57,8 +60,8 @@ def test_what_is_validated_is_what_is_tested(config_of, run):
         assert rows[2][f"val/{name}"] == pytest.approx(tested[name], rel=1e-4)
 
 
-def test_validation_is_in_evaluation_and_inference_mode(config_of, task_of):
-    assert steps_of(task_of(config_of())).modes == {(False, True)}
+def test_validation_is_in_evaluation_mode_and_without_gradients(config_of, task_of):
+    assert steps_of(task_of(config_of())).modes == {(False, False)}
 
 
 def test_bf16_multiplies_in_bf16_and_keeps_weights_in_32_bits(config_of, task_of):
@@ -112,7 +115,7 @@ def test_accumulating_two_batches_is_one_batch_of_twice_the_size(config_of, run,
 def test_a_clipped_step_is_as_long_as_the_clip(config_of, task_of):
     task = task_of(config_of(*PLAIN, "trainer.gradient_clip=0.01"))
     weights = [build_module(task.config, task.data, task.key).network.state_dict(), *steps_of(task).weights]
-    lengths = [float(norm_of(before, after)) for before, after in zip(weights, weights[1:], strict=False)]
+    lengths = [float(norm_of(before, after)) for before, after in pairwise(weights)]
     assert lengths == pytest.approx([0.1 * 0.01] * 5, rel=1e-3)  # lr x clip
 
 
@@ -167,6 +170,8 @@ def test_a_loss_that_is_not_finite_names_the_rate(config_of, task_of):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(which("c++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*:DeprecationWarning")  # torch's own use of it
 def test_a_compiled_network_trains_alike_and_keeps_the_names_of_its_weights(config_of, run, tmp_path):
     eager, _ = run(config_of(*PLAIN), "eager")
     compiled, _ = run(config_of(*PLAIN, "trainer.compile=true"), "compiled")

@@ -9,7 +9,7 @@ from time import monotonic
 import pytorch_lightning as pl
 from pytorch_lightning import Callback
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -133,7 +133,6 @@ class TrainingProgress(Callback):
                 TextColumn("  {task.description}"),
                 BarColumn(),
                 TextColumn("{task.fields[metrics]}"),
-                TimeElapsedColumn(),
                 TextColumn("eta"),
             )
             self._bar = Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
@@ -153,13 +152,14 @@ class TrainingProgress(Callback):
         measured = metrics.get(self.monitor)
         if measured is not None and (self.best is None or self.better(measured, self.best)):
             self.best = measured
-        known = [(name, metrics[name]) for name in ("train/loss", "train/acc", "val/loss", "val/acc") if name in metrics]
-        text = "  ".join(f"{name} {value:.4f}" for name, value in known)
-        best = f"  best {self.monitor} {self.best:.4f}" if self.best is not None else ""
+        # 80 columns have no room for more beside the bar; a pipe has no bar.
+        names = ("val/loss", "val/acc") if self._bar is not None else ("train/loss", "train/acc", "val/loss", "val/acc")
+        text = "  ".join(f"{name} {metrics[name]:.4f}" for name in names if name in metrics)
         if self._bar is not None:
-            self._bar.update(self._task, metrics=text + best)
+            self._bar.update(self._task, metrics=text + (f"  best {self.best:.4f}" if self.best is not None else ""))
         else:
             done = epoch - self._first_epoch
+            best = f"  best {self.monitor} {self.best:.4f}" if self.best is not None else ""
             left = (monotonic() - self._began) / done * (self.max_epochs - epoch)
             console.print(f"  epoch {epoch}/{self.max_epochs}  {text}{best}  {metrics['seconds']:.1f} s  eta {duration(left)}")
 

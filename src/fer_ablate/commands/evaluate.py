@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from fer_ablate.commands import console
 from fer_ablate.commands.request import allow_plugins, parse, plugin_faults, raise_faults, sweep_faults
@@ -47,16 +48,18 @@ def run(arguments: Sequence[str]) -> int:
     if not arguments or {"-h", "--help"} & set(arguments):
         print(USAGE)
         return 0
+    if len(words) != 1:
+        raise UserError("Give either run=<id> or ckpt=<file>; `evaluate --help` shows how.")
     parsed = parse(rest)
     overrides, config_dir = list(parsed.overrides), Path(parsed.config_dir) if parsed.config_dir else None
     allow_plugins(overrides)
-    raise_faults([*_unchangeable(overrides), *diagnose(overrides, config_dir).faults])
+    raise_faults(_unchangeable(overrides))
+    raise_faults(diagnose(overrides, config_dir).faults)
     raise_faults(sweep_faults(overrides))
     path = _checkpoint(words, overrides)
     checkpoint = checkpoints.read(path)
     description = checkpoint["fer_ablate"]
-    stored = from_yaml(description["config"])
-    config = _changed(stored, overrides, config_dir)
+    config = _changed(_stored(description["config"], path), overrides, config_dir)
     raise_faults([*plugin_faults(config, overrides), *load.check(config.data), *hardware.check(config.trainer)])
     hardware.use_threads(config.trainer)
     with console.bar("reading the images") as tell:
@@ -88,8 +91,6 @@ def _unchangeable(overrides: Sequence[str]) -> list[Fault]:
 
 
 def _checkpoint(words: dict[str, str], overrides: Sequence[str]) -> Path:
-    if len(words) != 1:
-        raise UserError("Give either run=<id> or ckpt=<file>; `evaluate --help` shows how.")
     if "ckpt" in words:
         return Path(words["ckpt"])
     with composer():
@@ -98,6 +99,16 @@ def _checkpoint(words: dict[str, str], overrides: Sequence[str]) -> Path:
     if folder.status != "finished":
         raise UserError(f"Run {folder.path} is not finished. Start its command again: it resumes.")
     return folder.best_checkpoint
+
+
+def _stored(text: str, path: Path) -> Config:
+    try:
+        return from_yaml(text)
+    except OmegaConfBaseException as error:
+        problem = str(error).splitlines()[0]
+        raise UserError(
+            f"{path}: its config is not one of this version ({problem}). Evaluate it with the version of then."
+        ) from error
 
 
 def _changed(stored: Config, overrides: Sequence[str], config_dir: Path | None) -> Config:

@@ -72,7 +72,7 @@ def read_json(path: Path, build: Callable[[dict[str, Any]], Any]) -> Any:
     try:
         return build(json.loads(path.read_text()))
     except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror}. Train the run (again with force=true), or name another.") from error
+        raise UserError(f"Cannot read {path}: {error.strerror}. Train the run again (force=true), or name another.") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"{path} is damaged or of another version ({reason}). Train the run again with force=true.") from error

@@ -25,7 +25,8 @@ def find_run(runs_dir: Path, name: str) -> RunFolder:
     if not folders and not damaged:
         raise UserError(f"There are no runs in {runs_dir}/. Train one first, or pass runs_dir=... or ckpt=<file>.")
     latest = sorted(fitting or folders, key=lambda folder: folder.header_file.stat().st_mtime, reverse=True)[:LISTED]
-    listed = "\n".join([*(f"  {folder.header.key[:10]}  {folder.path}" for folder in latest), *(f"  {error}" for error in damaged)])
+    lines = [f"{folder.header.key[:10]}  {folder.path}" for folder in latest] + [str(error) for error in damaged]
+    listed = "\n".join(f"  {line}" for line in lines)
     problem = (
         f"{len(fitting)} runs fit run={name}; give more of the key"
         if fitting

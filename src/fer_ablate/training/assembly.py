@@ -109,9 +109,7 @@ def build_batches(config: Config, data: RoleSet, role: str, rank: int = 0, world
     training, faces, rows = role == "train", data.faces, data.roles[role]
     size = config.trainer.batch_size if training else config.trainer.evaluation_batch_size
     same = config.trainer.overfit_batches > 0  # the same few batches in every epoch
-    sampler = EpochSampler(
-        len(rows), size, config.seed, shuffle=training, reshuffle=not same, rank=rank, world_size=world_size
-    )
+    sampler = EpochSampler(len(rows), size, config.seed, shuffle=training, reshuffle=not same, rank=rank, world_size=world_size)
     soft = training and faces.targets is not None
     targets = torch.from_numpy(faces.targets if soft and faces.targets is not None else faces.labels)
     draw = soft and config.data.labels is Labels.probability

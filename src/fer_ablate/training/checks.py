@@ -9,7 +9,7 @@ from fer_ablate.models import checks as models
 from fer_ablate.models.stages import flat_features, resolved, size_faults
 from fer_ablate.optim.losses import check_loss
 from fer_ablate.optim.optimizers import check_optimizer
-from fer_ablate.optim.schedulers import check_scheduler
+from fer_ablate.optim.schedulers import Plateau, check_scheduler
 from fer_ablate.training import hardware
 
 MONITORS = tuple(f"{split}/{name}" for split in ("val", "train") for name in ("loss", "acc", "top2", "macro_f1"))
@@ -32,6 +32,7 @@ def check(config: Config) -> list[Fault]:
         *hardware.check(config.trainer),
         *_trainer_faults(config.trainer),
         *_limit_faults(config.trainer),
+        *_unmeasured_faults(config),
         *_selection_faults(config),
     ]
 
@@ -110,16 +111,25 @@ def _limit_faults(trainer: TrainerConfig) -> list[Fault]:
             faults.append(Fault(f"trainer.{name}", problem))
     if trainer.limit_train_batches == 0:
         faults.append(Fault("trainer.limit_train_batches", "0 trains on nothing.", "null takes all batches."))
-    if trainer.limit_val_batches == 0:
-        watched = {"trainer.monitor": trainer.monitor if trainer.keep is Keep.best else ""}
-        if trainer.early_stopping.patience is not None:
-            watched["trainer.early_stopping.monitor"] = trainer.early_stopping.monitor
-        faults += [
-            Fault(key, f"{monitor} is not measured with trainer.limit_val_batches=0.", "Use a train/ metric there, or keep=last.")
-            for key, monitor in watched.items()
-            if monitor.startswith("val/")
-        ]
     return faults
+
+
+def _unmeasured_faults(config: Config) -> list[Fault]:
+    """Whoever looks at a val metric of a run that never looks at val."""
+    trainer, watched = config.trainer, {}
+    if trainer.limit_val_batches != 0:
+        return []
+    if trainer.keep is Keep.best:
+        watched["trainer.monitor"] = trainer.monitor
+    if trainer.early_stopping.patience is not None:
+        watched["trainer.early_stopping.monitor"] = trainer.early_stopping.monitor
+    if config.scheduler.get("name") == "plateau":
+        watched["scheduler.monitor"] = str(config.scheduler.get("monitor", Plateau.monitor))
+    return [
+        Fault(key, f"{monitor} is not measured with trainer.limit_val_batches=0.", "Use a train/ metric there, or keep=last.")
+        for key, monitor in watched.items()
+        if monitor.startswith("val/")
+    ]
 
 
 def _selection_faults(config: Config) -> list[Fault]:

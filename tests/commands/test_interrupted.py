@@ -1,0 +1,92 @@
+"""A run stopped by Ctrl-C in a process of its own, and what may happen to it before it goes on."""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+EPOCHS = "trainer.max_epochs=20"
+
+
+@pytest.fixture(scope="module")
+def stopped_once(tmp_path_factory, cache_dir, typed_small):
+    runs = tmp_path_factory.mktemp("stopped") / "runs"
+    command = [sys.executable, "-m", "fer_ablate", *typed_small, EPOCHS, f"runs_dir={runs}"]
+    environment = {**os.environ, "FER_ABLATE_CACHE": str(cache_dir), "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        for line in process.stdout:
+            if "epoch 2/20" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        _, said = process.communicate(timeout=60)
+    return runs, process.returncode, said
+
+
+@pytest.fixture
+def stopped(stopped_once, tmp_path):
+    """The folder of the stopped run, alone in a `runs` of its own."""
+    shutil.copytree(stopped_once[0], tmp_path / "runs")
+    return next((tmp_path / "runs" / "fer_ablate").iterdir())
+
+
+@contextmanager
+def full_disk(size):
+    """No file of this process may grow beyond `size` bytes, as on a disk with no more room."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_ctrl_c_ends_with_one_message_and_its_exit_code(stopped_once):
+    _, code, said = stopped_once
+    assert code == 130
+    assert said.strip() == "fer_ablate: interrupted. Finished epochs are kept; the same command goes on from there."
+
+
+def test_the_same_command_goes_on_where_it_stopped(typed, small, stopped):
+    assert "is not finished" in typed("evaluate", f"run={stopped}").err
+    printed = typed(*small, EPOCHS)
+    assert (printed.code, printed.err) == (0, "")
+    assert "resumes   behind epoch" in printed.out
+    assert " epoch 1/20" not in printed.out
+    assert " epoch 20/20" in printed.out
+    assert (stopped / "metrics.csv").read_text().count("\n") == 21  # one header
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole(typed, small, stopped):
+    last = stopped / "checkpoints" / "last.ckpt"
+    before = last.read_bytes()
+    with full_disk(len(before) // 2):
+        printed = typed(*small, EPOCHS)
+    assert printed.code == 1
+    assert f"Cannot write the checkpoint {last}" in printed.err
+    assert "start the same command again: it resumes" in printed.err
+    assert last.read_bytes() == before
+    assert sorted(file.name for file in last.parent.iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert not (stopped / "result.json").exists()
+
+
+def test_a_damaged_checkpoint_is_named_and_its_code_not_run(typed, small, stopped):
+    last = stopped / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:5000])
+    printed = typed(*small, EPOCHS)
+    assert printed.code == 1
+    assert f"{last}: truncated" in printed.err
+    assert "force=true" in printed.err
+
+
+def test_a_checkpoint_of_another_run_is_not_resumed(typed, small, stopped):
+    last = stopped / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(last, weights_only=True)
+    checkpoint["fer_ablate"]["key"] = "f" * 32
+    torch.save(checkpoint, last)
+    assert "belongs to another run (key ffffffffff)" in typed(*small, EPOCHS).err

@@ -1,0 +1,64 @@
+"""Training from the command line: what is kept, skipped, refused, and what a grid does about a failing run."""
+
+import os
+
+from fer_ablate.tracking.run_folder import RunFolder
+
+
+def test_a_finished_run_is_shown_and_not_trained_again(typed, small, finished):
+    result = (finished / "result.json").read_bytes()
+    printed = typed(*small, "trainer.max_epochs=1")
+    assert printed.code == 0
+    assert "nothing to train" in printed.out
+    assert "epoch 1/1" not in printed.out
+    assert (finished / "result.json").read_bytes() == result
+
+
+def test_threads_are_told_as_they_are_used(typed, small):
+    printed = typed(*small, "trainer.max_epochs=1", "trainer.num_threads=1", "trainer.fast_dev_run=1")
+    assert ", 1 threads," in printed.out
+    assert "nothing was kept" in printed.out
+
+
+def test_a_grid_goes_on_behind_a_failing_run_and_names_it_again(typed, small, tmp_path):
+    printed = typed("-m", *small, "trainer.max_epochs=1", "optimizer.lr=1e30,0.001")
+    assert printed.code == 1
+    assert "run 2 of the grid: optimizer.lr=0.001" in printed.out
+    assert "2 runs of the grid: 1 done, 1 failed" in printed.out
+    assert printed.err.splitlines()[-1].startswith("fer_ablate: optimizer.lr=1e+30: The training loss became nan")
+    finished = [RunFolder(path).status for path in (tmp_path / "runs" / "fer_ablate").iterdir()]
+    assert sorted(finished) == ["finished", "started"]
+
+
+def test_a_folder_that_cannot_be_written_is_named_with_the_way_out(typed, small, tmp_path):
+    (tmp_path / "runs").touch()
+    printed = typed(*small, "trainer.max_epochs=1")
+    assert printed.code == 1
+    assert f"Cannot write {tmp_path / 'runs'}" in printed.err
+    assert "a part of this path is a file" in printed.err
+    assert "runs_dir=..." in printed.err
+
+
+def test_a_run_that_another_process_trains_is_left_alone(typed, small, finished):
+    (finished / "result.json").unlink()
+    with RunFolder(finished).lock():
+        printed = typed(*small, "trainer.max_epochs=1")
+    assert printed.code == 1
+    assert f"is being trained by process {os.getpid()} on " in printed.err
+
+
+def test_damaged_records_are_named_and_force_trains_to_the_same_scores(typed, small, finished):
+    before = RunFolder(finished).result
+    for name in ("run.json", "result.json"):
+        (finished / name).write_text("[1]")
+        printed = typed(*small, "trainer.max_epochs=1")
+        assert printed.code == 1
+        assert f"{name} is damaged" in printed.err
+        assert "force=true" in printed.err
+    printed = typed(*small, "trainer.max_epochs=1", "force=true")
+    assert (printed.code, printed.err) == (0, "")
+    assert RunFolder(finished).result.splits == before.splits
+    # In a pipe: plain lines, one screen.
+    assert "\x1b" not in printed.out
+    assert len(printed.out.splitlines()) < 60
+    assert all(name in printed.out for name in ("epoch 1/1", "private", "neutral", "confusion.png", "evaluate run="))

@@ -1,0 +1,107 @@
+"""Faults of a config that concern training: all found before any data is read, each with a way out."""
+
+import pytest
+
+from fer_ablate.config.compose import composed, composer, conf_dir, to_config
+from fer_ablate.training.checks import check, check_sizes
+
+ADAPTIVE = ("model.head_pool=adaptive_avg",)
+
+
+def faults(config, key):
+    return [str(fault) for fault in check(config) if fault.key == key]
+
+
+@pytest.mark.parametrize("roles", ["combined", "combined_swapped"])
+def test_the_best_epoch_is_not_chosen_on_images_that_are_trained_on(roles, config_of):
+    (fault,) = faults(config_of(f"data.roles={roles}"), "trainer.keep")
+    assert "the best epoch would be chosen on images that are trained on" in fault
+    assert "trainer.keep=last" in fault
+    stopping = config_of(f"data.roles={roles}", "trainer.keep=last", "trainer.early_stopping.patience=3")
+    assert len(faults(stopping, "trainer.early_stopping.patience")) == 1
+    assert check(config_of(f"data.roles={roles}", "trainer.keep=last")) == []
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in (conf_dir() / "experiment").glob("*.yaml")))
+def test_the_recipes_of_the_papers_have_no_fault(name):
+    with composer():
+        config = to_config(composed([f"experiment={name}", "data.path=/nowhere"]))
+    assert [fault.key for fault in check(config)] == ["data.path"]
+
+
+def test_a_crop_that_a_flattening_network_cannot_take_is_refused(config_of):
+    (fault,) = faults(config_of("evaluation.crop=32"), "evaluation.crop")
+    assert "trained on 48x48 images, the first linear layer takes 288 numbers; 32x32 ones give 128" in fault
+    assert "model.head_pool=adaptive_avg" in fault
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        pytest.param(("evaluation.crop=32", *ADAPTIVE), id="the head pool makes one size of all"),
+        pytest.param(("evaluation.crop=44", "augment=crop44"), id="the side trained on"),
+        pytest.param(("evaluation.crop=46", "model.stages=[{channels: 8, stride: 48}]"), id="as many features"),
+    ],
+)
+def test_crops_that_fit_the_network(overrides, config_of):
+    assert check_sizes(config_of(*overrides), 64, trained_size=48) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (("evaluation.crop=50",), "crop is larger than the 48x48 images"),
+        (("evaluation.crop=0",), "0 is below 1"),
+        (("evaluation.crop=4",), "shrink to nothing"),
+        (("evaluation.tta=ten_crop", "evaluation.crop=50", *ADAPTIVE), "crop is larger"),
+    ],
+)
+def test_crops_that_cannot_be(overrides, words, config_of):
+    (fault,) = faults(config_of(*overrides), "evaluation.crop")
+    assert words in fault
+
+
+def test_other_images_than_those_trained_on_need_a_crop(config_of):
+    (fault,) = check_sizes(config_of(), 96, trained_size=48)
+    assert fault.key == "evaluation.crop"
+    assert check_sizes(config_of("evaluation.crop=48"), 96, trained_size=48) == []
+
+
+def test_a_crop_larger_than_the_images_of_a_folder_is_found_when_their_size_is_known(config_of):
+    (fault,) = check_sizes(config_of("augment=crop40"), 32)
+    assert fault.key == "augment.steps[0].size"
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "words"),
+    [
+        ("trainer.batch_size=1", "trainer.batch_size", "1 is below 2"),
+        ("trainer.max_epochs=0", "trainer.max_epochs", "0 is below 1"),
+        ("trainer.gradient_clip=0", "trainer.gradient_clip", "not above 0"),
+        ("trainer.ema_decay=1", "trainer.ema_decay", "not between 0 and 1"),
+        ("trainer.early_stopping.patience=0", "trainer.early_stopping.patience", "0 is below 1"),
+        ("trainer.monitor=val/accuracy", "trainer.monitor", "Did you mean 'val/acc'"),
+        ("trainer.mode=min", "trainer.mode", "would keep the worst epoch"),
+        ("trainer.profiler=simpel", "trainer.profiler", "Did you mean 'simple'"),
+        ("trainer.accelerator=tpu", "trainer.accelerator", "Choices: auto, cpu, gpu"),
+        ("trainer.devices=0", "trainer.devices", "at least one"),
+        ("trainer.precision=fp16", "trainer.precision", "GPUs only"),
+        ("trainer.limit_train_batches=0", "trainer.limit_train_batches", "trains on nothing"),
+        ("trainer.limit_train_batches=2.5", "trainer.limit_train_batches", "whole number of batches"),
+        ("trainer.overfit_batches=-1", "trainer.overfit_batches", "whole number of batches"),
+        ("trainer.limit_val_batches=0", "trainer.monitor", "val/acc is not measured"),
+    ],
+)
+def test_each_fault_names_its_key(override, key, words, config_of):
+    (fault,) = faults(config_of(override), key)
+    assert words in fault
+
+
+def test_everything_that_watches_val_is_named_when_val_is_left_out(config_of):
+    blind = config_of("trainer.limit_val_batches=0", "scheduler=plateau", "trainer.early_stopping.patience=3")
+    assert [fault.key for fault in check(blind)] == ["trainer.monitor", "trainer.early_stopping.monitor", "scheduler.monitor"]
+
+
+def test_all_faults_are_told_at_once(config_of):
+    found = check(config_of("trainer.max_epochs=0", "optimizer.lr=-1", "loss.label_smoothing=2", "evaluation.crop=50"))
+    assert {fault.key for fault in found} >= {"trainer.max_epochs", "optimizer.lr", "loss.label_smoothing", "evaluation.crop"}
