@@ -3,7 +3,8 @@ import os
 import numpy as np
 import pytest
 
-from fer_ablate.config.schema import DataConfig, Roles, Source
+from fer_ablate.config.choices import Roles, Source
+from fer_ablate.config.schema import DataConfig
 from fer_ablate.data.faces import FaceSet
 from fer_ablate.data.load import load_faces
 from fer_ablate.labels import EMOTIONS, USAGES

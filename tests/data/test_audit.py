@@ -1,6 +1,6 @@
 import numpy as np
 
-from fer_ablate.config.schema import Drop
+from fer_ablate.config.choices import Drop
 from fer_ablate.data.audit import audit, without
 from fer_ablate.data.summary import counts, flaws
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from fer_ablate.config.schema import DataConfig, Drop, Labels, Roles, Source, SyntheticConfig
+from fer_ablate.config.choices import Drop, Labels, Roles, Source
+from fer_ablate.config.schema import DataConfig, SyntheticConfig
 from fer_ablate.data import download
 from fer_ablate.data.load import check, load_faces
 from fer_ablate.errors import UserError

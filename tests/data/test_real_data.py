@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from fer_ablate.config.schema import Drop, Labels, Roles
+from fer_ablate.config.choices import Drop, Labels, Roles
 from fer_ablate.data.audit import audit
 from fer_ablate.data.load import load_faces
 from fer_ablate.data.roles import role_rows

@@ -3,7 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fer_ablate.config.schema import DataConfig, Roles, Source
+from fer_ablate.config.choices import Roles, Source
+from fer_ablate.config.schema import DataConfig
 from fer_ablate.data.roles import official_rows, role_rows
 from fer_ablate.errors import UserError
 

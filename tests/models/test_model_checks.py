@@ -1,6 +1,7 @@
 import pytest
 
-from fer_ablate.config.schema import HiddenConfig, ModelConfig, Norm, Pool, StageConfig
+from fer_ablate.config.choices import Norm, Pool
+from fer_ablate.config.schema import HiddenConfig, ModelConfig, StageConfig
 from fer_ablate.models import build_network, check
 
 PLUGIN = """

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from fer_ablate.config.schema import Activation, HiddenConfig, Init, ModelConfig, Norm, NormPosition, Pool, StageConfig
+from fer_ablate.config.choices import Activation, Init, Norm, NormPosition, Pool
+from fer_ablate.config.schema import HiddenConfig, ModelConfig, StageConfig
 from fer_ablate.models import build_network, check, describe
 
 PUBLISHED = {"fer_kd": (48, 10_479_111), "bits": (48, 2_138_119), "pisa": (48, 1_027_559), "vgg_fer": (40, 29_890_759)}

@@ -5,7 +5,8 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from fer_ablate.config.schema import HiddenConfig, ModelConfig, Norm, Pool, StageConfig
+from fer_ablate.config.choices import Norm, Pool
+from fer_ablate.config.schema import HiddenConfig, ModelConfig, StageConfig
 from fer_ablate.models import build_network, check
 from fer_ablate.models.stages import flat_features, resolved, window_side
 

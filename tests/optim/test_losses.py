@@ -8,7 +8,8 @@ from omegaconf import OmegaConf
 from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional
 
-from fer_ablate.config.schema import ClassWeight, LossConfig
+from fer_ablate.config.choices import ClassWeight
+from fer_ablate.config.schema import LossConfig
 from fer_ablate.optim import build_loss, check_loss
 from fer_ablate.optim.losses import LOSSES, balanced
 

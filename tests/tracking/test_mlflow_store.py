@@ -2,10 +2,11 @@ import subprocess
 import sys
 
 import pytest
-from .finished_run import epoch_metrics, fill, make_header
 
 from fer_ablate.errors import UserError
 from fer_ablate.tracking.opening import open_store
+
+from .finished_run import epoch_metrics, fill, make_header
 
 
 def opened(uri, runs_dir, experiment="depth"):

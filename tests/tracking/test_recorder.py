@@ -3,13 +3,14 @@ import time
 
 import pytest
 from filelock import FileLock
-from .finished_run import epoch_metrics, make_header, make_result
 
 from fer_ablate.config.schema import TrackingConfig
 from fer_ablate.errors import UserError
 from fer_ablate.tracking.opening import open_store
 from fer_ablate.tracking.recorder import Recorder, build_recorder, pending, upload_pending
 from fer_ablate.tracking.run_folder import RunFolder
+
+from .finished_run import epoch_metrics, make_header, make_result
 
 NOBODY = "http://127.0.0.1:9"
 """The discard port: nothing listens there."""

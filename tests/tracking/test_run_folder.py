@@ -5,10 +5,11 @@ import sys
 
 import numpy as np
 import pytest
-from .finished_run import fill, make_header, make_predictions, make_result
 
 from fer_ablate.errors import UserError
 from fer_ablate.tracking.files import write_atomically, write_error
+
+from .finished_run import fill, make_header, make_predictions, make_result
 
 
 def test_a_folder_goes_from_new_to_started_to_finished(folder):

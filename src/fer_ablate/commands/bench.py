@@ -34,7 +34,7 @@ def _show(request: Request) -> int:
         [
             ("model", request.name),
             ("batch", f"{config.trainer.batch_size} images of {data.image_size}x{data.image_size}, augment: {_steps(request)}"),
-            ("device", f"{where['hardware']}, {where['threads']} threads, {where['precision']}"),
+            ("device", f"{where['hardware']}, {console.counted(int(where['threads']), 'thread')}, {where['precision']}"),
         ]
     )
     columns = {

@@ -182,3 +182,8 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, as in `1 epoch` and `2,800 images`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

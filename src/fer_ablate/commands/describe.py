@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from fer_ablate.commands import console
 from fer_ablate.commands.request import Request, run_hydra
-from fer_ablate.config.schema import Source
+from fer_ablate.config.choices import Source
 from fer_ablate.data.augment import input_size
 from fer_ablate.data.load import load_faces
 from fer_ablate.labels import EMOTIONS, SIDE

@@ -43,8 +43,9 @@ class Grid:
         """Say how many runs are done, and once more which failed and why; the worst exit code."""
         ended = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(self.folder.glob("*.json"))]
         failed = [run for run in ended if run["code"]]
-        count = f"{len(ended)} runs" if len(ended) != 1 else "1 run"
-        console.console.print(f"\n  {count} of the grid: {len(ended) - len(failed)} done, {len(failed)} failed")
+        console.console.print(
+            f"\n  {console.counted(len(ended), 'run')} of the grid: {len(ended) - len(failed)} done, {len(failed)} failed"
+        )
         for run in failed:
             print(f"fer_ablate: {run['label']}: {run['problem']}", file=sys.stderr)
         return max((run["code"] for run in ended), default=0)

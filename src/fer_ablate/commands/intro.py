@@ -32,9 +32,9 @@ def show(request: Request, task: Task, finished: int) -> None:
         (
             "training",
             f"{optimizer['name']} lr {optimizer['lr']:g}, {scheduler['name']}, {config.loss.name}; "
-            f"{trainer.max_epochs} epochs x {steps} steps of {trainer.batch_size}",
+            f"{console.counted(trainer.max_epochs, 'epoch')} x {console.counted(steps, 'step')} of {trainer.batch_size}",
         ),
-        ("device", f"{where['hardware']}, {where['threads']} threads, {where['precision']}{share}"),
+        ("device", f"{where['hardware']}, {console.counted(int(where['threads']), 'thread')}, {where['precision']}{share}"),
     ]
     if finished:
         rows.append(("resumes", f"behind epoch {finished}"))

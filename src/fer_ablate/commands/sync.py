@@ -17,5 +17,7 @@ def _sync(request: Request) -> int:
     console.quiet_libraries()
     config = request.config
     number = upload_pending(Path(config.runs_dir), config.tracking)
-    console.console.print(f"  {number} runs brought into {config.tracking.uri}" if number else "  MLflow has every run")
+    console.console.print(
+        f"  {console.counted(number, 'run')} brought into {config.tracking.uri}" if number else "  MLflow has every run"
+    )
     return 0

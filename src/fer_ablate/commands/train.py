@@ -12,9 +12,9 @@ import numpy as np
 
 from fer_ablate.commands import console, intro
 from fer_ablate.commands.request import Request, run_hydra
+from fer_ablate.config.choices import Mode
 from fer_ablate.config.compose import to_yaml
 from fer_ablate.config.key import code_digest, run_key
-from fer_ablate.config.schema import Mode
 from fer_ablate.data.load import load_faces
 from fer_ablate.errors import UserError
 from fer_ablate.report.run_pictures import save_pictures
@@ -156,7 +156,9 @@ def _show_result(folder: RunFolder, result: RunResult) -> None:
     console.console.print()
     console.class_table(result.splits, "test")
     console.console.print()
-    per_epoch = f"{result.epochs} epochs in {console.duration(result.seconds)}, {result.seconds_per_epoch:.1f} s each"
+    per_epoch = (
+        f"{console.counted(result.epochs, 'epoch')} in {console.duration(result.seconds)}, {result.seconds_per_epoch:.1f} s each"
+    )
     tested = f"weights of epoch {result.best_epoch}, {result.parameters:,} parameters, {result.macs / 1e6:,.1f} M MACs"
     header = folder.header
     rows = [

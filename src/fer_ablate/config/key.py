@@ -8,8 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from fer_ablate.config.choices import Source
 from fer_ablate.config.compose import flat, plain
-from fer_ablate.config.schema import Config, Source
+from fer_ablate.config.schema import Config
 
 IRRELEVANT = (
     "name",

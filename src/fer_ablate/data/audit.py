@@ -7,7 +7,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_ablate.config.schema import Drop
+from fer_ablate.config.choices import Drop
 from fer_ablate.data.faces import FaceSet, Rows
 from fer_ablate.data.roles import split_called
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_ablate.config.schema import Labels
+from fer_ablate.config.choices import Labels
 from fer_ablate.data.faces import NO_LABEL, FaceSet, Floats, Rows
 from fer_ablate.errors import UserError
 from fer_ablate.labels import EMOTIONS, EMOTIONS_8, FERPLUS_COLUMNS, FERPLUS_TO_EMOTION

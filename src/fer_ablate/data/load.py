@@ -6,7 +6,8 @@ from dataclasses import astuple
 from functools import partial
 from pathlib import Path
 
-from fer_ablate.config.schema import DataConfig, Labels, Roles, Source
+from fer_ablate.config.choices import Labels, Roles, Source
+from fer_ablate.config.schema import DataConfig
 from fer_ablate.data.archives import TABLES
 from fer_ablate.data.audit import without
 from fer_ablate.data.cache import Origin, cached, file_origin, folder_origin

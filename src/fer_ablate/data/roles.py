@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fer_ablate.config.schema import DataConfig, Roles
+from fer_ablate.config.choices import Roles
+from fer_ablate.config.schema import DataConfig
 from fer_ablate.data.faces import FaceSet, Rows
 from fer_ablate.errors import UserError
 from fer_ablate.labels import METRIC_NAMES, PRIVATE, PUBLIC, TRAINING

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from fer_ablate.config.schema import TestTimeAugmentation
+from fer_ablate.config.choices import TestTimeAugmentation
 from fer_ablate.errors import Fault, UserError
 
 

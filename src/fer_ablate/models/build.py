@@ -6,7 +6,8 @@ from functools import partial
 from torch import Tensor, nn
 
 from fer_ablate.config.binding import load_plugin
-from fer_ablate.config.schema import Activation, HiddenConfig, Init, ModelConfig, Norm, NormPosition, Pool, StageConfig
+from fer_ablate.config.choices import Activation, Init, Norm, NormPosition, Pool
+from fer_ablate.config.schema import HiddenConfig, ModelConfig, StageConfig
 from fer_ablate.models.checks import STAGES
 from fer_ablate.models.stages import flat_features, resolved
 

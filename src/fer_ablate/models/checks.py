@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from fer_ablate.config.binding import argument_faults, load_plugin
-from fer_ablate.config.schema import HiddenConfig, ModelConfig, Norm, StageConfig
+from fer_ablate.config.choices import Norm
+from fer_ablate.config.schema import HiddenConfig, ModelConfig, StageConfig
 from fer_ablate.errors import Fault, FaultyConfigError
 from fer_ablate.models.stages import FIXED_POOLS, resolved, size_faults, stage_sides
 

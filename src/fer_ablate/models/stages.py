@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fer_ablate.config.schema import HiddenConfig, ModelConfig, Pool, StageConfig
+from fer_ablate.config.choices import Pool
+from fer_ablate.config.schema import HiddenConfig, ModelConfig, StageConfig
 from fer_ablate.errors import Fault
 
 FIXED_POOLS = (Pool.max, Pool.avg)

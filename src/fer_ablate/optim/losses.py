@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fer_ablate.config.schema import ClassWeight, LossConfig
+from fer_ablate.config.choices import ClassWeight
+from fer_ablate.config.schema import LossConfig
 from fer_ablate.errors import Fault, choices
 
 Counts = npt.NDArray[Any]

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from fer_ablate.config.choices import Labels
 from fer_ablate.config.compose import to_yaml
-from fer_ablate.config.schema import Config, Labels
+from fer_ablate.config.schema import Config
 from fer_ablate.data.augment import input_size
 from fer_ablate.data.batches import Batches, EpochSampler, as_tensor
 from fer_ablate.data.faces import FaceSet, Rows

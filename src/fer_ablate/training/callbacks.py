@@ -11,7 +11,7 @@ import torch
 from pytorch_lightning import Callback
 from pytorch_lightning.callbacks import Checkpoint, EMAWeightAveraging
 
-from fer_ablate.config.schema import Mode
+from fer_ablate.config.choices import Mode
 from fer_ablate.data.batches import AUGMENT, epoch_seed
 from fer_ablate.errors import UserError
 

@@ -1,6 +1,7 @@
 """Everything that can be said against a config before any data is read, from all parts at once."""
 
-from fer_ablate.config.schema import Config, Keep, Mode, Roles, Source, TrainerConfig
+from fer_ablate.config.choices import Keep, Mode, Roles, Source
+from fer_ablate.config.schema import Config, TrainerConfig
 from fer_ablate.data import augment, load
 from fer_ablate.data.views import check_views
 from fer_ablate.errors import Fault, choices

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fer_ablate.config.schema import TestTimeAugmentation
+from fer_ablate.config.choices import TestTimeAugmentation
 from fer_ablate.data.batches import as_tensor
 from fer_ablate.data.faces import FaceSet
 from fer_ablate.data.transform import Preprocess

@@ -9,7 +9,8 @@ from importlib.metadata import version
 
 import torch
 
-from fer_ablate.config.schema import Precision, TrainerConfig
+from fer_ablate.config.choices import Precision
+from fer_ablate.config.schema import TrainerConfig
 from fer_ablate.errors import Fault, choices
 
 ACCELERATORS = ("auto", "cpu", "gpu")

@@ -65,7 +65,13 @@ def launch(command: Sequence[str], count: int) -> None:
 
 
 def follow_parent() -> None:
-    """End this rank when the process that launched it is gone, killed perhaps, so that none trains on unseen."""
+    """End this rank when the process that launched it is gone, killed perhaps, so that none trains on unseen.
+
+    Raises:
+        UserError: nobody launched it.
+    """
+    if _LAUNCHER not in os.environ:
+        raise UserError("`worker` is one of several processes that `trainer=ddp` starts by itself. Type train instead.")
     parent = int(os.environ[_LAUNCHER])
 
     def watch() -> None:

@@ -14,7 +14,8 @@ import torch
 from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
-from fer_ablate.config.schema import Config, Keep
+from fer_ablate.config.choices import Keep
+from fer_ablate.config.schema import Config
 from fer_ablate.errors import UserError
 from fer_ablate.models.summary import describe
 from fer_ablate.training import checkpoints
