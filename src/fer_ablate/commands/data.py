@@ -20,7 +20,8 @@ def _show(request: Request) -> int:
     with console.bar("reading the images") as tell:
         faces = load_faces(config, tell)
     height, width = faces.size
-    console.facts([("data", f"{config.source.name}, {faces.channels}x{height}x{width}, digest {faces.digest[:16]}")])
+    what = f"{config.source.name}, {faces.channels}x{height}x{width}, digest {faces.digest[:16]}"
+    console.facts([("data", what), *(("note", note) for note in faces.notes)])
     console.console.print()
     splits = counts(faces)
     rows = [[split.split, f"{split.total:,}", *(f"{number:,}" for number in split.per_class)] for split in splits]

@@ -36,6 +36,7 @@ def show(request: Request, task: Task, finished: int) -> None:
         ),
         ("device", f"{where['hardware']}, {console.counted(int(where['threads']), 'thread')}, {where['precision']}{share}"),
     ]
+    rows += [("note", note) for note in data.faces.notes]
     if finished:
         rows.append(("resumes", f"behind epoch {finished}"))
     console.facts(rows)

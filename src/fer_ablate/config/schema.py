@@ -120,7 +120,7 @@ class ModelConfig:
 
 @dataclass(kw_only=True)
 class LossConfig:
-    """Training loss; val and test report the plain cross entropy as well."""
+    """Training loss; `val/loss` and those of the test splits are the plain cross entropy, whatever this is."""
 
     name: str = MISSING
     label_smoothing: float = 0.0

@@ -6,6 +6,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MetricCollection
 
@@ -21,7 +22,8 @@ class Classifier(pl.LightningModule):
     Args:
         network: normalised faces (N, C, H, W) -> logits (N, K).
         preprocess: raw faces (N, C, H, W) uint8 -> normalised ones; augments in training mode.
-        loss: (logits, targets) -> scalar; targets are class indices (N,) or distributions (N, K).
+        loss: (logits, targets) -> scalar, of training; targets are class indices (N,) or distributions (N, K). The loss
+            on val is the plain cross entropy.
         metrics: collection updated with (logits, class indices); cloned per split.
         make_optimizer: named parameters -> optimizer.
         make_schedules: (optimizer, optimizer steps per epoch) -> Lightning's scheduler entries.
@@ -62,8 +64,9 @@ class Classifier(pl.LightningModule):
     def _shared_step(self, batch: tuple[Tensor, Tensor], split: str) -> Tensor:
         faces, targets = batch
         scores = self(faces)
-        loss: Tensor = self.loss(scores, targets)
         labels = targets if targets.ndim == 1 else targets.argmax(dim=1)
+        # Weights, smoothing and focus shape the training; what is measured beside it must mean the same in every run.
+        loss: Tensor = self.loss(scores, targets) if split == "train" else cross_entropy(scores.float(), labels)
         self._metrics(split).update(scores.detach().float(), labels)
         # Summed on the device and read once an epoch: reading per batch would make a GPU wait.
         sums = torch.stack([loss.detach().float() * len(labels), torch.tensor(float(len(labels)), device=loss.device)])
