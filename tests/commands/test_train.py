@@ -16,7 +16,7 @@ def test_a_finished_run_is_shown_and_not_trained_again(typed, small, finished):
 
 def test_threads_are_told_as_they_are_used(typed, small):
     printed = typed(*small, "trainer.max_epochs=1", "trainer.num_threads=1", "trainer.fast_dev_run=1")
-    assert ", 1 threads," in printed.out
+    assert ", 1 thread," in printed.out
     assert "nothing was kept" in printed.out
 
 

@@ -184,6 +184,6 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
-def counted(number: int, noun: str) -> str:
-    """A number with its noun, as in `1 epoch` and `2,800 images`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number with its noun, as in `1 epoch`, `2,800 images` and `3 batches`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

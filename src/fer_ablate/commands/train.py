@@ -141,7 +141,9 @@ def _dev_run(request: Request, data: RoleSet, key: str) -> int:
         outcome = assess(task, fit(task))
     console.console.print()
     console.split_table(outcome.result.splits)
-    console.console.print(f"  {request.config.trainer.fast_dev_run} batches of everything worked; nothing was kept")
+    console.console.print(
+        f"  {console.counted(request.config.trainer.fast_dev_run, 'batch', 'batches')} of everything worked; nothing was kept"
+    )
     return 0
 
 

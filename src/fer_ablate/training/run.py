@@ -135,11 +135,12 @@ def assess(task: Task, module: Classifier, progress: Callable[[float], None] | N
         checkpoints.load_weights(module.network, checkpoint, best)
         epoch, seconds = int(checkpoint["fer_ablate"]["epoch"]), checkpoints.read(task.checkpoint_dir / LAST)[SECONDS]
     examiner = build_examiner(config, data.image_size, hardware)
-    rows = np.concatenate(list(data.tested.values()))
+    parts = data.tested
     if config.trainer.fast_dev_run:
-        rows = rows[: config.trainer.fast_dev_run * config.trainer.evaluation_batch_size]
+        few = config.trainer.fast_dev_run * config.trainer.evaluation_batch_size
+        parts = {name: rows[:few] for name, rows in parts.items()}
+    rows = np.concatenate(list(parts.values()))
     predictions = examiner.predict(module.network, module.preprocess, data.faces, rows, progress)
-    parts = {name: np.intersect1d(part, rows) for name, part in data.tested.items()}
     with torch.compiler.set_stance("force_eager"):  # a compiled network would pass by the hooks that count
         summary = describe(module.network, config.model.in_channels, examiner.size)
     result = RunResult(
