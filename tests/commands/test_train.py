@@ -62,3 +62,10 @@ def test_damaged_records_are_named_and_force_trains_to_the_same_scores(typed, sm
     assert "\x1b" not in printed.out
     assert len(printed.out.splitlines()) < 60
     assert all(name in printed.out for name in ("epoch 1/1", "private", "neutral", "confusion.png", "evaluate run="))
+
+
+def test_a_finished_run_is_found_again_by_another_name_and_on_other_devices(typed, small):
+    first = typed(*small, "trainer.max_epochs=1", "name=one")
+    again = typed(*small, "trainer.max_epochs=1", "name=another", "trainer.num_threads=1")
+    assert (first.code, again.code) == (0, 0)
+    assert "nothing to train" in again.out

@@ -28,17 +28,21 @@ from fer_ablate.training.checks import check
 INSPECTIONS = ("help", "hydra_help", "cfg", "info", "shell_completion")
 """Hydra's flags that print something and run nothing."""
 
+SINGLE_VALUES = ("seed", "name", "runs_dir", "force", "plugins")
+"""Keys at the top of the config that are no groups."""
+
 UNNAMED = (
-    "seed",
-    "name",
-    "runs_dir",
-    "force",
-    "plugins",
+    *SINGLE_VALUES,
     "tracking",
     "data.path",
     "data.cache_dir",
     "data.ferplus_path",
+    "trainer=",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.strategy",
     "trainer.num_threads",
+    "trainer.profiler",
 )
 """Overrides that say nothing about what is studied, hence do not enter a run's name."""
 
@@ -206,7 +210,7 @@ def _names_plugins(overrides: Sequence[str]) -> bool:
 
 def _told(overrides: Sequence[str], values: Mapping[str, Any]) -> list[str]:
     """The overrides that change something; a default depends on the chosen groups."""
-    groups = [text for text in overrides if "." not in text.split("=", 1)[0] and not text.startswith(UNNAMED)]
+    groups = [text for text in overrides if "." not in text.split("=", 1)[0] and not text.startswith(SINGLE_VALUES)]
     defaults = flat(plain(to_config(composed(groups))))
     keyed = [(text, text.lstrip("+").split("=", 1)[0]) for text in overrides]
     return [

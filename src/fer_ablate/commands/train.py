@@ -171,13 +171,15 @@ def _show_result(folder: RunFolder, result: RunResult) -> None:
         ("again", f"python -m fer_ablate evaluate run={result.key[:KEY_DIGITS]} evaluation.tta=flip"),
     ]
     if header.mlflow_uri:
-        rows.append(("compare", f"mlflow ui --backend-store-uri {header.mlflow_uri}"))
+        rows.append(("compare", f"mlflow ui --backend-store-uri {header.mlflow_uri}   (there: Model training, top left)"))
     console.facts(rows)
 
 
 def _path(request: Request, key: str) -> Path:
-    """`runs/<experiment>/<name>-s<seed>-<key>`, safe as a file name."""
+    """`runs/<experiment>/<name>-s<seed>-<key>`, safe as a file name; where this very run exists by another name, that one."""
     config = request.config
+    for existing in sorted(Path(config.runs_dir).glob(f"*/*-{key[:KEY_DIGITS]}")):
+        return existing
     name = re.sub(r"[^\w=.+-]+", "_", request.name)[:60].strip("_.")
     experiment = re.sub(r"[^\w=.+-]+", "_", config.tracking.experiment)
     return Path(config.runs_dir) / experiment / f"{name}-s{config.seed}-{key[:KEY_DIGITS]}"

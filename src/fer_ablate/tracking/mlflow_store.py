@@ -32,10 +32,6 @@ DIGEST_LENGTH = 36
 """Longest digest of a data set that MLflow keeps."""
 
 
-EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-"""Without it MLflow's pages take a new experiment for one about language models and hide the training views."""
-
-
 class Store:
     """One experiment of an MLflow store.
 
@@ -62,7 +58,7 @@ class Store:
             remote = self.uri.startswith("http")
             location = None if remote else (Path(runs_dir) / "artifacts" / name.replace("/", "_")).resolve().as_uri()
             try:
-                return str(self.client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_TAGS))
+                return str(self.client.create_experiment(name, artifact_location=location))
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise

@@ -1,0 +1,34 @@
+"""The README's commands are commands."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from fer_ablate.cli import VERBS
+from fer_ablate.config.compose import to_config
+from fer_ablate.config.diagnosis import diagnose
+from fer_ablate.training.checks import check
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+COMMANDS = re.findall(r"^(?:.*&& \S*)?python -m fer_ablate +([^#\n]*)", README, re.M)
+OF_THE_READER = ("data.path", "data.ferplus_path")
+"""Keys whose faults say only that this machine has no such files."""
+
+
+def test_the_commands_are_found():
+    assert len(COMMANDS) > 10
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_has_no_faults(command):
+    words = [word for word in shlex.split(command) if word not in (*VERBS, "-m") and not word.startswith("run=")]
+    found = diagnose(words)
+    assert found.faults == ()
+    assert [str(fault) for fault in check(to_config(found.tree)) if fault.key not in OF_THE_READER] == []
+
+
+def test_every_verb_of_the_readme_exists():
+    typed = {command.split()[0] for command in COMMANDS if "=" not in command.split()[0] and command.split()[0] != "-m"}
+    assert typed <= set(VERBS)
