@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
@@ -75,7 +76,26 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(typed, small, stopped):
     assert not (stopped / "result.json").exists()
 
 
-def test_a_damaged_checkpoint_is_named_and_its_code_not_run(typed, small, stopped):
+class _Touches:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return Path.touch, (self.mark,)
+
+
+def test_code_in_a_checkpoint_to_resume_from_is_refused_and_does_not_run(typed, small, stopped, tmp_path):
+    mark = tmp_path / "code ran"
+    torch.save({"fer_ablate": _Touches(mark), "state_dict": {}}, stopped / "checkpoints" / "last.ckpt")
+    printed = typed(*small, EPOCHS)
+    assert printed.code == 1
+    assert "last.ckpt: refused" in printed.err
+    assert not mark.exists()
+
+
+def test_a_damaged_checkpoint_is_named(typed, small, stopped):
     last = stopped / "checkpoints" / "last.ckpt"
     last.write_bytes(last.read_bytes()[:5000])
     printed = typed(*small, EPOCHS)
