@@ -69,3 +69,12 @@ def test_a_finished_run_is_found_again_by_another_name_and_on_other_devices(type
     again = typed(*small, "trainer.max_epochs=1", "name=another", "trainer.num_threads=1")
     assert (first.code, again.code) == (0, 0)
     assert "nothing to train" in again.out
+
+
+def test_a_runs_folder_that_cannot_be_written_is_named(typed, small, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    printed = typed(*small, "trainer.max_epochs=1", f"runs_dir={tmp_path / 'file' / 'runs'}")
+    assert printed.code == 1
+    assert f"Cannot write {tmp_path / 'file' / 'runs'}" in printed.err
+    assert "runs_dir=" in printed.err
+    assert "Traceback" not in printed.err
