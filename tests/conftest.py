@@ -17,24 +17,27 @@ def _two_threads():
     torch.set_num_threads(2)
 
 
+@pytest.fixture(scope="session")
+def small_run():
+    """Words for a run of a second: 140 drawn training faces and a narrow network."""
+    return (
+        "data.synthetic.train=140",
+        "data.synthetic.val=70",
+        "data.synthetic.test=70",
+        "model=pisa",
+        "model.width=0.125",
+        "trainer=cpu",
+        "trainer.batch_size=32",
+    )
+
+
 @pytest.fixture
-def config_of(cache_dir, tmp_path):
-    """Compose a small run: 140 drawn training faces, one epoch, outputs in a temporary folder."""
+def config_of(cache_dir, tmp_path, small_run):
+    """Compose a small run of one epoch with outputs in a temporary folder."""
 
     def compose(*overrides: str):
-        small = [
-            f"data.cache_dir={cache_dir}",
-            f"runs_dir={tmp_path / 'runs'}",
-            "data.synthetic.train=140",
-            "data.synthetic.val=70",
-            "data.synthetic.test=70",
-            "model=pisa",
-            "model.width=0.125",
-            "trainer=cpu",
-            "trainer.max_epochs=1",
-            "trainer.batch_size=32",
-        ]
+        places = (f"data.cache_dir={cache_dir}", f"runs_dir={tmp_path / 'runs'}")
         with composer():
-            return to_config(composed([*small, *overrides]))
+            return to_config(composed([*places, *small_run, "trainer.max_epochs=1", *overrides]))
 
     return compose

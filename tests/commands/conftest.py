@@ -9,18 +9,6 @@ import pytest
 
 from fer_ablate.cli import main
 
-SMALL = [
-    "data.synthetic.train=140",
-    "data.synthetic.val=70",
-    "data.synthetic.test=70",
-    "model=pisa",
-    "model.width=0.125",
-    "trainer=cpu",
-    "trainer.batch_size=32",
-    "trainer.num_threads=1",
-    "tracking=none",
-]
-
 
 @dataclass(frozen=True)
 class Printed:
@@ -37,15 +25,15 @@ def _own_process_state(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def typed_small():
+def typed_small(small_run):
     """Words for a run of a second; `runs_dir` and `trainer.max_epochs` are left to the test."""
-    return SMALL
+    return [*small_run, "trainer.num_threads=1", "tracking=none"]
 
 
 @pytest.fixture
-def small(tmp_path):
+def small(tmp_path, typed_small):
     """The same into `runs` of the test's own folder."""
-    return [*SMALL, f"runs_dir={tmp_path / 'runs'}"]
+    return [*typed_small, f"runs_dir={tmp_path / 'runs'}"]
 
 
 @pytest.fixture
@@ -64,12 +52,12 @@ def typed(capsys, monkeypatch, cache_dir):
 
 
 @pytest.fixture(scope="session")
-def _finished_runs(tmp_path_factory, cache_dir):
+def _finished_runs(tmp_path_factory, cache_dir, typed_small):
     runs = tmp_path_factory.mktemp("finished") / "runs"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["fer_ablate"])
         patch.setenv("FER_ABLATE_CACHE", str(cache_dir))
-        assert main([*SMALL, "trainer.max_epochs=1", f"runs_dir={runs}"]) == 0
+        assert main([*typed_small, "trainer.max_epochs=1", f"runs_dir={runs}"]) == 0
     return runs
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fer_ablate.commands import console
@@ -16,15 +16,13 @@ from fer_ablate.config.compose import composed, composer, from_yaml, to_config
 from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.config.schema import Config
 from fer_ablate.data import load
-from fer_ablate.data.augment import input_size
 from fer_ablate.data.transform import build_preprocess
 from fer_ablate.errors import Fault, UserError
 from fer_ablate.metrics import SplitResult
-from fer_ablate.models.build import build_network
 from fer_ablate.tracking.files import write_json
 from fer_ablate.tracking.lookup import find_run
 from fer_ablate.training import checkpoints, hardware
-from fer_ablate.training.assembly import RoleSet, build_examiner, protocol, role_set
+from fer_ablate.training.assembly import RoleSet, build_examiner, build_formatted_network, protocol, role_set
 from fer_ablate.training.evaluation import split_results
 
 USAGE = """Test a finished run again.
@@ -124,12 +122,7 @@ def _changed(stored: Config, overrides: Sequence[str], config_dir: Path | None) 
         key = text.lstrip("+").split("=", 1)[0]
         if text not in groups:
             OmegaConf.update(tree, key, OmegaConf.select(fresh, key))
-    return to_config(_as_dict_config(tree))
-
-
-def _as_dict_config(tree: object) -> DictConfig:
-    assert isinstance(tree, DictConfig)
-    return tree
+    return to_config(tree)
 
 
 def _tested(config: Config, data: RoleSet, checkpoint: dict[str, object], path: Path) -> dict[str, SplitResult]:
@@ -142,9 +135,7 @@ def _tested(config: Config, data: RoleSet, checkpoint: dict[str, object], path: 
             f"The network knows the classes {', '.join(classes)}; the data has {', '.join(data.faces.classes)}. "
             "They must be the same, in this order."
         )
-    network = build_network(
-        config.model, input_size(config.augment, int(description["image_size"])), len(classes), config.plugins
-    )
+    network = build_formatted_network(config, int(description["image_size"]), len(classes))
     checkpoints.load_weights(network, checkpoint, path)
     examiner = build_examiner(config, data.image_size, hardware.choose(config.trainer))
     rows = np.concatenate(list(data.tested.values()))

@@ -2,6 +2,7 @@
 
 from fer_ablate.commands import console
 from fer_ablate.commands.request import Request
+from fer_ablate.config.key import short
 from fer_ablate.training.hardware import environment
 from fer_ablate.training.run import Task
 
@@ -22,7 +23,7 @@ def show(request: Request, task: Task, finished: int) -> None:
     share = f" on {trainer.devices} devices" if trainer.devices > 1 else ""
     optimizer, scheduler = config.optimizer, config.scheduler
     rows = [
-        ("run", f"{request.name}  (seed {config.seed}, key {task.key[:10]})"),
+        ("run", f"{request.name}  (seed {config.seed}, key {short(task.key)})"),
         *(("changed" if number == 0 else "", line) for number, line in enumerate(request.told or ["nothing: all defaults"])),
         (
             "data",

@@ -14,7 +14,7 @@ from fer_ablate.commands import console, intro
 from fer_ablate.commands.request import Request, run_hydra
 from fer_ablate.config.choices import Mode
 from fer_ablate.config.compose import to_yaml
-from fer_ablate.config.key import code_digest, run_key
+from fer_ablate.config.key import code_digest, run_key, short
 from fer_ablate.data.load import load_faces
 from fer_ablate.errors import UserError
 from fer_ablate.report.run_pictures import save_pictures
@@ -25,9 +25,6 @@ from fer_ablate.training.hardware import use_threads
 from fer_ablate.training.processes import launch, leave_group, rank
 from fer_ablate.training.result import RunResult
 from fer_ablate.training.run import Outcome, Task, assess, finished_epochs, fit
-
-KEY_DIGITS = 10
-"""Of a run's key in folder names and on the screen."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -166,9 +163,9 @@ def _show_result(folder: RunFolder, result: RunResult) -> None:
     rows = [
         ("trained", f"{per_epoch}, {result.peak_memory_mb:,.0f} MiB"),
         ("tested", tested),
-        ("run", f"{result.key[:KEY_DIGITS]}  {folder.path}/"),
+        ("run", f"{short(result.key)}  {folder.path}/"),
         ("pictures", ", ".join(file.name for file in folder.artifacts if file.suffix == ".png")),
-        ("again", f"python -m fer_ablate evaluate run={result.key[:KEY_DIGITS]} evaluation.tta=flip"),
+        ("again", f"python -m fer_ablate evaluate run={short(result.key)} evaluation.tta=flip"),
     ]
     if header.mlflow_uri:
         rows.append(("compare", f"mlflow ui --backend-store-uri {header.mlflow_uri}   (there: Model training, top left)"))
@@ -178,8 +175,8 @@ def _show_result(folder: RunFolder, result: RunResult) -> None:
 def _path(request: Request, key: str) -> Path:
     """`runs/<experiment>/<name>-s<seed>-<key>`, safe as a file name; where this very run exists by another name, that one."""
     config = request.config
-    for existing in sorted(Path(config.runs_dir).glob(f"*/*-{key[:KEY_DIGITS]}")):
+    for existing in sorted(Path(config.runs_dir).glob(f"*/*-{short(key)}")):
         return existing
     name = re.sub(r"[^\w=.+-]+", "_", request.name)[:60].strip("_.")
     experiment = re.sub(r"[^\w=.+-]+", "_", config.tracking.experiment)
-    return Path(config.runs_dir) / experiment / f"{name}-s{config.seed}-{key[:KEY_DIGITS]}"
+    return Path(config.runs_dir) / experiment / f"{name}-s{config.seed}-{short(key)}"

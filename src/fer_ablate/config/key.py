@@ -34,6 +34,15 @@ RESULT_CODE = ("labels.py", "metrics.py", "data", "models", "optim", "training")
 """Parts of the package that decide a result; console, tracking and reports may change without making a run stale."""
 
 
+SHOWN_DIGITS = 10
+"""Of a run's key in folder names and on the screen."""
+
+
+def short(key: str) -> str:
+    """The part of a key that people see and type."""
+    return key[:SHOWN_DIGITS]
+
+
 def relevant(config: Config) -> dict[str, Any]:
     """The leaves of a config that can change a result, under dotted keys."""
     leaves = flat(plain(config))

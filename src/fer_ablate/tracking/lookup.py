@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from fer_ablate.config.key import short
 from fer_ablate.errors import UserError
 from fer_ablate.tracking.run_folder import RunFolder
 
@@ -25,7 +26,7 @@ def find_run(runs_dir: Path, name: str) -> RunFolder:
     if not folders and not damaged:
         raise UserError(f"There are no runs in {runs_dir}/. Train one first, or pass runs_dir=... or ckpt=<file>.")
     latest = sorted(fitting or folders, key=lambda folder: folder.header_file.stat().st_mtime, reverse=True)[:LISTED]
-    lines = [f"{folder.header.key[:10]}  {folder.path}" for folder in latest] + [str(error) for error in damaged]
+    lines = [f"{short(folder.header.key)}  {folder.path}" for folder in latest] + [str(error) for error in damaged]
     listed = "\n".join(f"  {line}" for line in lines)
     problem = (
         f"{len(fitting)} runs fit run={name}; give more of the key"

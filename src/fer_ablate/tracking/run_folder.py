@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fer_ablate.errors import UserError
 from fer_ablate.tracking.files import read_json, write_atomically, write_error, write_json, write_text
 from fer_ablate.tracking.history import EpochRow, append_epoch, read_history
-from fer_ablate.training.result import RunResult
+from fer_ablate.training.result import BEST, LAST, RunResult
 
 PICTURES = ("confusion.png", "curves.png", "faces.png")
 LOCK_SECONDS = 1.0
@@ -86,8 +86,8 @@ class RunFolder:
         self.result_file = path / "result.json"
         self.predictions_file = path / "predictions.npz"
         self.checkpoints = path / "checkpoints"
-        self.best_checkpoint = self.checkpoints / "best.ckpt"
-        self.last_checkpoint = self.checkpoints / "last.ckpt"
+        self.best_checkpoint = self.checkpoints / BEST
+        self.last_checkpoint = self.checkpoints / LAST
         self.log_file = path / "log.txt"
         self.pending_file = path / "upload.pending"
 

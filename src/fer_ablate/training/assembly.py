@@ -23,7 +23,7 @@ from fer_ablate.optim.losses import build_loss
 from fer_ablate.optim.optimizers import build_optimizer
 from fer_ablate.optim.schedulers import build_schedulers
 from fer_ablate.training.checkpoints import FORMAT
-from fer_ablate.training.checks import check_sizes
+from fer_ablate.training.checks import check_sizes, tested_size
 from fer_ablate.training.evaluation import Examiner
 from fer_ablate.training.hardware import Hardware
 from fer_ablate.training.module import Classifier
@@ -81,7 +81,7 @@ def build_module(config: Config, data: RoleSet, key: str) -> Classifier:
     train_labels = data.faces.labels[data.roles["train"]]
     counts = np.bincount(train_labels, minlength=len(classes))
     return Classifier(
-        network=build_trainable(config, data),
+        network=build_formatted_network(config, data.image_size, len(classes)),
         preprocess=build_preprocess(config, data.image_size),
         loss=build_loss(config.loss, counts, len(classes)),
         metrics=epoch_metrics(len(classes)),
@@ -97,9 +97,9 @@ def build_module(config: Config, data: RoleSet, key: str) -> Classifier:
     )
 
 
-def build_trainable(config: Config, data: RoleSet) -> nn.Module:
-    """The network of a run, in the memory format it trains in."""
-    network = build_network(config.model, input_size(config.augment, data.image_size), len(data.faces.classes), config.plugins)
+def build_formatted_network(config: Config, image_size: int, num_classes: int) -> nn.Module:
+    """The network of a run, in the memory format it runs in; `image_size` is the side of the images it is trained on."""
+    network = build_network(config.model, input_size(config.augment, image_size), num_classes, config.plugins)
     if config.trainer.channels_last:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     return network
@@ -119,7 +119,7 @@ def build_batches(config: Config, data: RoleSet, role: str, rank: int = 0, world
 
 def build_examiner(config: Config, image_size: int, hardware: Hardware) -> Examiner:
     """How this run's weights are tested."""
-    size = config.evaluation.crop or input_size(config.augment, image_size)
+    size = tested_size(config, image_size)
     return Examiner(config.evaluation.tta, size, config.trainer.evaluation_batch_size, hardware)
 
 
@@ -131,6 +131,6 @@ def protocol(config: Config, image_size: int) -> dict[str, str]:
         "labels": config.data.labels.name,
         "classes": str(config.data.num_classes or "all"),
         "drop": "+".join(sorted(kind.name for kind in config.data.drop)) or "none",
-        "crop": str(config.evaluation.crop or input_size(config.augment, image_size)),
+        "crop": str(tested_size(config, image_size)),
         "tta": config.evaluation.tta.name,
     }

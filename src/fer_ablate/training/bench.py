@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -39,8 +40,8 @@ def bench(config: Config, data: RoleSet, folder: Path, progress: Callable[[float
     Ceiling: forward, backward and optimizer step of the same network on one resident random batch, nothing else.
     Pipeline: batches drawn, augmented and normalised, no network. Training: whole epochs through Lightning, no validation.
     """
-    trainer = replace(config.trainer, limit_val_batches=0.0, early_stopping=replace(config.trainer.early_stopping, patience=None))
-    trainer = replace(trainer, monitor="train/acc")
+    never = replace(config.trainer.early_stopping, patience=None)
+    trainer = replace(config.trainer, limit_val_batches=0.0, early_stopping=never, monitor="train/acc")
     task = Task(replace(config, trainer=trainer), "bench", "bench", data, folder)
     meter = _Meter(task, build_batches(task.config, data, "train").to(task.hardware.device), progress)
     fit(task, callbacks=[meter])
@@ -66,7 +67,7 @@ class _Meter(Callback):
         if self._bare is None:
             self._bare = _bare_loop(self._task)
             self._bare(2)
-        bare = self._timed(lambda: self._bare(steps) if self._bare else None)
+        bare = self._timed(partial(self._bare, steps))
         drawn = self._timed(lambda: self._draw(pl_module, steps))
         images = steps * size
         # The last batch of an epoch is smaller; what it lacks must not count as speed.

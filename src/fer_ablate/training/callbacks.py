@@ -14,9 +14,7 @@ from pytorch_lightning.callbacks import Checkpoint, EMAWeightAveraging
 from fer_ablate.config.choices import Mode
 from fer_ablate.data.batches import AUGMENT, epoch_seed
 from fer_ablate.errors import UserError
-
-BEST, LAST = "best.ckpt", "last.ckpt"
-"""The weights that are tested, and the whole state after the last finished epoch."""
+from fer_ablate.training.result import BEST, LAST
 
 SECONDS = "fer_ablate_seconds"
 """Under this name a checkpoint holds the seconds of every epoch so far."""

@@ -38,10 +38,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             )
             raise UserError(message) from error
 
-    def remove_checkpoint(self, path: str | os.PathLike[str]) -> None:
-        """Delete a checkpoint that is no longer the best."""
-        Path(path).unlink(missing_ok=True)
-
 
 def read(path: Path) -> dict[str, Any]:
     """Load a checkpoint of ours onto the CPU; nothing but tensors and plain values is unpickled.

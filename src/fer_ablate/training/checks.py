@@ -54,9 +54,14 @@ def check_sizes(config: Config, image_size: int, trained_size: int | None = None
     crop = config.evaluation.crop
     if crop is not None and crop < 1:
         return [*faults, Fault("evaluation.crop", f"{crop} is below 1.", "null tests at the side trained on.")]
-    tested = crop or augment.input_size(config.augment, image_size)
+    tested = tested_size(config, image_size)
     faults += check_views(config.evaluation.tta, tested, image_size)
     return faults or _tested_side_faults(config, side, tested)
+
+
+def tested_size(config: Config, image_size: int) -> int:
+    """Side in pixels of the views on which weights are tested, of images with this side."""
+    return config.evaluation.crop or augment.input_size(config.augment, image_size)
 
 
 def _tested_side_faults(config: Config, side: int, tested: int) -> list[Fault]:

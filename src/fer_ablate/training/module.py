@@ -128,7 +128,5 @@ class Classifier(pl.LightningModule):
             checkpoint["fer_ablate_plateau"] = self._plateau[0].state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the plateau schedule where it stood."""
+        """Take up the plateau schedule where it stood; Lightning calls this before `configure_optimizers`."""
         self._plateau_state = checkpoint.get("fer_ablate_plateau")
-        if self._plateau is not None and self._plateau_state is not None:
-            self._plateau[0].load_state_dict(self._plateau_state)

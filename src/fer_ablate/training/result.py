@@ -8,6 +8,10 @@ from fer_ablate.metrics import SplitResult
 __all__ = ["RunResult", "SplitResult"]
 
 
+BEST, LAST = "best.ckpt", "last.ckpt"
+"""The weights that are tested, and the whole state after the last finished epoch."""
+
+
 @dataclass(kw_only=True)
 class RunResult:
     """A finished run.

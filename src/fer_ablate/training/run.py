@@ -15,6 +15,7 @@ from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
 from fer_ablate.config.choices import Keep
+from fer_ablate.config.key import short
 from fer_ablate.config.schema import Config
 from fer_ablate.errors import UserError
 from fer_ablate.models.summary import describe
@@ -26,12 +27,12 @@ from fer_ablate.training.assembly import (
     build_module,
     protocol,
 )
-from fer_ablate.training.callbacks import BEST, LAST, SECONDS, EpochRandomness, EpochReport, KeptWeights, Observer
+from fer_ablate.training.callbacks import SECONDS, EpochRandomness, EpochReport, KeptWeights, Observer
 from fer_ablate.training.evaluation import Predictions, split_results
 from fer_ablate.training.hardware import Hardware, choose, environment, peak_memory_mb, use_threads
 from fer_ablate.training.module import Classifier
 from fer_ablate.training.processes import losing_others
-from fer_ablate.training.result import RunResult
+from fer_ablate.training.result import BEST, LAST, RunResult
 
 PROFILERS: dict[str, type[Profiler]] = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 """What `trainer.profiler` may name."""
@@ -100,7 +101,7 @@ def fit(task: Task, observers: Sequence[Observer] = (), callbacks: Sequence[pl.C
     if last.is_file() and not task.config.trainer.fast_dev_run and not task.config.force:
         state = checkpoints.read(last)["fer_ablate"]
         if state["key"] != task.key:
-            raise UserError(f"{last} belongs to another run (key {state['key'][:10]}). Move it away, or train with force=true.")
+            raise UserError(f"{last} belongs to another run (key {short(state['key'])}). Move it away, or train with force=true.")
         if state["stopped"] or state["epoch"] >= task.config.trainer.max_epochs:
             return module
         resumed = str(last)
