@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from fer_ablate.errors import UserError, choices
 
 VERBS = {
-    "train": "train one run, or with -m a grid of them (the default verb)",
+    "train": "train one run, or with -m a study, a grid or a search (the default verb)",
+    "plan": "what a study would train, what is cached or stale and why, and the cost: plan study=quickstart",
+    "table": "the judged table of a study: table study=quickstart [format=markdown|latex|csv|html] [output=FILE]",
     "evaluate": "test a finished run again: evaluate run=<id> | ckpt=<file> [evaluation.tta=ten_crop] [data=...]",
     "describe": "layers, shapes, parameters and MACs of a network: describe model=fer_kd",
     "data": "counts per split and class, audit of duplicates and conflicts: data data=fer2013",

@@ -9,6 +9,10 @@ class UserError(ValueError):
     """Something outside the program (a file, a key, a value) is wrong; the message names it and the way out."""
 
 
+class BusyError(UserError):
+    """Another process is at it; later it may be free."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """One thing wrong with a config.

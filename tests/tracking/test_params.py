@@ -1,4 +1,7 @@
-from fer_ablate.tracking.params import PARAM_LENGTH, parameter_name, parameters
+import posixpath
+import re
+
+from fer_ablate.tracking.params import PARAM_LENGTH, ROW_NAME_LENGTH, distinct_names, parameter_name, parameters
 
 CONFIG = "seed: 3\nname: null\nmodel: {conv_layers: 4, width: 1.0, stages: [{channels: 64}]}\n"
 
@@ -27,3 +30,20 @@ def test_a_long_value_is_cut_with_an_ellipsis():
     value = parameters(f"steps: {'x' * 7000}", {})["steps"]
     assert len(value) == PARAM_LENGTH
     assert value.endswith("x…")
+
+
+def test_labels_of_rows_stay_distinct_in_the_letters_mlflow_allows():
+    long = ["x" * 300, "x" * 299 + "y"]
+    labels = ["+1 Conv", "-1 Conv", "_1 Conv", "1 Conv", "lr=0.1", "lr:0.1", "Adam", "adam", ".", "..", "a/b", "a//b", "+", *long]
+    names = list(distinct_names(labels).values())
+    assert len({name.lower() for name in names}) == len(labels)
+    assert names[:4] == ["plus 1 Conv", "-1 Conv", "_1 Conv", "1 Conv"]
+    for name in names:
+        assert re.fullmatch(r"[\w\-. ]+", name)
+        assert posixpath.normpath(f"{name}/test/acc/mean") == f"{name}/test/acc/mean"
+        assert len(name) < ROW_NAME_LENGTH + 10
+
+
+def test_a_row_keeps_its_name_when_later_ones_are_added():
+    first = distinct_names(["lr=0.1", "lr:0.1"])
+    assert distinct_names(["lr=0.1", "lr:0.1", "lr@0.1"]).items() >= first.items()

@@ -75,6 +75,22 @@ def test_a_run_that_failed_and_resumed_is_one_mlflow_run_with_every_step_once(fo
     assert folder.header.started_at == make_header().started_at
 
 
+def test_why_a_run_ended_early_is_told_until_it_starts_again(folder, uri, runs_dir):
+    recorder = Recorder(folder, uri, str(runs_dir), 5)
+    recorder.start(make_header())
+    folder.write_pruned(2, 0.25, "val/acc")
+    folder.write_failure("No memory.", "Traceback")
+    recorder.finish(None, "KILLED")
+    run, _ = mlflow_run(folder, uri, runs_dir)
+    assert (run.info.status, run.data.tags["pruned"], run.data.tags["failure"]) == ("KILLED", "epoch 2", "No memory.")
+    again = Recorder(folder, uri, str(runs_dir), 5)
+    again.start(make_header())
+    assert (folder.failure, folder.pruned) == (None, None)
+    again.finish(make_result(), "FINISHED")
+    run, _ = mlflow_run(folder, uri, runs_dir)
+    assert {"pruned", "failure"}.isdisjoint(run.data.tags)
+
+
 def test_epochs_trained_while_the_server_was_away_are_caught_up_on_resuming(folder, uri, runs_dir):
     record(Recorder(folder, NOBODY, str(runs_dir), 5), epochs=(1, 2), status="KILLED")
     record(Recorder(folder, uri, str(runs_dir), 5), epochs=(3,), result=make_result())

@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -62,6 +63,62 @@ def test_damaged_predictions_are_named(folder):
     folder.predictions_file.write_bytes(folder.predictions_file.read_bytes()[:100])
     with pytest.raises(UserError, match=r"Cannot read .*predictions\.npz"):
         _ = folder.predictions
+
+
+def test_likeliest_classes_are_read_without_the_probabilities(folder):
+    fill(folder)
+    found = folder.read_predicted()
+    stored = make_predictions()
+    for name in ("rows", "usage", "labels"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(stored, name))
+    np.testing.assert_array_equal(found.predicted, stored.probabilities.argmax(axis=1))
+    assert found.predicted.dtype == np.uint8
+
+
+def test_likeliest_classes_of_earlier_files_come_from_the_probabilities(folder):
+    stored = make_predictions()
+    folder.path.mkdir()
+    np.savez_compressed(folder.predictions_file, **vars(stored))
+    assert folder.read_predicted().predicted.tolist() == stored.probabilities.argmax(axis=1).tolist()
+
+
+def test_damaged_predictions_are_named_by_the_short_reader_too(folder):
+    fill(folder)
+    folder.predictions_file.write_bytes(b"PK\x03\x04")
+    with pytest.raises(UserError, match=r"Cannot read .*predictions\.npz"):
+        folder.read_predicted()
+
+
+def test_a_failure_is_kept_until_there_is_a_result(folder):
+    assert folder.failure is None
+    folder.write_header(make_header())
+    folder.write_failure("The loss became nan.\nLower optimizer.lr.", "Traceback 1")
+    folder.write_failure("No memory.", "Traceback 2")
+    assert (folder.failure.problem, folder.failure.log) == ("No memory.", folder.log_file)
+    text = folder.log_file.read_text()
+    assert text.index("The loss became nan.") < text.index("Traceback 1") < text.index("No memory.") < text.index("Traceback 2")
+    assert folder.status == "started"
+    folder.write_result(make_result())
+    assert folder.failure is None
+    assert folder.log_file.is_file()
+
+
+def test_a_pruned_trial_says_where_it_was_given_up(folder):
+    assert folder.pruned is None
+    folder.write_pruned(4, 0.25, "val/acc")
+    assert (folder.pruned.epoch, folder.pruned.value, folder.pruned.metric) == (4, 0.25, "val/acc")
+    folder.remove_marks()
+    assert folder.pruned is None
+
+
+def test_settings_and_parent_come_back_and_headers_without_them_are_read(folder):
+    header = make_header()
+    header.settings, header.parent_run_id = {"model.width": 1.0, "data.drop": []}, "ab" * 16
+    folder.write_header(header)
+    assert folder.header == header
+    earlier = {name: value for name, value in vars(make_header()).items() if name not in ("settings", "parent_run_id")}
+    folder.header_file.write_text(json.dumps(earlier))
+    assert folder.header == make_header()
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_names_the_way_out(tmp_path):

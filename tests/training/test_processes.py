@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,7 +15,8 @@ import pytest
 import torch
 
 from fer_ablate.errors import UserError
-from fer_ablate.training.processes import launch
+from fer_ablate.training.processes import end_with_parent, launch, rank
+from fer_ablate.training.run import fit
 
 from .small_runs import kept_weights, same
 
@@ -38,6 +40,29 @@ follow_parent()
 while True:
     Path(sys.argv[1], str(rank())).write_text(str(time.time()))
     time.sleep(0.1)
+"""
+FOREIGN = {
+    "SLURM_JOB_ID": "1234", "SLURM_JOB_NAME": "study", "SLURM_NTASKS": "4", "SLURM_NTASKS_PER_NODE": "4", "SLURM_NNODES": "1",
+    "SLURM_PROCID": "2", "SLURM_LOCALID": "2", "SLURM_NODEID": "1", "SLURM_NODELIST": "node[1-4]", "RANK": "3", "LOCAL_RANK": "1",
+    "GROUP_RANK": "1", "WORLD_SIZE": "4", "MASTER_ADDR": "192.0.2.1", "MASTER_PORT": "1", "TORCHELASTIC_RUN_ID": "other",
+    "TORCHELASTIC_USE_AGENT_STORE": "True",
+}  # fmt: skip
+"""What SLURM and torchrun leave in the environment of a run that they know nothing of."""
+
+SWEEP = """
+import sys, time
+from pathlib import Path
+from joblib import Parallel, delayed
+from fer_ablate.training.processes import end_with_parent
+
+def work(name):
+    end_with_parent()
+    while True:
+        Path(sys.argv[1], name).write_text(str(time.time()))
+        time.sleep(0.1)
+
+if __name__ == "__main__":
+    Parallel(n_jobs=2)(delayed(work)(name) for name in ("first", "second"))
 """
 LAUNCHER = """
 import sys
@@ -71,13 +96,31 @@ def test_processes_whose_launcher_was_killed_end_as_well(tmp_path):
     wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
     launcher.kill()
     launcher.wait()
+    wait_until(lambda: silent(tmp_path), 10)
 
-    def silent():
-        before = [file.read_text() for file in sorted(tmp_path.iterdir())]
-        time.sleep(0.5)
-        return before == [file.read_text() for file in sorted(tmp_path.iterdir())]
 
-    wait_until(silent, 10)
+def silent(folder):
+    """Whether nobody writes there any more."""
+    before = [file.read_text() for file in sorted(folder.iterdir())]
+    time.sleep(0.5)
+    return before == [file.read_text() for file in sorted(folder.iterdir())]
+
+
+def test_workers_of_a_sweep_that_was_killed_end_as_well(tmp_path):
+    pytest.importorskip("joblib")
+    script, folder = tmp_path / "sweep.py", tmp_path / "said"
+    script.write_text(SWEEP)
+    folder.mkdir()
+    main = subprocess.Popen([sys.executable, str(script), str(folder)], stderr=subprocess.DEVNULL)
+    wait_until(lambda: len(list(folder.iterdir())) == 2)
+    main.kill()
+    main.wait()
+    wait_until(lambda: silent(folder), 10)
+
+
+def test_a_process_that_is_no_worker_outlives_the_one_that_started_it(tmp_path):
+    end_with_parent()
+    assert "parent" not in {thread.name for thread in threading.enumerate()}
 
 
 @pytest.fixture
@@ -152,6 +195,26 @@ def test_two_processes_train_the_weights_that_one_does(small, tmp_path):
     first, second = kept_weights(tmp_path / "one"), kept_weights(tmp_path / "two")
     for name in first:
         torch.testing.assert_close(first[name], second[name], rtol=1e-4, atol=1e-4)
+
+
+def test_what_other_launchers_leave_behind_does_not_matter(config_of, task_of, small, tmp_path, monkeypatch):
+    script = str(Path(__file__).with_name("shared_run.py"))
+    for name, value in FOREIGN.items():
+        monkeypatch.setenv(name, value)
+    assert rank() == 0
+    fit(task := task_of(config_of(*small), "one"))
+    launch([sys.executable, script, str(tmp_path / "two"), *TWO, *small], 2)
+    first, second = kept_weights(task.checkpoint_dir), kept_weights(tmp_path / "two")
+    for name in first:
+        torch.testing.assert_close(first[name], second[name], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("overrides", [("trainer=cpu",), TWO], ids=["one process", "two processes"])
+def test_a_run_inside_a_job_of_slurm(overrides, command, tmp_path):
+    alone = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    subprocess.run(command("runs", *overrides), env={**alone, **FOREIGN}, check=True, capture_output=True, timeout=120)
+    assert json.loads((run_folder(tmp_path / "runs") / "result.json").read_text())["epochs"] == 2
 
 
 @pytest.mark.slow

@@ -20,6 +20,9 @@ METRICS = ("acc", "top2", "macro_f1", "weighted_f1", "ece", "loss")
 PLAIN_WIDTH = 140
 """Columns in a pipe, where nothing tells how wide the reader's screen is."""
 
+TITLED_SECONDS = 60.0
+"""Between two lines of one run of a sweep."""
+
 # Brackets in what is printed are lists and paths, never rich's markup.
 console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 if not console.is_terminal:
@@ -116,10 +119,13 @@ class TrainingProgress(Callback):
         max_epochs: the most there will be.
         monitor: metric by which the best epoch is chosen.
         better: (new, old) -> whether the new value is the better one.
+        title: of a run of a sweep, of which several may print at once; lines then begin with it, come at most once a minute,
+            and there is no bar, since there can be only one on a screen.
     """
 
-    def __init__(self, max_epochs: int, monitor: str, better: Callable[[float, float], bool]) -> None:
-        self.max_epochs, self.monitor, self.better = max_epochs, monitor, better
+    def __init__(self, max_epochs: int, monitor: str, better: Callable[[float, float], bool], title: str = "") -> None:
+        self.max_epochs, self.monitor, self.better, self.title = max_epochs, monitor, better, title
+        self._told = monotonic()
         self.best: float | None = None
         self._bar: Progress | None = None
         self._task = TaskID(-1)
@@ -128,7 +134,7 @@ class TrainingProgress(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin to count; a resumed run begins where it stopped."""
         self._began, self._first_epoch = monotonic(), trainer.current_epoch
-        if trainer.is_global_zero and console.is_terminal:
+        if trainer.is_global_zero and console.is_terminal and not self.title:
             columns = (
                 TextColumn("  {task.description}"),
                 BarColumn(),
@@ -157,11 +163,15 @@ class TrainingProgress(Callback):
         text = "  ".join(f"{name} {metrics[name]:.4f}" for name in names if name in metrics)
         if self._bar is not None:
             self._bar.update(self._task, metrics=text + (f"  best {self.best:.4f}" if self.best is not None else ""))
-        else:
+        elif not self.title or monotonic() - self._told > TITLED_SECONDS:
+            self._told = monotonic()
             done = epoch - self._first_epoch
             best = f"  best {self.monitor} {self.best:.4f}" if self.best is not None else ""
             left = (monotonic() - self._began) / done * (self.max_epochs - epoch)
-            console.print(f"  epoch {epoch}/{self.max_epochs}  {text}{best}  {metrics['seconds']:.1f} s  eta {duration(left)}")
+            title = f"{self.title}: " if self.title else ""
+            console.print(
+                f"  {title}epoch {epoch}/{self.max_epochs}  {text}{best}  {metrics['seconds']:.1f} s  eta {duration(left)}"
+            )
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the bar away."""

@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fer_ablate.commands import console
-from fer_ablate.commands.request import allow_plugins, parse, plugin_faults, raise_faults, sweep_faults
+from fer_ablate.commands.request import allow_plugins, parse, raise_faults, sweep_faults
+from fer_ablate.config.binding import plugin_faults
 from fer_ablate.config.compose import composed, composer, from_yaml, to_config
 from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.config.schema import Config

@@ -15,6 +15,10 @@ def show(request: Request, task: Task, finished: int) -> None:
         task: the run made of it.
         finished: epochs that are already trained.
     """
+    if request.place:
+        resumes = f"  resumes behind epoch {finished}" if finished else ""
+        console.console.print(f"  {request.title} ...{resumes}")
+        return
     config, data, where = request.config, task.data, environment(task.hardware)
     trainer = config.trainer
     roles = ", ".join(f"{len(rows):,} {role}" for role, rows in data.roles.items())

@@ -18,12 +18,12 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from fer_ablate.commands.grid import Grid, guarded
+from fer_ablate.config.binding import names_plugins
 from fer_ablate.config.compose import CONFIG_NAME, composed, conf_dir, flat, from_yaml, plain, register_schema, to_config, to_yaml
 from fer_ablate.config.diagnosis import Diagnosis, diagnose
 from fer_ablate.config.schema import Config
 from fer_ablate.errors import Fault, FaultyConfigError, UserError
-from fer_ablate.tracking import opening
-from fer_ablate.training.checks import check
+from fer_ablate.study.cells import config_faults
 
 INSPECTIONS = ("help", "hydra_help", "cfg", "info", "shell_completion")
 """Hydra's flags that print something and run nothing."""
@@ -57,6 +57,8 @@ class Request:
         overrides: as typed.
         changed: every leaf that differs from the defaults -> its value.
         told: the overrides for people, beside a single value what it would have been.
+        key: of the run, if it was planned; empty otherwise.
+        place: within a sweep, such as `3/12`, or empty; runs of a sweep talk less.
     """
 
     config: Config
@@ -64,6 +66,13 @@ class Request:
     overrides: list[str] = field(default_factory=list)
     changed: dict[str, str] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
+    key: str = ""
+    place: str = ""
+
+    @property
+    def title(self) -> str:
+        """How lines of a sweep begin, since several runs may print at once."""
+        return f"[{self.place}] {self.name}, seed {self.config.seed}"
 
     def save(self, path: Path) -> None:
         """Write it down for another process."""
@@ -92,8 +101,8 @@ def run_hydra(arguments: Sequence[str], job: Callable[[Request], int], ignore: t
     """
     parsed = parse(arguments)
     allow_plugins(parsed.overrides)
-    inspected = any(getattr(parsed, flag, None) for flag in INSPECTIONS)
-    if not inspected:
+    looking = inspected(parsed)
+    if not looking:
         diagnosis = diagnose(parsed.overrides, Path(parsed.config_dir) if parsed.config_dir else None)
         raise_faults([*diagnosis.faults, *_content_faults(diagnosis)], ignore)
         raise_faults([] if parsed.multirun else sweep_faults(parsed.overrides))
@@ -102,7 +111,7 @@ def run_hydra(arguments: Sequence[str], job: Callable[[Request], int], ignore: t
     program = sys.argv[0]
     sys.argv = [program, *arguments]
     with tempfile.TemporaryDirectory() as folder:
-        grid = Grid(Path(folder), tuple(parsed.overrides)) if parsed.multirun and not inspected else None
+        grid = Grid(Path(folder), tuple(parsed.overrides)) if parsed.multirun and not looking else None
 
         def task(tree: DictConfig) -> None:
             hydra_config = HydraConfig.get()
@@ -134,9 +143,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parsed
 
 
+def inspected(parsed: argparse.Namespace) -> bool:
+    """Whether Hydra is only asked to print something."""
+    return any(getattr(parsed, flag, None) for flag in INSPECTIONS)
+
+
 def allow_plugins(overrides: Sequence[str]) -> None:
     """Let packages in the current folder be found where `plugins=` was typed; a console script would not look there."""
-    if _names_plugins(overrides) and os.getcwd() not in sys.path:
+    if names_plugins(overrides) and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
 
 
@@ -169,7 +183,7 @@ def requested(tree: DictConfig, overrides: Sequence[str], ignore: tuple[str, ...
         config = to_config(tree)
     except OmegaConfBaseException as error:
         raise FaultyConfigError([Fault("", str(error).splitlines()[0])]) from error
-    raise_faults(_faults(config, overrides), ignore)
+    raise_faults(config_faults(config, overrides), ignore)
     defaults, values = flat(plain(to_config(composed()))), flat(plain(config))
     changed = {key: str(value) for key, value in values.items() if defaults.get(key) != value}
     return Request(config, config.name or _derived_name(overrides), list(overrides), changed, _told(overrides, values))
@@ -182,30 +196,7 @@ def _content_faults(diagnosis: Diagnosis) -> list[Fault]:
         config = to_config(diagnosis.tree)
     except OmegaConfBaseException as error:
         return [Fault("", str(error).splitlines()[0], "Give it on the command line, or see --cfg job.")]
-    return _faults(config, diagnosis.sound)
-
-
-def _faults(config: Config, overrides: Sequence[str]) -> list[Fault]:
-    # Those of the plugins alone come first: the other checks import what is allowed to run.
-    return plugin_faults(config, overrides) or [*check(config), *opening.check(config.tracking)]
-
-
-def plugin_faults(config: Config, overrides: Sequence[str]) -> list[Fault]:
-    """Code of a stranger runs only if the person at the keyboard named it, never because a YAML file did."""
-    if config.plugins and not _names_plugins(overrides):
-        listed = ",".join(config.plugins)
-        return [
-            Fault(
-                "plugins",
-                f"[{listed}] comes from a file.",
-                f"If you trust that code, pass plugins=[{listed}] on the command line.",
-            )
-        ]
-    return []
-
-
-def _names_plugins(overrides: Sequence[str]) -> bool:
-    return any(text.lstrip("+").startswith("plugins=") for text in overrides)
+    return config_faults(config, diagnosis.sound)
 
 
 def _told(overrides: Sequence[str], values: Mapping[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ from inspect import Parameter, signature
 from numbers import Real
 from typing import Any, TypeGuard
 
+from fer_ablate.config.schema import Config
 from fer_ablate.errors import Fault, FaultyConfigError, choices
 
 
@@ -98,3 +99,22 @@ def load_plugin(name: str, plugins: Sequence[str], key: str) -> Callable[..., An
         classes = [each for each, value in vars(module).items() if isinstance(value, type) and value.__module__ == module_name]
         raise FaultyConfigError([Fault(key, f"module '{module_name}' has no class '{attribute}'.", choices(attribute, classes))])
     return found  # type: ignore[no-any-return]
+
+
+def plugin_faults(config: Config, typed: Sequence[str]) -> list[Fault]:
+    """Code of a stranger runs only if the person at the keyboard named it, never because a YAML file did.
+
+    Args:
+        config: may name plugins.
+        typed: the overrides of the command line.
+    """
+    if config.plugins and not names_plugins(typed):
+        listed = ",".join(config.plugins)
+        remedy = f"If you trust that code, pass plugins=[{listed}] on the command line."
+        return [Fault("plugins", f"[{listed}] comes from a file.", remedy)]
+    return []
+
+
+def names_plugins(typed: Sequence[str]) -> bool:
+    """Whether `plugins=` is among the overrides of a command line."""
+    return any(text.lstrip("+").startswith("plugins=") for text in typed)

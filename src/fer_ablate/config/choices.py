@@ -128,3 +128,10 @@ class Precision(Enum):
     bf16 = "bf16"
     fp16 = "fp16"
     fp32 = "fp32"
+
+
+class Only(Enum):
+    """Which runs of a study to train: those that failed before, or those never begun."""
+
+    failed = "failed"
+    missing = "missing"

@@ -9,13 +9,16 @@ from typing import Any
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fer_ablate.config.compose import composed, composer, flat
 from fer_ablate.errors import Fault, choices
+
+FOLDERED = ("study",)
+"""Groups whose files lie in folders, one for each document."""
 
 
 @dataclass(frozen=True)
@@ -143,8 +146,12 @@ def _loader() -> Any:
 
 
 def _options(group: str) -> list[str]:
-    """Files of a config group; empty if there is no such group."""
-    return list(_loader().get_group_options(group, results_filter=ObjectType.CONFIG)) if group else []
+    """Files of a config group, those of its folders as `folder/file`; empty if there is no such group."""
+    if not group:
+        return []
+    files = list(_loader().get_group_options(group, results_filter=ObjectType.CONFIG))
+    folders = _loader().list_groups(group) if group in FOLDERED else []
+    return files + [f"{folder}/{name}" for folder in folders for name in _loader().get_group_options(f"{group}/{folder}")]
 
 
 def _groups() -> list[str]:
@@ -158,11 +165,15 @@ def _values(override: Override) -> list[Any]:
 
 
 def _value_texts(override: Override) -> list[str]:
-    """`key=value` for every value of a sweep; the override itself if it is none."""
+    """`key=value` for every value of a sweep, for an interval its ends; the override itself if it is none."""
+    prefix = str(override.input_line).split("=", 1)[0]
+    if override.is_interval_sweep():
+        interval = override.value()
+        assert isinstance(interval, IntervalSweep)
+        return [f"{prefix}={interval.start}", f"{prefix}={interval.end}"]
     if override.is_discrete_sweep():
-        prefix = str(override.input_line).split("=", 1)[0]
         return [f"{prefix}={value}" for value in override.sweep_string_iterator()]
-    return [] if override.is_sweep_override() else [str(override.input_line)]
+    return [str(override.input_line)]
 
 
 def _first_value(override: Override) -> str:

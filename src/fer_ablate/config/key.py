@@ -4,6 +4,7 @@ import ast
 import hashlib
 import json
 from collections.abc import Iterable
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ IRRELEVANT = (
     "trainer.evaluation_batch_size",
     "trainer.profiler",
     "tracking",
+    "search",
+    "study",
+    "init_from",
 )
 """Keys, and sections by their first part, that say where and how a run happens but not what comes out of it."""
 
@@ -51,18 +55,35 @@ def relevant(config: Config) -> dict[str, Any]:
     return {key: value for key, value in leaves.items() if not _is_irrelevant(key)}
 
 
-def run_key(config: Config, data_digest: str, code_digest: str) -> str:
-    """Hash of the relevant config, the data and the code; 32 hexadecimal digits."""
-    content = json.dumps([relevant(config), data_digest, code_digest], sort_keys=True, default=str)
+def run_key(config: Config, data_digest: str, code_digest: str, start: str | None = None) -> str:
+    """Hash of the relevant config, the data, the code and the weights to begin with; 32 hexadecimal digits.
+
+    Args:
+        config: of the run.
+        data_digest: of the images.
+        code_digest: of the code.
+        start: identity of the weights that `init_from` names, which is the key of their run where it is one; None: they
+            are drawn from the seed.
+    """
+    parts = [relevant(config), data_digest, code_digest, *([start] if start is not None else [])]
+    content = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
 def code_digest(plugins: Iterable[str] = ()) -> str:
     """Hash of the code that decides a result, blind to comments, docstrings and layout; 16 hexadecimal digits.
 
+    It is taken once per process: a file that is edited afterwards is not what this process has imported, and its runs
+    must not pass for those of the new code.
+
     Args:
         plugins: packages of the user's own, whose code counts as well.
     """
+    return _code_digest(tuple(plugins))
+
+
+@cache
+def _code_digest(plugins: tuple[str, ...]) -> str:
     package = Path(__file__).resolve().parents[1]
     files = [file for part in RESULT_CODE for file in _python_files(package / part)]
     for name in plugins:

@@ -21,6 +21,7 @@ from fer_ablate.config.choices import (
     Mode,
     Norm,
     NormPosition,
+    Only,
     Pool,
     Precision,
     Roles,
@@ -158,7 +159,8 @@ class TrainerConfig:
     channels_last: bool = True
     compile: bool = False
     deterministic: bool = False
-    num_threads: int | None = None  # of a process; None: the machine's cores over its processes
+    # Threads of a process; None: OMP_NUM_THREADS, else SLURM_CPUS_PER_TASK, else the cores it may use, over a run's processes.
+    num_threads: int | None = None
     evaluation_batch_size: int = 256
     fast_dev_run: int = 0  # N: run N batches of everything and keep nothing
     limit_train_batches: float | None = None  # a fraction, or a number of batches if above 1
@@ -183,6 +185,50 @@ class TrackingConfig:
     uri: str = MISSING
     experiment: str = MISSING
     timeout: int = 5  # seconds a server may take to answer before the run goes on without it
+    parent: str | None = None  # MLflow run below which this one is shown
+
+
+@dataclass(kw_only=True)
+class SearchConfig:
+    """What a search (`hydra/sweeper=optuna`) looks for; a run that is no trial of one has no study_name."""
+
+    objective: str | list[str] = "val/acc"  # a val metric or a cost (run/parameters, run/macs, run/seconds); a list of several
+    storage: str | None = None  # SQLAlchemy address of the trials; the search itself sets this and the two below
+    study_name: str | None = None
+    trial: int | None = None  # number within the search, from 0
+
+
+@dataclass(kw_only=True)
+class RowConfig:
+    """A named row of a study."""
+
+    label: str = MISSING
+    overrides: list[str] = field(default_factory=list)  # of Hydra, on top of those of the study
+    start_from: str | None = None  # label of the row whose weights this one starts with, seed by seed
+    published: dict[str, Any] = field(default_factory=dict)  # split/metric -> number as printed, or {value, note}
+
+
+@dataclass(kw_only=True)
+class StudyConfig:
+    """A baseline, named rows, and seeds; and, from the command line, which of them to run."""
+
+    source: str = ""  # document and table
+    base: list[str] = field(default_factory=list)  # overrides of all rows, such as experiment=fer_kd
+    baseline: str | None = None  # label; None: the first row
+    rows: list[RowConfig] = field(default_factory=list)
+    one_factor: dict[str, Any] = field(default_factory=dict)  # key -> values; a row for each, all else as the baseline
+    zipped: dict[str, Any] = field(default_factory=dict)  # key -> values; row k takes the k-th of every key
+    crossed: dict[str, Any] = field(default_factory=dict)  # key -> values; a row for every combination
+    published: dict[str, Any] = field(default_factory=dict)  # label -> as `published` of a row
+    seeds: list[int] = field(default_factory=lambda: [0])
+    columns: list[str] = field(default_factory=lambda: ["val/acc", "test/acc"])
+    protocol: dict[str, str] = field(default_factory=dict)  # what all rows must have, such as roles: swapped
+    mixed_protocols: bool = False  # allow columns whose rows were not tested alike; the table then says so
+    factor: str | None = None  # key on the horizontal axis of the plot; None: the one key that all rows set, if there is one
+    select: list[str] = field(default_factory=list)  # labels to run and show; typed as study.rows=[...]
+    only: Only | None = None
+    force: bool = False  # train what is finished again
+    accept_stale: bool = False  # show finished runs of an earlier config, data or code instead of training anew
 
 
 @dataclass(kw_only=True)
@@ -194,6 +240,7 @@ class Config:
     runs_dir: str = MISSING
     force: bool = False  # train again although this very run is finished
     plugins: list[str] = field(default_factory=list)  # packages of the user's own whose code may run
+    init_from: str | None = None  # weights to start with: a checkpoint file, or a run by key, folder or MLflow id
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -203,3 +250,5 @@ class Config:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    study: StudyConfig | None = None

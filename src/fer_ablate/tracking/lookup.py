@@ -5,6 +5,7 @@ from pathlib import Path
 from fer_ablate.config.key import short
 from fer_ablate.errors import UserError
 from fer_ablate.tracking.run_folder import RunFolder
+from fer_ablate.tracking.scan import RunRecord, scan
 
 LISTED = 8
 """Runs offered when none fits."""
@@ -19,14 +20,14 @@ def find_run(runs_dir: Path, name: str) -> RunFolder:
     given = Path(name)
     if (given / "run.json").is_file():
         return RunFolder(given)
-    folders, damaged = _readable(runs_dir)
-    fitting = [folder for folder in folders if _fits(folder, name)]
+    found = scan(runs_dir)
+    fitting = [record for record in found.records if _fits(record, name)]
     if len(fitting) == 1:
-        return fitting[0]
-    if not folders and not damaged:
+        return fitting[0].folder
+    if not found.records and not found.damaged:
         raise UserError(f"There are no runs in {runs_dir}/. Train one first, or pass runs_dir=... or ckpt=<file>.")
-    latest = sorted(fitting or folders, key=lambda folder: folder.header_file.stat().st_mtime, reverse=True)[:LISTED]
-    lines = [f"{short(folder.header.key)}  {folder.path}" for folder in latest] + [str(error) for error in damaged]
+    latest = sorted(fitting or found.records, key=lambda record: record.folder.header_file.stat().st_mtime, reverse=True)[:LISTED]
+    lines = [*(f"{short(record.header.key)}  {record.folder.path}" for record in latest), *found.damaged]
     listed = "\n".join(f"  {line}" for line in lines)
     problem = (
         f"{len(fitting)} runs fit run={name}; give more of the key"
@@ -36,22 +37,8 @@ def find_run(runs_dir: Path, name: str) -> RunFolder:
     raise UserError(f"{problem}:\n{listed}")
 
 
-def _readable(runs_dir: Path) -> tuple[list[RunFolder], list[UserError]]:
-    """Runs, and what is wrong with those whose header is damaged: one such run must not hide the others."""
-    folders, damaged = [], []
-    for file in runs_dir.glob("*/*/run.json"):
-        folder = RunFolder(file.parent)
-        try:
-            _ = folder.header
-        except UserError as error:
-            damaged.append(error)
-        else:
-            folders.append(folder)
-    return folders, damaged
-
-
-def _fits(folder: RunFolder, name: str) -> bool:
-    header = folder.header
+def _fits(record: RunRecord, name: str) -> bool:
+    header = record.header
     return bool(name) and (
-        header.key.startswith(name) or folder.path.name == name or (header.mlflow_run_id or "").startswith(name)
+        header.key.startswith(name) or record.folder.path.name == name or (header.mlflow_run_id or "").startswith(name)
     )

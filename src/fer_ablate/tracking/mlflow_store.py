@@ -5,8 +5,10 @@ Import it through `opening.open_store` only: MLflow is slow to import and reads 
 
 import json
 import logging
+import math
+import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
@@ -18,7 +20,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 from mlflow.exceptions import MlflowException
 
 from fer_ablate.errors import UserError
-from fer_ablate.tracking.params import TAG_LENGTH, parameter_name, parameters, shorten
+from fer_ablate.tracking.params import RUN_NAME_LENGTH, TAG_LENGTH, parameter_name, parameters, shorten
 from fer_ablate.tracking.run_folder import RunFolder, RunHeader
 from fer_ablate.training.result import RunResult
 
@@ -27,6 +29,15 @@ CREATION_SECONDS = 120
 
 EPOCH_SECONDS = "epoch/seconds"
 """MLflow name of the duration of an epoch; every recorded epoch has one."""
+
+PARENT = "mlflow.parentRunId"
+"""Tag by which MLflow nests runs."""
+
+MARKS = {"failure", "pruned"}
+"""Tags of a run without result; gone when it is started again."""
+
+PAGE = 1000
+"""Most runs asked for at a time."""
 
 DIGEST_LENGTH = 36
 """Longest digest of a data set that MLflow keeps."""
@@ -75,25 +86,31 @@ class Store:
             header: a stored `mlflow_run_id` is taken up if this store still has it.
             config_yaml: resolved config.
         """
-        run = self._known(header)
+        run = self.active(header.mlflow_run_id)
         if run is None:
-            run = self.client.create_run(self.experiment_id, start_time=milliseconds(header.started_at), run_name=header.name)
+            name = shorten(header.name, RUN_NAME_LENGTH)
+            run = self.client.create_run(self.experiment_id, start_time=milliseconds(header.started_at), run_name=name)
         run_id = str(run.info.run_id)
         self.client.update_run(run_id, status="RUNNING")
+        for mark in MARKS & run.data.tags.keys():
+            self.client.delete_tag(run_id, mark)
         changed = ", ".join(f"{key}={value}" for key, value in header.changed.items())
         tags = {"key": header.key, "seed": str(header.seed), "code_digest": header.code_digest, "data_digest": header.data_digest}
         tags |= {"changed": changed or "nothing", "command": " ".join(header.overrides)}
+        if self.active(header.parent_run_id) is not None:
+            tags[PARENT] = str(header.parent_run_id)
         # MLflow refuses to change a parameter, but a resumed run may use, say, other devices: the first value stays.
         new = {key: value for key, value in parameters(config_yaml, header.changed).items() if key not in run.data.params}
         self.client.log_batch(run_id, params=[Param(key, value) for key, value in new.items()], tags=_tags(tags))
         self.client.log_inputs(run_id, datasets=[_dataset(header)])
         return run_id
 
-    def _known(self, header: RunHeader) -> Run | None:
-        if header.mlflow_run_id is None:
+    def active(self, run_id: str | None) -> Run | None:
+        """The run of this id, unless this store does not know it or it was deleted there."""
+        if not run_id:
             return None
         try:
-            run = self.client.get_run(header.mlflow_run_id)
+            run = self.client.get_run(run_id)
         except MlflowException as error:
             if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 return None
@@ -106,12 +123,9 @@ class Store:
         An epoch that is there stays as it is, although a resumed run repeats the last one or two: no step may appear twice.
         """
         recorded = {metric.step for metric in self.client.get_metric_history(run_id, EPOCH_SECONDS)}
-        for row in folder.history:
-            epoch, time_ms = int(row.pop("epoch")), int(row.pop("time_ms"))
-            if epoch not in recorded:
-                self.log_epoch(run_id, row, epoch, time_ms)
-                recorded.add(epoch)
-        return recorded
+        missing = [row for row in folder.history if row["epoch"] not in recorded]
+        self.client.log_batch(run_id, metrics=[metric for row in missing for metric in _epoch_metrics(row)])
+        return recorded | {int(row["epoch"]) for row in missing}
 
     def log_epoch(self, run_id: str, metrics: Mapping[str, float], step: int, time_ms: int) -> None:
         """Record the metrics of one epoch in one request.
@@ -122,10 +136,9 @@ class Store:
             step: the epoch, from 1.
             time_ms: Unix time in milliseconds; the same for the same epoch, whenever it is recorded.
         """
-        named = {EPOCH_SECONDS if name == "seconds" else name: value for name, value in metrics.items()}
-        self.client.log_batch(run_id, metrics=[Metric(name, value, time_ms, step) for name, value in named.items()])
+        self.client.log_batch(run_id, metrics=_epoch_metrics({**metrics, "epoch": step, "time_ms": time_ms}))
 
-    def finish(self, run_id: str, folder: RunFolder, result: RunResult | None, status: str) -> None:
+    def finish(self, run_id: str, folder: RunFolder, result: RunResult | None, status: str, files: bool = True) -> None:
         """Record final metrics and files.
 
         Args:
@@ -133,6 +146,7 @@ class Store:
             folder: whose files are copied.
             result: None if the run failed or was stopped.
             status: FINISHED, FAILED or KILLED.
+            files: whether to copy the folder's files.
         """
         header, history = folder.header, folder.history
         ended = int(history[-1]["time_ms"]) if history else milliseconds(header.started_at)
@@ -142,23 +156,113 @@ class Store:
             environment = {f"environment/{name}": value for name, value in result.environment.items()}
             protocol = {f"protocol/{name}": value for name, value in result.protocol.items()}
             self.client.log_batch(run_id, metrics=metrics, tags=_tags({**environment, **protocol}))
-        for file in folder.artifacts:
+        else:
+            self.client.log_batch(run_id, tags=_tags(_marks(folder)))
+        for file in folder.artifacts if files else ():
             self.client.log_artifact(run_id, str(file))
         self.client.set_terminated(run_id, status, end_time=ended)
 
-    def upload(self, folder: RunFolder, status: str) -> str:
-        """Bring a run folder that was never or half recorded fully into the store; the id of its MLflow run."""
+    def upload(self, folder: RunFolder, status: str, parent_run_id: str | None = None) -> str:
+        """Bring a run folder that was never or half recorded fully into the store.
+
+        Args:
+            folder: of the run.
+            status: FINISHED, FAILED or KILLED.
+            parent_run_id: run below which it is shown, if its header names none.
+
+        Returns:
+            Id of its MLflow run.
+        """
         header = folder.header
+        header = replace(header, parent_run_id=header.parent_run_id or parent_run_id)
         run_id = self.start_run(header, folder.config_yaml)
         folder.write_header(replace(header, mlflow_run_id=run_id, mlflow_uri=self.uri))
         self.catch_up(run_id, folder)
         self.finish(run_id, folder, folder.result if folder.status == "finished" else None, status)
         return run_id
 
+    def complete_copy(self, run_id: str, folder: RunFolder, origin: str) -> None:
+        """Record a finished run a second time, without its files.
+
+        Args:
+            run_id: from `start_run`.
+            folder: of the run.
+            origin: id of its first MLflow run, or its key if it has none.
+        """
+        self.client.set_tag(run_id, "copied_from", origin)
+        self.catch_up(run_id, folder)
+        self.finish(run_id, folder, folder.result, "FINISHED", files=False)
+
+    def group(self, run_id: str, name: str, tags: Mapping[str, str], parent_run_id: str | None = None) -> str:
+        """A run that others are shown below, made anew unless this store still has it; its id.
+
+        Args:
+            run_id: empty if it was never made.
+            name: shown in MLflow.
+            tags: set in any case.
+            parent_run_id: run that it is shown below itself.
+        """
+        every = dict(tags) | ({PARENT: parent_run_id} if parent_run_id else {})
+        if self.active(run_id) is None:
+            shown = {tag.key: tag.value for tag in _tags(every)}
+            run_name = shorten(name, RUN_NAME_LENGTH)
+            return str(self.client.create_run(self.experiment_id, tags=shown, run_name=run_name).info.run_id)
+        self.client.log_batch(run_id, tags=_tags(every))
+        return run_id
+
+    def groups_below(self, run_id: str) -> set[str]:
+        """Ids of the rows of a study."""
+        wanted = f"tags.`{PARENT}` = '{run_id}' and tags.kind = 'row'"
+        found, token = set(), None
+        while True:
+            page = self.client.search_runs([self.experiment_id], wanted, max_results=PAGE, page_token=token)
+            found |= {str(run.info.run_id) for run in page}
+            if not (token := page.token):
+                return found
+
+    def show_as(self, statuses: Mapping[str, str]) -> None:
+        """Set the status of runs: RUNNING, SCHEDULED, or one that ends them now."""
+        for run_id, status in statuses.items():
+            if status in ("RUNNING", "SCHEDULED"):
+                self.client.update_run(run_id, status=status)
+            else:
+                self.client.set_terminated(run_id, status)
+
+    def log_summary(self, run_id: str, metrics: Mapping[str, float]) -> None:
+        """Record metrics that belong to no epoch; a spread or an interval that does not exist is left out."""
+        now = int(time.time() * 1000)
+        known = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        self.client.log_batch(run_id, metrics=[Metric(parameter_name(name), value, now, 0) for name, value in known.items()])
+
+    def log_files(self, run_id: str, files: Iterable[Path], place: str) -> None:
+        """Copy files into a folder of a run."""
+        for file in files:
+            self.client.log_artifact(run_id, str(file), place)
+
+    def nest(self, run_id: str, parent_run_id: str) -> None:
+        """Show a run below another one."""
+        self.client.set_tag(run_id, PARENT, parent_run_id)
+
+    def parent_of(self, run: Run) -> str | None:
+        """The run that it is shown below."""
+        return run.data.tags.get(PARENT)
+
 
 def milliseconds(moment: str) -> int:
     """Unix time in milliseconds of an ISO 8601 date with time."""
     return int(datetime.fromisoformat(moment).timestamp() * 1000)
+
+
+def _epoch_metrics(row: Mapping[str, float]) -> list[Metric]:
+    time_ms, step = int(row["time_ms"]), int(row["epoch"])
+    measured = {name: value for name, value in row.items() if name not in ("epoch", "time_ms")}
+    return [Metric(EPOCH_SECONDS if name == "seconds" else name, value, time_ms, step) for name, value in measured.items()]
+
+
+def _marks(folder: RunFolder) -> dict[str, str]:
+    """Why a run has no result."""
+    failure, pruned = folder.failure, folder.pruned
+    return ({"failure": failure.problem} if failure else {}) | ({"pruned": f"epoch {pruned.epoch}"} if pruned else {})
 
 
 def _final_metrics(result: RunResult) -> dict[str, float]:

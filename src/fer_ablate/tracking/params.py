@@ -1,8 +1,9 @@
 """A config as MLflow parameters: valid names, short enough values, what was changed first."""
 
+import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -11,6 +12,13 @@ from fer_ablate.config.compose import flat
 
 KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH = 250, 6000, 5000
 """MLflow 3.17 refuses longer keys (250), parameters (6000) and tags (8000; some of its databases hold 5000)."""
+
+
+RUN_NAME_LENGTH = 250
+"""MLflow 3.17 keeps names of runs in a column of this width."""
+
+ROW_NAME_LENGTH = 150
+"""Longest name of a row within the name of a metric; leaves room for `/private/weighted_precision/ci_high`."""
 
 
 def shorten(text: str, length: int) -> str:
@@ -25,6 +33,25 @@ def parameter_name(key: str) -> str:
     'model.stages.0.channels'
     """
     return shorten(re.sub(r"[^\w\-. /]", "_", re.sub(r"\[(\d+)\]", r".\1", key)), KEY_LENGTH).replace("…", "_")
+
+
+def distinct_names(labels: Sequence[str]) -> dict[str, str]:
+    """A name for each label that can be the first part of a metric's name, no two alike in any database.
+
+    >>> distinct_names(["+1 Conv", "-1 Conv", "lr=0.1", "lr:0.1"])
+    {'+1 Conv': 'plus 1 Conv', '-1 Conv': '-1 Conv', 'lr=0.1': 'lr_0.1', 'lr:0.1': 'lr_0.1-e599cd'}
+    """
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for label in dict.fromkeys(labels):
+        name = re.sub(r"[^\w\-. ]", "_", re.sub(r"^\+(?=\d)", "plus ", label))
+        # A name must not look like the folders `.` and `..`.
+        name = shorten(f"_{name[1:]}" if name.startswith(".") else name or "_", ROW_NAME_LENGTH).replace("…", "_")
+        if name.casefold() in taken:  # some databases do not tell small letters from capitals
+            name += f"-{hashlib.sha256(label.encode()).hexdigest()[:6]}"
+        taken.add(name.casefold())
+        names[label] = name
+    return names
 
 
 def parameters(config_yaml: str, changed: Mapping[str, str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from fer_ablate.errors import UserError
 from fer_ablate.tracking.files import write_text
 from fer_ablate.tracking.opening import open_store
 from fer_ablate.tracking.run_folder import RunFolder, RunHeader
+from fer_ablate.tracking.study_file import row_run
 from fer_ablate.training.result import RunResult
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Recorder:
 
     def start(self, header: RunHeader) -> None:
         """Write the header, keep the MLflow run of an earlier part of this run, and start recording."""
+        self.folder.remove_marks()
         if self.folder.status != "new":
             earlier = self.folder.header
             run_id, uri = earlier.mlflow_run_id, earlier.mlflow_uri
@@ -162,10 +164,12 @@ def _upload_all(runs_dir: Path, config: TrackingConfig) -> int:
     problems = []
     for folder in pending(runs_dir):
         try:
-            experiment = folder.header.experiment
+            header = folder.header
+            experiment = header.experiment
             if experiment not in stores:
                 stores[experiment] = open_store(config.uri, experiment, str(runs_dir), config.timeout)
-            stores[experiment].upload(folder, _status(folder))
+            parent = row_run(runs_dir, experiment, config.uri, header.name)
+            stores[experiment].upload(folder, _status(folder), parent)
             folder.pending_file.unlink(missing_ok=True)
             uploaded += 1
         except UserError as error:

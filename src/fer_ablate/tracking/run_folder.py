@@ -8,16 +8,23 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
-from zipfile import BadZipFile
 
-import numpy as np
 from filelock import FileLock, Timeout
-from numpy.typing import NDArray
 
-from fer_ablate.errors import UserError
-from fer_ablate.tracking.files import read_json, write_atomically, write_error, write_json, write_text
+from fer_ablate.errors import BusyError
+from fer_ablate.tracking.files import read_json, write_error, write_json, write_text
 from fer_ablate.tracking.history import EpochRow, append_epoch, read_history
+from fer_ablate.tracking.marks import RunFailure, RunPruned, read_failure, read_pruned, write_failure, write_pruned
+from fer_ablate.tracking.predictions import (
+    PredictedLabels,
+    StoredPredictions,
+    read_predicted,
+    read_predictions,
+    write_predictions,
+)
 from fer_ablate.training.result import BEST, LAST, RunResult
+
+__all__ = ["PredictedLabels", "RunFailure", "RunFolder", "RunHeader", "RunPruned", "StoredPredictions"]
 
 PICTURES = ("confusion.png", "curves.png", "faces.png")
 LOCK_SECONDS = 1.0
@@ -38,6 +45,9 @@ class RunHeader:
         started_at: ISO 8601 with time zone; the first start of a run that was resumed.
         mlflow_run_id: set once MLflow knows the run.
         mlflow_uri: the store that knows it.
+        parent_run_id: MLflow run below which this one is shown.
+        settings: dotted key -> value of all of the config that can change the result (`config.key.relevant`), to tell later what
+            differs from another run.
     """
 
     key: str
@@ -52,23 +62,8 @@ class RunHeader:
     started_at: str
     mlflow_run_id: str | None = None
     mlflow_uri: str | None = None
-
-
-@dataclass(frozen=True)
-class StoredPredictions:
-    """What the kept weights said about the images of the official test splits.
-
-    Args:
-        rows: (N,) rows of the whole set.
-        usage: (N,) official split of each, as index into `labels.USAGES`.
-        labels: (N,) true class indices.
-        probabilities: (N, K) in [0, 1].
-    """
-
-    rows: NDArray[np.int64]
-    usage: NDArray[np.int64]
-    labels: NDArray[np.int64]
-    probabilities: NDArray[np.float32]
+    parent_run_id: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 class RunFolder:
@@ -90,6 +85,8 @@ class RunFolder:
         self.last_checkpoint = self.checkpoints / LAST
         self.log_file = path / "log.txt"
         self.pending_file = path / "upload.pending"
+        self.failure_file = path / "failure.json"
+        self.pruned_file = path / "pruned.json"
 
     @property
     def status(self) -> Literal["new", "started", "finished"]:
@@ -124,6 +121,7 @@ class RunFolder:
     def write_result(self, result: RunResult) -> None:
         """Keep the result. Written last, since it makes the run a finished one."""
         write_json(self.result_file, result.to_json())
+        self.remove_marks()
 
     @property
     def history(self) -> list[EpochRow]:
@@ -135,27 +133,40 @@ class RunFolder:
         append_epoch(self.metrics_file, epoch, metrics, time_ms)
 
     @property
+    def failure(self) -> RunFailure | None:
+        """The error that ended the last attempt, if one did."""
+        return read_failure(self.failure_file)
+
+    def write_failure(self, problem: str, traceback: str) -> None:
+        """Mark the run as failed; the traceback is appended to `log_file`."""
+        write_failure(self.failure_file, self.log_file, problem, traceback)
+
+    @property
+    def pruned(self) -> RunPruned | None:
+        """Where this trial was given up, if it was."""
+        return read_pruned(self.pruned_file)
+
+    def write_pruned(self, epoch: int, value: float, metric: str = "") -> None:
+        """Mark the run as given up after an epoch (from 1) with this value of the watched metric."""
+        write_pruned(self.pruned_file, RunPruned(epoch, value, metric))
+
+    def remove_marks(self) -> None:
+        """Forget why an earlier attempt ended early."""
+        self.failure_file.unlink(missing_ok=True)
+        self.pruned_file.unlink(missing_ok=True)
+
+    @property
     def predictions(self) -> StoredPredictions:
         """The stored predictions; `UserError` if missing or damaged."""
-        try:
-            # numpy forgets to close a file it cannot make sense of, hence the stream.
-            with self.predictions_file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-                return StoredPredictions(arrays["rows"], arrays["usage"], arrays["labels"], arrays["probabilities"])
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-            raise UserError(f"Cannot read {self.predictions_file} ({error}). Train the run again with force=true.") from error
+        return read_predictions(self.predictions_file)
+
+    def read_predicted(self) -> PredictedLabels:
+        """The likeliest classes only, without unpacking the probabilities; `UserError` if missing or damaged."""
+        return read_predicted(self.predictions_file)
 
     def write_predictions(self, predictions: StoredPredictions) -> None:
-        """Keep the predictions, compressed."""
-        write_atomically(
-            self.predictions_file,
-            lambda stream: np.savez_compressed(
-                stream,
-                rows=predictions.rows.astype(np.int64),
-                usage=predictions.usage.astype(np.int64),
-                labels=predictions.labels.astype(np.int64),
-                probabilities=predictions.probabilities.astype(np.float32),
-            ),
-        )
+        """Keep the predictions."""
+        write_predictions(self.predictions_file, predictions)
 
     @property
     def artifacts(self) -> list[Path]:
@@ -176,7 +187,7 @@ class RunFolder:
         """Train this run alone.
 
         Raises:
-            UserError: another process trains it.
+            BusyError: another process trains it.
         """
         owner = self.path / "run.owner"
         try:
@@ -184,9 +195,8 @@ class RunFolder:
             lock = FileLock(self.path / "run.lock")
             lock.acquire(timeout=LOCK_SECONDS)
         except Timeout:
-            who = owner.read_text() if owner.is_file() else "another process"
-            message = f"Run {self.path} is being trained by {who}. Wait for it, or stop it first: its epochs are kept."
-            raise UserError(message) from None
+            message = f"Run {self.path} is being trained by {self.owner}. Wait for it, or stop it first: its epochs are kept."
+            raise BusyError(message) from None
         except OSError as error:
             raise write_error(self.path, error) from error
         try:
@@ -195,6 +205,12 @@ class RunFolder:
         finally:
             owner.unlink(missing_ok=True)
             lock.release()
+
+    @property
+    def owner(self) -> str:
+        """Which process trains the run, as far as is known."""
+        file = self.path / "run.owner"
+        return file.read_text() if file.is_file() else "another process"
 
     @property
     def in_training(self) -> bool:

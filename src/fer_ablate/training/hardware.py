@@ -18,6 +18,12 @@ STRATEGIES = ("auto", "ddp")
 AMPERE = (8, 0)
 """Compute capability from which on NVIDIA cards multiply bf16 fast."""
 
+GRANTS = ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK")
+"""Environment variables that tell how many cores a process was given; the first one that is set counts.
+
+joblib and ray set the first one in their workers. Workers that took all cores of the machine each would be many times slower.
+"""
+
 REPORTED = ("fer-ablate", "torch", "pytorch-lightning", "torchmetrics", "kornia", "numpy", "hydra-core")
 
 
@@ -90,8 +96,16 @@ def fast_bf16(device: torch.device) -> bool:
 
 def use_threads(config: TrainerConfig) -> None:
     """Give this process its share of the cores; more threads than cores make them wait for each other."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(config.num_threads or max(1, available // config.devices))
+    torch.set_num_threads(config.num_threads or max(1, granted_cores() // config.devices))
+
+
+def granted_cores() -> int:
+    """Cores for all processes of a run: what a launcher or SLURM granted, else what the system lets this process use."""
+    for name in GRANTS:
+        first = os.environ.get(name, "").partition(",")[0].strip()  # OpenMP allows a list, one number per nested level
+        if first.isdigit() and int(first) > 0:
+            return int(first)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def peak_memory_mb(device: torch.device) -> float:

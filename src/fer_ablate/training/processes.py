@@ -1,13 +1,15 @@
 """Several processes that share one run: started together, ended together."""
 
+import multiprocessing
 import os
 import signal
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 
@@ -16,16 +18,22 @@ from fer_ablate.errors import UserError
 RANK = "LOCAL_RANK"
 """Environment variable that tells a process which one it is; Lightning reads the same."""
 
+_GLOBAL_RANK = "RANK"
+"""The same on a single machine; Lightning believes it first when it decides which process may talk."""
+
 _LAUNCHER = "FER_ABLATE_LAUNCHER"
 """Environment variable that holds the number of the process that started the ranks."""
+
+_AGENT = "TORCHELASTIC_"
+"""Of environment variables that torchrun leaves behind; torch would wait for its agent instead of meeting at our address."""
 
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 10.0
 
 
 def rank() -> int:
-    """Number of this process among those that share the run."""
-    return int(os.environ.get(RANK, "0"))
+    """Number of this process among those that share the run; what another launcher has numbered does not count."""
+    return int(os.environ.get(RANK, "0")) if _LAUNCHER in os.environ else 0
 
 
 def launch(command: Sequence[str], count: int) -> None:
@@ -39,7 +47,7 @@ def launch(command: Sequence[str], count: int) -> None:
         KeyboardInterrupt: all of them have been ended.
     """
     environment = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if not name.startswith(_AGENT)},
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(_free_port()),
         "NODE_RANK": "0",
@@ -47,7 +55,8 @@ def launch(command: Sequence[str], count: int) -> None:
         "WORLD_SIZE": str(count),
     }
     # A group of their own: Ctrl-C on the terminal then reaches them once, through us.
-    ranks = [subprocess.Popen(list(command), env={**environment, RANK: str(number)}, process_group=0) for number in range(count)]
+    numbered = [{**environment, RANK: str(number), _GLOBAL_RANK: str(number)} for number in range(count)]
+    ranks = [subprocess.Popen(list(command), env=one, process_group=0) for one in numbered]
     try:
         # The first one tests and records when the others are through already; when it is, so is the run.
         while ranks[0].poll() is None and all(process.poll() in (None, 0) for process in ranks):
@@ -72,14 +81,23 @@ def follow_parent() -> None:
     """
     if _LAUNCHER not in os.environ:
         raise UserError("`worker` is one of several processes that `trainer=ddp` starts by itself. Type train instead.")
-    parent = int(os.environ[_LAUNCHER])
+    launcher = int(os.environ[_LAUNCHER])
+    _end_when(lambda: os.getppid() != launcher)
 
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(_POLL_SECONDS)
-        os.kill(os.getpid(), signal.SIGKILL)  # a rank that waits for another one would not heed anything less
 
-    threading.Thread(target=watch, name="parent", daemon=True).start()
+@cache
+def end_with_parent() -> None:
+    """End this worker of a sweep when the sweep's own process is gone, so that it does not train on unseen.
+
+    For worker processes of joblib and multiprocessing, any number of times. Anywhere else it does nothing: a process that
+    was started by a shell outlives it, ray ends its workers itself, and jobs of SLURM outlive the one that submitted them.
+    """
+    main = multiprocessing.parent_process()
+    if main is None or main.pid is None:
+        return
+    number, starter = main.pid, os.getppid()
+    # Two questions, for the starter may be a fork server, and the main process may have died before this was called.
+    _end_when(lambda: os.getppid() != starter or not _exists(number))
 
 
 @contextmanager
@@ -97,8 +115,25 @@ def leave_group() -> None:
     """Part from the other processes once training is over; each image is then tested once, by one of them."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
-    for name in ("WORLD_SIZE", "NODE_RANK", RANK):
+    for name in ("WORLD_SIZE", "NODE_RANK", RANK, _GLOBAL_RANK):
         os.environ.pop(name, None)
+
+
+def _end_when(orphaned: Callable[[], bool]) -> None:
+    def watch() -> None:
+        while not orphaned():
+            time.sleep(_POLL_SECONDS)
+        os.kill(os.getpid(), signal.SIGKILL)  # a process that waits for another one would not heed anything less
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+def _exists(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _end(processes: Sequence["subprocess.Popen[bytes]"], how: signal.Signals) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
 from fer_ablate.config.choices import Keep
@@ -33,6 +34,7 @@ from fer_ablate.training.hardware import Hardware, choose, environment, peak_mem
 from fer_ablate.training.module import Classifier
 from fer_ablate.training.processes import losing_others
 from fer_ablate.training.result import BEST, LAST, RunResult
+from fer_ablate.training.start import Start, load_start
 
 PROFILERS: dict[str, type[Profiler]] = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 """What `trainer.profiler` may name."""
@@ -57,6 +59,7 @@ class Task:
         data: images by role.
         checkpoint_dir: where `best.ckpt` and `last.ckpt` are kept; a `last.ckpt` found there is resumed.
         rank: number of this process among those that share the run.
+        start: weights to begin with; None: those drawn from the seed.
     """
 
     config: Config
@@ -65,6 +68,7 @@ class Task:
     data: RoleSet
     checkpoint_dir: Path
     rank: int = 0
+    start: Start | None = None
 
     @property
     def hardware(self) -> Hardware:
@@ -90,7 +94,8 @@ def fit(task: Task, observers: Sequence[Observer] = (), callbacks: Sequence[pl.C
         The module as training left it; the kept weights are in `best.ckpt`.
 
     Raises:
-        UserError: the loss is not finite any more, or a checkpoint cannot be written or read.
+        UserError: the loss is not finite any more, a checkpoint cannot be written or read, or the weights to begin with
+            are of another network.
         KeyboardInterrupt: what is finished is kept.
     """
     use_threads(task.config.trainer)
@@ -105,6 +110,9 @@ def fit(task: Task, observers: Sequence[Observer] = (), callbacks: Sequence[pl.C
         if state["stopped"] or state["epoch"] >= task.config.trainer.max_epochs:
             return module
         resumed = str(last)
+    elif task.start is not None:
+        # Before the optimizer and the averaged copy of the weights are made, which Lightning does in `trainer.fit`.
+        load_start(module.network, task.start.path, len(task.data.faces.classes))
     if task.config.trainer.compile:
         module.network.compile()  # in place, so that the names of the weights stay as they are
     trainer = _trainer(task, observers, callbacks)
@@ -180,7 +188,8 @@ def _trainer(task: Task, observers: Sequence[Observer], callbacks: Sequence[pl.C
         limit_val_batches=_limit(config.limit_val_batches),
         profiler=_profiler(config.profiler, task.checkpoint_dir),
         callbacks=[*callbacks, *_own_callbacks(task, observers)],
-        plugins=[checkpoints.AtomicCheckpointIO()],
+        # Named, or Lightning looks around: inside a job of SLURM, torchrun or MPI it would take their tasks for ranks.
+        plugins=[checkpoints.AtomicCheckpointIO(), LightningEnvironment()],
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,

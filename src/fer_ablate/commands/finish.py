@@ -1,0 +1,94 @@
+"""After a sweep: the judged table on the screen and in files, the plots, and the study's runs in MLflow."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fer_ablate.commands import console
+from fer_ablate.report.study_cells import cells
+from fer_ablate.report.study_plots import save_study_plots
+from fer_ablate.report.study_table import FORMATS, console_tables, render
+from fer_ablate.study.gather import gathered
+from fer_ablate.study.judge import build_table
+from fer_ablate.study.plan import Plan
+from fer_ablate.study.records import RowRuns, StudyTable
+from fer_ablate.tracking.files import write_text
+from fer_ablate.tracking.places import study_path
+from fer_ablate.tracking.study_runs import StudySummary
+
+SUFFIX = {"markdown": "md", "latex": "tex", "csv": "csv", "html": "html"}
+"""Of the file of each format."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A judged study and where it was written."""
+
+    table: StudyTable
+    rows: tuple[RowRuns, ...]
+    files: tuple[Path, ...]
+
+
+def judged(plan: Plan) -> tuple[StudyTable, list[RowRuns]]:
+    """The table of what is finished.
+
+    Raises:
+        UserError: rows were tested unlike, or a column does not exist.
+    """
+    asked, rows = plan.asked, gathered(plan)
+    baseline = asked.baseline if any(row.label == asked.baseline for row in rows) else rows[0].label
+    study = asked.study
+    table = build_table(asked.name, study.source, rows, baseline, study.columns, study.mixed_protocols, asked.factor)
+    return table, rows
+
+
+def show(table: StudyTable) -> None:
+    """Print the table, as wide as the screen allows."""
+    for part in console_tables(table, console.console.width):
+        console.console.print()
+        console.table(part.title, part.header, part.rows)
+    shown = cells(table)
+    console.console.print()
+    for note in (shown.caption, *shown.notes):
+        console.console.print(f"  {note}", style="dim")
+
+
+def written(plan: Plan, table: StudyTable, rows: Sequence[RowRuns]) -> Finished:
+    """Write the table in every format, and the plots; nothing is drawn again that is there already."""
+    folder = folder_of(plan)
+    mark = folder / ".digest"
+    digest = hashlib.sha256(repr((table, [run.header.key for row in rows for run in row.runs])).encode()).hexdigest()
+    if mark.is_file() and mark.read_text() == digest:
+        return Finished(table, tuple(rows), tuple(sorted(file for file in folder.iterdir() if file != mark)))
+    for form in FORMATS:
+        write_text(folder / f"table.{SUFFIX[form]}", render(table, form))
+    histories = {row.label: [run.folder.history for run in row.runs] for row in rows if row.runs}
+    save_study_plots(folder, table, histories)
+    write_text(mark, digest)
+    return Finished(table, tuple(rows), tuple(sorted(file for file in folder.iterdir() if file != mark)))
+
+
+def folder_of(plan: Plan) -> Path:
+    """Of a study's table and plots."""
+    config = plan.runs[0].cell.config
+    return study_path(Path(config.runs_dir), config.tracking.experiment, plan.asked.name)
+
+
+def summary_of(finished: Finished, status: str) -> StudySummary:
+    """What MLflow is to know of a study."""
+    metrics: dict[str, dict[str, float]] = {}
+    for row in finished.table.rows:
+        found = metrics.setdefault(row.label, {})
+        for column, score in row.scores.items():
+            values = {"mean": score.mean, "sd": score.sd, "ci_low": score.low, "ci_high": score.high, "n": float(score.n)}
+            found |= {f"{column}/{name}": value for name, value in values.items()}
+        costs = {"parameters": row.parameters, "macs": row.macs, "seconds": row.seconds, "peak_memory_mb": row.peak_memory_mb}
+        found |= {f"run/{name}": float(value) for name, value in costs.items() if value is not None}
+    return StudySummary(
+        rows=metrics,
+        runs={row.label: [run.folder for run in row.runs] for row in finished.rows},
+        artifacts=list(finished.files),
+        status=status,
+        tags={"source": finished.table.source} if finished.table.source else {},
+    )

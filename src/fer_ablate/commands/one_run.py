@@ -1,0 +1,211 @@
+"""One run from config to recorded result; what is finished is shown, what was interrupted goes on."""
+
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from fer_ablate.commands import console, intro
+from fer_ablate.commands.request import Request
+from fer_ablate.config.choices import Mode
+from fer_ablate.config.compose import to_yaml
+from fer_ablate.config.key import code_digest, relevant, run_key, short
+from fer_ablate.data.load import load_faces
+from fer_ablate.errors import UserError
+from fer_ablate.report.run_pictures import save_pictures
+from fer_ablate.tracking.places import run_path
+from fer_ablate.tracking.recorder import build_recorder, upload_pending
+from fer_ablate.tracking.run_folder import RunFolder, RunHeader, StoredPredictions
+from fer_ablate.tracking.starting import resolve_start
+from fer_ablate.training.assembly import RoleSet, role_set
+from fer_ablate.training.hardware import use_threads
+from fer_ablate.training.processes import launch, leave_group, rank
+from fer_ablate.training.result import RunResult
+from fer_ablate.training.run import Outcome, Task, assess, finished_epochs, fit
+
+
+def train(request: Request) -> None:
+    """Do one run, in this process or in several of its own."""
+    if request.config.trainer.devices > 1 and not request.config.trainer.fast_dev_run:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "request.json"
+            request.save(file)
+            launch([sys.executable, "-m", "fer_ablate", "worker", str(file)], request.config.trainer.devices)
+        return
+    train_here(request)
+
+
+def train_here(request: Request) -> str:
+    """Do one run as one of the processes that share it; the first of them records it, tests it and talks.
+
+    Returns:
+        The key of the run.
+
+    Raises:
+        BusyError: another process trains this run.
+        UserError: something from outside is wrong; like any error it is kept in the run's folder.
+    """
+    console.quiet_libraries()
+    config, runs_dir = request.config, Path(request.config.runs_dir)
+    use_threads(config.trainer)
+    with _bar(request, "reading the images") as tell:
+        data = role_set(config, load_faces(config.data, tell))
+    start = resolve_start(config.init_from, runs_dir) if config.init_from is not None else None
+    code = code_digest(config.plugins)
+    key = run_key(config, data.faces.digest, code, start.identity if start is not None else None)
+    if config.trainer.fast_dev_run:
+        _dev_run(request, data, key)
+        return key
+    folder = RunFolder(run_path(runs_dir, config.tracking.experiment, request.name, config.seed, key))
+    task = Task(config, request.name, key, data, folder.checkpoints, rank(), start)
+    if task.rank > 0:
+        fit(task)
+        return key
+    if folder.status == "finished" and not config.force:
+        _show_finished(request, task, folder)
+        return key
+    with folder.lock():
+        if config.force:
+            folder.clear()
+        try:
+            _recorded(request, task, folder, _header(request, task, code))
+        except Exception as error:
+            folder.write_failure(str(error) or type(error).__name__, traceback.format_exc())
+            raise
+    return key
+
+
+def _header(request: Request, task: Task, code: str) -> RunHeader:
+    config, data = request.config, task.data
+    return RunHeader(
+        key=task.key,
+        name=request.name,
+        seed=config.seed,
+        experiment=config.tracking.experiment,
+        changed=request.changed,
+        overrides=request.overrides,
+        settings=relevant(config),
+        data_digest=data.faces.digest,
+        code_digest=code,
+        dataset={"name": config.data.source.name, **{role: len(rows) for role, rows in data.roles.items()}},
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        parent_run_id=config.tracking.parent,
+    )
+
+
+def _recorded(request: Request, task: Task, folder: RunFolder, header: RunHeader) -> None:
+    """Train, test and record; whatever ends the run early is recorded as well."""
+    config = request.config
+    intro.show(request, task, finished_epochs(folder.checkpoints))
+    folder.write_config(to_yaml(config))
+    recorder = build_recorder(config.tracking, config.runs_dir, folder)
+    recorder.start(header)
+    progress = _progress(request)
+    try:
+        module = fit(task, [recorder, progress], [progress])
+        if config.trainer.devices > 1:
+            leave_group()
+        with _bar(request, "testing") as tell:
+            outcome = assess(task, module, tell)
+        _keep(outcome, task.data, folder)
+    except BaseException as error:
+        recorder.finish(None, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        raise
+    recorder.finish(outcome.result, "FINISHED")
+    folder.last_checkpoint.unlink(missing_ok=True)  # three times the weights; a finished run needs only those
+    _show_result(request, folder, outcome.result)
+    _bring_others(request, recorder.warning)
+
+
+def _keep(outcome: Outcome, data: RoleSet, folder: RunFolder) -> None:
+    found, faces = outcome.predictions, data.faces
+    folder.write_predictions(
+        StoredPredictions(found.rows, faces.usage[found.rows].astype(np.int64), found.labels, found.probabilities)
+    )
+    test = found.of(data.roles["test"])
+    save_pictures(folder, outcome.result, faces.faces[test.rows], test.labels, test.probabilities)
+
+
+def _bring_others(request: Request, warning: str) -> None:
+    """Say what MLflow lacks; if it answers again, bring it what earlier runs could not."""
+    tracking = request.config.tracking
+    if not warning and tracking.enabled:
+        try:
+            upload_pending(Path(request.config.runs_dir), tracking)
+        except UserError as error:
+            warning = str(error)
+    if warning:
+        console.console.print(f"  note: {warning}", style="yellow")
+
+
+def _dev_run(request: Request, data: RoleSet, key: str) -> None:
+    """A few batches of everything, to see whether it works; nothing is kept."""
+    alone = replace(request.config, trainer=replace(request.config.trainer, devices=1, strategy="auto"))
+    with tempfile.TemporaryDirectory() as folder:
+        task = Task(alone, request.name, key, data, Path(folder))
+        intro.show(request, task, 0)
+        outcome = assess(task, fit(task))
+    console.console.print()
+    console.split_table(outcome.result.splits)
+    console.console.print(
+        f"  {console.counted(request.config.trainer.fast_dev_run, 'batch', 'batches')} of everything worked; nothing was kept"
+    )
+
+
+def _bar(request: Request, title: str) -> AbstractContextManager[Callable[[float], None]]:
+    """A bar for one run; those of a sweep would draw over each other."""
+    return nullcontext(lambda fraction: None) if request.place else console.bar(title)
+
+
+def _progress(request: Request) -> console.TrainingProgress:
+    trainer = request.config.trainer
+    higher = trainer.mode is Mode.max
+    return console.TrainingProgress(
+        trainer.max_epochs,
+        trainer.monitor,
+        lambda new, old: new > old if higher else new < old,
+        request.title if request.place else "",
+    )
+
+
+def _show_finished(request: Request, task: Task, folder: RunFolder) -> None:
+    if request.place:
+        console.console.print(f"  {request.title}: finished {folder.result.finished_at}")
+        return
+    intro.show(request, task, 0)
+    console.console.print(f"\n  finished {folder.result.finished_at}; nothing to train (force=true trains it again)")
+    _show_result(request, folder, folder.result)
+
+
+def _show_result(request: Request, folder: RunFolder, result: RunResult) -> None:
+    per_epoch = f"{result.seconds_per_epoch:.1f} s each"
+    trained = f"{console.counted(result.epochs, 'epoch')} in {console.duration(result.seconds)}"
+    if request.place:
+        scores = "  ".join(f"{name}/acc {result.splits[name].metrics['acc']:.4f}" for name in ("val", "test"))
+        console.console.print(f"  {request.title}: {scores}  {trained}")
+        return
+    console.console.print()
+    console.split_table(result.splits)
+    console.console.print()
+    console.class_table(result.splits, "test")
+    console.console.print()
+    header = folder.header
+    rows = [
+        ("trained", f"{trained}, {per_epoch}, {result.peak_memory_mb:,.0f} MiB"),
+        (
+            "tested",
+            f"weights of epoch {result.best_epoch}, {result.parameters:,} parameters, {result.macs / 1e6:,.1f} M MACs",
+        ),
+        ("run", f"{short(result.key)}  {folder.path}/"),
+        ("pictures", ", ".join(file.name for file in folder.artifacts if file.suffix == ".png")),
+        ("again", f"python -m fer_ablate evaluate run={short(result.key)} evaluation.tta=flip"),
+    ]
+    if header.mlflow_uri:
+        rows.append(("compare", f"mlflow ui --backend-store-uri {header.mlflow_uri}   (there: Model training, top left)"))
+    console.facts(rows)

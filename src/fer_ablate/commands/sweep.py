@@ -1,0 +1,179 @@
+"""`-m`: trains what is missing of a study or a grid through the configured launcher, then judges it."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import hydra
+
+from fer_ablate.commands import console, finish
+from fer_ablate.commands.job import Job, request_file
+from fer_ablate.commands.planning import cost, prepared, summary
+from fer_ablate.commands.request import Request
+from fer_ablate.commands.sweeper import Launching, Sweep, register
+from fer_ablate.config.compose import CONFIG_NAME, conf_dir, register_schema
+from fer_ablate.config.schema import Config
+from fer_ablate.config.study_rows import quoted
+from fer_ablate.errors import UserError
+from fer_ablate.study.outcome import Ended, RunOutcome
+from fer_ablate.study.plan import Plan, Planned, State, make_plan
+from fer_ablate.study.sweep import train_wanted
+from fer_ablate.tracking.study_runs import StudyRuns, close_study, open_study
+
+FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
+
+
+def sweeper_of(overrides: Iterable[str]) -> str:
+    """Which of Hydra's sweepers a command line chooses."""
+    chosen = [text.split("=", 1)[1] for text in overrides if text.startswith("hydra/sweeper=")]
+    return chosen[-1] if chosen else "study"
+
+
+def run_sweep(arguments: Sequence[str]) -> int:
+    """Train what is missing, then show the table.
+
+    Returns:
+        1 if a run failed or is missing still, else 0.
+    """
+    console.quiet_libraries()
+    plan, cells, parsed = prepared(arguments)
+    console.facts([("study" if plan.asked.from_file else "grid", f"{plan.asked.name}, {summary(plan)}"), *_told(plan)])
+    outcomes: dict[str, RunOutcome] = {}
+    if plan.wanted:
+        hydra_words = [text for text in parsed.overrides if text.startswith(("hydra.", "hydra/"))]
+        flags = ["--config-dir", str(parsed.config_dir)] if parsed.config_dir else []
+        try:
+            outcomes = _trained(plan, _opened(plan), ["-m", *flags, *hydra_words])
+        except KeyboardInterrupt:
+            _close(make_plan(plan.asked, cells), KILLED)
+            raise
+    return _finish(plan, make_plan(plan.asked, cells), outcomes)
+
+
+def _told(plan: Plan) -> list[tuple[str, str]]:
+    """What a person should know before it begins."""
+    stale = {planned.reason for planned in plan.runs if planned.state is State.stale}
+    facts = [("stale", reason) for reason in sorted(stale)]
+    facts += [("note", remark) for remark in plan.damaged]
+    if plan.wanted:
+        facts.append(("trains", f"{console.counted(len(plan.wanted), 'run')}; {cost(plan)}"))
+    return facts
+
+
+def _opened(plan: Plan) -> StudyRuns | None:
+    config = _config(plan)
+    labels = list(dict.fromkeys(planned.cell.row.label for planned in plan.runs))
+    tags = {"source": plan.asked.study.source} if plan.asked.study.source else {}
+    parents, warning = open_study(config.tracking, Path(config.runs_dir), plan.asked.name, labels, tags)
+    if warning:
+        console.console.print(f"  note: {warning}", style="yellow")
+    return parents
+
+
+def _trained(plan: Plan, parents: StudyRuns | None, words: Sequence[str]) -> dict[str, RunOutcome]:
+    """Start Hydra with the chosen launcher and give it the wanted runs."""
+    runs_dir = Path(_config(plan).runs_dir).resolve()
+    places = {planned.cell.key: f"{number}/{len(plan.wanted)}" for number, planned in enumerate(plan.wanted, start=1)}
+    multirun = runs_dir / "multirun"
+    multirun.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="requests-", dir=multirun))
+    outcomes: dict[str, RunOutcome] = {}
+
+    def work(start: Launching) -> None:
+        written = 0
+
+        def launch(runs: Sequence[Planned]) -> Sequence[RunOutcome]:
+            nonlocal written
+            first, written = written, written + len(runs)
+            for number, planned in enumerate(runs, start=first):
+                _request(planned, parents, places[planned.cell.key]).save(request_file(folder, number))
+            return start([planned.cell.overrides for planned in runs], first)
+
+        outcomes.update(train_wanted(plan, launch, _Telling()))
+
+    register_schema()
+    register()
+    program = sys.argv[0]
+    sys.argv = [program, *words, f"hydra.sweep.dir={quoted(str(multirun))}"]
+    try:
+        hydra.main(config_path=str(conf_dir()), config_name=CONFIG_NAME)(Sweep(Job(folder, Path.cwd()), work))()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return outcomes
+
+
+def _request(planned: Planned, parents: StudyRuns | None, place: str) -> Request:
+    cell = planned.cell
+    parent = parents.row_ids.get(cell.row.label) if parents is not None else None
+    config = replace(cell.config, tracking=replace(cell.config.tracking, parent=parent))
+    return Request(config, cell.row.label, list(cell.overrides), cell.changed, key=cell.key, place=place)
+
+
+class _Telling:
+    """Tells the person at the screen what the sweep itself goes through."""
+
+    def waits(self, runs: Sequence[Planned]) -> None:
+        """Say who is waited for."""
+        for planned in runs:
+            where = f"{planned.cell.row.label}, seed {planned.cell.config.seed}"
+            console.console.print(f"  {where}: waits for {planned.folder.owner}, which trains it")
+
+    def lost(self, problem: str, runs: Sequence[Planned]) -> None:
+        """Say what a broken launcher left behind."""
+        names = "; ".join(f"{planned.cell.row.label}, seed {planned.cell.config.seed}" for planned in runs)
+        print(f"fer_ablate: the launcher broke off ({problem}) at {names or 'no run of ours'}", file=sys.stderr, flush=True)
+
+
+def _finish(before: Plan, after: Plan, outcomes: dict[str, RunOutcome]) -> int:
+    wanted = {planned.cell.key for planned in before.wanted}
+    missing = [planned for planned in after.runs if planned.cell.key in wanted and planned.state is not State.cached]
+    problems = [f"{_name(planned)}: {_problem(planned, outcomes)}" for planned in missing]
+    warning = ""
+    if before.wanted or any(planned.state is State.cached for planned in after.runs):
+        warning = _close(after, FAILED if missing else FINISHED)
+    if warning:
+        console.console.print(f"  note: {warning}", style="yellow")
+    if problems:
+        sys.stdout.flush()
+        told = "\n".join(f"  {problem}" for problem in problems)
+        print(f"fer_ablate: {console.counted(len(problems), 'run')} failed:\n{told}", file=sys.stderr)
+    return int(bool(missing))
+
+
+def _close(plan: Plan, status: str) -> str:
+    """Show and write the table, bring it to MLflow; why MLflow lacks something."""
+    table, rows = finish.judged(plan)
+    finish.show(table)
+    config = _config(plan)
+    with console.bar("drawing the plots"):
+        finished = finish.written(plan, table, rows)
+    facts = [("table", f"{finish.folder_of(plan)}/table.md, .tex, .csv, .html; plots beside it")]
+    if config.tracking.enabled:
+        facts.append(
+            ("compare", f"mlflow ui --backend-store-uri {config.tracking.uri}   (experiment {config.tracking.experiment})")
+        )
+    console.console.print()
+    console.facts(facts)
+    try:
+        return close_study(config.tracking, Path(config.runs_dir), plan.asked.name, finish.summary_of(finished, status))
+    except UserError as error:
+        return str(error)
+
+
+def _problem(planned: Planned, outcomes: dict[str, RunOutcome]) -> str:
+    outcome = outcomes.get(planned.cell.key)
+    if outcome is None or outcome.ended is Ended.finished:
+        return "its result is of another key: config, data or code changed while the study ran; start it again"
+    first = next(iter(outcome.problem.splitlines()), "")
+    return f"{first}  (log: {outcome.log})" if outcome.log else first
+
+
+def _name(planned: Planned) -> str:
+    return f"{planned.cell.row.label}, seed {planned.cell.config.seed}"
+
+
+def _config(plan: Plan) -> Config:
+    return plan.runs[0].cell.config

@@ -1,0 +1,91 @@
+"""Numbers and names as people read them: percent, millions of parameters, minutes, short labels."""
+
+import math
+from collections.abc import Iterable
+from statistics import median
+
+from fer_ablate.study.records import PERCENT
+
+ABSENT = "—"
+"""A cell without a value."""
+
+
+def scale(column: str) -> float:
+    """What a metric such as `test/acc` is multiplied by when shown: 100 where it is a fraction of one."""
+    return 100.0 if column.rpartition("/")[2] in PERCENT else 1.0
+
+
+def spoken(column: str) -> str:
+    """A metric in words, as in `test macro f1`."""
+    return column.replace("/", " ").replace("_", " ")
+
+
+def title(column: str) -> str:
+    """A metric with its unit, as in `test acc, %`."""
+    return spoken(column) + (", %" if scale(column) == 100 else "")
+
+
+def decimals(column: str, spreads: Iterable[float]) -> int:
+    """Digits after the point for all rows of a column.
+
+    One for percent and three for other metrics; one more where the usual spread between seeds would vanish in the last digit.
+
+    Args:
+        column: such as `test/acc`.
+        spreads: standard deviations in the unit of the metric; those that are no number are of single runs.
+    """
+    digits = 1 if scale(column) == 100 else 3
+    known = [scale(column) * spread for spread in spreads if math.isfinite(spread)]
+    return digits + (bool(known) and median(known) < 10.0**-digits)
+
+
+def number(value: float, digits: int, signed: bool = False) -> str:
+    """A number with so many digits after the point and never a negative zero; `—` if it is none."""
+    if not math.isfinite(value):
+        return ABSENT
+    return f"{value:+z.{digits}f}" if signed else f"{value:z.{digits}f}"
+
+
+def interval(low: float, high: float, digits: int, signed: bool = False) -> str:
+    """An interval as `[low, high]`; `—` if it is none."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return ABSENT
+    return f"[{number(low, digits, signed)}, {number(high, digits, signed)}]"
+
+
+def printed_digits(values: Iterable[float]) -> int:
+    """Digits after the point that show all of these printed numbers in full, so that 46.2 reads as 46.20 beside 53.84."""
+    return max((len(f"{value:.10g}".partition(".")[2]) for value in values), default=0)
+
+
+def count(value: float) -> str:
+    """A count in thousands, millions or thousand millions: `3.66 M`, `515.7 M`."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.{2 if value < 10 * size else 1}f} {letter}"
+    return f"{value:.0f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit a person would choose: `42 s`, `3.5 min`, `2.1 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def memory(mebibytes: float) -> str:
+    """Memory as `412 MiB` or `1.9 GiB`."""
+    return f"{mebibytes:.0f} MiB" if mebibytes < 1024 else f"{mebibytes / 1024:.1f} GiB"
+
+
+def one_line(text: str) -> str:
+    """Text without line breaks and control characters."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
+def shorten(text: str, length: int) -> str:
+    """Text of at most so many characters; the middle goes, since swept values stand at the end and keys at the start."""
+    if len(text) <= length:
+        return text
+    tail = (length - 1) // 2
+    return f"{text[: length - 1 - tail]}…{text[len(text) - tail :]}"

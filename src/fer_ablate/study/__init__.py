@@ -1,0 +1,1 @@
+"""Rows x seeds -> plan -> runs -> a table that judges itself."""

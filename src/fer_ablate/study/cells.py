@@ -1,0 +1,192 @@
+"""Every run of a study as a checked config with its key; nothing is trained before all of them are."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from fer_ablate.config.binding import plugin_faults
+from fer_ablate.config.compose import flat, plain, to_config
+from fer_ablate.config.diagnosis import diagnose
+from fer_ablate.config.key import code_digest, run_key
+from fer_ablate.config.schema import Config
+from fer_ablate.config.study_rows import Row, waves
+from fer_ablate.data.load import load_faces
+from fer_ablate.errors import Fault, FaultyConfigError, choices
+from fer_ablate.labels import SIDE
+from fer_ablate.study.asked import Asked
+from fer_ablate.tracking import opening
+from fer_ablate.tracking.starting import resolve_start
+from fer_ablate.training.assembly import protocol, role_set
+from fer_ablate.training.checks import check
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a study.
+
+    Args:
+        row: that it belongs to.
+        config: resolved and free of faults, with the row's label as its name.
+        key: of the run.
+        data_digest, code_digest: what the key is made from, beside the config.
+        changed: every leaf that differs from the baseline's config -> its value.
+        factor: value of the study's swept key.
+        start_key: key of the run whose weights this one starts with, if that is a row of the study.
+    """
+
+    row: Row
+    config: Config
+    key: str
+    data_digest: str
+    code_digest: str
+    changed: dict[str, str] = field(default_factory=dict)
+    factor: float | str | None = None
+    start_key: str | None = None
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """What one would type to get this run alone."""
+        return (*self.row.overrides, f"seed={self.config.seed}")
+
+
+def compose_cells(asked: Asked, config_dir: Path | None = None, tell: Callable[[float], None] | None = None) -> list[Cell]:
+    """Compose and check every row for every seed.
+
+    Args:
+        asked: rows and seeds.
+        config_dir: what was given as `--config-dir`.
+        tell: told the finished fraction.
+
+    Raises:
+        FaultyConfigError: with every fault of every row.
+        UserError: the images cannot be read, or do not fit.
+    """
+    composed, faults = {}, {}
+    for number, row in enumerate(asked.rows):
+        tree, found = _checked(row, asked, config_dir)
+        composed[row.label], faults[row.label] = tree, found
+        if tell is not None:
+            tell((number + 1) / len(asked.rows) * 0.8)
+    if any(faults.values()):
+        raise FaultyConfigError(_told_once(faults))
+    return _keyed(asked, {label: tree for label, tree in composed.items() if tree is not None})
+
+
+def config_faults(config: Config, typed: Sequence[str]) -> list[Fault]:
+    """All faults of one config; `typed` are the overrides that came from the keyboard, not from a file."""
+    # Those of the plugins alone come first: the other checks import what is allowed to run.
+    return plugin_faults(config, typed) or [*check(config), *opening.check(config.tracking)]
+
+
+def _checked(row: Row, asked: Asked, config_dir: Path | None) -> tuple[DictConfig | None, list[Fault]]:
+    diagnosis = diagnose(_last_of_each(row.overrides), config_dir)
+    if diagnosis.faults or diagnosis.tree is None:
+        return None, list(diagnosis.faults)
+    try:
+        config = to_config(diagnosis.tree)
+        faults = config_faults(config, asked.typed)
+        return diagnosis.tree, faults or _protocol_faults(config, asked.study.protocol)
+    except OmegaConfBaseException as error:
+        return None, [Fault("", str(error).splitlines()[0], "Give it on the command line, or see --cfg job.")]
+
+
+def _protocol_faults(config: Config, wanted: Mapping[str, str]) -> list[Fault]:
+    """A study says how it tests, so that neither a row nor the command line can change it unnoticed."""
+    actual = protocol(config, SIDE)
+    faults = [
+        Fault("study.protocol", f"'{name}' is not part of one.", choices(name, actual)) for name in wanted if name not in actual
+    ]
+    faults += [
+        Fault("study.protocol", f"{name} is {actual[name]}, the study wants {value}.", "Change the row, or the study's protocol.")
+        for name, value in wanted.items()
+        if name in actual and actual[name] != str(value)
+    ]
+    return faults
+
+
+def _last_of_each(overrides: Sequence[str]) -> list[str]:
+    """Of several words for one key the last: Hydra refuses two choices of one group, and later words are nearer to the person."""
+    return list({word.lstrip("+").split("=", 1)[0]: word for word in overrides}.values())
+
+
+def _told_once(faults: dict[str, list[Fault]]) -> list[Fault]:
+    """Faults under the labels of their rows; those of all rows once and without."""
+    rows_of_fault: dict[Fault, list[str]] = {}
+    for label, found in faults.items():
+        for fault in found:
+            rows_of_fault.setdefault(fault, []).append(label)
+    told = []
+    for fault, labels in rows_of_fault.items():
+        if len(labels) == len(faults):
+            told.append(fault)
+        else:
+            told.append(replace(fault, key=f"{', '.join(f'[{label}]' for label in labels)} {fault.key}".strip()))
+    return told
+
+
+def _keyed(asked: Asked, trees: dict[str, DictConfig]) -> list[Cell]:
+    digests: dict[str, str] = {}
+    cells: dict[tuple[str, int], Cell] = {}
+    seeds = {label: asked.seeds if asked.seeds is not None else (int(tree.seed),) for label, tree in trees.items()}
+    configs = {row.label: _configs(trees[row.label], row.label, seeds[row.label], asked) for row in asked.rows}
+    reference = flat(plain(configs[asked.baseline][0]))
+    for wave in waves(asked.rows):
+        for row in wave:
+            for config in configs[row.label]:
+                start = cells.get((row.start_from, config.seed)) if row.start_from else None
+                cells[row.label, config.seed] = _cell(row, config, reference, digests, start, asked.factor)
+    return [cells[row.label, seed] for row in asked.rows for seed in seeds[row.label]]
+
+
+def _configs(tree: DictConfig, label: str, seeds: Sequence[int], asked: Asked) -> list[Config]:
+    """The configs of one row, seed by seed."""
+    own_experiment = any(word.startswith("tracking.experiment=") for word in asked.typed)
+    configs = []
+    for seed in seeds:
+        tree.seed = seed  # before interpolations are resolved, in case one asks for it
+        config = to_config(tree)
+        if asked.from_file and not own_experiment:
+            config.tracking.experiment = asked.name
+        configs.append(replace(config, name=label, force=config.force or asked.study.force, study=None))
+    return configs
+
+
+def _cell(
+    row: Row, config: Config, reference: dict[str, Any], digests: dict[str, str], start: Cell | None, factor: str | None
+) -> Cell:
+    identity = None
+    if start is not None:
+        config, identity = replace(config, init_from=start.key), start.key
+    elif config.init_from is not None:
+        identity = resolve_start(config.init_from, Path(config.runs_dir)).identity
+    digest, code = _data_digest(config, digests), code_digest(tuple(config.plugins))
+    key = run_key(config, digest, code, identity)
+    leaves = flat(plain(config))
+    changed = {
+        name: str(value) for name, value in leaves.items() if reference.get(name) != value and name not in ("name", "seed")
+    }
+    return Cell(row, config, key, digest, code, changed, _factor_value(row, leaves, factor), start.key if start else None)
+
+
+def _data_digest(config: Config, known: dict[str, str]) -> str:
+    """Of the images, read once for all runs that share them; that they fit the network is seen on the way."""
+    name = str(sorted(flat(plain(config)["data"]).items(), key=str))
+    faces = load_faces(config.data) if name not in known else None
+    if faces is not None:
+        role_set(config, faces)
+        known[name] = faces.digest
+    return known[name]
+
+
+def _factor_value(row: Row, leaves: dict[str, Any], factor: str | None) -> float | str | None:
+    if factor is None:
+        return None
+    value = leaves.get(factor)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    typed = [word.split("=", 1)[1] for word in row.overrides if word.lstrip("+").split("=", 1)[0] == factor]
+    return str(value) if value is not None else (typed[-1] if typed else row.label)

@@ -1,0 +1,44 @@
+"""From a plan to what its table is made of."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fer_ablate.study.plan import Plan, Planned, State
+from fer_ablate.study.records import Failure, FinishedRun, Published, RowRuns
+
+
+def gathered(plan: Plan) -> list[RowRuns]:
+    """Finished and failed runs of every planned row, in the order of the study."""
+    rows: dict[str, list[Planned]] = {}
+    for planned in plan.runs:
+        rows.setdefault(planned.cell.row.label, []).append(planned)
+    return [
+        RowRuns(
+            label=label,
+            seeds=tuple(planned.cell.config.seed for planned in runs),
+            runs=tuple(found for planned in runs if (found := _finished(planned, plan.asked.study.accept_stale)) is not None),
+            failures=tuple(failure for planned in runs if (failure := _failure(planned)) is not None),
+            published={column: _published(given) for column, given in runs[0].cell.row.published.items()},
+            factor=runs[0].cell.factor,
+        )
+        for label, runs in rows.items()
+    ]
+
+
+def _finished(planned: Planned, accept_stale: bool) -> FinishedRun | None:
+    if planned.state is State.cached:
+        return FinishedRun(planned.folder, planned.folder.header, planned.folder.result)
+    if accept_stale and planned.stale is not None:
+        return FinishedRun(planned.stale.folder, planned.stale.header, planned.stale.folder.result, stale=True)
+    return None
+
+
+def _failure(planned: Planned) -> Failure | None:
+    failure = planned.folder.failure if planned.state is State.failed else None
+    return Failure(planned.cell.config.seed, failure.problem.splitlines()[0], failure.log) if failure else None
+
+
+def _published(given: Any) -> Published:
+    if isinstance(given, Mapping):
+        return Published(float(given["value"]), str(given.get("note", "")))
+    return Published(float(given))

@@ -1,0 +1,176 @@
+"""What is there of a study, what is missing, why, and what that will cost."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+from fer_ablate.config.choices import Only
+from fer_ablate.config.key import relevant
+from fer_ablate.study.asked import Asked
+from fer_ablate.study.cells import Cell
+from fer_ablate.tracking.places import run_path
+from fer_ablate.tracking.run_folder import RunFolder
+from fer_ablate.tracking.scan import RunRecord, Scan, scan
+
+TOLD_KEYS = 3
+"""Changed keys named in a reason; more are counted."""
+
+
+class State(Enum):
+    """What is there of a run; `stale`: finished, but of an earlier config, data or code."""
+
+    cached = "cached"
+    to_run = "to run"
+    running = "running elsewhere"
+    failed = "failed"
+    stale = "stale"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run of a study and what is there of it.
+
+    Args:
+        cell: the run.
+        state: see `State`.
+        reason: what a person wants to know about the state; may be empty.
+        folder: of this very run, whether or not it exists yet.
+        stale: newest finished run of this row and seed whose key is another one.
+        wanted: whether it is to be trained now.
+    """
+
+    cell: Cell
+    state: State
+    reason: str
+    folder: RunFolder
+    stale: RunRecord | None
+    wanted: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of a study, row by row, and the remarks of the scan."""
+
+    asked: Asked
+    runs: tuple[Planned, ...]
+    damaged: tuple[str, ...] = ()
+
+    @property
+    def wanted(self) -> list[Planned]:
+        """What is to be trained, each key once: rows may share a run."""
+        return list({planned.cell.key: planned for planned in self.runs if planned.wanted}.values())
+
+
+def make_plan(asked: Asked, cells: Sequence[Cell]) -> Plan:
+    """Look up every run.
+
+    Args:
+        asked: rows and seeds.
+        cells: of `compose_cells`.
+    """
+    found = scan(Path(cells[0].config.runs_dir)) if cells else Scan([], [])
+    by_key = {record.header.key: record for record in found.records}
+    labels = {(record.header.experiment, record.header.name, record.header.seed) for record in found.records}
+    earlier: dict[tuple[str, str, int], list[RunRecord]] = {name: [] for name in labels}
+    for record in found.records:
+        earlier[record.header.experiment, record.header.name, record.header.seed].append(record)
+    chosen = set(asked.study.select)
+    runs = []
+    for cell in cells:
+        name = (cell.config.tracking.experiment, cell.row.label, cell.config.seed)
+        others = [record for record in earlier.get(name, []) if record.finished and record.header.key != cell.key]
+        planned = _planned(cell, by_key.get(cell.key), others, asked)
+        if not chosen or _file_label(cell.row.label, chosen):
+            runs.append(planned)
+    return Plan(asked, tuple(runs), tuple(found.damaged))
+
+
+def seconds_left(plan: Plan) -> tuple[float | None, int]:
+    """What the wanted runs will take one after another, judged by finished ones.
+
+    A run costs what its row's other seeds or earlier versions cost per epoch; one whose row has none costs the median of
+    the rest.
+
+    Returns:
+        Seconds, or None if nothing is finished; and how many runs were judged by other rows.
+    """
+    per_epoch: dict[str, list[float]] = {}
+    for planned in plan.runs:
+        record = planned.folder if planned.state is State.cached else planned.stale.folder if planned.stale else None
+        if record is not None:
+            result = record.result
+            per_epoch.setdefault(planned.cell.row.label, []).append(result.seconds / max(result.epochs, 1))
+    if not per_epoch:
+        return None, 0
+    rest = median(fmean(values) for values in per_epoch.values())
+    total, guessed = 0.0, 0
+    for planned in plan.wanted:
+        label, epochs = planned.cell.row.label, planned.cell.config.trainer.max_epochs
+        done = len(planned.folder.history) if planned.state is State.to_run else 0
+        total += (epochs - done) * (fmean(per_epoch[label]) if label in per_epoch else rest)
+        guessed += label not in per_epoch
+    return total, guessed
+
+
+def _file_label(label: str, chosen: Iterable[str]) -> bool:
+    """Whether a row, which a grid may have multiplied, is one of the chosen."""
+    return any(label == one or (label.startswith(f"{one} ") and "=" in label[len(one) :]) for one in chosen)
+
+
+def _planned(cell: Cell, record: RunRecord | None, others: Sequence[RunRecord], asked: Asked) -> Planned:
+    config, study = cell.config, asked.study
+    folder = record.folder if record is not None else _own_folder(cell)
+    stale = max(others, key=lambda other: other.header.started_at, default=None)
+    state, reason = _state(cell, folder, record, stale)
+    wanted = state is not State.cached or config.force
+    if state is State.stale and study.accept_stale:
+        wanted = False
+    if study.only is Only.failed:
+        wanted = state is State.failed
+    elif study.only is Only.missing:
+        wanted = state in (State.to_run, State.stale) and wanted
+    return Planned(cell, state, reason, folder, stale, wanted)
+
+
+def _own_folder(cell: Cell) -> RunFolder:
+    config = cell.config
+    return RunFolder(run_path(Path(config.runs_dir), config.tracking.experiment, cell.row.label, config.seed, cell.key))
+
+
+def _state(cell: Cell, folder: RunFolder, record: RunRecord | None, stale: RunRecord | None) -> tuple[State, str]:
+    if record is not None and record.finished:
+        return State.cached, "force=true trains it again" if cell.config.force else ""
+    if folder.in_training:
+        return State.running, folder.owner
+    if (failure := folder.failure) is not None:
+        return State.failed, failure.problem.splitlines()[0]
+    if record is not None and (epochs := len(folder.history)):
+        return State.to_run, f"resumes behind epoch {epochs}"
+    if stale is not None:
+        return State.stale, _why_stale(cell, stale)
+    return State.to_run, ""
+
+
+def _why_stale(cell: Cell, stale: RunRecord) -> str:
+    header = stale.header
+    reasons = [_changed(header.settings, relevant(cell.config))] if header.settings else []
+    reasons += ["data changed"] if header.data_digest != cell.data_digest else []
+    reasons += ["code changed"] if header.code_digest != cell.code_digest else []
+    told = ", ".join(reason for reason in reasons if reason)
+    return told or "starts from other weights"
+
+
+def _changed(before: dict[str, Any], now: dict[str, Any]) -> str:
+    # JSON knows no tuples and no keys but strings, so both sides are compared as text.
+    keys = [key for key in {**before, **now} if str(before.get(key)) != str(now.get(key))]
+    told = [f"{key} {_short(before.get(key, 'absent'))} -> {_short(now.get(key, 'absent'))}" for key in sorted(keys)]
+    more = f" and {len(told) - TOLD_KEYS} more" if len(told) > TOLD_KEYS else ""
+    return ", ".join(told[:TOLD_KEYS]) + more
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 24 else "..."

@@ -1,0 +1,71 @@
+"""What belongs below a judged table for it not to be misread: a sentence for each thing, none where all is as usual."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from fer_ablate.study.alike import CONFIG_KEYS, Likeness, named, unlike
+from fer_ablate.study.evidence import Evidence, split_and_metric
+from fer_ablate.study.images import PER_IMAGE
+from fer_ablate.study.records import TableRow
+from fer_ablate.study.verdicts import widened
+
+Found = Mapping[str, Mapping[str, Evidence]]
+"""Label -> column -> what the runs tell."""
+
+
+def remarks(rows: Sequence[TableRow], columns: Sequence[str], evidence: Found, likeness: Likeness) -> Iterator[str]:
+    """Sentences about a table, the gravest first."""
+    yield from _unlike(rows, columns, likeness)
+    yield from _absent(rows, columns)
+    yield from _seeds_alone(columns, evidence)
+    yield from _single(rows)
+    yield from _corrected(rows, columns)
+
+
+def _unlike(rows: Sequence[TableRow], columns: Sequence[str], likeness: Likeness) -> Iterator[str]:
+    there = [row.label for row in rows if row.scores and not row.baseline]
+    parts = [CONFIG_KEYS.get(part, part) for part in unlike(likeness.rows.values())]
+    others = [label for label in there if not likeness.same_protocol(label)]
+    if parts:
+        which = f": {named(others)} not compared with the baseline" if others else ""
+        yield f"Not all rows were tested alike ({', '.join(parts)}){which}."
+    for column in columns:
+        base = column in likeness.evidence[likeness.baseline.label]
+        alike = [label for label in there if base and label not in others and column in likeness.evidence[label]]
+        if moved := [label for label in alike if not likeness.same_images(label, column)]:
+            yield f"{column}: tested on other images than the baseline, hence not compared with it: {named(moved)}."
+
+
+def _absent(rows: Sequence[TableRow], columns: Sequence[str]) -> Iterator[str]:
+    for column in columns:
+        if lacking := [row.label for row in rows if row.finished and column not in row.scores]:
+            yield f"{column}: not measured by the runs of {named(lacking)}."
+
+
+def _seeds_alone(columns: Sequence[str], evidence: Found) -> Iterator[str]:
+    if others := dict.fromkeys(metric for _, metric in map(split_and_metric, columns) if metric not in PER_IMAGE):
+        yield f"{', '.join(others)}: intervals over seeds alone, not over test images."
+    for label, found in evidence.items():
+        for problem in dict.fromkeys(one.problem for one in found.values() if one.problem):
+            yield f"{label}: judged over seeds alone, not over test images. {problem}"
+
+
+def _single(rows: Sequence[TableRow]) -> Iterator[str]:
+    there = [row for row in rows if row.scores]
+    if single := [row.label for row in there if len(row.finished) == 1]:
+        which = "all rows" if len(single) == len(there) else named(single)
+        yield f"n=1 ({which}): the interval covers the draw of the test images, not of the seed; p is McNemar's, of two networks."
+
+
+def _corrected(rows: Sequence[TableRow], columns: Sequence[str]) -> Iterator[str]:
+    differences = {
+        column: {row.label: score.difference for row in rows if (score := row.scores.get(column)) and score.difference}
+        for column in columns
+    }
+    counts = {column: sum(one.p_holm == one.p_holm for one in found.values()) for column, found in differences.items()}
+    if max(counts.values(), default=0) > 1:
+        equal = len(set(counts.values())) == 1
+        number = f"{max(counts.values())} rows" if equal else ", ".join(f"{n} in {column}" for column, n in counts.items())
+        yield f"Verdicts and their p are corrected for the number of comparisons (Holm: {number}); intervals are not."
+    for column, found in differences.items():
+        if labels := [label for label, one in found.items() if widened(one)]:
+            yield f"{column}: the interval of {named(labels)} leaves out 0, the corrected one in the verdict does not."

@@ -1,0 +1,119 @@
+"""Studies as a person types them: trained, shown, cached, failed, resumed."""
+
+import csv
+import io
+import re
+
+import pytest
+
+STUDY = """
+base: [model=pisa, model.width=0.125, trainer=cpu, trainer.batch_size=32, trainer.max_epochs=1, trainer.num_threads=1,
+  data.synthetic.train=140, data.synthetic.val=70, data.synthetic.test=70]
+baseline: all
+seeds: [0, 1]
+rows:
+  - {label: all}
+  - {label: -2 conv, overrides: [model.conv_layers=4], published: {test/acc: 60.5}}
+"""
+
+
+@pytest.fixture
+def conf(tmp_path):
+    file = tmp_path / "conf" / "study" / "tiny.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(STUDY)
+    return file
+
+
+@pytest.fixture
+def study(typed, conf, tmp_path):
+    """Type a verb about the study; `-m` trains it."""
+
+    def command(verb, *words):
+        return typed(
+            verb, "--config-dir", str(conf.parents[1]), "study=tiny", f"runs_dir={tmp_path / 'runs'}", "tracking=none", *words
+        )
+
+    return command
+
+
+def trained(printed):
+    """Which runs were trained, in order."""
+    return re.findall(r"\[\d+/\d+\] (.+?): val/acc", printed.out)
+
+
+def test_a_study_is_trained_once_and_judged(study, conf, tmp_path):
+    first = study("-m")
+    assert first.code == 0, first.err
+    assert trained(first) == ["all, seed 0", "all, seed 1", "-2 conv, seed 0", "-2 conv, seed 1"]
+    assert "60.5" in first.out  # the published number beside the measured one
+    files = {file.name for file in (tmp_path / "runs" / "tiny" / "table").iterdir()}
+    assert {"table.md", "table.tex", "table.csv", "table.html"} <= files
+
+    again = study("-m")
+    assert (again.code, trained(again)) == (0, [])
+    assert "4 cached" in again.out
+
+    conf.write_text(STUDY.replace("conv_layers=4", "conv_layers=3"))
+    assert study("plan").out.count("stale") >= 2
+    assert trained(study("-m")) == ["-2 conv, seed 0", "-2 conv, seed 1"]
+
+
+def test_a_failing_row_is_a_failed_cell(study, conf):
+    conf.write_text(STUDY + "  - {label: broken, overrides: [optimizer.lr=1e30]}\n")
+    printed = study("-m", "seed=0")
+    assert printed.code == 1
+    assert trained(printed) == ["all, seed 0", "-2 conv, seed 0"]
+    assert printed.err.count("The training loss became") == 2  # at once, and again at the end
+    assert "log.txt" in printed.err
+    assert "failed" in study("table").out
+    assert trained(study("-m", "seed=0", "study.only=failed")) == []
+
+
+def test_chosen_rows_alone_are_trained(study):
+    assert trained(study("-m", "study.rows=[-2 conv]", "seed=0")) == ["-2 conv, seed 0"]
+
+
+def test_rows_start_from_the_weights_of_others(study, conf, tmp_path):
+    conf.write_text(STUDY + "  - {label: tuned, overrides: [optimizer.lr=0], start_from: all}\n")
+    printed = study("-m", "seed=0")
+    assert printed.code == 0, printed.err
+    table = {
+        row["row"]: row
+        for row in csv.DictReader(io.StringIO(study("table", "seed=0", "format=csv").out))
+        if row["column"] == "test/acc"
+    }
+    assert table["tuned"]["mean"] == table["all"]["mean"]  # nothing was learned on top
+
+
+def test_a_grid_needs_no_file(typed, small):
+    printed = typed("-m", *small, "trainer.max_epochs=1", "model.conv_layers=2,3", "seed=0,1")
+    assert printed.code == 0, printed.err
+    assert len(trained(printed)) == 4
+    assert "conv_layers=3" in printed.out
+
+
+def test_the_faults_of_every_row_come_before_any_training(study, conf):
+    conf.write_text(
+        STUDY + "  - {label: typo, overrides: [optimizer.lrr=1]}\n  - {label: deep, overrides: [model.conv_layers=99]}\n"
+    )
+    printed = study("-m")
+    assert printed.code == 1
+    assert "[typo] optimizer.lrr" in printed.err
+    assert "[deep] model.conv_layers" in printed.err
+    assert trained(printed) == []
+
+
+def test_table_of_what_is_not_there_says_so(study):
+    printed = study("table")
+    assert (printed.code, printed.out.count("not yet run")) == (0, 4)
+
+
+def test_unknown_format(study):
+    assert "Choices: markdown, latex, csv, html" in study("table", "format=word").err
+
+
+def test_a_table_is_written_where_asked(study, tmp_path):
+    printed = study("table", "format=latex", f"output={tmp_path / 'out' / 'table.tex'}")
+    assert printed.code == 0
+    assert r"\toprule" in (tmp_path / "out" / "table.tex").read_text()

@@ -1,0 +1,109 @@
+"""The short notations of a study's file, and what is said about a wrong one."""
+
+import pytest
+
+from fer_ablate.config.schema import RowConfig, StudyConfig
+from fer_ablate.config.study_rows import Row, assignment, baseline_of, check_study, quoted, rows_of, waves
+
+
+def labels(study):
+    return [row.label for row in rows_of(study)]
+
+
+def faults(**fields):
+    return "\n".join(str(fault) for fault in check_study(StudyConfig(**fields)))
+
+
+def test_written_rows_stand_on_the_study_s_base():
+    study = StudyConfig(base=["experiment=pisa"], rows=[RowConfig(label="wide", overrides=["model.width=2"])])
+    assert rows_of(study) == [Row("wide", ("experiment=pisa", "model.width=2"))]
+
+
+def test_one_factor_changes_one_key_per_row_and_brings_the_baseline():
+    study = StudyConfig(one_factor={"optimizer.lr": [0.1, 0.01], "optimizer": ["adam"]})
+    assert labels(study) == ["baseline", "lr=0.1", "lr=0.01", "optimizer=adam"]
+    assert [row.overrides for row in rows_of(study)] == [(), ("optimizer.lr=0.1",), ("optimizer.lr=0.01",), ("optimizer=adam",)]
+
+
+def test_one_factor_does_not_repeat_a_written_baseline():
+    study = StudyConfig(baseline="all", rows=[RowConfig(label="all")], one_factor={"optimizer.lr": [0.1]})
+    assert labels(study) == ["all", "lr=0.1"]
+
+
+def test_zipped_lists_go_in_step():
+    study = StudyConfig(zipped={"trainer.max_epochs": [2, 4], "optimizer.lr": [0.1, 0.05]})
+    assert [row.overrides for row in rows_of(study)] == [
+        ("trainer.max_epochs=2", "optimizer.lr=0.1"),
+        ("trainer.max_epochs=4", "optimizer.lr=0.05"),
+    ]
+
+
+def test_crossed_lists_give_every_combination():
+    study = StudyConfig(crossed={"model.conv_layers": [3, 4], "model.norm": ["batch", "none"]})
+    assert labels(study) == [
+        "conv_layers=3 norm=batch",
+        "conv_layers=3 norm=none",
+        "conv_layers=4 norm=batch",
+        "conv_layers=4 norm=none",
+    ]
+
+
+def test_names_that_would_be_alike_are_written_in_full():
+    study = StudyConfig(crossed={"model.dropout": [0.1], "model.hidden.dropout": [0.2]})
+    assert labels(study) == ["model.dropout=0.1 model.hidden.dropout=0.2"]
+
+
+def test_published_numbers_of_short_rows_are_given_by_label():
+    study = StudyConfig(crossed={"model.conv_layers": [3]}, published={"conv_layers=3": {"test/acc": 60.1}})
+    assert rows_of(study)[0].published == {"test/acc": 60.1}
+    assert check_study(study) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "spelled"),
+    [(None, "null"), (True, "true"), ([1, 2], "[1,2]"), ({"op": "flip", "p": 0.5}, "{op:flip,p:0.5}"), ("a b", "'a b'")],
+)
+def test_values_are_spelled_in_hydra_s_grammar(value, spelled):
+    assert assignment("key", value) == f"key={spelled}"
+
+
+def test_quotes_within_quotes():
+    assert quoted("it's") == r"'it\'s'"
+
+
+def test_rows_wait_for_the_rows_they_start_from():
+    rows = [Row("c", (), "b"), Row("a", ()), Row("b", (), "a"), Row("d", ())]
+    assert [[row.label for row in wave] for wave in waves(rows)] == [["a", "d"], ["b"], ["c"]]
+
+
+def test_a_start_outside_the_chosen_rows_is_not_waited_for():
+    assert [[row.label for row in wave] for wave in waves([Row("b", (), "a")])] == [["b"]]
+
+
+def test_without_a_named_baseline_it_is_the_first_row():
+    assert baseline_of(StudyConfig(rows=[RowConfig(label="x"), RowConfig(label="y")])) == "x"
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({}, "there are no rows"),
+        ({"rows": [RowConfig(label="a"), RowConfig(label="a")]}, "2 rows are called 'a'"),
+        ({"rows": [RowConfig(label="base")], "baseline": "bse"}, "there is no row 'bse'.\n    Did you mean 'base'"),
+        ({"rows": [RowConfig(label="a")], "select": ["b"]}, "there is no row 'b'"),
+        ({"rows": [RowConfig(label="a")], "seeds": [0, 0]}, "names a seed twice"),
+        ({"rows": [RowConfig(label="a", start_from="z")]}, "start_from: there is no row 'z'"),
+        (
+            {"rows": [RowConfig(label="a", start_from="b"), RowConfig(label="b", start_from="a")]},
+            "starts from itself: a <- b <- a",
+        ),
+        ({"rows": [RowConfig(label="a", published={"test/acc": "65 %"})]}, "'65 %' is no number"),
+        ({"rows": [RowConfig(label="a", overrides=["seed=3"])]}, "Seeds belong into study.seeds"),
+        ({"rows": [RowConfig(label="a", overrides=["optimizer.lr=1,2"])]}, "is several values"),
+        ({"rows": [RowConfig(label="a", overrides=["optimizer lr"])]}, "is not an override"),
+        ({"zipped": {"a": [1, 2], "b": [1]}}, "a has 2, b has 1"),
+        ({"one_factor": {"a": 3}}, "3 is no list of values"),
+    ],
+)
+def test_faults_say_what_is_wrong(fields, told):
+    assert told in faults(**fields)

@@ -1,0 +1,266 @@
+"""Searches of plain functions: kept, continued, reproducible; what may be searched for."""
+
+import itertools
+import json
+import re
+import threading
+
+import optuna
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.pruners import NopPruner
+from optuna.samplers import CmaEsSampler, GridSampler, NSGAIISampler, RandomSampler, TPESampler
+
+from fer_ablate.errors import BusyError, UserError
+from fer_ablate.study.objectives import check_objectives, directions, why_not_pruned
+from fer_ablate.study.search import Search, SearchPlan, lock
+from fer_ablate.study.trial_store import absolute, default_address, open_store
+from fer_ablate.study.trials import summarised
+
+SPACE = {"width": FloatDistribution(0.1, 1.0), "depth": IntDistribution(1, 6), "norm": CategoricalDistribution(["batch", "none"])}
+SAMPLERS = {
+    "random": lambda number: RandomSampler(seed=number),
+    "tpe": lambda number: TPESampler(seed=number, n_startup_trials=3),
+    "genetic": lambda number: NSGAIISampler(seed=number, population_size=4),
+    "cmaes": lambda number: CmaEsSampler(seed=number),
+}
+
+
+@pytest.fixture
+def plan(tmp_path):
+    """A search for more of `score`, unless told otherwise."""
+
+    def build(**given):
+        told = {
+            "name": "small",
+            "address": default_address(tmp_path),
+            "objectives": ("val/acc",),
+            "directions": ("maximize",),
+            "space": SPACE,
+            "fixed": {"seed": 0, "trainer.max_epochs": 3},
+            "sampler": SAMPLERS["random"],
+            "pruner": NopPruner(),
+        }
+        return SearchPlan(**{**told, **given})
+
+    return build
+
+
+def score(params):
+    return params["width"] - abs(params["depth"] - 4) + (params["norm"] == "batch")
+
+
+def run(search, number):
+    """Run so many trials of a search; their parameters."""
+    asked = []
+    for _ in range(number):
+        suggestion = search.ask()
+        search.done(suggestion.number, [score(suggestion.params)])
+        asked.append(suggestion.params)
+    return asked
+
+
+def test_the_same_search_goes_on_where_it_stopped(plan):
+    run(Search.open(plan()), 3)
+    search = Search.open(plan())
+    assert search.counted == 3
+    run(search, 2)
+    assert [trial.number for trial in search.records] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS)
+def test_a_search_broken_off_suggests_what_an_unbroken_one_does(plan, sampler):
+    unbroken = run(Search.open(plan(sampler=sampler, name="unbroken")), 9)
+    broken = run(Search.open(plan(sampler=sampler)), 4)
+    broken += run(Search.open(plan(sampler=sampler)), 5)
+    assert broken == unbroken
+    assert len({json.dumps(params) for params in broken}) > 5
+
+
+@pytest.mark.parametrize("sampler", [SAMPLERS["random"], SAMPLERS["tpe"]], ids=["random", "tpe"])
+def test_a_trial_whose_process_was_killed_comes_again_and_counts_once(plan, sampler):
+    unbroken = run(Search.open(plan(sampler=sampler, name="unbroken")), 6)
+    search = Search.open(plan(sampler=sampler))
+    asked = run(search, 3)
+    killed = search.ask()
+    search.begun(killed.number, "abc")
+    again = Search.open(plan(sampler=sampler))
+    assert again.counted == 3
+    assert [(trial.state, trial.key) for trial in again.records[3:]] == [("interrupted", "abc"), ("open", "")]
+    repeated = again.ask()
+    assert (repeated.params, repeated.resumes) == (killed.params, killed.number)
+    again.done(repeated.number, [score(repeated.params)])
+    assert [*asked, repeated.params, *run(again, 2)] == unbroken
+    assert again.counted == 6
+
+
+def test_a_repeated_trial_that_is_killed_as_well_keeps_its_parameters(plan):
+    first = Search.open(plan()).ask()
+    second = Search.open(plan()).ask()
+    # Killed between taking a waiting trial and asking for its parameters.
+    store = open_store(plan().address)
+    search = Search.open(plan())
+    study_id = store.get_study_id_from_name("small")
+    store.set_trial_state_values(store.get_all_trials(study_id)[2]._trial_id, optuna.trial.TrialState.RUNNING)
+    assert Search.open(plan()).ask().params == second.params == first.params
+    assert search.counted == 0
+
+
+def test_failed_trials_count_and_come_again_only_when_asked_for(plan):
+    search = Search.open(plan())
+    failed = search.ask()
+    search.failed(failed.number, "The training loss became nan", "log.txt")
+    assert (search.counted, search.records[0].problem, search.records[0].log) == (1, "The training loss became nan", "log.txt")
+    assert Search.open(plan()).ask().resumes is None
+    again = Search.open(plan(), retry_failed=True)
+    assert sorted(again.ask().resumes for _ in range(2)) == [0, 1]
+    assert again.counted == 0
+
+
+def test_a_grid_is_walked_through_once_however_often_it_is_broken_off(plan):
+    grid = {"depth": [1, 2, 3], "norm": ["batch", "none"]}
+    space = {"depth": IntDistribution(1, 3), "norm": CategoricalDistribution(["batch", "none"])}
+    wanted = plan(space=space, sampler=lambda number: GridSampler(grid, seed=0))
+    points = []
+    for _ in range(3):
+        search = Search.open(wanted)
+        for _ in range(2):
+            suggestion = search.ask()
+            search.done(suggestion.number, [0.0])
+            points.append(tuple(suggestion.params[name] for name in grid))
+        search.ask()  # and killed
+    search = Search.open(wanted)
+    while search.counted < 6:
+        suggestion = search.ask()
+        search.done(suggestion.number, [0.0])
+        points.append(tuple(suggestion.params[name] for name in grid))
+    assert set(points) == set(itertools.product(*grid.values()))
+
+
+CHANGES = {
+    "another space": ({"space": {**SPACE, "depth": IntDistribution(1, 9)}}, 'depth: .*"high": 6.* then, .*"high": 9.* now'),
+    "another key": ({"space": {"width": SPACE["width"]}}, "depth: .* then, nothing now"),
+    "another fixed value": ({"fixed": {"seed": 0, "trainer.max_epochs": 5}}, "trainer.max_epochs: 3 then, 5 now"),
+    "another objective": ({"objectives": ("val/loss",), "directions": ("minimize",)}, r"objectives: \['val/acc'\] then"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), CHANGES.values(), ids=CHANGES)
+def test_a_name_does_not_stand_for_two_searches(plan, change, message):
+    run(Search.open(plan()), 1)
+    with pytest.raises(UserError, match=f"(?s)'small' was begun as another one.*{message}.*another hydra.sweeper.study_name"):
+        Search.open(plan(**change))
+
+
+def test_another_sampler_may_take_a_search_further(plan):
+    run(Search.open(plan()), 3)
+    search = Search.open(plan(sampler=SAMPLERS["tpe"]))
+    run(search, 2)
+    assert search.counted == 5
+
+
+def test_the_study_of_another_program_is_left_alone(plan):
+    study = optuna.create_study(study_name="small", storage=open_store(plan().address))
+    study.add_trial(optuna.trial.create_trial(value=1.0))
+    with pytest.raises(UserError, match="not begun by fer_ablate"):
+        Search.open(plan())
+
+
+def test_changed_code_is_told_when_a_search_goes_on(plan):
+    search = Search.open(plan(code="a"))
+    assert search.note == ""
+    run(search, 1)
+    assert Search.open(plan(code="a")).note == ""
+    assert "the code has changed" in Search.open(plan(code="b")).note
+
+
+def test_two_processes_are_not_at_one_search(tmp_path):
+    with lock(tmp_path, "small"):
+        found = []
+
+        def other():
+            try:
+                with lock(tmp_path, "small"):
+                    found.append("both")
+            except BusyError as error:
+                found.append(str(error))
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    assert len(found) == 1
+    assert "Another process is at the search 'small'" in found[0]
+    with lock(tmp_path, "small"):
+        pass
+
+
+def test_a_database_that_does_not_answer_is_named(plan, tmp_path):
+    (tmp_path / "search.db").write_text("no database" * 100)
+    with pytest.raises(UserError, match="database .*search.db does not answer: .*Repair it"):
+        Search.open(plan())
+    with pytest.raises(UserError, match="hydra.sweeper.storage: 'runs' is no address"):
+        absolute("runs")
+
+
+def test_relative_addresses_hold_in_every_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert absolute("sqlite:///search.db") == f"sqlite:///{tmp_path / 'search.db'}"
+    assert absolute("postgresql://user@host/db") == "postgresql://user@host/db"
+
+
+def test_the_best_trials_of_two_objectives_are_those_that_none_beats(plan):
+    search = Search.open(plan(objectives=("val/acc", "run/parameters"), directions=("maximize", "minimize")))
+    values = [(0.5, 10.0), (0.7, 30.0), (0.6, 30.0), (0.7, 30.0), (0.4, 10.0), (0.3, 5.0)]
+    for pair in values:
+        search.done(search.ask().number, pair)
+    found = summarised(search.study, search.plan.objectives, search.plan.directions)
+    assert [trial.number for trial in found.best] == [1, 0, 5]  # 3 equals 1 and came later
+    assert {trial.number for trial in search.study.best_trials} - {3} == {0, 1, 5}
+
+
+def test_what_decides_the_score_is_found(plan):
+    search = Search.open(plan(address="sqlite://"))
+    run(search, 9)
+    assert summarised(search.study, ("val/acc",), ("maximize",)).importances == {}
+    run(search, 51)
+    found = summarised(search.study, ("val/acc",), ("maximize",))
+    assert next(iter(found.importances["val/acc"])) == "depth"
+    assert sum(found.importances["val/acc"].values()) == pytest.approx(1)
+    assert found.best[0].values[0] == max(trial.values[0] for trial in found.trials)
+
+
+def test_directions_follow_the_metric():
+    names = ("val/acc", "val/loss", "val/ece", "val/macro_f1", "run/parameters", "run/seconds")
+    assert directions(names) == ("maximize", "minimize", "minimize", "maximize", "minimize", "minimize")
+    assert directions(("val/acc",), "minimize") == ("minimize",)
+    assert directions(names[:2], ["maximize", "minimize"]) == ("maximize", "minimize")
+
+
+REFUSED = {
+    "the test role": ("[test/acc]", None, "'test/acc' would choose by the test images.*use val/acc"),
+    "an official test split": ("private/acc", None, "'private/acc' would choose by the private images"),
+    "a misspelt metric": ("val/ac", None, "Did you mean 'val/acc'"),
+    "a metric twice": ("[val/acc,val/acc]", None, "one twice"),
+    "nothing": ("[]", None, "names none"),
+    "an unknown direction": ("val/acc", "up", "'up' is none"),
+    "too few directions": ("[val/acc,run/macs]", "maximize", "1 given for 2 objectives"),
+}
+
+
+@pytest.mark.parametrize(("objective", "direction", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_may_not_be_searched_for(config_of, objective, direction, message):
+    (fault,) = check_objectives(config_of(f"search.objective={objective}"), direction)
+    assert re.search(message, str(fault), re.DOTALL)
+
+
+def test_val_is_no_objective_where_it_is_trained_on(config_of):
+    config = config_of("data.roles=combined", "trainer.keep=last")
+    assert "images that data.roles=combined trains on" in str(check_objectives(config, None)[0])
+    assert check_objectives(config_of("search.objective=[val/acc,run/parameters]"), None) == []
+
+
+def test_why_trials_are_not_pruned_is_told(config_of):
+    assert why_not_pruned(config_of()) == ""
+    assert "one objective only" in why_not_pruned(config_of("search.objective=[val/acc,run/macs]"))
+    assert "run/seconds is not measured after every epoch" in why_not_pruned(config_of("search.objective=run/seconds"))
+    assert "limit_val_batches=0" in why_not_pruned(config_of("trainer.limit_val_batches=0", "trainer.keep=last"))

@@ -1,0 +1,280 @@
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from fer_ablate.config.schema import TrackingConfig
+from fer_ablate.tracking.opening import open_store
+from fer_ablate.tracking.recorder import Recorder, upload_pending
+from fer_ablate.tracking.run_folder import RunFolder
+from fer_ablate.tracking.study_runs import StudySummary, close_study, open_study
+
+from .finished_run import fill, make_header, make_result
+
+NOBODY = "http://127.0.0.1:9"
+"""The discard port: nothing listens there."""
+
+LABELS = ["4 layers", "+1 Conv", "-1 Conv"]
+
+
+@pytest.fixture
+def tracking(uri, request):
+    """Every test has an experiment of its own in the one database."""
+    return TrackingConfig(uri=uri, experiment=request.node.name)
+
+
+@pytest.fixture
+def client(tracking, runs_dir):
+    return open_store(tracking.uri, tracking.experiment, str(runs_dir), 5).client
+
+
+def opened(tracking, runs_dir, study="depth", labels=LABELS):
+    runs, warning = open_study(tracking, runs_dir, study, labels, {"source": "table 1"})
+    assert warning == ""
+    return runs
+
+
+def recorded(folder, tracking, runs_dir, parent=None, name="4 layers", key="0" * 32):
+    """A run as training leaves it, in its folder and in MLflow."""
+    recorder = Recorder(folder, tracking.uri, str(runs_dir), timeout=5)
+    header = replace(make_header(name, tracking.experiment), parent_run_id=parent, key=key)
+    recorder.start(header)
+    recorder.finish(make_result(), "FINISHED")
+    assert recorder.warning == ""
+    return folder
+
+
+def below(client, run_id):
+    """Names of the runs shown directly below one."""
+    experiment = client.get_run(run_id).info.experiment_id
+    found = client.search_runs([experiment], f"tags.mlflow.parentRunId = '{run_id}'")
+    return sorted(run.info.run_name for run in found)
+
+
+def test_a_study_is_shown_with_its_rows_below_it(tracking, runs_dir, client):
+    runs = opened(tracking, runs_dir)
+    parent = client.get_run(runs.parent_id)
+    assert (parent.info.run_name, parent.info.status) == ("depth", "RUNNING")
+    assert (parent.data.tags["kind"], parent.data.tags["source"]) == ("study", "table 1")
+    assert below(client, runs.parent_id) == sorted(LABELS)
+    row = client.get_run(runs.row_ids["+1 Conv"])
+    assert (row.data.tags["kind"], row.info.status) == ("row", "RUNNING")
+
+
+def test_a_study_started_again_goes_on_in_its_runs_and_adds_new_rows(tracking, runs_dir, client):
+    first = opened(tracking, runs_dir, labels=LABELS[:2])
+    again = opened(tracking, runs_dir)
+    assert again.parent_id == first.parent_id
+    assert {label: again.row_ids[label] for label in LABELS[:2]} == first.row_ids
+    assert below(client, first.parent_id) == sorted(LABELS)
+
+
+def test_runs_deleted_in_mlflow_are_made_anew(tracking, runs_dir, client):
+    first = opened(tracking, runs_dir)
+    assert close_study(tracking, runs_dir, "depth", StudySummary({"+1 Conv": {"n": 2.0}}, {})) == ""
+    client.delete_run(first.parent_id)
+    client.delete_run(first.row_ids["+1 Conv"])
+    again = opened(tracking, runs_dir)
+    assert again.parent_id != first.parent_id
+    assert again.row_ids["4 layers"] == first.row_ids["4 layers"]
+    assert again.row_ids["+1 Conv"] != first.row_ids["+1 Conv"]
+    assert below(client, again.parent_id) == sorted(LABELS)
+    assert close_study(tracking, runs_dir, "depth", StudySummary({"+1 Conv": {"n": 2.0}}, {})) == ""
+    assert client.get_run(again.parent_id).data.metrics == {"plus 1 Conv/n": 2.0}
+
+
+def test_two_processes_that_open_a_study_at_once_make_one_parent(tracking, runs_dir, client):
+    code = "import sys; from pathlib import Path\nfrom fer_ablate.config.schema import TrackingConfig\n"
+    code += "from fer_ablate.tracking.study_runs import open_study\n"
+    code += "tracking = TrackingConfig(uri=sys.argv[1], experiment=sys.argv[2])\n"
+    code += "runs, warning = open_study(tracking, Path(sys.argv[3]), 'depth', ['a', 'b'], {})\n"
+    code += "print(warning, runs.parent_id, sorted(runs.row_ids.items()))"
+    command = [sys.executable, "-c", code, tracking.uri, tracking.experiment, str(runs_dir)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        threads = [threading.Thread(target=opened, args=(tracking, runs_dir, "depth", ["a", "b"])) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        printed = other.stdout.read()
+    runs = opened(tracking, runs_dir, labels=["a", "b"])
+    assert printed == f" {runs.parent_id} {sorted(runs.row_ids.items())}\n"
+    assert len(client.search_runs([client.get_run(runs.parent_id).info.experiment_id])) == 3
+
+
+def test_studies_of_one_experiment_have_parents_of_their_own(tracking, runs_dir, client):
+    one, other = (opened(tracking, runs_dir, study) for study in ("a/b", "a_b"))
+    assert one.parent_id != other.parent_id
+    assert opened(tracking, runs_dir, "a/b").parent_id == one.parent_id
+
+
+def test_closing_brings_scores_table_and_runs(tracking, runs_dir, client, tmp_path):
+    runs = opened(tracking, runs_dir)
+    trained = recorded(RunFolder(tmp_path / "x" / "run"), tracking, runs_dir, parent=runs.row_ids["4 layers"])
+    (tmp_path / "table.md").write_text("| row |")
+    scores = {"test/acc/mean": 0.75, "test/acc/sd": float("nan"), "test/acc/n": 1.0}
+    rows = {"4 layers": scores, "+1 Conv": {"test/acc/mean": 0.5}, "-1 Conv": {"test/acc/mean": 0.25}}
+    summary = StudySummary(rows, {"4 layers": [trained]}, [tmp_path / "table.md"], "FAILED", {}, ["+1 Conv"])
+    assert close_study(tracking, runs_dir, "depth", summary) == ""
+    parent = client.get_run(runs.parent_id)
+    assert parent.info.status == "FAILED"
+    assert parent.data.metrics == {
+        "4 layers/test/acc/mean": 0.75,
+        "4 layers/test/acc/n": 1.0,
+        "plus 1 Conv/test/acc/mean": 0.5,
+        "-1 Conv/test/acc/mean": 0.25,
+    }
+    assert [file.path for file in client.list_artifacts(runs.parent_id, "study")] == ["study/table.md"]
+    row = client.get_run(runs.row_ids["4 layers"])
+    assert (row.info.status, row.data.metrics) == ("FINISHED", {"test/acc/mean": 0.75, "test/acc/n": 1.0})
+    assert client.get_run(runs.row_ids["+1 Conv"]).info.status == "FAILED"
+    assert below(client, runs.row_ids["4 layers"]) == ["4 layers"]
+
+
+def test_an_unchanged_study_is_not_told_again(tracking, runs_dir, uri, tmp_path):
+    opened(tracking, runs_dir)
+    trained = recorded(RunFolder(tmp_path / "x" / "run"), tracking, runs_dir)
+    summary = StudySummary({"4 layers": {"test/acc/mean": 0.75}}, {"4 layers": [trained]})
+    assert close_study(tracking, runs_dir, "depth", summary) == ""
+    database = runs_dir / "mlflow.db"
+    before = database.stat().st_mtime_ns
+    began = time.perf_counter()
+    assert close_study(tracking, runs_dir, "depth", summary) == ""
+    assert time.perf_counter() - began < 0.05
+    assert database.stat().st_mtime_ns == before
+    changed = replace(summary, rows={"4 layers": {"test/acc/mean": 0.8}})
+    assert close_study(tracking, runs_dir, "depth", changed) == ""
+    assert database.stat().st_mtime_ns > before
+
+
+def test_a_study_opened_again_without_change_is_shown_as_ended(tracking, runs_dir, client):
+    summary = StudySummary({"4 layers": {"n": 1.0}}, {})
+    assert close_study(tracking, runs_dir, "depth", summary) == ""
+    runs = opened(tracking, runs_dir)
+    assert close_study(tracking, runs_dir, "depth", summary) == ""
+    assert client.get_run(runs.parent_id).info.status == "FINISHED"
+    assert len(client.get_metric_history(runs.row_ids["4 layers"], "n")) == 1
+
+
+def test_a_run_of_the_experiment_is_moved_below_its_row(tracking, runs_dir, client, folder):
+    trained = recorded(folder, tracking, runs_dir)
+    runs = opened(tracking, runs_dir)
+    assert below(client, runs.row_ids["4 layers"]) == []
+    assert close_study(tracking, runs_dir, "depth", StudySummary({}, {"4 layers": [trained]})) == ""
+    assert below(client, runs.row_ids["4 layers"]) == ["4 layers"]
+    assert client.get_run(trained.header.mlflow_run_id).data.tags["mlflow.parentRunId"] == runs.row_ids["4 layers"]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["recorded_elsewhere", "never_recorded"])
+def test_a_foreign_run_is_copied_once(tracking, runs_dir, client, folder, known):
+    elsewhere = replace(tracking, experiment="elsewhere")
+    trained = recorded(folder, elsewhere, runs_dir) if known else fill(folder)
+    runs = opened(tracking, runs_dir)
+    for number in (1.0, 2.0):
+        assert close_study(tracking, runs_dir, "depth", StudySummary({"4 layers": {"n": number}}, {"4 layers": [trained]})) == ""
+    experiment = client.get_run(runs.parent_id).info.experiment_id
+    (copy,) = client.search_runs([experiment], f"tags.mlflow.parentRunId = '{runs.row_ids['4 layers']}'")
+    assert copy.data.tags["copied_from"] == (trained.header.mlflow_run_id if known else trained.header.key)
+    assert (copy.info.status, copy.data.metrics["test/acc"]) == ("FINISHED", 0.75)
+    assert trained.header.parent_run_id is None
+
+
+def test_a_run_that_two_rows_or_studies_share_is_shown_below_each(tracking, runs_dir, client, folder):
+    trained = recorded(folder, tracking, runs_dir)
+    summary = StudySummary({}, {label: [trained] for label in LABELS})
+    for study in ("depth", "width", "depth"):
+        runs = opened(tracking, runs_dir, study)
+        assert close_study(tracking, runs_dir, study, summary) == ""
+        assert [len(below(client, run_id)) for run_id in runs.row_ids.values()] == [1, 1, 1]
+
+
+def test_runs_of_no_row_lie_directly_below_the_study(tracking, runs_dir, client, folder):
+    runs = opened(tracking, runs_dir, "search", labels=[])
+    trained = recorded(folder, tracking, runs_dir, name="trial 7")
+    assert close_study(tracking, runs_dir, "search", StudySummary({"": {"best": 0.75}}, {"": [trained]})) == ""
+    assert below(client, runs.parent_id) == ["trial 7"]
+    assert client.get_run(runs.parent_id).data.metrics == {"best": 0.75}
+
+
+def test_one_damaged_run_does_not_keep_the_others_out(tracking, runs_dir, client, tmp_path):
+    whole = recorded(RunFolder(tmp_path / "whole"), tracking, runs_dir)
+    damaged = RunFolder(tmp_path / "damaged")
+    damaged.path.mkdir()
+    damaged.header_file.write_text("{")
+    summary = StudySummary({}, {"4 layers": [damaged, whole]})
+    assert "damaged/run.json is damaged" in close_study(tracking, runs_dir, "depth", summary)
+    assert below(client, opened(tracking, runs_dir).row_ids["4 layers"]) == ["4 layers"]
+
+
+def test_a_run_uploaded_later_comes_below_its_row(tracking, client, tmp_path):
+    runs = opened(tracking, tmp_path)
+    away = Recorder(RunFolder(tmp_path / "x" / "run"), NOBODY, str(tmp_path), timeout=1)
+    away.start(make_header("+1 Conv", tracking.experiment))
+    away.finish(make_result(), "FINISHED")
+    summary = StudySummary({}, {"+1 Conv": [away.folder]})
+    assert close_study(tracking, tmp_path, "depth", summary) == ""
+    assert below(client, runs.row_ids["+1 Conv"]) == []  # no copy of what is still to come
+    assert upload_pending(tmp_path, tracking) == 1
+    assert below(client, runs.row_ids["+1 Conv"]) == ["+1 Conv"]
+    assert close_study(tracking, tmp_path, "depth", summary) == ""
+    assert below(client, runs.row_ids["+1 Conv"]) == ["+1 Conv"]
+
+
+def test_a_run_whose_parent_is_gone_is_recorded_without(tracking, runs_dir, client, folder):
+    trained = recorded(folder, tracking, runs_dir, parent="0" * 32)
+    assert "mlflow.parentRunId" not in client.get_run(trained.header.mlflow_run_id).data.tags
+
+
+def test_a_store_that_is_away_costs_seconds_and_is_told_later(tracking, runs_dir, client, tmp_path):
+    away = replace(tracking, uri=NOBODY, timeout=1)
+    began = time.monotonic()
+    runs, warning = open_study(away, tmp_path, "depth", LABELS, {})
+    assert runs is None
+    assert warning.startswith(f"MLflow at {NOBODY} does not show the study depth")
+    summary = StudySummary({"4 layers": {"n": 1.0}}, {})
+    assert "The next start of the study brings it." in close_study(away, tmp_path, "depth", summary)
+    assert time.monotonic() - began < 20
+    assert close_study(tracking, tmp_path, "depth", summary) == ""
+    assert below(client, opened(tracking, tmp_path).parent_id) == sorted(LABELS)
+
+
+def test_a_server_that_never_answers_is_not_waited_for(tracking, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")  # of the first store of a process; here that was another test's
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        silent = replace(tracking, uri=f"http://127.0.0.1:{mute.getsockname()[1]}", timeout=1)
+        began = time.monotonic()
+        runs, warning = open_study(silent, tmp_path, "depth", LABELS, {})
+        assert time.monotonic() - began < 5
+    assert (runs, "does not show the study" in warning) == (None, True)
+
+
+def test_without_tracking_nothing_is_made(tracking, tmp_path):
+    off = replace(tracking, enabled=False)
+    assert open_study(off, tmp_path, "depth", LABELS, {}) == (None, "")
+    assert close_study(off, tmp_path, "depth", StudySummary({}, {})) == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_memory_is_named_with_the_way_out(tracking, tmp_path):
+    file = tmp_path / tracking.experiment / "depth.study.json"
+    file.parent.mkdir()
+    file.write_text("{")
+    runs, warning = open_study(tracking, tmp_path, "depth", LABELS, {})
+    assert runs is None
+    assert "depth.study.json is damaged" in warning
+    assert "Remove it" in warning
+
+
+def test_threads_that_close_a_study_at_once_send_it_once(tracking, runs_dir, client):
+    runs = opened(tracking, runs_dir)
+    summary = StudySummary({"4 layers": {"n": 1.0}}, {})
+    threads = [threading.Thread(target=close_study, args=(tracking, runs_dir, "depth", summary)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(client.get_metric_history(runs.row_ids["4 layers"], "n")) == 1

@@ -1,0 +1,54 @@
+"""How many threads a run takes, on machines where it is not alone."""
+
+import os
+from dataclasses import replace
+
+import pytest
+import torch
+
+from fer_ablate.training.hardware import GRANTS, use_threads
+
+CORES = len(os.sched_getaffinity(0))
+
+
+@pytest.fixture
+def threads(config_of, monkeypatch):
+    """Threads that a process of a run gets, given these variables of the environment."""
+
+    def count(given=None, devices=1, num_threads=None):
+        for name in GRANTS:
+            monkeypatch.delenv(name, raising=False)
+        for name, value in (given or {}).items():
+            monkeypatch.setenv(name, value)
+        use_threads(replace(config_of().trainer, devices=devices, num_threads=num_threads))
+        return torch.get_num_threads()
+
+    return count
+
+
+def test_alone_on_a_machine_a_run_takes_the_cores_it_may_use(threads):
+    assert threads() == CORES
+    assert threads(devices=CORES) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param({"OMP_NUM_THREADS": "3"}, 3, id="a worker of joblib or ray takes what it was given"),
+        pytest.param({"SLURM_CPUS_PER_TASK": "5"}, 5, id="a SLURM job takes what it asked for"),
+        pytest.param({"OMP_NUM_THREADS": "3", "SLURM_CPUS_PER_TASK": "5"}, 3, id="a worker inside a SLURM job"),
+        pytest.param({"OMP_NUM_THREADS": "3,2"}, 3, id="nested levels"),
+        pytest.param({"OMP_NUM_THREADS": "", "SLURM_CPUS_PER_TASK": "0"}, CORES, id="nothing that counts"),
+    ],
+)
+def test_others_say_how_many(given, expected, threads):
+    assert threads(given) == expected
+
+
+def test_processes_of_a_run_share_what_it_was_given(threads):
+    assert threads({"OMP_NUM_THREADS": "6"}, devices=2) == 3
+    assert threads({"OMP_NUM_THREADS": "1"}, devices=2) == 1
+
+
+def test_what_is_typed_comes_first(threads):
+    assert threads({"OMP_NUM_THREADS": "3"}, devices=2, num_threads=4) == 4

@@ -1,0 +1,137 @@
+"""Runs that begin with the weights of another one."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+
+from fer_ablate.errors import UserError
+from fer_ablate.training.run import fit
+from fer_ablate.training.start import Start, load_start, weights_identity
+
+from .small_runs import Breaker, Broken, kept_weights, same
+
+STILL = ("optimizer.lr=0", "model.norm=none")  # trains without changing a weight
+
+
+@pytest.fixture
+def start_of(task_of):
+    """Weights that a run of this config was trained to."""
+
+    def build(config, folder="first"):
+        task = task_of(config, folder)
+        fit(task)
+        best = task.checkpoint_dir / "best.ckpt"
+        return Start(best, weights_identity(best))
+
+    return build
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [(), ("trainer.ema_decay=0.5",), ("trainer.channels_last=false",), ("trainer.keep=last", "seed=5")],
+    ids=["plainly", "averaged", "in the other memory format", "with another seed"],
+)
+def test_a_run_that_changes_nothing_ends_with_the_weights_it_began_with(overrides, config_of, task_of, start_of):
+    start = start_of(config_of("model.norm=none"))
+    task = replace(task_of(config_of(*STILL, *overrides)), start=start)
+    fit(task)
+    assert same(kept_weights(task.checkpoint_dir), kept_weights(start.path.parent))
+    assert weights_identity(task.checkpoint_dir / "best.ckpt") == start.identity
+
+
+def test_without_a_start_the_seed_draws_the_weights(config_of, task_of, start_of):
+    first = start_of(config_of("model.norm=none"))
+    fit(task := task_of(config_of(*STILL)))
+    assert weights_identity(task.checkpoint_dir / "best.ckpt") != first.identity
+
+
+def test_statistics_of_the_normalisation_come_along(config_of, task_of, start_of):
+    start = start_of(config_of())
+    network = fit(replace(task_of(config_of("trainer.fast_dev_run=1")), start=start)).network
+    assert int(network.get_buffer("stages.0.norm0.num_batches_tracked")) == 5 + 1  # of an epoch there, of a step here
+
+
+def test_the_optimizer_begins_anew(config_of, task_of, start_of):
+    last = start_of(config_of("trainer.keep=last")).path.with_name("last.ckpt")
+    task = replace(task_of(config_of()), start=Start(last, "any"))
+    fit(task)
+    steps = torch.load(task.checkpoint_dir / "last.ckpt", weights_only=True)["optimizer_states"][0]["state"][0]["step"]
+    assert int(steps) == 5
+
+
+def test_a_run_broken_off_goes_on_instead_of_starting_over(config_of, task_of, start_of, tmp_path):
+    start, config = start_of(config_of()), config_of("trainer.max_epochs=3", "seed=1")
+    fit(replace(task_of(config, "unbroken"), start=start))
+    broken = replace(task_of(config, "broken"), start=start)
+    with pytest.raises(Broken):
+        fit(broken, [Breaker(3)])
+    fit(broken)
+    assert same(kept_weights(tmp_path / "unbroken"), kept_weights(tmp_path / "broken"))
+
+
+def test_an_identity_is_of_the_weights_not_of_the_file(config_of, start_of, tmp_path):
+    start, other = start_of(config_of()), start_of(config_of("seed=1"), "other")
+    moved = shutil.copy(start.path, tmp_path / "moved.ckpt")
+    assert weights_identity(moved) == start.identity
+    assert len({start.identity, other.identity}) == 2
+    assert len(start.identity) == 32
+
+
+class Plain(torch.nn.Module):
+    """A network of somebody's own: its output layer has no known name."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.last = torch.nn.Linear(4, classes)
+        self.first = torch.nn.Linear(6, 4)
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """A checkpoint of a network that tells this many classes apart."""
+
+    def write(network, classes):
+        state = {f"network.{name}": value for name, value in network.state_dict().items()}
+        described = {"format": "1", "classes": str(list(range(classes)))}
+        torch.save({"state_dict": state, "fer_ablate": described}, tmp_path / "stored.ckpt")
+        return tmp_path / "stored.ckpt"
+
+    return write
+
+
+def test_an_output_layer_for_other_classes_stays_as_it_was_drawn(stored):
+    given, own = Plain(8), Plain(7)
+    drawn = own.last.weight.clone()
+    load_start(own, stored(given, 8), 7)
+    assert torch.equal(own.first.weight, given.first.weight)
+    assert torch.equal(own.last.weight, drawn)
+
+
+def test_an_output_layer_for_as_many_classes_comes_along(stored):
+    given, own = Plain(7), Plain(7)
+    load_start(own, stored(given, 7), 7)
+    assert torch.equal(own.last.weight, given.last.weight)
+
+
+def test_what_does_not_fit_is_listed_and_nothing_is_loaded(stored):
+    own = torch.nn.ModuleDict({"first": torch.nn.Linear(5, 4), "new": torch.nn.Linear(1, 1)})
+    before = {name: value.clone() for name, value in own.state_dict().items()}
+    with pytest.raises(UserError) as error:
+        load_start(own, stored(Plain(7), 7), 7)
+    for line in (
+        "do not fit this network",
+        "first.weight is 4x6 in the file, 4x5 here",
+        "new.weight is not in the file",
+        "last.bias is only in the file",
+        "leave init_from out",
+    ):
+        assert line in str(error.value)
+    assert same(own.state_dict(), before)
+
+
+def test_at_most_five_misfits_are_named(config_of, task_of, start_of):
+    start = start_of(config_of())
+    with pytest.raises(UserError, match=r"stages.0.conv0.weight is 4x1x3x3 in the file, 8x1x3x3 here(.*\n){5}  and \d+ more"):
+        fit(replace(task_of(config_of("model.width=0.25")), start=start))
