@@ -23,10 +23,10 @@ def test_threads_are_told_as_they_are_used(typed, small):
 def test_a_grid_goes_on_behind_a_failing_run_and_names_it_again(typed, small, tmp_path):
     printed = typed("-m", *small, "trainer.max_epochs=1", "optimizer.lr=1e30,0.001")
     assert printed.code == 1
-    assert "run 2 of the grid: optimizer.lr=0.001" in printed.out
-    assert "2 runs of the grid: 1 done, 1 failed" in printed.out
-    assert printed.err.splitlines()[-1].startswith("fer_ablate: optimizer.lr=1e+30: The training loss became nan")
-    finished = [RunFolder(path).status for path in (tmp_path / "runs" / "fer_ablate").iterdir()]
+    assert "[2/2] lr=0.001, seed 0: val/acc" in printed.out
+    assert "fer_ablate: [1/2] lr=1e+30, seed 0: failed: The training loss became nan" in printed.err
+    assert "fer_ablate: 1 run failed:\n  lr=1e+30, seed 0: The training loss became nan" in printed.err
+    finished = [RunFolder(path.parent).status for path in (tmp_path / "runs" / "fer_ablate").glob("*/run.json")]
     assert sorted(finished) == ["finished", "started"]
 
 

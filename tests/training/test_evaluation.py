@@ -90,3 +90,12 @@ def test_scores_of_a_part_without_images_are_left_out(predict, config_of, task_o
     classes = task_of(config_of()).data.faces.classes
     results = split_results(predict(), {"val": ROWS[:70], "public": ROWS[:0]}, classes)
     assert {name: result.n for name, result in results.items()} == {"val": 70}
+
+
+def test_a_role_that_is_an_official_split_has_its_scores(predict, config_of, task_of):
+    classes, found = task_of(config_of()).data.faces.classes, predict()
+    together = split_results(found, {"val": ROWS[:70], "test": ROWS[70:], "public": ROWS[:70]}, classes)
+    alone = {
+        name: split_results(found, {name: rows}, classes)[name] for name, rows in (("test", ROWS[70:]), ("public", ROWS[:70]))
+    }
+    assert together["val"] == together["public"] == alone["public"] != together["test"] == alone["test"]

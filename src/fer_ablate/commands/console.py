@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import monotonic
 
@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fer_ablate.metrics import SplitResult
+from fer_ablate.report.quantities import duration
 
 SPLITS = ("val", "test", "public", "private")
 METRICS = ("acc", "top2", "macro_f1", "weighted_f1", "ece", "loss")
@@ -51,7 +52,7 @@ def facts(rows: Sequence[tuple[str, str]]) -> None:
         console.print(Text.assemble((f"  {name:<{width}}  ", "dim"), value))
 
 
-def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> None:
+def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1, words: Collection[str] = ()) -> None:
     """Print a table.
 
     Args:
@@ -59,10 +60,11 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], left
         header: column titles.
         rows: cells as they are to appear.
         left: how many columns are names, hence aligned to the left.
+        words: titles of further columns to be aligned so.
     """
     grid = Table(title=title or None, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for number, name in enumerate(header):
-        grid.add_column(name, justify="left" if number < left else "right", no_wrap=True)
+        grid.add_column(name, justify="left" if number < left or name in words else "right", no_wrap=True)
     for row in rows:
         grid.add_row(*row)
     console.print(grid)
@@ -185,13 +187,6 @@ class TrainingProgress(Callback):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the unit a person would choose: `42 s`, `3.5 min`, `2.1 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer_ablate.commands import console
-from fer_ablate.report.study_cells import cells
+from fer_ablate.report.study_cells import VERDICT, cells
 from fer_ablate.report.study_plots import save_study_plots
 from fer_ablate.report.study_table import FORMATS, console_tables, render
 from fer_ablate.study.gather import gathered
@@ -47,7 +47,7 @@ def show(table: StudyTable) -> None:
     """Print the table, as wide as the screen allows."""
     for part in console_tables(table, console.console.width):
         console.console.print()
-        console.table(part.title, part.header, part.rows)
+        console.table(part.title, part.header, part.rows, words=(VERDICT,))
     shown = cells(table)
     console.console.print()
     for note in (shown.caption, *shown.notes):
@@ -91,4 +91,5 @@ def summary_of(finished: Finished, status: str) -> StudySummary:
         artifacts=list(finished.files),
         status=status,
         tags={"source": finished.table.source} if finished.table.source else {},
+        failed=[row.label for row in finished.rows if row.failures],
     )

@@ -9,10 +9,12 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from fer_ablate.commands import console
 from fer_ablate.commands.one_run import train
 from fer_ablate.commands.request import Request, requested
 from fer_ablate.errors import BusyError, UserError
 from fer_ablate.study.outcome import Ended, RunOutcome
+from fer_ablate.study.pruning import Pruned
 from fer_ablate.tracking.places import run_path
 from fer_ablate.tracking.run_folder import RunFolder
 from fer_ablate.training.processes import end_with_parent
@@ -57,10 +59,12 @@ def ended(request: Request) -> RunOutcome:
     """Do one run of a sweep; whatever goes wrong with it is told, kept in its folder, and leaves the others alone."""
     config = request.config
     try:
-        train(request)
-        return RunOutcome(Ended.finished, request.key)
+        return RunOutcome(Ended.finished, train(request))
     except BusyError:
         return RunOutcome(Ended.busy, request.key)
+    except Pruned as pruned:
+        console.console.print(f"  {request.title}: {pruned}")
+        return RunOutcome(Ended.pruned, request.key)
     except Exception as error:
         problem, log = str(error) or type(error).__name__, ""
         if request.key:

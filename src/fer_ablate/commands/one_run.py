@@ -4,8 +4,8 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,9 +16,12 @@ from fer_ablate.commands.request import Request
 from fer_ablate.config.choices import Mode
 from fer_ablate.config.compose import to_yaml
 from fer_ablate.config.key import code_digest, relevant, run_key, short
+from fer_ablate.config.schema import Config
 from fer_ablate.data.load import load_faces
 from fer_ablate.errors import UserError
+from fer_ablate.report.quantities import duration
 from fer_ablate.report.run_pictures import save_pictures
+from fer_ablate.study.pruning import Pruned, build_pruning
 from fer_ablate.tracking.places import run_path
 from fer_ablate.tracking.recorder import build_recorder, upload_pending
 from fer_ablate.tracking.run_folder import RunFolder, RunHeader, StoredPredictions
@@ -28,17 +31,19 @@ from fer_ablate.training.hardware import use_threads
 from fer_ablate.training.processes import launch, leave_group, rank
 from fer_ablate.training.result import RunResult
 from fer_ablate.training.run import Outcome, Task, assess, finished_epochs, fit
+from fer_ablate.training.start import Start
 
 
-def train(request: Request) -> None:
-    """Do one run, in this process or in several of its own."""
-    if request.config.trainer.devices > 1 and not request.config.trainer.fast_dev_run:
+def train(request: Request) -> str:
+    """Do one run, in this process or in several of its own; the key of the run."""
+    config = request.config
+    if config.trainer.devices > 1 and not config.trainer.fast_dev_run:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "request.json"
             request.save(file)
-            launch([sys.executable, "-m", "fer_ablate", "worker", str(file)], request.config.trainer.devices)
-        return
-    train_here(request)
+            launch([sys.executable, "-m", "fer_ablate", "worker", str(file)], config.trainer.devices)
+        return request.key or _identity(config, role_set(config, load_faces(config.data))).key
+    return train_here(request)
 
 
 def train_here(request: Request) -> str:
@@ -49,21 +54,21 @@ def train_here(request: Request) -> str:
 
     Raises:
         BusyError: another process trains this run.
-        UserError: something from outside is wrong; like any error it is kept in the run's folder.
+        Pruned: the search that the run belongs to gave it up.
+        UserError: something from outside is wrong; like any error of a training it is kept in the run's folder.
     """
     console.quiet_libraries()
     config, runs_dir = request.config, Path(request.config.runs_dir)
     use_threads(config.trainer)
     with _bar(request, "reading the images") as tell:
         data = role_set(config, load_faces(config.data, tell))
-    start = resolve_start(config.init_from, runs_dir) if config.init_from is not None else None
-    code = code_digest(config.plugins)
-    key = run_key(config, data.faces.digest, code, start.identity if start is not None else None)
+    identity = _identity(config, data)
+    key = identity.key
     if config.trainer.fast_dev_run:
         _dev_run(request, data, key)
         return key
     folder = RunFolder(run_path(runs_dir, config.tracking.experiment, request.name, config.seed, key))
-    task = Task(config, request.name, key, data, folder.checkpoints, rank(), start)
+    task = Task(config, request.name, key, data, folder.checkpoints, rank(), identity.start)
     if task.rank > 0:
         fit(task)
         return key
@@ -73,12 +78,23 @@ def train_here(request: Request) -> str:
     with folder.lock():
         if config.force:
             folder.clear()
-        try:
-            _recorded(request, task, folder, _header(request, task, code))
-        except Exception as error:
-            folder.write_failure(str(error) or type(error).__name__, traceback.format_exc())
-            raise
+        _recorded(request, task, folder, _header(request, task, identity.code))
     return key
+
+
+@dataclass(frozen=True)
+class _Identity:
+    """What tells a run from every other: its key, and what that is made from beside config and images."""
+
+    key: str
+    code: str
+    start: Start | None
+
+
+def _identity(config: Config, data: RoleSet) -> _Identity:
+    start = resolve_start(config.init_from, Path(config.runs_dir)) if config.init_from is not None else None
+    code = code_digest(config.plugins)
+    return _Identity(run_key(config, data.faces.digest, code, start.identity if start is not None else None), code, start)
 
 
 def _header(request: Request, task: Task, code: str) -> RunHeader:
@@ -108,19 +124,32 @@ def _recorded(request: Request, task: Task, folder: RunFolder, header: RunHeader
     recorder.start(header)
     progress = _progress(request)
     try:
-        module = fit(task, [recorder, progress], [progress])
+        pruning = build_pruning(config, folder.history)
+        watching = [progress, pruning] if pruning is not None else [progress]
+        module = fit(task, [recorder, *watching], watching)
         if config.trainer.devices > 1:
             leave_group()
         with _bar(request, "testing") as tell:
             outcome = assess(task, module, tell)
         _keep(outcome, task.data, folder)
     except BaseException as error:
-        recorder.finish(None, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        recorder.finish(None, _mark(folder, error))
         raise
     recorder.finish(outcome.result, "FINISHED")
     folder.last_checkpoint.unlink(missing_ok=True)  # three times the weights; a finished run needs only those
     _show_result(request, folder, outcome.result)
     _bring_others(request, recorder.warning)
+
+
+def _mark(folder: RunFolder, error: BaseException) -> str:
+    """Keep what ended the run in its folder, where MLflow takes it from; the status that MLflow shows."""
+    if isinstance(error, Pruned):
+        folder.write_pruned(error.epoch, error.value, error.metric)
+    elif isinstance(error, Exception):
+        with suppress(UserError):  # on a full disk the first error is the one to tell
+            folder.write_failure(str(error) or type(error).__name__, traceback.format_exc())
+        return "FAILED"
+    return "KILLED"
 
 
 def _keep(outcome: Outcome, data: RoleSet, folder: RunFolder) -> None:
@@ -185,7 +214,7 @@ def _show_finished(request: Request, task: Task, folder: RunFolder) -> None:
 
 def _show_result(request: Request, folder: RunFolder, result: RunResult) -> None:
     per_epoch = f"{result.seconds_per_epoch:.1f} s each"
-    trained = f"{console.counted(result.epochs, 'epoch')} in {console.duration(result.seconds)}"
+    trained = f"{console.counted(result.epochs, 'epoch')} in {duration(result.seconds)}"
     if request.place:
         scores = "  ".join(f"{name}/acc {result.splits[name].metrics['acc']:.4f}" for name in ("val", "test"))
         console.console.print(f"  {request.title}: {scores}  {trained}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fer_ablate.commands import console
 from fer_ablate.commands.request import allow_plugins, parse
+from fer_ablate.report.quantities import duration
 from fer_ablate.study.asked import asked
 from fer_ablate.study.cells import Cell, compose_cells
 from fer_ablate.study.plan import Plan, State, make_plan, seconds_left
@@ -49,4 +50,4 @@ def cost(plan: Plan) -> str:
     if seconds is None:
         return "no finished run tells yet how long that takes"
     rest = f" ({guessed} of them judged by other rows)" if guessed else ""
-    return f"about {console.duration(seconds)} one after another{rest}"
+    return f"about {duration(seconds)} one after another{rest}"

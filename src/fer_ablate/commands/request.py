@@ -4,7 +4,6 @@ import argparse
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,13 +16,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from fer_ablate.commands.grid import Grid, guarded
 from fer_ablate.config.binding import names_plugins
 from fer_ablate.config.compose import CONFIG_NAME, composed, conf_dir, flat, from_yaml, plain, register_schema, to_config, to_yaml
-from fer_ablate.config.diagnosis import Diagnosis, diagnose
+from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.config.schema import Config
 from fer_ablate.errors import Fault, FaultyConfigError, UserError
-from fer_ablate.study.cells import config_faults
+from fer_ablate.study.faults import config_faults, content_faults
+from fer_ablate.tracking.files import write_text
 
 INSPECTIONS = ("help", "hydra_help", "cfg", "info", "shell_completion")
 """Hydra's flags that print something and run nothing."""
@@ -76,7 +75,7 @@ class Request:
 
     def save(self, path: Path) -> None:
         """Write it down for another process."""
-        path.write_text(json.dumps({**vars(self), "config": to_yaml(self.config)}), encoding="utf-8")
+        write_text(path, json.dumps({**vars(self), "config": to_yaml(self.config)}))
 
     @classmethod
     def load(cls, path: Path) -> "Request":
@@ -104,29 +103,30 @@ def run_hydra(arguments: Sequence[str], job: Callable[[Request], int], ignore: t
     looking = inspected(parsed)
     if not looking:
         diagnosis = diagnose(parsed.overrides, Path(parsed.config_dir) if parsed.config_dir else None)
-        raise_faults([*diagnosis.faults, *_content_faults(diagnosis)], ignore)
+        raise_faults([*diagnosis.faults, *content_faults(diagnosis)], ignore)
         raise_faults([] if parsed.multirun else sweep_faults(parsed.overrides))
     register_schema()
     codes: list[int] = []
+
+    def task(tree: DictConfig) -> None:
+        overrides = list(HydraConfig.get().overrides.task)
+        codes.append(_guarded(lambda: job(requested(tree, overrides, ignore))))
+
     program = sys.argv[0]
-    sys.argv = [program, *arguments]
-    with tempfile.TemporaryDirectory() as folder:
-        grid = Grid(Path(folder), tuple(parsed.overrides)) if parsed.multirun and not looking else None
+    # One after another in this process: only trainings are worth a launcher, and only they skip what is done.
+    sys.argv = [program, *arguments, *(["hydra/sweeper=basic"] if parsed.multirun and not looking else [])]
+    hydra.main(config_path=str(conf_dir()), config_name=CONFIG_NAME)(task)()
+    return max(codes, default=0)
 
-        def task(tree: DictConfig) -> None:
-            hydra_config = HydraConfig.get()
-            overrides = list(hydra_config.overrides.task)
 
-            def work() -> int:
-                return job(requested(tree, overrides, ignore))
-
-            if grid is None:
-                codes.append(guarded(work)[0])
-            else:
-                grid.run(int(hydra_config.job.num), overrides, work)
-
-        hydra.main(config_path=str(conf_dir()), config_name=CONFIG_NAME)(task)()
-        return max(codes, default=0) if grid is None else grid.finish()
+def _guarded(job: Callable[[], int]) -> int:
+    """Exit code of a job; if something from outside is wrong, that is told and the next job may go on."""
+    try:
+        return job()
+    except UserError as error:
+        sys.stdout.flush()  # in a pipe the message would otherwise stand above what came before it
+        print(f"fer_ablate: {error}", file=sys.stderr, flush=True)
+        return 1
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -187,16 +187,6 @@ def requested(tree: DictConfig, overrides: Sequence[str], ignore: tuple[str, ...
     defaults, values = flat(plain(to_config(composed()))), flat(plain(config))
     changed = {key: str(value) for key, value in values.items() if defaults.get(key) != value}
     return Request(config, config.name or _derived_name(overrides), list(overrides), changed, _told(overrides, values))
-
-
-def _content_faults(diagnosis: Diagnosis) -> list[Fault]:
-    if diagnosis.tree is None:
-        return []
-    try:
-        config = to_config(diagnosis.tree)
-    except OmegaConfBaseException as error:
-        return [Fault("", str(error).splitlines()[0], "Give it on the command line, or see --cfg job.")]
-    return config_faults(config, diagnosis.sound)
 
 
 def _told(overrides: Sequence[str], values: Mapping[str, Any]) -> list[str]:

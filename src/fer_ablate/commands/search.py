@@ -19,7 +19,7 @@ from fer_ablate.commands import console
 from fer_ablate.commands.job import Job
 from fer_ablate.commands.request import allow_plugins, parse, raise_faults
 from fer_ablate.commands.search_plan import prepared
-from fer_ablate.commands.search_settings import Settings
+from fer_ablate.commands.search_settings import Settings, fixed
 from fer_ablate.commands.search_trials import searched
 from fer_ablate.commands.sweeper import Launching
 from fer_ablate.config.compose import CONFIG_NAME, conf_dir, register_schema
@@ -125,7 +125,8 @@ def run_search(arguments: Sequence[str]) -> int:
     register_schema()
     register()
     flags = ["--config-dir", str(config_dir)] if config_dir else []
-    sys.argv = [sys.argv[0], "-m", *flags, *of_hydra, f"hydra.sweep.dir={quoted(str(multirun))}"]
+    # What is fixed goes to Hydra as well, since a file of the user's own may set hydra.sweeper.
+    sys.argv = [sys.argv[0], "-m", *flags, *of_hydra, *fixed(typed), f"hydra.sweep.dir={quoted(str(multirun))}"]
     try:
         hydra.main(config_path=str(conf_dir()), config_name=CONFIG_NAME)(task)()
     finally:

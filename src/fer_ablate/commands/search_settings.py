@@ -113,6 +113,11 @@ def read_words(params: Mapping[str, Any] | None, typed: Sequence[str]) -> Words:
     return Words(space, tuple(str(one.input_line) for one in parsed.values() if not one.is_sweep_override()))
 
 
+def fixed(typed: Sequence[str]) -> list[str]:
+    """The overrides with one value."""
+    return [text for text in typed if not OverridesParser.create().parse_overrides([text])[0].is_sweep_override()]
+
+
 def sampler_of(given: DictConfig, space: Mapping[str, BaseDistribution]) -> Callable[[int], BaseSampler]:
     """What makes the sampler of a suggestion from its number; reproducible, since even no seed is a seed (0).
 

@@ -14,7 +14,7 @@ from fer_ablate.commands.search_plan import Prepared
 from fer_ablate.commands.search_settings import KEY
 from fer_ablate.commands.sweeper import Launching
 from fer_ablate.config.schema import SearchConfig
-from fer_ablate.errors import UserError
+from fer_ablate.errors import FaultyConfigError, UserError
 from fer_ablate.study.cells import Cell
 from fer_ablate.study.objectives import values
 from fer_ablate.study.outcome import Ended, RunOutcome
@@ -114,8 +114,8 @@ class Trials:
             words = [*self.wanted.words.fixed, *(f"{key}={value}" for key, value in suggestion.params.items())]
             try:
                 trials.append(Trial(suggestion, self.wanted.compose(label, words), place))
-            except UserError as error:  # values that do not fit together
-                self._fail(suggestion.number, label, str(error))
+            except FaultyConfigError as error:  # values that do not fit together
+                self._fail(suggestion.number, label, "\n".join(str(fault) for fault in error.faults))
                 continue
             self.search.begun(suggestion.number, trials[-1].cell.key)
         # Each key once: two trials with the same values are one run.
@@ -148,9 +148,7 @@ class Trials:
 
     def _request(self, trial: Trial) -> Request:
         plan, config = self.wanted.plan, trial.cell.config
-        search = SearchConfig(
-            objective=config.search.objective, storage=plan.address, study_name=plan.name, trial=trial.number
-        )
+        search = SearchConfig(objective=config.search.objective, storage=plan.address, study_name=plan.name, trial=trial.number)
         own = replace(config, search=search, tracking=replace(config.tracking, parent=self.parent))
         params = {key.lstrip("+"): str(value) for key, value in trial.suggestion.params.items()}
         return Request(own, trial.cell.row.label, list(trial.cell.overrides), params, key=trial.cell.key, place=trial.place)

@@ -3,7 +3,7 @@
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,15 +21,10 @@ from fer_ablate.errors import UserError
 from fer_ablate.study.outcome import Ended, RunOutcome
 from fer_ablate.study.plan import Plan, Planned, State, make_plan
 from fer_ablate.study.sweep import train_wanted
+from fer_ablate.tracking.files import write_error
 from fer_ablate.tracking.study_runs import StudyRuns, close_study, open_study
 
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
-
-
-def sweeper_of(overrides: Iterable[str]) -> str:
-    """Which of Hydra's sweepers a command line chooses."""
-    chosen = [text.split("=", 1)[1] for text in overrides if text.startswith("hydra/sweeper=")]
-    return chosen[-1] if chosen else "study"
 
 
 def run_sweep(arguments: Sequence[str]) -> int:
@@ -78,9 +73,13 @@ def _trained(plan: Plan, parents: StudyRuns | None, words: Sequence[str]) -> dic
     runs_dir = Path(_config(plan).runs_dir).resolve()
     places = {planned.cell.key: f"{number}/{len(plan.wanted)}" for number, planned in enumerate(plan.wanted, start=1)}
     multirun = runs_dir / "multirun"
-    multirun.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="requests-", dir=multirun))
+    try:
+        multirun.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix="requests-", dir=multirun))
+    except OSError as error:
+        raise write_error(multirun, error) from error
     outcomes: dict[str, RunOutcome] = {}
+    errors: list[UserError] = []
 
     def work(start: Launching) -> None:
         written = 0
@@ -92,7 +91,10 @@ def _trained(plan: Plan, parents: StudyRuns | None, words: Sequence[str]) -> dic
                 _request(planned, parents, places[planned.cell.key]).save(request_file(folder, number))
             return start([planned.cell.overrides for planned in runs], first)
 
-        outcomes.update(train_wanted(plan, launch, _Telling()))
+        try:
+            outcomes.update(train_wanted(plan, launch, _Telling()))
+        except UserError as error:  # which Hydra would answer with a traceback
+            errors.append(error)
 
     register_schema()
     register()
@@ -102,6 +104,8 @@ def _trained(plan: Plan, parents: StudyRuns | None, words: Sequence[str]) -> dic
         hydra.main(config_path=str(conf_dir()), config_name=CONFIG_NAME)(Sweep(Job(folder, Path.cwd()), work))()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    if errors:
+        raise errors[0]
     return outcomes
 
 
@@ -157,10 +161,7 @@ def _close(plan: Plan, status: str) -> str:
         )
     console.console.print()
     console.facts(facts)
-    try:
-        return close_study(config.tracking, Path(config.runs_dir), plan.asked.name, finish.summary_of(finished, status))
-    except UserError as error:
-        return str(error)
+    return close_study(config.tracking, Path(config.runs_dir), plan.asked.name, finish.summary_of(finished, status))
 
 
 def _problem(planned: Planned, outcomes: dict[str, RunOutcome]) -> str:

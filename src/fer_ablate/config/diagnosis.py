@@ -21,6 +21,14 @@ FOLDERED = ("study",)
 """Groups whose files lie in folders, one for each document."""
 
 
+EXTRAS = {
+    "ray": "Install it: pip install 'fer-ablate[ray]'.",
+    "submitit_local": "Install it: pip install 'fer-ablate[slurm]'.",
+    "submitit_slurm": "Install it: pip install 'fer-ablate[slurm]'.",
+}
+"""Launchers that come with an extra."""
+
+
 @dataclass(frozen=True)
 class Diagnosis:
     """Faults of the overrides, the overrides without any, and the tree these compose (None if not even they do)."""
@@ -86,7 +94,9 @@ def _group_faults(override: Override) -> list[Fault]:
     known = _options(override.key_or_group)
     given = [name for value in _values(override) for name in (value if isinstance(value, list) else [value])]
     return [
-        Fault(override.key_or_group, f"there is no '{value}' in this group.", choices(str(value), known))
+        Fault(
+            override.key_or_group, f"there is no '{value}' in this group.", EXTRAS.get(str(value)) or choices(str(value), known)
+        )
         for value in given
         if value is not None and str(value) not in known
     ]

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from fer_ablate.report.canvas import BLUE, GRAY, ORANGE, figure, save
+from fer_ablate.report.canvas import BLUE, GRAY, ORANGE, figure, plain, save
 from fer_ablate.report.quantities import scale, shorten, title
 from fer_ablate.study.objectives import MAXIMIZE
 from fer_ablate.study.trials import SearchSummary, TrialRecord
@@ -45,7 +45,7 @@ def history_picture(summary: SearchSummary) -> Figure:
     panels[-1].set_xlabel("trial")
     panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     counts = ", ".join(f"{len(found)} {state}" for state in ("done", "pruned", "failed") if (found := summary.of(state)))
-    panels[0].set_title(f"{summary.name}: {counts}", fontsize=11)
+    panels[0].set_title(plain(f"{summary.name}: {counts}"), fontsize=11)
     return picture
 
 
@@ -57,7 +57,7 @@ def importance_picture(summary: SearchSummary) -> Figure:
     panels = picture.subplots(1, len(shares), squeeze=False)[0]
     for axes, (objective, found) in zip(panels, shares.items(), strict=True):
         names = list(found)[::-1]
-        bars = axes.barh([shorten(name, LABEL_LENGTH) for name in names], [found[name] for name in names], color=BLUE)
+        bars = axes.barh([plain(shorten(name, LABEL_LENGTH)) for name in names], [found[name] for name in names], color=BLUE)
         axes.bar_label(bars, [f"{100 * found[name]:.0f} %" for name in names], padding=3, fontsize=8.5)
         axes.set_xlim(0, 1.12 * max(found.values()))
         axes.set_xticks([])
@@ -75,7 +75,8 @@ def pareto_picture(summary: SearchSummary) -> Figure:
         # Costs lie on the horizontal axis, since they are what one pays for the rest.
         across, up = (first, second) if summary.directions[second] == MAXIMIZE else (second, first)
         _pareto(axes, summary, across, up)
-    picture.suptitle(f"{summary.name}: {len(summary.best)} of {len(summary.of('done'))} trials on the front", fontsize=11)
+    title_text = f"{summary.name}: {len(summary.best)} of {len(summary.of('done'))} trials on the front"
+    picture.suptitle(plain(title_text), fontsize=11)
     return picture
 
 

@@ -27,12 +27,15 @@ LOG_SPAN = 100.0
 TICK_GAP = 0.06
 """Smallest distance of two ticks, as a part of the axis."""
 
+COLORS = {"better": GREEN, "worse": ORANGE}
+"""By the first word of a verdict; all others are gray."""
+
 
 def save_study_plots(folder: Path, table: StudyTable, histories: Mapping[str, Sequence[Sequence[EpochRow]]]) -> list[Path]:
     """Draw what there is to draw, each picture as PNG and as SVG.
 
     Args:
-        folder: for the files, which are replaced one by one.
+        folder: for the files, which are replaced one by one; those of pictures no longer drawn are removed.
         table: judged.
         histories: label -> the epochs of each of its runs.
 
@@ -48,10 +51,12 @@ def save_study_plots(folder: Path, table: StudyTable, histories: Mapping[str, Se
     pictures["curves"] = curves_plot(histories)
     written = []
     for name, picture in pictures.items():
-        if picture is not None:
-            for suffix in (".png", ".svg"):
-                save(picture, folder / f"{name}{suffix}")
-                written.append(folder / f"{name}{suffix}")
+        for path in (folder / f"{name}.png", folder / f"{name}.svg"):
+            if picture is None:
+                path.unlink(missing_ok=True)
+            else:
+                save(picture, path)
+                written.append(path)
     return written
 
 
@@ -76,34 +81,19 @@ def factor_plot(table: StudyTable, column: str) -> Figure | None:
         if len(set(places)) == len(places):
             axes.plot(places, [_shown(row, column).mean * scale(column) for row in rows], color=BLUE, linewidth=1, alpha=0.5)
     else:
-        upright = max(map(len, words)) * len(words) <= 60
-        names = [plain(shorten(one_line(word), TICK_LENGTH)) for word in words]
-        axes.set_xticks(range(len(words)), names, rotation=0 if upright else 35, ha="center" if upright else "right")
-        axes.set_xlim(-0.5, len(words) - 0.5)
+        _word_axis(axes, words)
     for place, row in zip(places, rows, strict=True):
         color, marker = (ORANGE, "s") if row.baseline else (BLUE, "o")
         _point(axes, place, _shown(row, column), scale(column), color, marker)
     printed = [(place, row.published[column].value) for place, row in zip(places, rows, strict=True) if column in row.published]
     if printed:
-        axes.scatter(
-            [place for place, _ in printed],
-            [value for _, value in printed],
-            s=260,
-            marker="_",
-            color="black",
-            zorder=6,
-            label="published",
-        )
+        at, values = zip(*printed, strict=True)
+        axes.scatter(at, values, 260, "black", marker="_", zorder=6, label="published")
     baseline = next((row for row in rows if row.baseline), None)
     if baseline is not None:
         level = scale(column) * _shown(baseline, column).mean
-        axes.axhline(
-            level,
-            color=ORANGE,
-            linestyle="--",
-            linewidth=1,
-            label=plain(f"baseline {shorten(one_line(baseline.label), LABEL_LENGTH)}"),
-        )
+        name = plain(f"baseline {shorten(one_line(baseline.label), LABEL_LENGTH)}")
+        axes.axhline(level, color=ORANGE, linestyle="--", linewidth=1, label=name)
     if printed or baseline is not None:
         picture.legend(loc="outside upper center", ncols=2, fontsize=8.5, frameon=False)
     axes.set_xlabel(plain(table.factor))
@@ -128,22 +118,13 @@ def forest_plot(table: StudyTable, column: str) -> Figure | None:
         difference = _shown(row, column).difference
         assert difference is not None
         value, low, high = (scale(column) * part for part in (difference.value, difference.low, difference.high))
-        color = next(
-            (color for word, color in (("better", GREEN), ("worse", ORANGE)) if difference.verdict.startswith(word)), GRAY
-        )
+        color = next((COLORS[word] for word in COLORS if difference.verdict.startswith(word)), GRAY)
         known = math.isfinite(low) and math.isfinite(high)
         if known:
             axes.hlines([place], [low], [high], color=color, linewidth=1.4)
         axes.plot([value], [place], "o", color=color, mfc=color if known else "white")
-        axes.text(
-            1.015,
-            place,
-            plain(one_line(difference.verdict)),
-            transform=axes.get_yaxis_transform(),
-            va="center",
-            fontsize=9,
-            color=color,
-        )
+        words = plain(one_line(difference.verdict))
+        axes.text(1.015, place, words, transform=axes.get_yaxis_transform(), va="center", fontsize=9, color=color)
     axes.set_yticks(range(len(rows)), [plain(shorten(one_line(row.label), LABEL_LENGTH)) for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     unit = "percentage points" if scale(column) == 100 else spoken(column)
@@ -172,6 +153,13 @@ def _as_number(value: float | str | None) -> float:
         return float(value) if value is not None else math.nan
     except ValueError:
         return math.nan
+
+
+def _word_axis(axes: Axes, words: Sequence[str]) -> None:
+    names = [plain(shorten(one_line(word), TICK_LENGTH)) for word in words]
+    upright = max(map(len, names)) * len(names) <= 60
+    axes.set_xticks(range(len(names)), names, rotation=0 if upright else 35, ha="center" if upright else "right")
+    axes.set_xlim(-0.5, len(names) - 0.5)
 
 
 def _numeric_axis(axes: Axes, places: Sequence[float]) -> None:

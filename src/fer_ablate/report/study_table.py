@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 
 from fer_ablate.errors import UserError, choices
+from fer_ablate.report.quantities import shorten
 from fer_ablate.report.study_cells import (
     AGREES,
     DIFFERENCE,
@@ -31,6 +32,9 @@ CONSOLE_NAMES = (MEAN, SINGLE, DIFFERENCE, VERDICT, PUBLISHED, GAP, AGREES)
 
 CONSOLE_SPARED = (AGREES, GAP, PUBLISHED, DIFFERENCE)
 """Those it loses first to last if it is not."""
+
+SHORTEST_LABEL = 16
+"""Letters that a label keeps on any terminal."""
 
 CONSOLE_GAP = 2
 """Blanks between two columns on a terminal."""
@@ -82,7 +86,7 @@ def markdown(shown: ShownTable) -> str:
 def console_tables(table: StudyTable, width: int = 140) -> list[TextTable]:
     """One small table for each metric and one for the costs, each at most `width` letters wide.
 
-    Columns that do not fit are left out, the least important first; what is left is only wider if a label is very long.
+    Columns that do not fit are left out, the least important first; labels too long even then lose their middle.
     Caption and notes are those of `cells(table)`.
     """
     shown = cells(table)
@@ -98,6 +102,8 @@ def _console_table(shown: ShownTable, group: str, width: int) -> TextTable:
     for spared in CONSOLE_SPARED:
         if _console_width(columns) > width:
             columns = [column for column in columns if column.name != spared]
+    longest = max(SHORTEST_LABEL, width - _console_width(columns[1:]) - CONSOLE_GAP)
+    columns[0] = ShownColumn(label.group, label.name, tuple(shorten(cell, longest) for cell in label.cells))
     return TextTable(
         group,
         tuple(column.name for column in columns),

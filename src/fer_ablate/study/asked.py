@@ -14,6 +14,7 @@ from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.config.schema import StudyConfig
 from fer_ablate.config.study_rows import Row, baseline_of, check_study, rows_of
 from fer_ablate.errors import Fault, FaultyConfigError
+from fer_ablate.study.faults import content_faults
 
 GRID_DIGITS = 8
 """Of the digest that tells one grid from another in file names."""
@@ -120,7 +121,7 @@ def _parsed(words: Sequence[str], hydra: Sequence[str], base: Sequence[str], con
     typed = {_key(text) for text in words}
     diagnosis = diagnose([*(text for text in base if _key(text) not in typed), *words, *hydra], config_dir)
     if diagnosis.faults:
-        raise FaultyConfigError(diagnosis.faults)
+        raise FaultyConfigError([*diagnosis.faults, *content_faults(diagnosis, words)])
     parsed: list[Override] = OverridesParser.create().parse_overrides(list(words))
     empty = [one for one in parsed if one.is_discrete_sweep() and not list(one.sweep_string_iterator())]
     if empty:

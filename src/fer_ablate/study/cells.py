@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
-from fer_ablate.config.binding import plugin_faults
 from fer_ablate.config.compose import flat, plain, to_config
 from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.config.key import code_digest, run_key
@@ -18,10 +16,9 @@ from fer_ablate.data.load import load_faces
 from fer_ablate.errors import Fault, FaultyConfigError, choices
 from fer_ablate.labels import SIDE
 from fer_ablate.study.asked import Asked
-from fer_ablate.tracking import opening
+from fer_ablate.study.faults import content_faults
 from fer_ablate.tracking.starting import resolve_start
 from fer_ablate.training.assembly import protocol, role_set
-from fer_ablate.training.checks import check
 
 
 @dataclass(frozen=True)
@@ -76,22 +73,12 @@ def compose_cells(asked: Asked, config_dir: Path | None = None, tell: Callable[[
     return _keyed(asked, {label: tree for label, tree in composed.items() if tree is not None})
 
 
-def config_faults(config: Config, typed: Sequence[str]) -> list[Fault]:
-    """All faults of one config; `typed` are the overrides that came from the keyboard, not from a file."""
-    # Those of the plugins alone come first: the other checks import what is allowed to run.
-    return plugin_faults(config, typed) or [*check(config), *opening.check(config.tracking)]
-
-
 def _checked(row: Row, asked: Asked, config_dir: Path | None) -> tuple[DictConfig | None, list[Fault]]:
     diagnosis = diagnose(_last_of_each(row.overrides), config_dir)
     if diagnosis.faults or diagnosis.tree is None:
         return None, list(diagnosis.faults)
-    try:
-        config = to_config(diagnosis.tree)
-        faults = config_faults(config, asked.typed)
-        return diagnosis.tree, faults or _protocol_faults(config, asked.study.protocol)
-    except OmegaConfBaseException as error:
-        return None, [Fault("", str(error).splitlines()[0], "Give it on the command line, or see --cfg job.")]
+    faults = content_faults(diagnosis, asked.typed)
+    return diagnosis.tree, faults or _protocol_faults(to_config(diagnosis.tree), asked.study.protocol)
 
 
 def _protocol_faults(config: Config, wanted: Mapping[str, str]) -> list[Fault]:
@@ -144,15 +131,18 @@ def _keyed(asked: Asked, trees: dict[str, DictConfig]) -> list[Cell]:
 
 def _configs(tree: DictConfig, label: str, seeds: Sequence[int], asked: Asked) -> list[Config]:
     """The configs of one row, seed by seed."""
-    own_experiment = any(word.startswith("tracking.experiment=") for word in asked.typed)
-    configs = []
-    for seed in seeds:
-        tree.seed = seed  # before interpolations are resolved, in case one asks for it
-        config = to_config(tree)
-        if asked.from_file and not own_experiment:
-            config.tracking.experiment = asked.name
-        configs.append(replace(config, name=label, force=config.force or asked.study.force, study=None))
-    return configs
+    first, last = _config(tree, label, seeds[0], asked), _config(tree, label, seeds[-1], asked)
+    if plain(replace(first, seed=seeds[-1])) == plain(last):  # nothing else depends on the seed; resolving again is slow
+        return [replace(first, seed=seed) for seed in seeds]
+    return [_config(tree, label, seed, asked) for seed in seeds]
+
+
+def _config(tree: DictConfig, label: str, seed: int, asked: Asked) -> Config:
+    tree.seed = seed  # before interpolations are resolved, in case one asks for it
+    config = to_config(tree)
+    if asked.from_file and not any(word.startswith("tracking.experiment=") for word in asked.typed):
+        config.tracking.experiment = asked.name
+    return replace(config, name=label, force=config.force or asked.study.force, study=None)
 
 
 def _cell(

@@ -107,7 +107,7 @@ def _score(metric: str, found: Evidence, usual: SeedSpread | None, published: Pu
     agrees = None
     if found.n > 1:
         bottom, top = prediction_interval(unit * found.values)
-        agrees = bottom - _ROUNDING <= published.value <= top + _ROUNDING
+        agrees = bool(bottom - _ROUNDING <= published.value <= top + _ROUNDING)
     return replace(score, published=published, gap=unit * score.mean - published.value, agrees=agrees)
 
 

@@ -1,6 +1,7 @@
 """What belongs below a judged table for it not to be misread: a sentence for each thing, none where all is as usual."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import isnan
 
 from fer_ablate.study.alike import CONFIG_KEYS, Likeness, named, unlike
 from fer_ablate.study.evidence import Evidence, split_and_metric
@@ -28,11 +29,14 @@ def _unlike(rows: Sequence[TableRow], columns: Sequence[str], likeness: Likeness
     if parts:
         which = f": {named(others)} not compared with the baseline" if others else ""
         yield f"Not all rows were tested alike ({', '.join(parts)}){which}."
+    moved: dict[tuple[str, ...], list[str]] = {}
     for column in columns:
         base = column in likeness.evidence[likeness.baseline.label]
         alike = [label for label in there if base and label not in others and column in likeness.evidence[label]]
-        if moved := [label for label in alike if not likeness.same_images(label, column)]:
-            yield f"{column}: tested on other images than the baseline, hence not compared with it: {named(moved)}."
+        moved.setdefault(tuple(label for label in alike if not likeness.same_images(label, column)), []).append(column)
+    for labels, concerned in moved.items():
+        if labels:
+            yield f"{', '.join(concerned)}: tested on other images than the baseline, so not compared with it: {named(labels)}."
 
 
 def _absent(rows: Sequence[TableRow], columns: Sequence[str]) -> Iterator[str]:
@@ -61,10 +65,13 @@ def _corrected(rows: Sequence[TableRow], columns: Sequence[str]) -> Iterator[str
         column: {row.label: score.difference for row in rows if (score := row.scores.get(column)) and score.difference}
         for column in columns
     }
-    counts = {column: sum(one.p_holm == one.p_holm for one in found.values()) for column, found in differences.items()}
+    tested = {column: sum(not isnan(one.p) for one in found.values()) for column, found in differences.items()}
+    counts = {column: count for column, count in tested.items() if count}
     if max(counts.values(), default=0) > 1:
         equal = len(set(counts.values())) == 1
-        number = f"{max(counts.values())} rows" if equal else ", ".join(f"{n} in {column}" for column, n in counts.items())
+        number = (
+            f"{max(counts.values())} rows" if equal else ", ".join(f"{count} in {column}" for column, count in counts.items())
+        )
         yield f"Verdicts and their p are corrected for the number of comparisons (Holm: {number}); intervals are not."
     for column, found in differences.items():
         if labels := [label for label, one in found.items() if widened(one)]:

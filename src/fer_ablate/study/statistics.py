@@ -1,6 +1,6 @@
 """Intervals and tests over test images and seeds together. Pure arithmetic; what it may be used for is decided in `judge`.
 
-Letters: S seeds, N test images, R rows of a table. `scores` is (S, N), one row per run, each entry in [0, 1]: for accuracy,
+Letters: S seeds, N test images. `scores` is (S, N), one row per run, each entry in [0, 1]: for accuracy,
 whether run s was right about image i. Two kinds of chance make the mean of such a matrix: which images were drawn and which
 seeds were used. The images of two rows are the same ones, their seeds are not paired.
 """

@@ -36,6 +36,9 @@ PARENT = "mlflow.parentRunId"
 MARKS = {"failure", "pruned"}
 """Tags of a run without result; gone when it is started again."""
 
+LARGEST_BATCH = 1000
+"""Metrics that MLflow 3.17 takes in one request."""
+
 PAGE = 1000
 """Most runs asked for at a time."""
 
@@ -124,7 +127,11 @@ class Store:
         """
         recorded = {metric.step for metric in self.client.get_metric_history(run_id, EPOCH_SECONDS)}
         missing = [row for row in folder.history if row["epoch"] not in recorded]
-        self.client.log_batch(run_id, metrics=[metric for row in missing for metric in _epoch_metrics(row)])
+        # Whole epochs in each request: one cut in two by a kill would count as recorded.
+        together = max(1, LARGEST_BATCH // max(map(len, missing), default=1))
+        for start in range(0, len(missing), together):
+            rows = missing[start : start + together]
+            self.client.log_batch(run_id, metrics=[metric for row in rows for metric in _epoch_metrics(row)])
         return recorded | {int(row["epoch"]) for row in missing}
 
     def log_epoch(self, run_id: str, metrics: Mapping[str, float], step: int, time_ms: int) -> None:

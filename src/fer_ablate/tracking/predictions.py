@@ -1,5 +1,6 @@
 """predictions.npz: what the kept weights said about every image of the official test splits."""
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,5 +94,5 @@ def _read(path: Path, build: Callable[[Any], T]) -> T:
         # numpy forgets to close a file it cannot make sense of, hence the stream.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             return build(arrays)
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         raise UserError(f"Cannot read {path} ({error}). Train the run again with force=true.") from error

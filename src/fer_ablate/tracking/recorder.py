@@ -57,12 +57,12 @@ class Recorder:
 
     def start(self, header: RunHeader) -> None:
         """Write the header, keep the MLflow run of an earlier part of this run, and start recording."""
-        self.folder.remove_marks()
         if self.folder.status != "new":
             earlier = self.folder.header
             run_id, uri = earlier.mlflow_run_id, earlier.mlflow_uri
             header = replace(header, started_at=earlier.started_at, mlflow_run_id=run_id, mlflow_uri=uri)
         self.folder.write_header(header)
+        self.folder.remove_marks()
         if self.uri is not None:
             write_text(self.folder.pending_file, RUNNING)
             self._jobs.put(lambda store: self._start(store, header))

@@ -1,0 +1,279 @@
+import io
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+from rich.cells import cell_len
+
+from fer_ablate.errors import UserError
+from fer_ablate.report.quantities import count, decimals, duration, number, shorten
+from fer_ablate.report.study_cells import cells
+from fer_ablate.report.study_latex import latex_text
+from fer_ablate.report.study_table import FORMATS, console_tables, render
+from fer_ablate.study.records import Published
+
+from .example_tables import fer_kd_table, long_table, odd_tables, row, score, table, unfinished_table
+
+ODD = odd_tables()
+
+
+def column(shown, group, name):
+    """The cells below a title, by the label of their row."""
+    labels = next(one.cells for one in shown.columns if one.name == "row")
+    found = next(one.cells for one in shown.columns if (one.group, one.name) == (group, name))
+    return dict(zip(labels, found, strict=True))
+
+
+class Words(HTMLParser):
+    """The tags of a page, and its text."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.text = [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_cells_are_mean_spread_interval_difference_verdict_published_and_gap():
+    one = score(0.6284, 0.0041, published=Published(62.62), gap=0.22, agrees=True)
+    shown = cells(table([row("FER_KD", {"test/acc": one}, baseline=True, published={"test/acc": Published(62.62)})]))
+    found = {name.name: name.cells[0] for name in shown.columns}
+    assert found["row"] == "FER_KD (baseline)"
+    assert found["n"] == "3"
+    assert found["mean ± sd"] == "62.8 ± 0.4"
+    assert found["95 % interval"] == "[61.9, 63.7]"
+    assert (found["published"], found["gap"], found["agrees"]) == ("62.62", "+0.2", "yes")
+    assert (found["parameters"], found["MACs"], found["time"], found["memory"]) == ("3.66 M", "515.7 M", "12.6 min", "1.8 GiB")
+
+
+def test_each_metric_has_a_group_of_columns_with_its_unit():
+    assert cells(fer_kd_table()).groups == ("val acc, %", "test acc, %", "cost")
+    loss = table([row("a", {"test/loss": score(1.0234, 0.012)})], columns=("test/loss",))
+    assert cells(loss).groups == ("test loss", "cost")
+    assert column(cells(loss), "test loss", "mean ± sd") == {"a": "1.023 ± 0.012"}
+
+
+def test_columns_that_say_nothing_are_left_out():
+    names = {one.name for one in cells(table([row("a", {"test/acc": score(0.6)})])).columns}
+    assert not names & {"difference", "verdict", "published", "gap", "agrees"}
+
+
+def test_one_seed_is_marked_and_has_no_spread_and_no_agreement():
+    shown = cells(fer_kd_table(1))
+    assert set(column(shown, "test acc, %", "score").values()) >= {"62.1 (n=1)"}
+    assert "n=1: these two networks only" in column(shown, "test acc, %", "verdict")["+1 Conv"]
+    assert "agrees" not in {one.name for one in shown.columns}
+
+
+def test_rows_without_a_score_say_why():
+    shown = cells(unfinished_table())
+    verdicts = column(shown, "test acc, %", "verdict")
+    assert verdicts["+1 Conv"] == "not yet run"
+    assert verdicts["-2 Conv"] == "failed (seed 1): RuntimeError: CUDA…"
+    assert column(shown, "", "n") == {
+        "FER_KD (baseline)": "2/3",
+        "+1 Conv": "0/3",
+        "-2 Conv": "0/3",
+        "+1 FC †": "3",
+        "-1 Conv": "1/3",
+    }
+
+
+def test_notes_tell_what_the_marks_mean_and_where_the_logs_are():
+    notes = "\n".join(cells(unfinished_table()).notes)
+    assert "† 2 of the runs counted here are of an earlier config, data or code." in notes
+    assert "-2 Conv, seed 1 failed: RuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB (log: runs/fer_kd" in notes
+    assert "Traceback" not in notes
+    assert "Published test acc of FER_KD: PublicTest." in cells(fer_kd_table()).notes
+
+
+def test_the_caption_says_what_was_tested_and_how_it_was_counted():
+    caption = cells(fer_kd_table()).caption
+    assert caption.startswith("fer_kd/table1: FER_KD, Table 1. Tested with source fer2013, roles swapped,")
+    assert "[a, b] is a 95 % interval over test images and seeds; differences are row minus baseline (FER_KD)." in caption
+    assert "standard deviation" not in cells(fer_kd_table(1)).caption
+
+
+def test_tiny_spreads_get_one_more_digit():
+    assert decimals("test/acc", [0.004, 0.006]) == 1
+    assert decimals("test/acc", [0.0004, 0.0006, float("nan")]) == 2
+    assert decimals("test/loss", [0.02]) == 3
+    assert decimals("test/acc", [float("nan")]) == 1
+
+
+def test_numbers_read_as_people_write_them():
+    assert [count(value) for value in (640, 98_310, 3_660_000, 10_479_111, 1_190_000_000)] == [
+        "640",
+        "98.3 k",
+        "3.66 M",
+        "10.5 M",
+        "1.19 G",
+    ]
+    assert [duration(value) for value in (42, 210, 7560)] == ["42 s", "3.5 min", "2.1 h"]
+    assert (number(-0.01, 1, signed=True), number(float("nan"), 1)) == ("+0.0", "—")
+    assert shorten("optimizer.lr=0.0001", 11) == "optim….0001"
+
+
+def test_printed_numbers_of_a_column_have_equally_many_digits():
+    assert set(column(cells(fer_kd_table()), "test acc, %", "published").values()) >= {"46.20", "53.84"}
+
+
+def test_markdown_is_an_aligned_table_between_caption_and_notes():
+    lines = render(fer_kd_table(), "markdown").splitlines()
+    grid = [line for line in lines if line.startswith("|")]
+    assert len(grid) == 2 + 8
+    assert len({len(line) for line in grid}) == 1
+    assert re.fullmatch(r"\|( -+:? \|)+", grid[1])
+    assert "test acc, %: mean ± sd" in grid[0]
+    assert "val acc: verdict" in grid[0]
+    assert lines[0].startswith("fer_kd/table1: FER_KD, Table 1.")
+    assert lines[-1] == "- Published test acc of FER_KD: PublicTest."
+
+
+def test_markdown_escapes_what_would_break_the_table_or_be_read_as_markup():
+    text = render(ODD["strange labels"], "markdown")
+    grid = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in grid}) == 1
+    assert r"\<b>β_1 & 50% #2 {x} \~ ^ \\ \$a\$ \| é 表 [y]\</b> (baseline)" in text
+    assert r"| [x] \* " in text
+    assert r"| \_hidden \$ " in text
+
+
+def test_latex_is_a_whole_table_with_group_titles_and_rules():
+    text = render(fer_kd_table(), "latex")
+    begun, ended = (re.findall(rf"\\{word}{{(\w+)}}", text) for word in ("begin", "end"))
+    assert sorted(begun) == sorted(ended)
+    assert begun[0] == ended[-1] == "table"
+    assert r"\multicolumn{7}{c}{test acc, \%}" in text
+    assert r"\cmidrule(l){3-9}" in text
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 3
+    assert r"\label{tab:fer-kd-table1}" in text
+    assert "62.1 $\\pm$ 0.3" in text
+    assert r"$-$4 Conv & 3 & " in text
+    assert text.startswith(r"% Needs \usepackage{booktabs} and \usepackage{graphicx}.")
+
+
+def test_latex_rows_have_as_many_cells_as_their_tabular_has_columns():
+    for name, odd in ODD.items():
+        for layout, body in re.findall(
+            r"\\begin{tabular}{@{}([lr]+)@{}}\n\\toprule(.*?)\\bottomrule", render(odd, "latex"), re.S
+        ):
+            for line in re.findall(r"^(?!\\)(.*) \\\\$", body, re.M)[1:]:
+                assert len(re.findall(r"(?<!\\)&", line)) == len(layout) - 1, name
+
+
+def test_latex_of_a_small_table_is_one_piece():
+    text = render(table([row("a", {"test/acc": score(0.6)}), row("b", {"test/acc": score(0.61)})]), "latex")
+    assert text.count(r"\begin{tabular}") == 1
+    assert r"\multicolumn{2}{c}{} & \multicolumn{2}{c}{test acc, \%} & \multicolumn{4}{c}{cost}" in text
+    assert r"\cmidrule(lr){3-4} \cmidrule(l){5-8}" in text
+
+
+def test_latex_verdicts_are_short():
+    text = render(fer_kd_table(), "latex")
+    assert "& within noise &" in text
+    assert "& worse &" in text
+    assert "could be" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a_b & 50% #1 {x}", r"a\_b \& 50\% \#1 \{x\}"),
+        (r"~ ^ \ $ < > |", r"\textasciitilde{} \textasciicircum{} \textbackslash{} \$ \textless{} \textgreater{} \textbar{}"),
+        ("β=0.9, λ", r"$\beta$=0.9, $\lambda$"),
+        ("-1 Conv, lr=1e-4, [-0.5, +0.5]", "$-$1 Conv, lr=1e-4, [$-$0.5, +0.5]"),
+        ("--force — é", "-{}-force --- é"),
+    ],
+    ids=["specials", "signs", "Greek", "minus signs", "dashes"],
+)
+def test_latex_shows_text_letter_by_letter(text, expected):
+    assert latex_text(text) == expected
+
+
+def test_latex_guards_labels_that_look_like_options_and_names_letters_it_lacks():
+    text = render(ODD["strange labels"], "latex")
+    assert "\n{}[x] * & 3" in text
+    assert "% pdfLaTeX has no 表: compile with XeLaTeX or LuaLaTeX" in text
+
+
+def test_csv_has_a_line_for_each_row_and_metric_with_the_numbers_in_full():
+    given = fer_kd_table()
+    back = pd.read_csv(io.StringIO(render(given, "csv")))
+    assert len(back) == len(given.rows) * len(given.columns)
+    for (_, line), (one, name) in zip(
+        back.iterrows(), ((one, name) for one in given.rows for name in given.columns), strict=True
+    ):
+        there = one.scores[name]
+        assert (line["row"], line["column"], line["baseline"], line["n"]) == (one.label, name, one.baseline, there.n)
+        assert (line["mean"], line["sd"], line["ci_low"], line["ci_high"]) == (there.mean, there.sd, there.low, there.high)
+        assert (line["published"], line["published_unit"], line["gap"]) == (there.published.value, "percent", there.gap)
+        if there.difference:
+            assert (line["difference"], line["p_holm"]) == (there.difference.value, there.difference.p_holm)
+            assert line["verdict"] == there.difference.verdict
+        assert (line["parameters"], line["seconds"]) == (one.parameters, one.seconds)
+
+
+def test_csv_leaves_empty_what_is_not_there():
+    back = pd.read_csv(io.StringIO(render(unfinished_table(), "csv"))).set_index("row")
+    assert pd.isna(back.loc["+1 Conv", "mean"])
+    assert back.loc["+1 Conv", ["n", "published"]].tolist() == [0, 63.14]
+    assert back.loc["-1 Conv", ["n", "seeds_asked"]].tolist() == [1, "0 1 2"]
+    assert back.loc["-2 Conv", "failed"].startswith("seed 1: RuntimeError: CUDA out of memory")
+    assert back.loc["+1 FC", "stale"] == 2
+
+
+def test_html_is_a_page_of_its_own_whose_labels_are_text():
+    page = Words(render(ODD["strange labels"], "html"))
+    assert not {"b", "script", "img", "link"} & set(page.tags)
+    assert "<b>β_1 & 50% #2 {x} ~ ^ \\ $a$ | é 表 [y]</b> (baseline)" in page.text
+    assert {"table", "style", "main"} <= set(page.tags)
+
+
+def test_html_has_group_titles_and_classes_for_what_is_decided():
+    text = render(fer_kd_table(), "html")
+    assert re.search(r'colspan="7"\s*>test acc, %</th>', text)
+    assert len(re.findall(r'class="[^"]*words worse', text)) == sum(
+        "worse" in cell for cell in re.findall(r">worse by [^<]*<", text)
+    )
+    assert "prefers-color-scheme: dark" in text
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("name", ODD)
+def test_every_format_takes_odd_tables_and_is_the_same_every_time(name, form):
+    assert render(ODD[name], form) == render(ODD[name], form)
+
+
+def test_an_unknown_format_names_the_nearest():
+    with pytest.raises(UserError, match=r"format=latec: there is no such table format. Did you mean 'latex'\?"):
+        render(fer_kd_table(), "latec")
+
+
+@pytest.mark.parametrize("width", [140, 100])
+def test_the_console_gets_a_table_for_each_metric_and_one_for_costs_that_fit(width):
+    for given in (fer_kd_table(), unfinished_table(), long_table()):
+        parts = console_tables(given, width)
+        assert [part.title for part in parts] == list(cells(given).groups)
+        for part in parts:
+            lines = [part.header, *part.rows]
+            assert all(len(line) == len(part.header) for line in lines)
+            assert sum(max(cell_len(cell) for cell in cells_) + 2 for cells_ in zip(*lines, strict=True)) <= width
+
+
+def test_the_console_shows_less_of_a_metric_if_it_is_narrow_but_always_the_verdict():
+    wide, narrow = (console_tables(fer_kd_table(), width)[1].header for width in (140, 90))
+    assert wide == ("row", "n", "mean ± sd", "difference", "verdict", "published", "gap", "agrees")
+    assert narrow == ("row", "n", "mean ± sd", "difference", "verdict")
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_the_console_takes_odd_tables(name):
+    for part in console_tables(ODD[name]):
+        assert len(part.rows) == len(ODD[name].rows)

@@ -1,0 +1,348 @@
+import math
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from sklearn.metrics import confusion_matrix, f1_score, log_loss
+from statsmodels.stats.contingency_tables import mcnemar
+
+from fer_ablate.errors import UserError
+from fer_ablate.labels import PRIVATE, PUBLIC, TRAINING, USAGES
+from fer_ablate.metrics import SplitResult, score
+from fer_ablate.study.judge import build_table
+from fer_ablate.study.records import Failure, FinishedRun, Published, RowRuns
+from fer_ablate.study.statistics import image_difference, image_mean
+from fer_ablate.tracking.run_folder import RunFolder, RunHeader, StoredPredictions
+from fer_ablate.training.result import RunResult
+
+CLASSES = ("angry", "happy", "sad")
+N = 60
+"""Images of either test split, a third of each class."""
+
+LABELS = np.arange(N) % 3
+OFFICIAL = {"val": (PUBLIC,), "test": (PRIVATE,), "public": (PUBLIC,), "private": (PRIVATE,)}
+
+
+def guesses(right, seed=0):
+    """(n, 3) probabilities whose likeliest class is the true one where it should be right, of images labelled 0, 1, 2, 0, ..."""
+    labels, best = np.arange(len(right)) % 3, np.random.default_rng(seed).uniform(0.5, 0.9, len(right))
+    shown = np.where(right, labels, (labels + 1) % 3)
+    probabilities = np.full((len(right), 3), 0.0)
+    probabilities[np.arange(len(right)), (shown + 2) % 3] = 0.4 * (1 - best)
+    probabilities[np.arange(len(right)), (shown + 1) % 3] = 0.6 * (1 - best)
+    probabilities[np.arange(len(right)), shown] = best
+    return probabilities.astype(np.float32)
+
+
+def scored(probabilities, labels):
+    """The few scores needed here, in a fraction of the time that all of them take."""
+    predicted = probabilities.argmax(axis=1)
+    metrics = {
+        "acc": (predicted == labels).mean(dtype=np.float32),
+        "loss": log_loss(labels, probabilities),
+        "macro_f1": f1_score(labels, predicted, average="macro"),
+    }
+    confusion = confusion_matrix(labels, predicted, labels=[0, 1, 2]).tolist()
+    return SplitResult(
+        n=len(labels), metrics={name: float(value) for name, value in metrics.items()}, per_class={}, confusion=confusion
+    )
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """Leave a finished run that is right about these images, equally many of each split of `usage`."""
+    count = iter(range(10**6))
+
+    def leave(right, seed=0, parts=OFFICIAL, digest="d", usage=(PUBLIC, PRIVATE), rows_from=100, **protocol):
+        folder, half = RunFolder(tmp_path / str(next(count))), len(right) // len(usage)
+        labels, probabilities = np.arange(len(right)) % 3, guesses(right, seed)
+        codes = np.repeat([USAGES.index(name) for name in usage], half)
+        splits = {}
+        for name, official in parts.items():
+            mask = np.isin(codes, [USAGES.index(part) for part in official])
+            splits[name] = scored(probabilities[mask], labels[mask])
+        folder.write_predictions(StoredPredictions(rows_from + np.arange(len(right)), codes, labels, probabilities))
+        header = RunHeader(
+            key=f"{seed}",
+            name="",
+            seed=seed,
+            experiment="",
+            changed={},
+            overrides=[],
+            data_digest=digest,
+            code_digest="c",
+            started_at="",
+        )
+        result = RunResult(
+            key=f"{seed}", name="", seed=seed, splits=splits, classes=list(CLASSES), best_epoch=1, epochs=1, seconds=10.0 + seed,
+            protocol={"source": "fer2013", "roles": "official", "tta": "none", **protocol},
+            seconds_per_epoch=1.0, peak_memory_mb=100.0, parameters=7, macs=9, finished_at="",
+        )  # fmt: skip
+        return FinishedRun(folder, header, result)
+
+    return leave
+
+
+@pytest.fixture
+def row_of(finished):
+    """A row whose runs are right about `share` of the images each, every run about others."""
+
+    def row(label, share, seeds=(0, 1, 2), draw=0, published=None, **run):
+        generator = np.random.default_rng([draw, *label.encode()])
+        runs = [finished(generator.random(2 * N) < share, seed, **run) for seed in seeds]
+        return RowRuns(label, tuple(seeds), tuple(runs), published={name: Published(v) for name, v in (published or {}).items()})
+
+    return row
+
+
+def right_of(row, metric_rows=slice(N, None)):
+    """(S, N) whether each image of PrivateTest was right, read from the probabilities."""
+    stored = [run.folder.predictions for run in row.runs]
+    return np.array([(one.probabilities.argmax(axis=1) == one.labels)[metric_rows] for one in stored])
+
+
+def judge(rows, columns=("test/acc",), baseline="base", **options):
+    return build_table("depth", "", rows, baseline, columns, **options)
+
+
+def scores_of(table, column="test/acc"):
+    return {row.label: row.scores[column] for row in table.rows if column in row.scores}
+
+
+def test_a_row_is_judged_over_images_and_seeds(row_of):
+    base, more = row_of("base", 0.4), row_of("more", 0.9)
+    table = judge([base, more])
+    found = scores_of(table)["more"]
+    estimate, against = image_mean(right_of(more)), image_difference(right_of(more), right_of(base))
+    assert (found.n, found.images, found.over_images) == (3, N, True)
+    assert found.mean == pytest.approx(right_of(more).mean())
+    assert found.sd == pytest.approx(right_of(more).mean(axis=1).std(ddof=1))
+    assert (found.low, found.high) == pytest.approx(estimate.interval())
+    assert (found.difference.low, found.difference.high) == pytest.approx(against.interval())
+    assert found.difference.p == found.difference.p_holm == pytest.approx(against.p)
+    low, high = (100 * end for end in against.interval())
+    assert found.difference.verdict == f"better by {low:.1f} to {high:.1f} points"
+    assert scores_of(table)["base"].difference is None
+    assert table.notes == ()
+
+
+def test_a_worse_row_and_one_within_noise_are_called_so(row_of):
+    found = scores_of(judge([row_of("base", 0.9), row_of("worse", 0.4), row_of("same", 0.9)]))
+    near, far = sorted(abs(100 * end) for end in (found["worse"].difference.low, found["worse"].difference.high))
+    assert found["worse"].difference.verdict == f"worse by {near:.1f} to {far:.1f} points"
+    low, high = (100 * end for end in (found["same"].difference.low, found["same"].difference.high))
+    assert found["same"].difference.verdict == f"within noise (could be {low:+.1f} to {high:+.1f})"
+
+
+def test_less_loss_is_better_and_has_no_points(row_of):
+    more, base = row_of("more", 0.95), row_of("base", 0.3)
+    table = judge([base, more], ["test/loss", "test/macro_f1"])
+    found = scores_of(table, "test/loss")["more"]
+    values = [[run.result.splits["test"].metrics["loss"] for run in row.runs] for row in (more, base)]
+    reference = stats.ttest_ind(*values, equal_var=False).confidence_interval()
+    assert (found.difference.low, found.difference.high) == pytest.approx(tuple(reference))
+    assert found.difference.verdict == f"better by {-reference.high:.3f} to {-reference.low:.3f}"
+    assert not found.over_images
+    assert table.notes == ("loss, macro_f1: intervals over seeds alone, not over test images.",)
+
+
+def test_words_and_correction_never_contradict_each_other(row_of):
+    rows = [row_of("base", 0.5)] + [row_of(f"row {number}", 0.5 + number / 24, draw=number) for number in range(10)]
+    found = [score.difference for score in scores_of(judge(rows)).values() if score.difference]
+    words = [one.verdict.split(" by ")[0].split(" (")[0] for one in found]
+    assert words == ["better" if one.p_holm < 0.05 else "within noise" for one in found]
+    assert {"better", "within noise"} == set(words)
+    widened = [one for one in found if one.p < 0.05 <= one.p_holm]
+    assert widened  # the interval by itself leaves out 0
+    for one in widened:
+        assert one.low > 0
+        low, high = one.verdict.removeprefix("within noise (could be ").removesuffix(")").split(" to ")
+        assert float(low) <= 0 < 100 * one.high < float(high)
+    notes = judge(rows).notes
+    assert notes[0] == "Verdicts and their p are corrected for the number of comparisons (Holm: 10 rows); intervals are not."
+    assert "leaves out 0, the corrected one in the verdict does not" in notes[1]
+
+
+@pytest.mark.parametrize("seeds", [((0,), (0,)), ((1,), (0, 1, 2)), ((0, 1, 2), (2,)), ((5,), (0, 1))], ids=str)
+def test_one_seed_is_said_to_compare_two_networks(row_of, seeds):
+    row, base = row_of("row", 0.75, seeds[0]), row_of("base", 0.5, seeds[1])
+    table = judge([base, row])
+    common = sorted(set(seeds[0]) & set(seeds[1]))
+    one, other = (right_of(each)[had.index(common[0]) if common else 0] for each, had in zip((row, base), seeds, strict=True))
+    p = mcnemar([[0, (one & ~other).sum()], [(~one & other).sum(), 0]], exact=True).pvalue
+    found = scores_of(table)["row"].difference
+    assert found.p == pytest.approx(p)
+    assert found.value == pytest.approx(right_of(row).mean() - right_of(base).mean())
+    assert math.isnan(found.low)
+    assert (
+        found.verdict
+        == f"n=1: these two networks only (p {'< 0.001' if p < 0.001 else f'= {p:.3f}' if p < 0.01 else f'= {p:.2f}'})"
+    )
+    assert table.notes[0].startswith("n=1 (")
+
+
+def test_a_single_run_has_no_spread_and_agrees_with_nothing(row_of):
+    found = scores_of(judge([row_of("base", 0.5, [0], published={"test/acc": 50.0})]))["base"]
+    assert math.isnan(found.sd)
+    assert found.low < found.mean < found.high
+    assert (found.published.value, found.agrees) == (50.0, None)
+    assert found.gap == pytest.approx(100 * found.mean - 50.0)
+
+
+def test_a_published_number_agrees_where_one_more_run_would_lie(row_of):
+    base = row_of("base", 0.6)
+    values = 100 * right_of(base).mean(axis=1)
+    half = stats.t.isf(0.025, 2) * values.std(ddof=1) * math.sqrt(1 + 1 / 3)
+    for value, agrees in ((values.mean() + 0.99 * half, True), (values.mean() + 1.01 * half, False)):
+        found = scores_of(judge([replace(base, published={"test/acc": Published(value)})]))["base"]
+        assert found.agrees is agrees
+        assert found.gap == pytest.approx(values.mean() - value)
+
+
+def test_rows_tested_in_other_ways_are_refused_with_the_way_out(row_of):
+    rows = [row_of("base", 0.5), row_of("turned", 0.5, roles="swapped"), row_of("mirrored", 0.5, tta="flip")]
+    with pytest.raises(UserError) as caught:
+        judge(rows)
+    lines = str(caught.value).splitlines()
+    assert lines[1] == "  data.roles: official in base, mirrored; swapped in turned"
+    assert lines[2] == "  evaluation.tta: none in base, turned; flip in mirrored"
+    assert "study.mixed_protocols=true" in lines[3]
+
+
+def test_rows_tested_in_other_ways_may_stand_side_by_side_without_comparison(row_of):
+    rows = [row_of("base", 0.2), row_of("like", 0.9), row_of("mirrored", 0.9, tta="flip")]
+    table = judge(rows, mixed_protocols=True)
+    found = scores_of(table)
+    assert found["like"].difference is not None
+    assert found["mirrored"].difference is None
+    assert table.protocol == {"source": "fer2013", "roles": "official", "tta": "none / flip"}
+    assert table.notes[0] == "Not all rows were tested alike (evaluation.tta): mirrored not compared with the baseline."
+
+
+@pytest.mark.parametrize("other", [{"digest": "other"}, {"rows_from": 7}], ids=["other data", "other images"])
+def test_other_images_are_not_compared(row_of, other):
+    table = judge([row_of("base", 0.2), row_of("moved", 0.9, **other)], ["test/acc", "test/macro_f1"])
+    assert scores_of(table)["moved"].difference is None
+    assert scores_of(table, "test/macro_f1")["moved"].difference is None
+    assert "test/acc, test/macro_f1: tested on other images than the baseline, so not compared with it: moved." in table.notes
+
+
+def test_the_split_that_a_role_stands_for_is_found(finished):
+    generator = np.random.default_rng(0)
+    right = [generator.random(3 * N) < share for share in (0.5, 0.6, 0.7)]
+    presets = {
+        "swapped": {"val": (PRIVATE,), "test": (PUBLIC,)},
+        "holdout": {"val": (TRAINING,), "test": (PUBLIC, PRIVATE)},
+        "combined": {"val": (PUBLIC,), "test": (PRIVATE,)},
+        "auto": {"val": (TRAINING,), "test": (PUBLIC, PRIVATE)},
+    }
+    thirds = {TRAINING: slice(0, N), PUBLIC: slice(N, 2 * N), PRIVATE: slice(2 * N, 3 * N)}
+    columns = ["val/acc", "test/acc", "public/acc", "private/acc"]
+    for roles, parts in presets.items():
+        every = {**parts, "public": (PUBLIC,), "private": (PRIVATE,)}
+        runs = [finished(one, seed, every, usage=(TRAINING, PUBLIC, PRIVATE), roles=roles) for seed, one in enumerate(right)]
+        table = judge([RowRuns("base", (0, 1, 2), tuple(runs))], columns)
+        for column in columns:
+            found = scores_of(table, column)["base"]
+            expected = np.mean([[one[thirds[part]].mean() for part in every[column.split("/")[0]]] for one in right])
+            assert (found.mean, found.over_images) == (pytest.approx(expected), True), (roles, column)
+        assert table.notes == ()
+
+
+def test_splits_of_image_folders_are_found_by_their_scores(finished):
+    # In a folder the splits are numbered in its own order, here the test split first.
+    right = np.random.default_rng(0).random(2 * N) < np.repeat([0.9, 0.4], N)
+    run = finished(right, parts={"test": (TRAINING,), "val": (PRIVATE,)}, usage=(TRAINING, PRIVATE), source="folder")
+    found = judge([RowRuns("base", (0,), (run,))], ["val/acc", "test/acc", "public/acc"])
+    assert scores_of(found, "test/acc")["base"].mean == right[:N].mean()
+    assert scores_of(found, "val/acc")["base"].mean == right[N:].mean()
+    assert "public/acc: not measured by the runs of base." in found.notes
+
+
+def test_top2_is_the_metric_of_the_run(row_of):
+    base = row_of("base", 0.5)
+    expected = []
+    for run in base.runs:
+        stored = run.folder.predictions
+        true = score(torch.from_numpy(stored.probabilities[N:]), torch.from_numpy(stored.labels[N:]), CLASSES).metrics["top2"]
+        run.result.splits["test"].metrics["top2"] = true
+        expected.append(true)
+    found = scores_of(judge([base], ["test/top2"]), "test/top2")["base"]
+    assert found.mean == pytest.approx(np.mean(expected))
+    assert found.over_images
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "bits flipped", "of another run"])
+def test_one_damaged_file_leaves_its_row_to_the_seeds_and_the_others_as_they_are(row_of, damage):
+    base, more, hurt = row_of("base", 0.3), row_of("more", 0.9), row_of("hurt", 0.9)
+    whole = judge([base, more])
+    file = hurt.runs[1].folder.predictions_file
+    if damage == "gone":
+        file.unlink()
+    elif damage == "cut":
+        file.write_bytes(file.read_bytes()[:200])
+    elif damage == "bits flipped":
+        with zipfile.ZipFile(file) as archive:
+            start = archive.getinfo("predicted.npy").header_offset + 60
+        content = bytearray(file.read_bytes())
+        content[start : start + 20] = bytes(255 - one for one in content[start : start + 20])
+        file.write_bytes(content)
+    else:
+        file.write_bytes(base.runs[0].folder.predictions_file.read_bytes())
+    table = judge([base, more, hurt])
+    found = scores_of(table)
+    values = [[run.result.splits["test"].metrics["acc"] for run in row.runs] for row in (hurt, base)]
+    assert not found["hurt"].over_images
+    assert found["hurt"].difference.p == pytest.approx(stats.ttest_ind(*values, equal_var=False).pvalue, rel=1e-4)
+    assert found["more"].difference.p == scores_of(whole)["more"].difference.p
+    assert sum(str(file) in note and note.startswith("hurt: judged over seeds alone") for note in table.notes) == 1
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ("test/ac", r"study\.columns: test/ac .* Did you mean 'acc'\? Choices: acc, top2, .*loss\. Such as test/acc\."),
+        ("tset/acc", r"study\.columns: tset/acc .* Did you mean 'test'\? Choices: val, test, public, private\."),
+        ("acc", r"study\.columns: acc does not begin with a split"),
+    ],
+)
+def test_an_unknown_column_is_named_with_the_choices(row_of, column, message):
+    with pytest.raises(UserError, match=message):
+        judge([row_of("base", 0.5)], ["test/acc", column])
+
+
+def test_an_unknown_baseline_is_named_with_the_rows(row_of):
+    with pytest.raises(UserError, match=r"there is no row 'bass'\. Did you mean 'base'\? Choices: base, more\."):
+        judge([row_of("base", 0.5), row_of("more", 0.5)], baseline="bass")
+
+
+def test_rows_not_yet_run_stay_with_what_was_published_and_what_failed(row_of, tmp_path):
+    failure = Failure(1, "out of memory", tmp_path / "log.txt")
+    waiting = RowRuns("waiting", (0, 1), (), (failure,), {"test/acc": Published(70.0)}, 4)
+    table = judge([row_of("base", 0.5, (2, 0)), waiting], factor="model.conv_layers")
+    base, row = table.rows
+    assert (row.scores, row.finished, row.failures, row.factor, row.parameters) == ({}, (), (failure,), 4, None)
+    assert row.published["test/acc"].value == 70.0
+    assert (base.baseline, base.finished, base.parameters, base.macs, base.seconds) == (True, (0, 2), 7, 9, 11.0)
+    assert (table.factor, table.study, table.columns) == ("model.conv_layers", "depth", ("test/acc",))
+
+
+def test_a_baseline_not_yet_run_leaves_the_scores_of_the_others(row_of):
+    table = judge([RowRuns("base", (0, 1), ()), row_of("more", 0.9)])
+    assert scores_of(table)["more"].difference is None
+    assert table.rows[0].scores == {}
+
+
+def test_nothing_finished_makes_an_empty_table():
+    table = judge([RowRuns("base", (0, 1), ()), RowRuns("more", (0, 1), ())])
+    assert [row.scores for row in table.rows] == [{}, {}]
+    assert (table.protocol, table.notes) == ({}, ())
+
+
+def test_stale_runs_are_counted(row_of):
+    base = row_of("base", 0.5)
+    runs = (replace(base.runs[0], stale=True), *base.runs[1:])
+    assert judge([replace(base, runs=runs)]).rows[0].stale == 1
