@@ -60,7 +60,7 @@ def test_failing_trials_do_not_end_the_search_and_are_named_again(search, tmp_pa
     printed = search(*words)
     assert printed.code == 1
     assert "4 trials: 1 done, 0 pruned, 3 failed" in printed.out
-    assert re.search(r"trial \d+ lr=0.001 pool_kernel=50: failed: .*pool_kernel 50 on a 48x48 map", printed.err)
+    assert re.search(r"trial \d+ pool_kernel=50 lr=0.001: failed: .*pool_kernel 50 on a 48x48 map", printed.err)
     assert re.search(r"(?s)3 trials failed .*\n  trial 00\d: The training loss became nan", printed.err)
     assert sorted(row["state"] for row in trials(tmp_path)) == ["done", "failed", "failed", "failed"]
     again = search(*words)

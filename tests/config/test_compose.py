@@ -9,6 +9,8 @@ from fer_ablate.training.checks import check
 
 GROUPS = ("augment", "data", "experiment", "loss", "model", "optimizer", "scheduler", "tracking", "trainer")
 FILES = sorted(file for group in GROUPS for file in (conf_dir() / group).glob("*.yaml"))
+STUDIES = sorted((conf_dir() / "study").rglob("*.yaml"))
+SWEEPERS = sorted((conf_dir() / "hydra").rglob("*.yaml"))
 NEEDS = {
     "data/folder": ["data.path=."],
     "data/ferplus": ["data.path=."],
@@ -20,7 +22,7 @@ WITHOUT_FILES = ("data.path", "data.ferplus_path", "trainer.accelerator")
 
 
 def test_every_file_of_conf_is_tried():
-    assert len(FILES) == len(list(conf_dir().rglob("*.yaml"))) - 1  # all but config.yaml
+    assert len(FILES) + len(STUDIES) + len(SWEEPERS) == len(list(conf_dir().rglob("*.yaml"))) - 1  # all but config.yaml
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
@@ -31,14 +33,14 @@ def test_each_file_composes_into_a_run_without_faults(file):
     assert [str(fault) for fault in check(config) if fault.key not in WITHOUT_FILES] == []
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
+@pytest.mark.parametrize("file", [*FILES, *STUDIES, *SWEEPERS], ids=lambda file: f"{file.parent.name}/{file.stem}")
 def test_each_file_says_what_it_is_and_how_to_run_it(file):
     lines = [line for line in file.read_text().splitlines() if not line.startswith("# @package")]
     assert lines[0].startswith("# ")
     assert re.match(r"# Run: (FER_ABLATE_DATA=\S.* )?python -m fer_ablate ", lines[1])
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.stem}")
+@pytest.mark.parametrize("file", [*FILES, *STUDIES], ids=lambda file: f"{file.parent.name}/{file.stem}")
 def test_no_file_names_code(file):
     assert "_target_" not in file.read_text()
     assert "plugins" not in yaml.safe_load(file.read_text())

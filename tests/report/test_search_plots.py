@@ -56,7 +56,7 @@ def test_the_front_is_joined_in_order_of_cost(several):
     assert drawn(axes)["not beaten"] == [(1e4, 50), (2e6, 70)]
     assert drawn(axes)["beaten"] == [(3e6, 60)]
     assert [text.get_text() for text in axes.texts] == ["0", "1"]
-    assert (axes.get_xscale(), axes.get_xlabel(), axes.get_ylabel()) == ("log", "run parameters", "val acc, %")
+    assert (axes.get_xscale(), axes.get_xlabel(), axes.get_ylabel()) == ("log", "parameters", "val acc, %")
 
 
 def test_the_weightiest_parameter_stands_on_top(single):

@@ -202,6 +202,11 @@ def test_a_database_that_does_not_answer_is_named(plan, tmp_path):
         absolute("runs")
 
 
+def test_no_password_is_written_down():
+    with pytest.raises(UserError, match=r"(?s)^((?!secret).)*password in it would be written down.*PGPASSWORD"):
+        absolute("postgresql://user:secret@host/db")
+
+
 def test_relative_addresses_hold_in_every_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert absolute("sqlite:///search.db") == f"sqlite:///{tmp_path / 'search.db'}"
@@ -219,14 +224,29 @@ def test_the_best_trials_of_two_objectives_are_those_that_none_beats(plan):
 
 
 def test_what_decides_the_score_is_found(plan):
+    search = Search.open(plan(address="sqlite://", objectives=("val/acc", "run/macs"), directions=("maximize", "minimize")))
+    for number in range(24):
+        assert number != 9 or summarised(search.study, ("val/acc", "run/macs"), ("maximize", "minimize")).importances == {}
+        suggestion = search.ask()
+        search.done(suggestion.number, [score(suggestion.params), 5.0])
+    found = summarised(search.study, ("val/acc", "run/macs"), ("maximize", "minimize")).importances
+    assert list(found) == ["val/acc"]  # nothing decides what never changes
+    assert next(iter(found["val/acc"])) == "depth"
+    assert found["val/acc"]["depth"] > 0.5
+    assert sum(found["val/acc"].values()) == pytest.approx(1)
+
+
+def test_trials_that_were_given_up_help_to_tell_what_decides(plan):
     search = Search.open(plan(address="sqlite://"))
-    run(search, 9)
-    assert summarised(search.study, ("val/acc",), ("maximize",)).importances == {}
-    run(search, 51)
-    found = summarised(search.study, ("val/acc",), ("maximize",))
-    assert next(iter(found.importances["val/acc"])) == "depth"
-    assert sum(found.importances["val/acc"].values()) == pytest.approx(1)
-    assert found.best[0].values[0] == max(trial.values[0] for trial in found.trials)
+    for number in range(12):
+        suggestion = search.ask()
+        if number < 4:
+            search.done(suggestion.number, [score(suggestion.params)])
+        else:
+            trial = optuna.Trial(search.study, search.study.trials[suggestion.number]._trial_id)
+            trial.report(score(suggestion.params), 1)
+            search.pruned(suggestion.number)
+    assert summarised(search.study, ("val/acc",), ("maximize",)).importances
 
 
 def test_directions_follow_the_metric():

@@ -78,7 +78,7 @@ def finish(search: Search, config: Config, fixed: Sequence[str], folder: Path, s
     with console.bar("drawing the pictures"):
         files = [folder / "trials.csv", *save_search_pictures(folder, summary)]
     facts = _commands(summary, fixed, config.seed)
-    facts.append(("pictures", f"{folder}/ {', '.join(file.name for file in files)}"))
+    facts.append(("written", f"{folder}/ {', '.join(file.name for file in files)}"))
     if config.tracking.enabled:
         where = f"(experiment {config.tracking.experiment})"
         facts.append(("compare", f"mlflow ui --backend-store-uri {config.tracking.uri}   {where}"))

@@ -110,10 +110,11 @@ def read_words(params: Mapping[str, Any] | None, typed: Sequence[str]) -> Words:
         faults.append(Fault("", "no key has several values, so there is nothing to search.", remedy))
     if faults:
         raise FaultyConfigError(faults)
-    return Words(space, tuple(str(one.input_line) for one in parsed.values() if not one.is_sweep_override()))
+    fixed = tuple(str(one.input_line) for one in parsed.values() if not one.is_sweep_override())
+    return Words(dict(sorted(space.items())), fixed)  # sorted, so that the order of typing does not make another search
 
 
-def fixed(typed: Sequence[str]) -> list[str]:
+def single_valued(typed: Sequence[str]) -> list[str]:
     """The overrides with one value."""
     return [text for text in typed if not OverridesParser.create().parse_overrides([text])[0].is_sweep_override()]
 

@@ -3,21 +3,17 @@
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-
-import hydra
+from typing import Any
 
 from fer_ablate.commands import console, finish
 from fer_ablate.commands.job import Job, request_file
 from fer_ablate.commands.planning import cost, prepared, summary
 from fer_ablate.commands.request import Request
-from fer_ablate.commands.sweeper import Launching, Sweep, register
-from fer_ablate.config.compose import CONFIG_NAME, conf_dir, register_schema
+from fer_ablate.commands.sweeper import Launching, Sweep, start
 from fer_ablate.config.schema import Config
-from fer_ablate.config.study_rows import quoted
-from fer_ablate.errors import UserError
 from fer_ablate.study.outcome import Ended, RunOutcome
 from fer_ablate.study.plan import Plan, Planned, State, make_plan
 from fer_ablate.study.sweep import train_wanted
@@ -39,9 +35,9 @@ def run_sweep(arguments: Sequence[str]) -> int:
     outcomes: dict[str, RunOutcome] = {}
     if plan.wanted:
         hydra_words = [text for text in parsed.overrides if text.startswith(("hydra.", "hydra/"))]
-        flags = ["--config-dir", str(parsed.config_dir)] if parsed.config_dir else []
+        config_dir = Path(parsed.config_dir) if parsed.config_dir else None
         try:
-            outcomes = _trained(plan, _opened(plan), ["-m", *flags, *hydra_words])
+            outcomes = _trained(plan, _opened(plan), hydra_words, config_dir)
         except KeyboardInterrupt:
             _close(make_plan(plan.asked, cells), KILLED)
             raise
@@ -68,7 +64,7 @@ def _opened(plan: Plan) -> StudyRuns | None:
     return parents
 
 
-def _trained(plan: Plan, parents: StudyRuns | None, words: Sequence[str]) -> dict[str, RunOutcome]:
+def _trained(plan: Plan, parents: StudyRuns | None, words: Sequence[str], config_dir: Path | None) -> dict[str, RunOutcome]:
     """Start Hydra with the chosen launcher and give it the wanted runs."""
     runs_dir = Path(_config(plan).runs_dir).resolve()
     places = {planned.cell.key: f"{number}/{len(plan.wanted)}" for number, planned in enumerate(plan.wanted, start=1)}
@@ -79,9 +75,8 @@ def _trained(plan: Plan, parents: StudyRuns | None, words: Sequence[str]) -> dic
     except OSError as error:
         raise write_error(multirun, error) from error
     outcomes: dict[str, RunOutcome] = {}
-    errors: list[UserError] = []
 
-    def work(start: Launching) -> None:
+    def work(start_runs: Launching, given: Mapping[str, Any]) -> None:
         written = 0
 
         def launch(runs: Sequence[Planned]) -> Sequence[RunOutcome]:
@@ -89,23 +84,14 @@ def _trained(plan: Plan, parents: StudyRuns | None, words: Sequence[str]) -> dic
             first, written = written, written + len(runs)
             for number, planned in enumerate(runs, start=first):
                 _request(planned, parents, places[planned.cell.key]).save(request_file(folder, number))
-            return start([planned.cell.overrides for planned in runs], first)
+            return start_runs([planned.cell.overrides for planned in runs], first)
 
-        try:
-            outcomes.update(train_wanted(plan, launch, _Telling()))
-        except UserError as error:  # which Hydra would answer with a traceback
-            errors.append(error)
+        outcomes.update(train_wanted(plan, launch, _Telling()))
 
-    register_schema()
-    register()
-    program = sys.argv[0]
-    sys.argv = [program, *words, f"hydra.sweep.dir={quoted(str(multirun))}"]
     try:
-        hydra.main(config_path=str(conf_dir()), config_name=CONFIG_NAME)(Sweep(Job(folder, Path.cwd()), work))()
+        start(Sweep(Job(folder, Path.cwd()), work), words, config_dir, multirun)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    if errors:
-        raise errors[0]
     return outcomes
 
 

@@ -1,33 +1,41 @@
-"""The Hydra sweeper behind `-m`: gives the runs of a prepared sweep to whichever launcher is configured."""
+"""The Hydra sweeper behind `-m`: gives the runs of a prepared study or search to whichever launcher is configured."""
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import hydra
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
-from hydra.types import HydraContext, TaskFunction
+from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 from fer_ablate.commands.job import Job
+from fer_ablate.config.compose import CONFIG_NAME, conf_dir, register_schema
+from fer_ablate.config.study_rows import quoted
+from fer_ablate.errors import UserError
 from fer_ablate.study.outcome import RunOutcome
 
 Launching = Callable[[Sequence[Sequence[str]], int], Sequence[RunOutcome]]
 """Starts runs, given by their overrides and the number of the first, and waits for all of them."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Sweep:
-    """What a sweep does once Hydra has made its launcher.
+    """What is to be done once Hydra has made its launcher; Hydra takes it for its task function, but never calls it.
 
     Args:
         job: done for every run.
-        work: starts the runs.
+        work: starts the runs; is given the values of `hydra.sweeper` as well.
+        error: what was wrong, if something was; Hydra itself would answer it with a traceback.
     """
 
     job: Job
-    work: Callable[[Launching], None]
+    work: Callable[[Launching, Mapping[str, Any]], None]
+    error: UserError | None = None
 
     __module__ = __name__  # Hydra asks its task function where it comes from
     __name__ = "fer_ablate"
@@ -37,14 +45,19 @@ class Sweep:
         raise AssertionError("a sweep is not a run")
 
 
-class StudySweeper(Sweeper):
-    """Runs what a `Sweep` has planned. Hydra makes one and calls `setup`, then `sweep`."""
+class PlannedSweeper(Sweeper):
+    """Adapter between Hydra, which makes it and calls `setup` and `sweep`, and a `Sweep`.
 
-    def __init__(self) -> None:
+    For a search it takes what hydra-optuna-sweeper takes, and more. That plugin's own class would begin anew with each
+    command, end at the first failure, prune nothing and keep its trials in memory.
+    """
+
+    def __init__(self, **given: Any) -> None:
+        self.given = given
         self.launcher: Launcher | None = None
         self.planned: Sweep | None = None
 
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+    def setup(self, *, hydra_context: HydraContext, task_function: Any, config: DictConfig) -> None:
         """Make the launcher; it gets the job alone, which is all it has to pickle."""
         assert isinstance(task_function, Sweep)
         self.planned = task_function
@@ -53,9 +66,12 @@ class StudySweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Do the planned work; rows and seeds were read from the command line before Hydra started."""
+        """Do the planned work; what is to run was read from the command line before Hydra started."""
         assert self.planned is not None
-        self.planned.work(self._launch)
+        try:
+            self.planned.work(self._launch, self.given)
+        except UserError as error:
+            self.planned.error = error
 
     def _launch(self, overrides: Sequence[Sequence[str]], first: int) -> Sequence[RunOutcome]:
         assert self.launcher is not None
@@ -63,6 +79,22 @@ class StudySweeper(Sweeper):
         return [one.return_value for one in returns]
 
 
-def register() -> None:
-    """Make the sweeper known to Hydra, which starts only classes that it knows."""
-    Plugins.instance().register(StudySweeper)
+def start(sweep: Sweep, words: Sequence[str], config_dir: Path | None, multirun: Path) -> None:
+    """Let Hydra make the launcher, and do the work with it.
+
+    Args:
+        sweep: the work.
+        words: those of the command line that are meant for Hydra.
+        config_dir: what was given as `--config-dir`.
+        multirun: folder for what launchers write.
+
+    Raises:
+        UserError: of the work.
+    """
+    register_schema()
+    Plugins.instance().register(PlannedSweeper)  # Hydra finds classes by itself only in packages called hydra_plugins
+    flags = ["--config-dir", str(config_dir)] if config_dir else []
+    sys.argv = [sys.argv[0], "-m", *flags, *words, f"hydra.sweep.dir={quoted(str(multirun))}"]
+    hydra.main(config_path=str(conf_dir()), config_name=CONFIG_NAME)(sweep)()
+    if sweep.error is not None:
+        raise sweep.error

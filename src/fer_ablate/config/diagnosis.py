@@ -63,8 +63,11 @@ def diagnose(overrides: Sequence[str], config_dir: Path | None = None) -> Diagno
         base, trouble = _try(sound)
         faults += trouble
         group_choices = list(sound)
+        # Those with one value are tried together; only where that goes wrong is each tried on its own, to tell which.
+        single = [str(one.input_line) for one in keys if not one.is_sweep_override()]
+        fine = base is not None and not _try([*group_choices, *single])[1]
         for override in keys if base is not None else ():
-            found = _key_faults(override, base, group_choices)
+            found = [] if fine and not override.is_sweep_override() else _key_faults(override, base, group_choices)
             faults += found
             sound += [] if found else [_first_value(override)]
         tree, trouble = _try(sound)

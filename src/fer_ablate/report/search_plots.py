@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from fer_ablate.report.canvas import BLUE, GRAY, ORANGE, figure, plain, save
-from fer_ablate.report.quantities import scale, shorten, title
+from fer_ablate.report.quantities import scale, shorten, spoken, title
 from fer_ablate.study.objectives import MAXIMIZE
 from fer_ablate.study.trials import SearchSummary, TrialRecord
 
@@ -50,7 +50,7 @@ def history_picture(summary: SearchSummary) -> Figure:
 
 
 def importance_picture(summary: SearchSummary) -> Figure:
-    """Which parameters tell the best trials from all, in shares of one; a panel for each objective."""
+    """How much of the objective's variance each parameter explains; a panel for each objective."""
     shares = dict(itertools.islice(summary.importances.items(), MAX_PANELS))
     rows = max(len(found) for found in shares.values())
     picture = figure(11, 1.2 + 0.45 * rows)
@@ -61,7 +61,7 @@ def importance_picture(summary: SearchSummary) -> Figure:
         axes.bar_label(bars, [f"{100 * found[name]:.0f} %" for name in names], padding=3, fontsize=8.5)
         axes.set_xlim(0, 1.12 * max(found.values()))
         axes.set_xticks([])
-        axes.set_title(f"what decides {objective}", fontsize=11)
+        axes.set_title(f"explained variance of {spoken(objective)}", fontsize=11)
         axes.spines[["top", "right", "bottom"]].set_visible(False)
     return picture
 
@@ -95,10 +95,10 @@ def _history(axes: Axes, summary: SearchSummary, number: int) -> None:
     # The best stays the best up to the last trial of any kind.
     numbers = [trial for trial, _ in points] + [max(trial.number for trial in summary.trials)]
     axes.step(numbers, [*best, best[-1]], where="post", color=ORANGE, linewidth=1.4, label="best so far")
-    axes.set_ylabel(title(objective))
+    axes.set_ylabel(_named(objective))
     axes.set_yscale("log" if _wide([value for _, value in [*points, *pruned]]) else "linear")
     axes.grid(alpha=0.25)
-    axes.legend(fontsize=8.5, frameon=False, loc="lower right" if upward else "upper right")
+    axes.legend(fontsize=8.5, frameon=False)
 
 
 def _pareto(axes: Axes, summary: SearchSummary, across: int, up: int) -> None:
@@ -111,17 +111,22 @@ def _pareto(axes: Axes, summary: SearchSummary, across: int, up: int) -> None:
     others = [spot(trial) for trial in summary.of("done") if trial not in summary.best]
     if others:
         axes.scatter(*_columns(others), color=GRAY, s=18, label="beaten")
-    label = "not beaten" if len(summary.objectives) == 2 else "not beaten in all objectives"
-    style = "-o" if len(summary.objectives) == 2 else "o"
-    axes.plot(*_columns([spot(trial) for trial in front]), style, color=ORANGE, markersize=5, linewidth=1.2, label=label)
+    # With more objectives the front is no line in a plane of two of them.
+    plane = len(summary.objectives) == 2
+    label, line = ("not beaten", "-") if plane else ("not beaten in all objectives", "")
+    axes.plot(*_columns([spot(trial) for trial in front]), marker="o", linestyle=line, color=ORANGE, markersize=5, label=label)
     for trial in front:
         axes.annotate(str(trial.number), spot(trial), xytext=(4, 4), textcoords="offset points", fontsize=8)
     for one, axis in ((across, "x"), (up, "y")):
         if _wide([trial.values[one] for trial in summary.of("done")]):
             axes.set(**{f"{axis}scale": "log"})
-        axes.set(**{f"{axis}label": title(summary.objectives[one])})
+        axes.set(**{f"{axis}label": _named(summary.objectives[one])})
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8.5, frameon=False)
+
+
+def _named(objective: str) -> str:
+    return title(objective).removeprefix("run ")
 
 
 def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:

@@ -28,13 +28,16 @@ def absolute(address: str) -> str:
     """The same address for processes that begin in another folder.
 
     Raises:
-        UserError: it is no address.
+        UserError: it is no address, or holds a password.
     """
     try:
         url = make_url(address)
     except SQLAlchemyError as error:
         remedy = "Give hydra.sweeper.storage=sqlite:///FILE, or leave it out for search.db in runs_dir."
         raise UserError(f"hydra.sweeper.storage: '{address}' is no address of a database. {remedy}") from error
+    if url.password is not None:
+        remedy = "Leave it out, and give it to the database's own client, as in PGPASSWORD or ~/.pgpass."
+        raise UserError(f"hydra.sweeper.storage: the password in it would be written down beside every trial. {remedy}")
     if url.get_backend_name() != SQLITE or not url.database:
         return address
     return f"sqlite:///{Path(url.database).resolve()}"

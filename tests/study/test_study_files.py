@@ -1,0 +1,29 @@
+"""Every study that comes with the package: rows without faults, a header, a command."""
+
+import pytest
+
+from fer_ablate.config.compose import conf_dir
+from fer_ablate.config.diagnosis import diagnose
+from fer_ablate.study.asked import asked
+from fer_ablate.study.faults import content_faults
+
+STUDIES = sorted(str(file.relative_to(conf_dir() / "study").with_suffix("")) for file in (conf_dir() / "study").rglob("*.yaml"))
+OF_THE_READER = ("data.path", "data.ferplus_path")
+"""Keys whose faults say only that this machine has no such files."""
+
+
+def test_there_are_studies():
+    assert "quickstart" in STUDIES
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_its_rows_have_no_faults(name):
+    for row in asked([f"study={name}"]).rows:
+        found = diagnose(row.overrides)
+        assert [str(fault) for fault in (*found.faults, *content_faults(found, [])) if fault.key not in OF_THE_READER] == []
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_its_header_names_its_command(name):
+    second = (conf_dir() / "study" / f"{name}.yaml").read_text().splitlines()[1]
+    assert second.startswith(f"# Run: python -m fer_ablate -m study={name}")
