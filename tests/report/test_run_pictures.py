@@ -47,7 +47,7 @@ def test_curves_of_a_short_run_can_be_drawn(history, tmp_path):
 def test_faces_are_captioned_with_what_was_said_and_how_surely():
     faces, _, _ = sample(2)
     picture = faces_picture(faces, np.array([0, 1]), np.array([[0.9, 0.1], [0.8, 0.2]], np.float32), ["happy", "sad"])
-    assert [axes.get_title() for axes in picture.axes if axes.get_title()] == ["happy 90 %", "happy 80 %\ntruth: sad"]
+    assert [text.get_text() for axes in picture.axes for text in axes.texts] == ["happy 90 %", "happy 80 %\ntruth: sad"]
 
 
 def test_the_choice_of_faces_takes_the_surest_of_every_class_first():
@@ -56,8 +56,8 @@ def test_the_choice_of_faces_takes_the_surest_of_every_class_first():
     sure = np.linspace(0.6, 0.98, 20, dtype=np.float32)
     probabilities = np.concatenate([np.stack([sure, 1 - sure], 1), np.stack([1 - sure, sure], 1)])
     picture = faces_picture(faces, labels, probabilities, ["happy", "sad"])
-    titles = [axes.get_title() for axes in picture.axes]
-    assert titles[:4] == ["happy 98 %", "sad 98 %", "happy 96 %", "sad 96 %"]
+    captions = [text.get_text() for text in picture.axes[0].texts]
+    assert captions[:4] == ["happy 98 %", "sad 98 %", "happy 96 %", "sad 96 %"]
 
 
 def test_pictures_are_the_same_every_time_and_small(tmp_path):

@@ -62,7 +62,7 @@ def build_network(config: ModelConfig, image_size: int, num_classes: int, plugin
     stages = nn.Sequential()
     channels = plan.in_channels
     for index, stage in enumerate(plan.stages):
-        # Names carry the listed number, so that weights of a shallower network load into a deeper one.
+        # Names carry the listed number, so that a stage is called the same whichever others are left out.
         if stage.depth:
             stages.add_module(str(index), _stage(stage, channels, activation, plan.norm_position))
             channels = stage.channels

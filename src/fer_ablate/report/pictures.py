@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from fer_ablate.report.canvas import BLUE, GRAY, GREEN, ORANGE, figure
 
 FACES_PER_ROW = 8
+CELL_WIDTH, CELL_HEIGHT = 1.35, 1.4
+"""Of a face and its caption, in sides of the face."""
 
 
 def confusion_picture(confusion: ArrayLike, classes: Sequence[str]) -> Figure:
@@ -102,18 +104,22 @@ def faces_picture(
     right = predictions == labels
     blocks = [_varied(np.flatnonzero(chosen), labels, confidences) for chosen in (right, ~right)]
     picture = figure(11, 6.9)
-    halves = np.asarray(picture.subfigures(2, 1))
-    for part, chosen, title in zip(halves, blocks, ("right, and sure of it", "wrong, and sure of it"), strict=True):
-        part.suptitle(title, fontsize=11)
-        grid = part.subplots(2, FACES_PER_ROW)
-        for axes in grid.flat:
-            axes.set_axis_off()
-        for axes, index in zip(grid.flat, chosen, strict=False):
-            axes.imshow(faces[index], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    # One mosaic for each half: axes for every face would take most of the time that a short run needs beside training.
+    for axes, chosen, title in zip(picture.subplots(2, 1), blocks, ("right, and sure of it", "wrong, and sure of it"), strict=True):
+        axes.set_title(title, fontsize=11)
+        axes.set_axis_off()
+        for place, index in enumerate(chosen):
+            row, column = divmod(place, FACES_PER_ROW)
+            left, top = CELL_WIDTH * (column + 0.5) - 0.5, CELL_HEIGHT * (row + 1) - 1
+            extent = (left, left + 1, top + 1, top)
+            axes.imshow(faces[index], cmap="gray", vmin=0, vmax=255, interpolation="nearest", extent=extent)
             truth, said = classes[labels[index]], classes[predictions[index]]
             caption = f"{said} {100 * confidences[index]:.0f} %"
             color = GREEN if truth == said else ORANGE
-            axes.set_title(caption if truth == said else f"{caption}\ntruth: {truth}", fontsize=8.5, color=color)
+            told = caption if truth == said else f"{caption}\ntruth: {truth}"
+            axes.text(left + 0.5, top - 0.04, told, fontsize=8.5, color=color, ha="center", va="bottom")
+        axes.set_xlim(0, CELL_WIDTH * FACES_PER_ROW)  # at the end, since every image sets them to its own
+        axes.set_ylim(2 * CELL_HEIGHT, 0)
     return picture
 
 
