@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from fer_ablate.training import hardware
 from fer_ablate.training.hardware import GRANTS, use_threads
 
 CORES = len(os.sched_getaffinity(0))
@@ -52,3 +53,13 @@ def test_processes_of_a_run_share_what_it_was_given(threads):
 
 def test_what_is_typed_comes_first(threads):
     assert threads({"OMP_NUM_THREADS": "3"}, devices=2, num_threads=4) == 4
+
+
+@pytest.mark.skipif(not hardware.CLEAR_REFS.exists(), reason="only Linux can forget the largest memory of a process")
+def test_each_run_of_a_process_is_told_its_own_peak_memory():
+    device = torch.device("cpu")
+    large = torch.ones(50_000_000)  # 191 MiB
+    before = hardware.peak_memory_mb(device)
+    del large
+    hardware.forget_peak_memory(device)
+    assert hardware.peak_memory_mb(device) < before - 150

@@ -105,7 +105,9 @@ def faces_picture(
     blocks = [_varied(np.flatnonzero(chosen), labels, confidences) for chosen in (right, ~right)]
     picture = figure(11, 6.9)
     # One mosaic for each half: axes for every face would take most of the time that a short run needs beside training.
-    for axes, chosen, title in zip(picture.subplots(2, 1), blocks, ("right, and sure of it", "wrong, and sure of it"), strict=True):
+    for axes, chosen, title in zip(
+        picture.subplots(2, 1), blocks, ("right, and sure of it", "wrong, and sure of it"), strict=True
+    ):
         axes.set_title(title, fontsize=11)
         axes.set_axis_off()
         for place, index in enumerate(chosen):

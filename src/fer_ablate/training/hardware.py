@@ -2,10 +2,13 @@
 
 import os
 import platform
+import re
 import resource
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 
 import torch
 
@@ -23,6 +26,9 @@ GRANTS = ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK")
 
 joblib and ray set the first one in their workers. Workers that took all cores of the machine each would be many times slower.
 """
+
+CLEAR_REFS, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+"""Where Linux resets and tells the largest memory of this process."""
 
 REPORTED = ("fer-ablate", "torch", "pytorch-lightning", "torchmetrics", "kornia", "numpy", "hydra-core")
 
@@ -108,10 +114,22 @@ def granted_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def forget_peak_memory(device: torch.device) -> None:
+    """Begin to measure anew, as far as the system allows: a process may do many runs, and each is to be told its own."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    with suppress(OSError):  # Linux only, and not in every container
+        CLEAR_REFS.write_text("5")
+
+
 def peak_memory_mb(device: torch.device) -> float:
-    """Most memory held so far, in MiB: of the card for a GPU, of this process for a CPU."""
+    """Most memory held since `forget_peak_memory`, in MiB: of the card for a GPU, of this process for a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
+    if STATUS.is_file():
+        found = re.search(r"^VmHWM:\s+(\d+) kB", STATUS.read_text(), re.M)
+        if found:
+            return int(found[1]) / 1024
     unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes on macOS, KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 

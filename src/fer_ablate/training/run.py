@@ -30,7 +30,7 @@ from fer_ablate.training.assembly import (
 )
 from fer_ablate.training.callbacks import SECONDS, EpochRandomness, EpochReport, KeptWeights, Observer
 from fer_ablate.training.evaluation import Predictions, split_results
-from fer_ablate.training.hardware import Hardware, choose, environment, peak_memory_mb, use_threads
+from fer_ablate.training.hardware import Hardware, choose, environment, forget_peak_memory, peak_memory_mb, use_threads
 from fer_ablate.training.module import Classifier
 from fer_ablate.training.processes import losing_others
 from fer_ablate.training.result import BEST, LAST, RunResult
@@ -99,6 +99,7 @@ def fit(task: Task, observers: Sequence[Observer] = (), callbacks: Sequence[pl.C
         KeyboardInterrupt: what is finished is kept.
     """
     use_threads(task.config.trainer)
+    forget_peak_memory(task.hardware.device)
     module = build_module(task.config, task.data, task.key)
     last = task.checkpoint_dir / LAST
     resumed = None
