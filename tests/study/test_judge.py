@@ -346,3 +346,13 @@ def test_stale_runs_are_counted(row_of):
     base = row_of("base", 0.5)
     runs = (replace(base.runs[0], stale=True), *base.runs[1:])
     assert judge([replace(base, runs=runs)]).rows[0].stale == 1
+
+
+def test_no_interval_of_a_fraction_goes_beyond_all_of_it(row_of):
+    base, wild = row_of("base", 0.5, seeds=(0, 1)), row_of("wild", 0.5, seeds=(0, 1))
+    for row, values in ((base, (0.2, 0.8)), (wild, (0.1, 0.95))):
+        for run, value in zip(row.runs, values, strict=True):
+            run.result.splits["test"].metrics["macro_f1"] = value
+    difference = scores_of(judge([base, wild], ["test/macro_f1"]), "test/macro_f1")["wild"].difference
+    assert (difference.low, difference.high) == (-1, 1)
+    assert difference.verdict == "within noise (could be -100.0 to +100.0)"

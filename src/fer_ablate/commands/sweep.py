@@ -1,5 +1,6 @@
 """`-m`: trains what is missing of a study or a grid through the configured launcher, then judges it."""
 
+import os
 import shutil
 import sys
 import tempfile
@@ -75,6 +76,10 @@ def _trained(plan: Plan, parents: StudyRuns | None, words: Sequence[str], config
     except OSError as error:
         raise write_error(multirun, error) from error
     outcomes: dict[str, RunOutcome] = {}
+    # Ray would show one of several alike lines and count the others, which for runs of a study are not alike at all.
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    if any(word.startswith("hydra/launcher=submitit") for word in words):
+        console.facts([("output", f"what the runs say goes to {multirun}/.submitit/")])
 
     def work(start_runs: Launching, given: Mapping[str, Any]) -> None:
         written = 0

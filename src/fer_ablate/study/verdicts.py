@@ -69,11 +69,11 @@ def judged(metric: str, comparison: Comparison, p_holm: float) -> Difference:
     if estimate is None:
         verdict = "n=1: these two networks only" + ("" if np.isnan(p_holm) else f" ({_spoken(p_holm)})")
         return Difference(comparison.value, np.nan, np.nan, comparison.p, p_holm, verdict)
-    low, high = estimate.interval()
+    low, high = _possible(metric, *estimate.interval())
     if p_holm < ALPHA:
         verdict = _certain(metric, low, high)
     else:
-        verdict = f"within noise (could be {_signed(metric, *_with_zero(estimate, p_holm))})"
+        verdict = f"within noise (could be {_signed(metric, *_possible(metric, *_with_zero(estimate, p_holm)))})"
     return Difference(comparison.value, low, high, comparison.p, p_holm, verdict)
 
 
@@ -86,6 +86,11 @@ def _with_zero(estimate: Estimate, p_holm: float) -> tuple[float, float]:
     """The interval of a verdict that is within noise: as wide as the correction of its p makes it, if that is needed."""
     corrected = LEVEL if estimate.p >= ALPHA else 1 - ALPHA * estimate.p / p_holm
     return estimate.interval(corrected)
+
+
+def _possible(metric: str, low: float, high: float) -> tuple[float, float]:
+    """Two seeds may say nothing, but never that a fraction could change by more than all of it."""
+    return (max(low, -1.0), min(high, 1.0)) if metric in PERCENT else (low, high)
 
 
 def _certain(metric: str, low: float, high: float) -> str:
