@@ -47,4 +47,4 @@ def types(session: nox.Session) -> None:
 @nox.session
 def quickstart(session: nox.Session) -> None:
     """The main job on the embedded data."""
-    run(session, "fer_ablate", "model.conv_layers=4", *session.posargs)
+    run(session, "fer_ablate", "-m", "study=quickstart", *session.posargs)

@@ -2,7 +2,10 @@
 
 import csv
 import io
+import json
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -109,6 +112,10 @@ def test_table_of_what_is_not_there_says_so(study):
     assert (printed.code, printed.out.count("not yet run")) == (0, 4)
 
 
+def test_a_study_without_m_is_no_run(study):
+    assert "study: a study is several runs.\n    Add -m to train it" in study("train").err
+
+
 def test_unknown_format(study):
     assert "Choices: markdown, latex, csv, html" in study("table", "format=word").err
 
@@ -117,3 +124,39 @@ def test_a_table_is_written_where_asked(study, tmp_path):
     printed = study("table", "format=latex", f"output={tmp_path / 'out' / 'table.tex'}")
     assert printed.code == 0
     assert r"\toprule" in (tmp_path / "out" / "table.tex").read_text()
+
+
+def results(tmp_path):
+    """Label and seed -> devices that shared the run, its epochs and its accuracy."""
+    found = [json.loads(file.read_text()) for file in sorted((tmp_path / "runs" / "tiny").glob("*/result.json"))]
+    return {
+        (run["name"], run["seed"]): (run["environment"]["devices"], run["epochs"], run["splits"]["test"]["metrics"]["acc"])
+        for run in found
+    }
+
+
+@pytest.mark.slow
+def test_two_processes_for_each_row_run_each_row_once(study, tmp_path, capfd):
+    study("-m", "seed=0", "trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu")
+    assert {name: found[:2] for name, found in results(tmp_path).items()} == {("all", 0): ("2", 1), ("-2 conv", 0): ("2", 1)}
+
+
+LAUNCHERS = {
+    "joblib": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
+    "submitit_local": ["hydra/launcher=submitit_local"],
+    "ray": ["hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=2"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_every_launcher_gives_the_same_results(launcher, conf, tmp_path):
+    if launcher != "joblib":
+        pytest.importorskip({"ray": "ray", "submitit_local": "submitit"}[launcher], reason="comes with the extras ray and slurm")
+    words = [f"data.cache_dir={tmp_path / 'cache'}", "tracking=none", "study=tiny", "--config-dir", str(conf.parents[1])]
+    here, there = tmp_path / "here", tmp_path / "there"
+    for place, more in ((here, []), (there, LAUNCHERS[launcher])):
+        command = [sys.executable, "-m", "fer_ablate", "-m", *words, f"runs_dir={place / 'runs'}", *more]
+        subprocess.run(command, check=True, capture_output=True, timeout=300)
+    assert len(results(here)) == 4
+    assert results(here) == results(there)

@@ -97,6 +97,7 @@ def test_a_deleted_experiment_is_named_with_the_way_out(uri, runs_dir):
         opened(uri, runs_dir, "gone")
 
 
+@pytest.mark.slow
 def test_processes_that_start_together_share_one_new_database_quietly(tmp_path):
     code = "import sys; from fer_ablate.tracking.opening import open_store\n"
     code += "print(open_store(sys.argv[1], 'depth', sys.argv[2], 5).experiment_id)"

@@ -106,6 +106,7 @@ def silent(folder):
     return before == [file.read_text() for file in sorted(folder.iterdir())]
 
 
+@pytest.mark.slow
 def test_workers_of_a_sweep_that_was_killed_end_as_well(tmp_path):
     pytest.importorskip("joblib")
     script, folder = tmp_path / "sweep.py", tmp_path / "said"
@@ -188,6 +189,7 @@ def test_a_run_killed_twice_at_random_moments_equals_an_unbroken_one(command, tm
     assert scores[0] == scores[1]
 
 
+@pytest.mark.slow
 def test_two_processes_train_the_weights_that_one_does(small, tmp_path):
     script = str(Path(__file__).with_name("shared_run.py"))
     launch([sys.executable, script, str(tmp_path / "one"), "trainer=cpu", *small], 1)
@@ -197,6 +199,7 @@ def test_two_processes_train_the_weights_that_one_does(small, tmp_path):
         torch.testing.assert_close(first[name], second[name], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_what_other_launchers_leave_behind_does_not_matter(config_of, task_of, small, tmp_path, monkeypatch):
     script = str(Path(__file__).with_name("shared_run.py"))
     for name, value in FOREIGN.items():

@@ -1,6 +1,7 @@
 """What people see: bars and tables on a terminal, plain lines in a pipe."""
 
 import logging
+import sys
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -104,7 +105,7 @@ def bar(title: str) -> Iterator[Callable[[float], None]]:
             if console.is_terminal:
                 progress.start()
             else:
-                console.print(f"  {title} ...")
+                print(f"  {title} ...", file=sys.stderr, flush=True)  # what is piped on may be a table
         progress.update(number, completed=fraction)
 
     try:

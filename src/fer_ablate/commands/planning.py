@@ -28,13 +28,18 @@ def prepared(arguments: Sequence[str]) -> tuple[Plan, list[Cell], argparse.Names
         FaultyConfigError: with every fault of every row.
     """
     parsed = parse(arguments)
-    overrides = [text.replace(CHOICE, SELECTION, 1) if text.startswith(CHOICE) else text for text in parsed.overrides]
+    overrides = as_keys(parsed.overrides)
     allow_plugins(overrides)
     config_dir = Path(parsed.config_dir) if parsed.config_dir else None
     wanted = asked(overrides, config_dir)
     with console.bar("composing and checking the rows") as tell:
         cells = compose_cells(wanted, config_dir, tell)
     return make_plan(wanted, cells), cells, parsed
+
+
+def as_keys(words: Sequence[str]) -> list[str]:
+    """Overrides as typed -> overrides as the config knows them."""
+    return [text.replace(CHOICE, SELECTION, 1) if text.startswith(CHOICE) else text for text in words]
 
 
 def summary(plan: Plan) -> str:

@@ -15,6 +15,8 @@ from fer_ablate.training.checks import check
 
 def config_faults(config: Config, typed: Sequence[str]) -> list[Fault]:
     """All faults of one config; `typed` are the overrides that came from the keyboard, not from a file."""
+    if config.study is not None:
+        return [Fault("study", "a study is several runs.", "Add -m to train it, or type plan or table before it.")]
     # Those of the plugins alone come first: the other checks import what is allowed to run.
     return plugin_faults(config, typed) or [*check(config), *opening.check(config.tracking)]
 
