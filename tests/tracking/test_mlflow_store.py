@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -95,6 +96,14 @@ def test_a_deleted_experiment_is_named_with_the_way_out(uri, runs_dir):
     store.client.delete_experiment(store.experiment_id)
     with pytest.raises(UserError, match=r"'gone' was deleted in sqlite.*tracking\.experiment="):
         opened(uri, runs_dir, "gone")
+
+
+def test_a_run_whose_process_was_killed_before_it_knew_the_id_is_taken_up(uri, runs_dir):
+    store, header = opened(uri, runs_dir), replace(make_header(), attempt="one")
+    first = store.start_run(header, "")
+    assert store.start_run(header, "") == first  # the header was never written with the id
+    assert store.start_run(replace(header, attempt="two"), "") != first  # trained anew
+    assert store.start_run(header, "", copy=True) != first
 
 
 @pytest.mark.slow

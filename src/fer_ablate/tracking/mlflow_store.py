@@ -42,6 +42,9 @@ LARGEST_BATCH = 1000
 PAGE = 1000
 """Most runs asked for at a time."""
 
+ATTEMPT = "attempt"
+"""Tag by which a run is found whose process was killed before it could write down the id."""
+
 DIGEST_LENGTH = 36
 """Longest digest of a data set that MLflow keeps."""
 
@@ -82,17 +85,22 @@ class Store:
             raise UserError(f"The experiment {name!r} was deleted in {self.uri}. {way_out}")
         return str(found.experiment_id)
 
-    def start_run(self, header: RunHeader, config_yaml: str) -> str:
+    def start_run(self, header: RunHeader, config_yaml: str, copy: bool = False) -> str:
         """Make the run known, or take it up again; its id.
 
         Args:
             header: a stored `mlflow_run_id` is taken up if this store still has it.
             config_yaml: resolved config.
+            copy: whether it is to stand beside the run that the header tells of.
         """
         run = self.active(header.mlflow_run_id)
+        if run is None and header.mlflow_run_id is None and header.attempt and not copy:
+            run = self._made_before(header.attempt)
         if run is None:
             name = shorten(header.name, RUN_NAME_LENGTH)
-            run = self.client.create_run(self.experiment_id, start_time=milliseconds(header.started_at), run_name=name)
+            tags = {} if copy else {ATTEMPT: header.attempt}
+            started = milliseconds(header.started_at)
+            run = self.client.create_run(self.experiment_id, start_time=started, tags=tags, run_name=name)
         run_id = str(run.info.run_id)
         self.client.update_run(run_id, status="RUNNING")
         for mark in MARKS & run.data.tags.keys():
@@ -107,6 +115,11 @@ class Store:
         self.client.log_batch(run_id, params=[Param(key, value) for key, value in new.items()], tags=_tags(tags))
         self.client.log_inputs(run_id, datasets=[_dataset(header)])
         return run_id
+
+    def _made_before(self, attempt: str) -> Run | None:
+        """The run of a process that was killed before it could write down the id."""
+        found = self.client.search_runs([self.experiment_id], f"tags.{ATTEMPT} = '{attempt}'", max_results=1)
+        return found[0] if found else None
 
     def active(self, run_id: str | None) -> Run | None:
         """The run of this id, unless this store does not know it or it was deleted there."""

@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -57,10 +58,11 @@ class Recorder:
 
     def start(self, header: RunHeader) -> None:
         """Write the header, keep the MLflow run of an earlier part of this run, and start recording."""
+        header = replace(header, attempt=uuid.uuid4().hex)
         if self.folder.status != "new":
             earlier = self.folder.header
-            run_id, uri = earlier.mlflow_run_id, earlier.mlflow_uri
-            header = replace(header, started_at=earlier.started_at, mlflow_run_id=run_id, mlflow_uri=uri)
+            kept = ("started_at", "mlflow_run_id", "mlflow_uri", "attempt")
+            header = replace(header, **{name: getattr(earlier, name) for name in kept})
         self.folder.write_header(header)
         self.folder.remove_marks()
         if self.uri is not None:

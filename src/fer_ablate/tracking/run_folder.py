@@ -45,6 +45,7 @@ class RunHeader:
         started_at: ISO 8601 with time zone; the first start of a run that was resumed.
         mlflow_run_id: set once MLflow knows the run.
         mlflow_uri: the store that knows it.
+        attempt: random; the same for all parts of a run that was resumed, another one when it is trained anew.
         parent_run_id: MLflow run below which this one is shown.
         settings: dotted key -> value of all of the config that can change the result (`config.key.relevant`), to tell later what
             differs from another run.
@@ -62,6 +63,7 @@ class RunHeader:
     started_at: str
     mlflow_run_id: str | None = None
     mlflow_uri: str | None = None
+    attempt: str = ""
     parent_run_id: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
 

@@ -71,7 +71,7 @@ class Placing:
         if copy is not None and self.state.placed.get(copy) == row:
             return
         # A copy that a killed process left half made is taken up and completed.
-        copy = self.store.start_run(replace(header, mlflow_run_id=copy, parent_run_id=row), folder.config_yaml)
+        copy = self.store.start_run(replace(header, mlflow_run_id=copy, parent_run_id=row), folder.config_yaml, copy=True)
         self.state.copies[name] = copy
         self.file.write(self.state)
         self.store.complete_copy(copy, folder, origin)
