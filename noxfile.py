@@ -28,7 +28,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def slow(session: nox.Session) -> None:
     """The slow tests: whole trainings, kills and resumes."""
-    run(session, "pytest", "-m", "slow", *session.posargs)
+    run(session, "pytest", "-m", "slow", "-n", "0", *session.posargs)  # they time out where others take the cores
 
 
 @nox.session
