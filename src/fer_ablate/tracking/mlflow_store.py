@@ -3,7 +3,6 @@
 Import it through `opening.open_store` only: MLflow is slow to import and reads its environment as it is imported.
 """
 
-import json
 import logging
 import math
 import time
@@ -16,19 +15,17 @@ from pathlib import Path
 
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.entities import Metric, Param, Run
 from mlflow.exceptions import MlflowException
 
 from fer_ablate.errors import UserError
-from fer_ablate.tracking.params import RUN_NAME_LENGTH, TAG_LENGTH, parameter_name, parameters, shorten
+from fer_ablate.tracking.mlflow_values import EPOCH_SECONDS, as_tags, dataset_of, epoch_metrics, final_metrics, marks_of
+from fer_ablate.tracking.params import RUN_NAME_LENGTH, parameter_name, parameters, shorten
 from fer_ablate.tracking.run_folder import RunFolder, RunHeader
 from fer_ablate.training.result import RunResult
 
 CREATION_SECONDS = 120
 """Other processes may be creating the database; each needs a few seconds."""
-
-EPOCH_SECONDS = "epoch/seconds"
-"""MLflow name of the duration of an epoch; every recorded epoch has one."""
 
 PARENT = "mlflow.parentRunId"
 """Tag by which MLflow nests runs."""
@@ -44,9 +41,6 @@ PAGE = 1000
 
 ATTEMPT = "attempt"
 """Tag by which a run is found whose process was killed before it could write down the id."""
-
-DIGEST_LENGTH = 36
-"""Longest digest of a data set that MLflow keeps."""
 
 
 class Store:
@@ -112,8 +106,8 @@ class Store:
             tags[PARENT] = str(header.parent_run_id)
         # MLflow refuses to change a parameter, but a resumed run may use, say, other devices: the first value stays.
         new = {key: value for key, value in parameters(config_yaml, header.changed).items() if key not in run.data.params}
-        self.client.log_batch(run_id, params=[Param(key, value) for key, value in new.items()], tags=_tags(tags))
-        self.client.log_inputs(run_id, datasets=[_dataset(header)])
+        self.client.log_batch(run_id, params=[Param(key, value) for key, value in new.items()], tags=as_tags(tags))
+        self.client.log_inputs(run_id, datasets=[dataset_of(header)])
         return run_id
 
     def _made_before(self, attempt: str) -> Run | None:
@@ -144,7 +138,7 @@ class Store:
         together = max(1, LARGEST_BATCH // max(map(len, missing), default=1))
         for start in range(0, len(missing), together):
             rows = missing[start : start + together]
-            self.client.log_batch(run_id, metrics=[metric for row in rows for metric in _epoch_metrics(row)])
+            self.client.log_batch(run_id, metrics=[metric for row in rows for metric in epoch_metrics(row)])
         return recorded | {int(row["epoch"]) for row in missing}
 
     def log_epoch(self, run_id: str, metrics: Mapping[str, float], step: int, time_ms: int) -> None:
@@ -156,7 +150,7 @@ class Store:
             step: the epoch, from 1.
             time_ms: Unix time in milliseconds; the same for the same epoch, whenever it is recorded.
         """
-        self.client.log_batch(run_id, metrics=_epoch_metrics({**metrics, "epoch": step, "time_ms": time_ms}))
+        self.client.log_batch(run_id, metrics=epoch_metrics({**metrics, "epoch": step, "time_ms": time_ms}))
 
     def finish(self, run_id: str, folder: RunFolder, result: RunResult | None, status: str, files: bool = True) -> None:
         """Record final metrics and files.
@@ -172,12 +166,12 @@ class Store:
         ended = int(history[-1]["time_ms"]) if history else milliseconds(header.started_at)
         if result is not None:
             ended = milliseconds(result.finished_at)
-            metrics = [Metric(name, value, ended, result.best_epoch) for name, value in _final_metrics(result).items()]
+            metrics = [Metric(name, value, ended, result.best_epoch) for name, value in final_metrics(result).items()]
             environment = {f"environment/{name}": value for name, value in result.environment.items()}
             protocol = {f"protocol/{name}": value for name, value in result.protocol.items()}
-            self.client.log_batch(run_id, metrics=metrics, tags=_tags({**environment, **protocol}))
+            self.client.log_batch(run_id, metrics=metrics, tags=as_tags({**environment, **protocol}))
         else:
-            self.client.log_batch(run_id, tags=_tags(_marks(folder)))
+            self.client.log_batch(run_id, tags=as_tags(marks_of(folder)))
         for file in folder.artifacts if files else ():
             self.client.log_artifact(run_id, str(file))
         self.client.set_terminated(run_id, status, end_time=ended)
@@ -224,10 +218,10 @@ class Store:
         """
         every = dict(tags) | ({PARENT: parent_run_id} if parent_run_id else {})
         if self.active(run_id) is None:
-            shown = {tag.key: tag.value for tag in _tags(every)}
+            shown = {tag.key: tag.value for tag in as_tags(every)}
             run_name = shorten(name, RUN_NAME_LENGTH)
             return str(self.client.create_run(self.experiment_id, tags=shown, run_name=run_name).info.run_id)
-        self.client.log_batch(run_id, tags=_tags(every))
+        self.client.log_batch(run_id, tags=as_tags(every))
         return run_id
 
     def groups_below(self, run_id: str) -> set[str]:
@@ -271,35 +265,6 @@ class Store:
 def milliseconds(moment: str) -> int:
     """Unix time in milliseconds of an ISO 8601 date with time."""
     return int(datetime.fromisoformat(moment).timestamp() * 1000)
-
-
-def _epoch_metrics(row: Mapping[str, float]) -> list[Metric]:
-    time_ms, step = int(row["time_ms"]), int(row["epoch"])
-    measured = {name: value for name, value in row.items() if name not in ("epoch", "time_ms")}
-    return [Metric(EPOCH_SECONDS if name == "seconds" else name, value, time_ms, step) for name, value in measured.items()]
-
-
-def _marks(folder: RunFolder) -> dict[str, str]:
-    """Why a run has no result."""
-    failure, pruned = folder.failure, folder.pruned
-    return ({"failure": failure.problem} if failure else {}) | ({"pruned": f"epoch {pruned.epoch}"} if pruned else {})
-
-
-def _final_metrics(result: RunResult) -> dict[str, float]:
-    # `val/...` is the curve over the epochs; the scores of the kept weights need a name of their own.
-    scores = {f"val_kept/{name[4:]}" if name.startswith("val/") else name: value for name, value in result.flat_metrics().items()}
-    numbers = ("parameters", "macs", "seconds", "seconds_per_epoch", "peak_memory_mb", "best_epoch", "epochs")
-    return scores | {f"run/{name}": float(getattr(result, name)) for name in numbers}
-
-
-def _dataset(header: RunHeader) -> DatasetInput:
-    name = str(header.dataset.get("name", "data"))
-    dataset = Dataset(name, header.data_digest[:DIGEST_LENGTH], "local", "{}", profile=json.dumps(header.dataset))
-    return DatasetInput(dataset, [InputTag("mlflow.data.context", "train, val, test")])
-
-
-def _tags(values: Mapping[str, str]) -> list[RunTag]:
-    return [RunTag(parameter_name(key), shorten(value, TAG_LENGTH)) for key, value in values.items()]
 
 
 def _silence() -> None:
