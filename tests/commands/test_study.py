@@ -136,7 +136,7 @@ def results(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_for_each_row_run_each_row_once(study, tmp_path, capfd):
+def test_two_processes_for_each_row_run_each_row_once(study, tmp_path):
     study("-m", "seed=0", "trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu")
     assert {name: found[:2] for name, found in results(tmp_path).items()} == {("all", 0): ("2", 1), ("-2 conv", 0): ("2", 1)}
 
