@@ -89,6 +89,20 @@ def test_rows_start_from_the_weights_of_others(study, conf, tmp_path):
     assert table["tuned"]["mean"] == table["all"]["mean"]  # nothing was learned on top
 
 
+def test_words_for_the_launcher_reach_it(study):
+    printed = study("-m", "seed=0", "hydra/launcher=joblib", "++hydra.launcher.backend=nonsense")
+    assert printed.code == 1
+    assert "Unsupported Joblib backend 'nonsense'" in printed.err
+
+
+def test_stale_runs_are_shown_where_they_are_accepted(study, conf):
+    study("-m", "seed=0")
+    conf.write_text(STUDY.replace("trainer.max_epochs=1", "trainer.max_epochs=2"))
+    printed = study("-m", "seed=0", "study.accept_stale=true")
+    assert (printed.code, trained(printed)) == (0, [])
+    assert "†" in printed.out
+
+
 def test_a_grid_needs_no_file(typed, small):
     printed = typed("-m", *small, "trainer.max_epochs=1", "model.conv_layers=2,3", "seed=0,1")
     assert printed.code == 0, printed.err

@@ -14,6 +14,7 @@ from fer_ablate.commands.search_settings import Settings, single_valued
 from fer_ablate.commands.search_trials import searched
 from fer_ablate.commands.sweeper import Launching, Sweep, start
 from fer_ablate.config.diagnosis import diagnose
+from fer_ablate.study.asked import is_hydra
 
 
 def run_search(arguments: Sequence[str]) -> int:
@@ -36,7 +37,7 @@ def run_search(arguments: Sequence[str]) -> int:
     diagnosis = diagnose(parsed.overrides, config_dir)
     raise_faults(diagnosis.faults)
     assert diagnosis.tree is not None
-    of_hydra = [text for text in parsed.overrides if text.lstrip("+~").startswith(("hydra.", "hydra/"))]
+    of_hydra = [text for text in parsed.overrides if is_hydra(text)]
     typed = [text for text in parsed.overrides if text not in of_hydra]
     multirun = Path(diagnosis.tree.runs_dir).resolve() / "multirun"
     requests = multirun / f"requests-{uuid.uuid4().hex[:8]}"

@@ -15,6 +15,7 @@ from fer_ablate.commands.planning import cost, prepared, summary
 from fer_ablate.commands.request import Request
 from fer_ablate.commands.sweeper import Launching, Sweep, start
 from fer_ablate.config.schema import Config
+from fer_ablate.study.asked import is_hydra
 from fer_ablate.study.outcome import Ended, RunOutcome
 from fer_ablate.study.plan import Plan, Planned, State, make_plan
 from fer_ablate.study.sweep import train_wanted
@@ -35,7 +36,7 @@ def run_sweep(arguments: Sequence[str]) -> int:
     console.facts([("study" if plan.asked.from_file else "grid", f"{plan.asked.name}, {summary(plan)}"), *_told(plan)])
     outcomes: dict[str, RunOutcome] = {}
     if plan.wanted:
-        hydra_words = [text for text in parsed.overrides if text.startswith(("hydra.", "hydra/"))]
+        hydra_words = [text for text in parsed.overrides if is_hydra(text)]
         config_dir = Path(parsed.config_dir) if parsed.config_dir else None
         try:
             outcomes = _trained(plan, _opened(plan), hydra_words, config_dir)
@@ -113,12 +114,11 @@ class _Telling:
     def waits(self, runs: Sequence[Planned]) -> None:
         """Say who is waited for."""
         for planned in runs:
-            where = f"{planned.cell.row.label}, seed {planned.cell.config.seed}"
-            console.console.print(f"  {where}: waits for {planned.folder.owner}, which trains it")
+            console.console.print(f"  {_name(planned)}: waits for {planned.folder.owner}, which trains it")
 
     def lost(self, problem: str, runs: Sequence[Planned]) -> None:
         """Say what a broken launcher left behind."""
-        names = "; ".join(f"{planned.cell.row.label}, seed {planned.cell.config.seed}" for planned in runs)
+        names = "; ".join(map(_name, runs))
         print(f"fer_ablate: the launcher broke off ({problem}) at {names or 'no run of ours'}", file=sys.stderr, flush=True)
 
 
@@ -126,10 +126,7 @@ def _finish(before: Plan, after: Plan, outcomes: dict[str, RunOutcome]) -> int:
     wanted = {planned.cell.key for planned in before.wanted}
     missing = [planned for planned in after.runs if planned.cell.key in wanted and planned.state is not State.cached]
     problems = [f"{_name(planned)}: {_problem(planned, outcomes)}" for planned in missing]
-    warning = ""
-    if before.wanted or any(planned.state is State.cached for planned in after.runs):
-        warning = _close(after, FAILED if missing else FINISHED)
-    if warning:
+    if warning := _close(after, FAILED if missing else FINISHED):
         console.console.print(f"  note: {warning}", style="yellow")
     if problems:
         sys.stdout.flush()

@@ -56,9 +56,9 @@ def asked(overrides: Sequence[str], config_dir: Path | None = None) -> Asked:
         FaultyConfigError: with every fault of the words themselves and of the study's file.
     """
     about_study = [text for text in overrides if _key(text) == "study" or _key(text).startswith("study.")]
-    others = [text for text in overrides if text not in about_study and not _is_hydra(text)]
+    others = [text for text in overrides if text not in about_study and not is_hydra(text)]
     study = _study(about_study, config_dir)
-    hydra = [text for text in overrides if _is_hydra(text)]
+    hydra = [text for text in overrides if is_hydra(text)]
     parsed = _parsed(others, hydra, study.base if study is not None else (), config_dir)
     seeds = [one for one in parsed if one.key_or_group == "seed"]
     swept = [one for one in parsed if one.is_sweep_override() and one not in seeds]
@@ -113,7 +113,8 @@ def _study(words: Sequence[str], config_dir: Path | None) -> StudyConfig | None:
     return study
 
 
-def _is_hydra(text: str) -> bool:
+def is_hydra(text: str) -> bool:
+    """Whether an override is meant for Hydra itself, such as `hydra/launcher=joblib` or `+hydra.launcher.x=1`."""
     return _key(text).startswith(("hydra.", "hydra/"))
 
 
