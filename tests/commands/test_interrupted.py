@@ -63,6 +63,13 @@ def test_the_same_command_goes_on_where_it_stopped(typed, small, stopped):
     assert (stopped / "metrics.csv").read_text().count("\n") == 21  # one header
 
 
+def test_what_a_killed_process_half_wrote_is_cleared_away(typed, small, stopped):
+    left = stopped / "checkpoints" / ".last.ckpt.1.partial"
+    left.write_bytes(b"half a checkpoint")
+    assert typed(*small, EPOCHS).code == 0
+    assert not left.exists()
+
+
 def test_a_full_disk_leaves_the_last_checkpoint_whole(typed, small, stopped):
     last = stopped / "checkpoints" / "last.ckpt"
     before = last.read_bytes()

@@ -25,18 +25,21 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
+            for left in target.parent.glob(f".{target.name}.*.partial"):  # by a process that was killed as it wrote
+                left.unlink()
             with partial.open("wb") as stream:
                 torch.save(checkpoint, stream)
                 stream.flush()
                 os.fsync(stream.fileno())
             partial.replace(target)
         except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
-            partial.unlink(missing_ok=True)
             message = (
                 f"Cannot write the checkpoint {target}: {str(error).splitlines()[0]}. The last whole one is kept. "
                 "Free some space or choose another runs_dir=..., then start the same command again: it resumes."
             )
             raise UserError(message) from error
+        finally:
+            partial.unlink(missing_ok=True)  # Ctrl-C may come at any moment, too
 
 
 def read(path: Path) -> dict[str, Any]:
