@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fer_ablate.commands import console
 from fer_ablate.commands.request import allow_plugins, parse, raise_faults, sweep_faults
+from fer_ablate.commands.usage import asks_for_help
 from fer_ablate.config.binding import plugin_faults
 from fer_ablate.config.compose import composed, composer, from_yaml, to_config
 from fer_ablate.config.diagnosis import diagnose
@@ -44,7 +45,7 @@ def run(arguments: Sequence[str]) -> int:
     """Print the scores and keep them beside the run."""
     console.quiet_libraries()
     words, rest = _own_words(arguments)
-    if not arguments or {"-h", "--help"} & set(arguments):
+    if asks_for_help(arguments):
         print(USAGE)
         return 0
     if len(words) != 1:
