@@ -98,6 +98,11 @@ def test_without_a_named_baseline_it_is_the_first_row():
             "starts from itself: a <- b <- a",
         ),
         ({"rows": [RowConfig(label="a", published={"test/acc": "65 %"})]}, "'65 %' is no number"),
+        ({"rows": [RowConfig(label="a"), RowConfig(label="b", auxiliary=True)]}, "auxiliary, but no row starts from it"),
+        (
+            {"rows": [RowConfig(label="a", auxiliary=True), RowConfig(label="b", start_from="a")]},
+            "'a' is auxiliary and stands in no table",
+        ),
         ({"rows": [RowConfig(label="a", overrides=["seed=3"])]}, "Seeds belong into study.seeds"),
         ({"rows": [RowConfig(label="a", overrides=["optimizer.lr=1,2"])]}, "is several values"),
         ({"rows": [RowConfig(label="a", overrides=["optimizer lr"])]}, "is not an override"),

@@ -9,8 +9,10 @@ from kornia.augmentation import RandomAffine
 from scipy import ndimage
 from torch import nn
 
+from fer_ablate.config.choices import TestTimeAugmentation
 from fer_ablate.config.schema import AugmentConfig
 from fer_ablate.data.augment import Augment, Warp, build_augment, check, input_size
+from fer_ablate.data.views import views
 
 FILES = sorted((Path(__file__).parents[2] / "conf/augment").glob("*.yaml"))
 
@@ -30,7 +32,7 @@ def faces():
 
 
 def test_there_is_a_file_per_recipe():
-    assert len(FILES) == 12
+    assert len(FILES) == 16
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -40,7 +42,8 @@ def test_every_recipe_is_valid_and_keeps_gray_between_black_and_white(file, face
     torch.manual_seed(0)
     out = build_augment(recipe)(faces)
     side = input_size(recipe, 48)
-    assert out.shape == (64, 1, side, side)
+    views = 10 if "ten_crop" in [step["op"] for step in recipe.steps] else 1
+    assert out.shape == (views * 64, 1, side, side)
     assert out.dtype == torch.float32
     assert -1e-5 <= out.min() <= out.max() <= 1 + 1e-5
 
@@ -138,6 +141,17 @@ def test_crop_padding_is_black():
     assert out.mean((1, 2, 3)).min() == pytest.approx((44 / 48) ** 2)
 
 
+def test_ten_crops_are_those_that_are_tested_and_stay_with_their_image(faces):
+    out = changed(faces, {"op": "ten_crop", "size": 40})
+    assert torch.equal(out.view(64, 10, 1, 40, 40), views(faces, TestTimeAugmentation.ten_crop, 40).transpose(0, 1))
+
+
+def test_steps_behind_ten_crops_change_each_crop_in_its_own_way():
+    white = torch.ones(4, 1, 48, 48)
+    out = changed(white, {"op": "ten_crop", "size": 40}, {"op": "erasing", "p": 1})
+    assert len(out.unique(dim=0)) == 40
+
+
 def test_runs_in_float32_under_autocast(faces):
     steps = [{"op": "affine", "rotation": 10}, {"op": "crop", "size": 40}, {"op": "brightness_contrast"}]
     plain = changed(faces, *steps)
@@ -163,6 +177,9 @@ def test_adds_nothing_to_checkpoints():
         ({"op": "erasing", "area": 0.3}, r"area: 0.3: expected \[lowest, highest\]"),
         ({"op": "crop"}, r"steps\[0\].size: crop needs it"),
         ({"op": "crop", "size": 40.0}, r"size: 40.0: expected a whole number"),
+        ({"op": "ten_crop", "size": 48}, r"steps\[0\].size: 48: all ten crops are the whole 48x48 image\n    Choose a size"),
+        ({"op": "ten_crop", "size": 60}, r"steps\[0\].size: 60: crop is larger than the 48x48 images"),
+        ({"op": "ten_crop", "size": 40, "p": 0.5}, r"steps\[0\].p: ten_crop has no such argument"),
         ({"op": "crop", "size": 60}, r"augment.steps\[0\].size: 60: crop is larger than the 48x48 images"),
     ],
     ids=str,
@@ -183,6 +200,12 @@ def test_all_faults_are_listed_and_crops_are_compared_with_the_crop_before():
     assert [fault.key for fault in check(config({"op": "crop", "size": 60}), None)] == []
 
 
+def test_a_second_ten_crop_is_a_fault():
+    (fault,) = check(config({"op": "ten_crop", "size": 44}, {"op": "ten_crop", "size": 40}), 48)
+    assert (fault.key, fault.problem) == ("augment.steps[1].op", "a second ten_crop, which makes a hundred of every image")
+
+
 def test_input_is_as_large_as_the_last_crop():
     assert input_size(config({"op": "flip"}), 48) == 48
+    assert input_size(config({"op": "ten_crop", "size": 40}, {"op": "erasing"}), 48) == 40
     assert input_size(config({"op": "crop", "size": 44}, {"op": "flip"}, {"op": "crop", "size": 40}), 48) == 40

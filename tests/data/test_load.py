@@ -79,6 +79,23 @@ def test_all_faults_are_found_at_once(config):
     assert "9 is neither 7 nor 8" in found["data.num_classes"]
 
 
+@pytest.mark.parametrize(
+    ("fields", "key", "problem"),
+    [
+        ({"mean": "gray"}, "data.mean", "'gray' is neither a number nor a list of numbers"),
+        ({"mean": [0.5, None, 0.5]}, "data.mean", "[0.5, None, 0.5] is neither a number nor a list of numbers"),
+        ({"mean": []}, "data.mean", "[] is neither"),
+        ({"std": True}, "data.std", "True is neither"),
+        ({"std": [0.2, 0.0, 0.2]}, "data.std", "[0.2, 0.0, 0.2] is not above 0"),
+    ],
+    ids=str,
+)
+def test_mean_and_deviation_are_numbers(config, fields, key, problem):
+    config = replace(config, source=Source.synthetic)
+    assert problem in faults(replace(config, **fields))[key]
+    assert check(replace(config, mean=[0, 0.5, 1], std=[1, 2.5, 3])) == []
+
+
 def test_a_missing_path_lists_every_way_out(config, tmp_path):
     ways = "Put it there, or pass data.path=..., or set FER_ABLATE_DATA, or use data=synthetic, or data.download=true."
     assert ways in faults(config)["data.path"]

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from fer_ablate.config.schema import AugmentConfig, Config, DataConfig, ModelConfig, TrainerConfig
-from fer_ablate.data.transform import Preprocess, build_preprocess
+from fer_ablate.data.transform import Preprocess, build_preprocess, check_normalisation
 
 
 def plain(**changes):
@@ -19,6 +19,36 @@ def test_gray_is_repeated_for_three_channels():
     out = plain(channels=3)(torch.tensor([[[[0, 255], [51, 102]]]], dtype=torch.uint8))
     assert out.shape == (1, 3, 2, 2)
     assert torch.equal(out[:, :1].expand(-1, 3, -1, -1), out)
+
+
+IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "channels": 3}
+
+
+@pytest.mark.parametrize("stored", [1, 3], ids=["gray", "colour"])
+def test_every_channel_has_its_own_mean_and_deviation(stored):
+    faces = torch.randint(256, (4, stored, 2, 2), dtype=torch.uint8)
+    out = plain(**IMAGENET)(faces)
+    for channel, (mean, std) in enumerate(zip(IMAGENET["mean"], IMAGENET["std"], strict=True)):
+        torch.testing.assert_close(out[:, channel], (faces[:, channel % stored] / 255 - mean) / std)
+
+
+def test_equal_numbers_for_all_channels_are_one_number():
+    faces = torch.randint(256, (4, 1, 2, 2), dtype=torch.uint8)
+    same = plain(mean=[0.5] * 3, std=[0.25] * 3, channels=3, channels_last=True)
+    torch.testing.assert_close(same(faces), plain(channels=3, channels_last=True)(faces))
+    assert same(faces).is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(plain(mean=[0.5], std=[0.25])(faces), plain()(faces))
+
+
+def test_numbers_of_channels_add_nothing_to_checkpoints():
+    assert plain(**IMAGENET).state_dict() == {}
+
+
+def test_there_are_as_many_numbers_as_channels():
+    data = DataConfig(mean=[0.485, 0.456, 0.406], std=0.25)
+    assert check_normalisation(data, 3) == []
+    (fault,) = check_normalisation(data, 1)
+    assert str(fault).startswith("data.mean: [0.485, 0.456, 0.406]: 3 numbers, but model.in_channels is 1")
 
 
 def test_colour_is_averaged_for_one_channel():

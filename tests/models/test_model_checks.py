@@ -1,6 +1,6 @@
 import pytest
 
-from fer_ablate.config.choices import Norm, Pool
+from fer_ablate.config.choices import Block, Norm, NormPosition, Pool
 from fer_ablate.config.schema import HiddenConfig, ModelConfig, StageConfig
 from fer_ablate.models import build_network, check
 
@@ -55,6 +55,9 @@ def test_a_head_pool_that_does_not_fit():
         ({"width": 0.0}, "model.width: 0.0 is not above 0"),
         ({"dropout": 1.0}, "model.dropout: 1.0 is not in [0, 1)"),
         ({"head_dropout": -0.1}, "model.head_dropout: -0.1"),
+        ({"depths": [1] * 7}, "model.depths: [1, 1, 1, 1, 1, 1, 1] has 7 numbers, but model.stages lists 6 stages."),
+        ({"depths": [1, -1]}, "model.depths: [1, -1] has a number below 0."),
+        ({"depths": [1, 1], "conv_layers": 3}, "model.conv_layers: 3 asked for, but model.depths lists 2 convolutions."),
         ({"in_channels": 2}, "model.in_channels: 2 is neither 1"),
         ({"arguments": {"features": 3}}, "model.arguments: features given, but only a plugin network"),
         ({"name": "fer_kd"}, "model.name: 'fer_kd' is neither 'stages' nor a dotted path."),
@@ -63,6 +66,30 @@ def test_a_head_pool_that_does_not_fit():
 )
 def test_each_fault_names_its_key_and_value(load, changes, message):
     assert message in told(load("fer_kd", **changes))
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        ({"inner": 4}, "model.stages[0].inner: 4 given, but a conv block has no inner channels."),
+        ({"block": Block.basic, "inner": 4}, "a basic block has no inner channels."),
+        ({"block": Block.bottleneck, "inner": 0}, "model.stages[0].inner: 0 is below 1."),
+        ({"block": Block.bottleneck, "kernel": 2}, "model.stages[0].kernel: 2 is even; a bottleneck block could not keep"),
+        ({"block": Block.inverted_residual, "padding": 0}, "model.stages[0].padding: 0 does not keep the size"),
+    ],
+)
+def test_faults_of_residual_stages(stage, message):
+    assert message in told(ModelConfig(stages=[StageConfig(channels=4, **stage)]))
+
+
+def test_residual_blocks_normalise_before_their_activation():
+    config = ModelConfig(stages=[StageConfig(block=Block.basic, channels=4)], norm_position=NormPosition.after_pool)
+    assert told(config).startswith("model.norm_position: after_pool, but a basic block normalises before its activation.")
+
+
+def test_blocks_are_counted_as_blocks():
+    config = ModelConfig(stages=[StageConfig(block=Block.basic, channels=4, depth=2)], conv_layers=3)
+    assert "model.conv_layers: 3 asked for, but model.stages lists 2 blocks." in told(config)
 
 
 def test_all_faults_are_reported_at_once():

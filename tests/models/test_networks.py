@@ -10,6 +10,25 @@ from fer_ablate.models import build_network, check, describe
 
 PUBLISHED = {"fer_kd": (48, 10_479_111), "bits": (48, 2_138_119), "pisa": (48, 1_027_559), "vgg_fer": (40, 29_890_759)}
 STATISTICS = {"bits": 2_112, "pisa": 1_664}
+HEAD = 256 + 256 * 7 + 7  # biases of 256 hidden units, then seven outputs
+COUNTED = {
+    "vgg16": 14_847_815,  # printed in the Pisa report
+    "vgg19": 20_024_384 + 512 * 256 + HEAD,  # the first number is that of Keras' VGG19 without top
+    "resnet50": 25_557_032 - 1000 * 2049 + 2048 * 2 * 2 * 256 + HEAD,  # torchvision's, its classifier exchanged
+    "resnet18": 11_689_512 - 3 * 64 * 49 + 64 * 9 - 1000 * 513 + 7 * 513,  # torchvision's, first and last layer exchanged
+    "resnet34": 21_797_672 - 3 * 64 * 49 + 64 * 9 - 1000 * 513 + 7 * 513,
+}
+PISA_LAYOUTS = {
+    # convolutions, their normalisations, the hidden layer
+    "1,1,1": 320 + 18_496 + 73_856 + 448 + (4608 + 1) * 256 + 512 + 1799,
+    "1,1,1,1": 1_027_559 - 9_248 - 36_928 - 64 - 128,
+    "1,1,1,1,1": 981_191 + 1_180_160 + 1_024 - (2304 - 512) * 256,
+    "2,1,1,1": 1_027_559 - 36_928 - 128,
+    "2,2,1,1": 1_027_559,
+    "2,2,2,1": 1_027_559 + 147_584 + 256,
+    "2,2,2,2": 1_027_559 + 147_584 + 256 + 590_080 + 512,
+    "3,2,2,2": 1_765_991 + 9_248 + 64,
+}
 CONF = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "model").rglob("*.yaml"))
 
 
@@ -43,6 +62,49 @@ def test_trainable_parameters_are_exactly_the_published_ones(load, name):
     size, parameters = PUBLISHED[name]
     config = load(name)
     assert describe(build_network(config, size, 7), config.in_channels, size).parameters == parameters
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_classic_networks_have_the_parameters_of_their_originals(load, name):
+    config = load(name)
+    assert describe(build_network(config, 48, 7), config.in_channels, 48).parameters == COUNTED[name]
+
+
+@pytest.mark.parametrize("depths", PISA_LAYOUTS)
+def test_every_layout_of_the_pisa_table_is_reached_by_its_depths(load, depths):
+    config = load("pisa", depths=[int(depth) for depth in depths.split(",")])
+    assert check(config, 48) == []
+    assert describe(build_network(config, 48, 7), 1, 48).parameters == PISA_LAYOUTS[depths]
+
+
+def test_reconstructions_come_close_to_the_published_counts(load):
+    counts = {name: describe(build_network(load(name), 48, 7), 1, 48).parameters for name in ("mobile_fer", "resnet_fer")}
+    assert counts["mobile_fer"] == 784_263
+    assert counts["resnet_fer"] == pytest.approx(5.3e6, rel=0.01)
+
+
+def test_resnet_fer_is_33_convolutions_deep(load):
+    network = build_network(load("resnet_fer"), 48, 7)
+    beside = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d) and "shortcut" in name]
+    assert kinds(network).count("Conv2d") - len(beside) == 33
+
+
+def test_vgg_of_bits_gets_through_but_for_the_last_pool(load):
+    rows = describe(build_network(load("bits_vgg16"), 48, 7), 1, 48).rows
+    assert [row.shape[1] for row in rows if row.kind in ("Conv2d", "MaxPool2d")] == [46, 44, 42, 21, 19, 17, 15, 7, 5, 3, 1]
+
+
+def test_the_simple_network_of_bits_has_two_convolutions_and_two_linear_layers(load):
+    network = build_network(load("bits", conv_layers=2, fc_layers=1, norm=Norm.none, dropout=0.0), 48, 7)
+    assert [kind for kind in kinds(network) if kind not in ("ReLU", "Flatten")] == [
+        "Conv2d", "MaxPool2d", "Conv2d", "MaxPool2d", "Linear", "Linear",
+    ]  # fmt: skip
+
+
+def test_convolutions_without_bias(load):
+    network = build_network(tiny(conv_bias=False, init=Init.kaiming), 8, 7)
+    assert network.stages[0].conv0.bias is None
+    assert network.output.bias is not None
 
 
 @pytest.mark.parametrize("name", STATISTICS)

@@ -4,11 +4,12 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from torch import nn
 
-from fer_ablate.config.choices import Norm, Pool
+from fer_ablate.config.choices import Block, Norm, Pool
 from fer_ablate.config.schema import HiddenConfig, ModelConfig, StageConfig
 from fer_ablate.models import build_network, check
-from fer_ablate.models.stages import flat_features, resolved, window_side
+from fer_ablate.models.stages import block_convolutions, conv_count, flat_features, resolved, window_side
 
 stages = st.builds(
     StageConfig,
@@ -22,9 +23,18 @@ stages = st.builds(
     pool_stride=st.none() | st.integers(1, 3),
     pool_padding=st.integers(0, 1),
 )
+residual_stages = st.builds(
+    StageConfig,
+    block=st.sampled_from([Block.basic, Block.bottleneck, Block.inverted_residual]),
+    channels=st.integers(1, 4),
+    depth=st.integers(0, 2),
+    kernel=st.sampled_from([1, 3, 5]),
+    stride=st.integers(1, 3),
+    pool=st.sampled_from([Pool.none, Pool.max]),
+)
 networks = st.builds(
     ModelConfig,
-    stages=st.lists(stages, max_size=4),
+    stages=st.lists(stages | residual_stages, max_size=4),
     head_pool=st.sampled_from(Pool),
     head_pool_size=st.integers(1, 3),
     hidden=st.lists(st.builds(HiddenConfig, features=st.integers(1, 4)), max_size=2),
@@ -59,4 +69,36 @@ def test_window_side_by_hand(arguments, side):
 def test_resolving_twice_changes_nothing(load):
     once = resolved(load("pisa", conv_layers=3, width=0.5, dropout=0.4))
     assert resolved(once) == once
-    assert [stage.depth for stage in once.stages] == [2, 1, 0, 0]
+    assert [stage.depth for stage in once.stages] == [2, 1, 0, 0, 0]
+
+
+@settings(max_examples=50, deadline=None)
+@given(config=networks)
+def test_convolutions_are_counted_as_they_are_built(config):
+    network = build_network(replace(config, head_pool=Pool.adaptive_avg, head_pool_size=1), 24, 7)
+    built = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    assert len(built) == conv_count(resolved(config))
+
+
+def test_width_multiplies_listed_inner_channels_and_others_follow():
+    listed, free = StageConfig(block=Block.bottleneck, channels=64, inner=8), StageConfig(block=Block.bottleneck, channels=64)
+    stages = resolved(ModelConfig(stages=[listed, free], width=0.5)).stages
+    assert [block_convolutions(stage, 16, 1)[1].in_channels for stage in stages] == [4, 8]
+
+
+def test_an_inverted_residual_expands_its_input_six_times_unless_told():
+    stage = resolved(ModelConfig(stages=[StageConfig(block=Block.inverted_residual, channels=8)])).stages[0]
+    assert [convolution.groups for convolution in block_convolutions(stage, 4, 1)] == [1, 24, 1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "depths"),
+    [
+        ({"depths": [1, 1, 1]}, [1, 1, 1, 0, 0]),
+        ({"depths": [1, 1, 1, 1, 1]}, [1, 1, 1, 1, 1]),
+        ({"depths": [3, 2, 2, 2]}, [3, 2, 2, 2, 0]),
+        ({"depths": [3, 2, 2, 2], "conv_layers": 4}, [3, 1, 0, 0, 0]),
+    ],
+)
+def test_depths_replace_those_listed_and_are_cut_afterwards(load, changes, depths):
+    assert [stage.depth for stage in resolved(load("pisa", **changes)).stages] == depths

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -22,6 +23,15 @@ def test_macs_are_half_the_operations_torch_counts(load):
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(torch.zeros(1, 1, 48, 48))
     assert describe(network, 1, 48).macs == counter.get_total_flops() // 2
+
+
+@pytest.mark.parametrize("model", ["resnet18", "resnet50", "mobile_fer"])
+def test_macs_of_residual_networks_are_half_the_operations_torch_counts(load, model):
+    config = load(model, width=0.25)
+    network = build_network(config, 48, 7).eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.zeros(1, config.in_channels, 48, 48))
+    assert describe(network, config.in_channels, 48).macs == counter.get_total_flops() // 2
 
 
 def test_rows_add_up_to_the_totals(load):

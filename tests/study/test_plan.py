@@ -3,6 +3,7 @@
 import pytest
 
 from fer_ablate.errors import FaultyConfigError
+from fer_ablate.study.gather import gathered
 from fer_ablate.study.plan import State, seconds_left
 
 from .conftest import finish, folder_of, header_of
@@ -180,3 +181,23 @@ def test_plugins_of_a_study_s_file_must_be_allowed_by_hand(planned, conf):
     file.write_text(file.read_text().replace("base: [", "base: ['plugins=[stranger]', "))
     with pytest.raises(FaultyConfigError, match=r"plugins: \[stranger\] comes from a file"):
         planned()
+
+
+AUXILIARY = """
+  - {label: first, overrides: [trainer.max_epochs=1], auxiliary: true}
+  - {label: second, start_from: first, overrides: [optimizer.lr=1e-4]}
+"""
+
+
+def test_an_auxiliary_row_comes_with_the_row_that_starts_from_it_and_stands_in_no_table(planned, conf):
+    file = conf / "study" / "depth.yaml"
+    file.write_text(file.read_text() + AUXILIARY)
+    plan = planned("study.select=[second]")
+    assert [(run.cell.row.label, run.cell.config.seed) for run in plan.wanted] == [
+        ("first", 0),
+        ("first", 1),
+        ("second", 0),
+        ("second", 1),
+    ]
+    assert [row.label for row in gathered(planned())] == ["all", "less", "second"]
+    assert {run.cell.row.label for run in planned("study.select=[less]").runs} == {"less"}

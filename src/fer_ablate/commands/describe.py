@@ -36,7 +36,8 @@ def _show(request: Request) -> int:
     console.facts(
         [
             ("trainable parameters", f"{summary.parameters:,}"),
-            ("other numbers", f"{summary.non_trainable:,} (statistics of the normalisation layers)"),
+            ("other numbers", f"{summary.non_trainable:,} (frozen weights, statistics of the normalisation layers)"),
+            ("all", f"{summary.total:,}"),
             ("MACs", f"{summary.macs:,} per image"),
         ]
     )

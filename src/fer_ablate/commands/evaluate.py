@@ -25,6 +25,7 @@ from fer_ablate.tracking.files import write_json
 from fer_ablate.tracking.lookup import find_run
 from fer_ablate.training import checkpoints, hardware
 from fer_ablate.training.assembly import RoleSet, build_examiner, build_formatted_network, protocol, role_set
+from fer_ablate.training.checks import check_images
 from fer_ablate.training.evaluation import split_results
 
 USAGE = """Test a finished run again.
@@ -60,7 +61,7 @@ def run(arguments: Sequence[str]) -> int:
     checkpoint = checkpoints.read(path)
     description = checkpoint["fer_ablate"]
     config = _changed(_stored(description["config"], path), overrides, config_dir)
-    raise_faults([*plugin_faults(config, overrides), *load.check(config.data), *hardware.check(config.trainer)])
+    raise_faults([*plugin_faults(config, overrides), *check_images(config), *hardware.check(config.trainer)])
     hardware.use_threads(config.trainer)
     with console.bar("reading the images") as tell:
         data = role_set(config, load.load_faces(config.data, tell), int(description["image_size"]))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer_ablate.commands import console
+from fer_ablate.report.class_tables import save_class_tables
 from fer_ablate.report.study_cells import VERDICT, cells
 from fer_ablate.report.study_plots import save_study_plots
 from fer_ablate.report.study_table import FORMATS, console_tables, render
@@ -55,7 +56,7 @@ def show(table: StudyTable) -> None:
 
 
 def written(plan: Plan, table: StudyTable, rows: Sequence[RowRuns]) -> Finished:
-    """Write the table in every format, and the plots; nothing is drawn again that is there already."""
+    """Write the table in every format, the plots, and how each class was read; nothing is drawn again that is there already."""
     folder = folder_of(plan)
     mark = folder / ".digest"
     digest = hashlib.sha256(repr((table, [run.header.key for row in rows for run in row.runs])).encode()).hexdigest()
@@ -65,6 +66,7 @@ def written(plan: Plan, table: StudyTable, rows: Sequence[RowRuns]) -> Finished:
         write_text(folder / f"table.{SUFFIX[form]}", render(table, form))
     histories = {row.label: [run.folder.history for run in row.runs] for row in rows if row.runs}
     save_study_plots(folder, table, histories)
+    save_class_tables(folder, rows, table.columns)
     write_text(mark, digest)
     return Finished(table, tuple(rows), tuple(sorted(file for file in folder.iterdir() if file != mark)))
 

@@ -39,10 +39,23 @@ class Drop(Enum):
     blank = "blank"
 
 
+class Balance(Enum):
+    """How classes are made equal: not at all; by filling all up to the largest of the train role with transformed copies of
+    their images; or by as many originals of each as the smallest has plus `copies` of every one, in train and in test."""
+
+    none = "none"
+    majority = "majority"
+    copies = "copies"
+
+
 class Block(Enum):
-    """The body of one stage."""
+    """The body of one stage: convolution, norm and activation; a residual block of two 3x3 convolutions (`basic`) or of 1x1,
+    3x3, 1x1 (`bottleneck`) after He et al. 2016 (arXiv:1512.03385); or MobileNetV2's inverted residual (arXiv:1801.04381)."""
 
     conv = "conv"
+    basic = "basic"
+    bottleneck = "bottleneck"
+    inverted_residual = "inverted_residual"
 
 
 class Pool(Enum):

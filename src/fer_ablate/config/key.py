@@ -21,6 +21,7 @@ IRRELEVANT = (
     "data.ferplus_path",
     "data.cache_dir",
     "data.download",
+    "model.pretrained_path",
     "trainer.accelerator",
     "trainer.devices",
     "trainer.strategy",

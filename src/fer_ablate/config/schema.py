@@ -12,6 +12,7 @@ from omegaconf import MISSING
 
 from fer_ablate.config.choices import (
     Activation,
+    Balance,
     Block,
     ClassWeight,
     Drop,
@@ -43,6 +44,16 @@ class SyntheticConfig:
 
 
 @dataclass(kw_only=True)
+class BalanceConfig:
+    """Equal classes by transformed copies, made once before training."""
+
+    kind: Balance = Balance.none
+    copies: int = 10  # of every original, where kind is `copies`
+    steps: list[dict[str, Any]] = field(default_factory=list)  # how a copy differs from its original; as augment.steps
+    seed: int = 0  # of originals and copies; independent of the run's seed
+
+
+@dataclass(kw_only=True)
 class DataConfig:
     """Which images, with which labels, in which role."""
 
@@ -58,8 +69,9 @@ class DataConfig:
     labels: Labels = Labels.hard
     num_classes: int | None = None  # FER+ only: 7, or 8 with contempt
     drop: list[Drop] = field(default_factory=list)
-    mean: float = 0.5  # subtracted from pixels in [0, 1]
-    std: float = 0.5  # then divided by
+    balance: BalanceConfig = field(default_factory=BalanceConfig)
+    mean: Any = 0.5  # subtracted from pixels in [0, 1]; a number, or one for each channel of the network
+    std: Any = 0.5  # then divided by; likewise
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
 
 
@@ -76,6 +88,7 @@ class StageConfig:
 
     block: Block = Block.conv
     channels: int = MISSING  # output channels of every block
+    inner: int | None = None  # channels inside a bottleneck (None: channels / 4) or an inverted residual (None: 6 x input)
     depth: int = 1  # number of blocks; 0 leaves the stage out
     kernel: int = 3
     stride: int = 1  # of the first block
@@ -108,15 +121,21 @@ class ModelConfig:
     head_pool: Pool = Pool.none  # between the last stage and the linear layers
     head_pool_size: int = 1
     hidden: list[HiddenConfig] = field(default_factory=list)
-    conv_layers: int | None = None  # keep the first N convolutions of the stages; None: all
+    depths: list[int] | None = None  # blocks of each stage, in place of the listed ones; None: as listed
+    conv_layers: int | None = None  # keep the first N blocks of the stages; None: all
     fc_layers: int | None = None  # keep the first N hidden linears; None: all
     width: float = 1.0  # multiplies all channels and hidden features
     dropout: float | None = None  # replaces every nonzero rate
     head_dropout: float = 0.0  # before the output layer
     norm: Norm = Norm.batch
     norm_position: NormPosition = NormPosition.before_activation
+    conv_bias: bool = True  # convolutions add a bias
     activation: Activation = Activation.relu
     init: Init = Init.torch
+    pretrained: str | None = None  # ImageNet weights of the stages: vgg16, vgg19, resnet50, from torchvision's files
+    pretrained_path: str | None = None  # such a file; None: from the cache, or fetched into it
+    pretrained_sha256: str | None = None  # beginning of the hash of another file than the published one
+    trainable_convs: int | None = None  # train only the last N convolutions of the stages and the head; None: everything
 
 
 @dataclass(kw_only=True)
@@ -165,6 +184,7 @@ class TrainerConfig:
     fast_dev_run: int = 0  # N: run N batches of everything and keep nothing
     limit_train_batches: float | None = None  # a fraction, or a number of batches if above 1
     limit_val_batches: float | None = None
+    limit_test_batches: float | None = None  # likewise, of every part that the finished weights are tested on
     overfit_batches: float = 0.0
     profiler: str | None = None  # simple, advanced, pytorch
 
@@ -175,6 +195,7 @@ class EvaluationConfig:
 
     tta: TestTimeAugmentation = TestTimeAugmentation.none
     crop: int | None = None  # side of the tested crop; None: the side trained on
+    pool_epochs: bool = False  # also score the test predictions of all epochs together (`test_pooled`, `train_pooled`)
 
 
 @dataclass(kw_only=True)
@@ -205,6 +226,7 @@ class RowConfig:
     label: str = MISSING
     overrides: list[str] = field(default_factory=list)  # of Hydra, on top of those of the study
     start_from: str | None = None  # label of the row whose weights this one starts with, seed by seed
+    auxiliary: bool = False  # trained because another row starts from it; stands in no table
     published: dict[str, Any] = field(default_factory=dict)  # split/metric -> number as printed, or {value, note}
 
 

@@ -25,12 +25,14 @@ class Row:
         overrides: all of them, those of the study first.
         start_from: label of the row whose weights it starts with.
         published: column -> printed number, or a mapping of `value` and `note`.
+        auxiliary: trained only because another row starts from it; stands in no table.
     """
 
     label: str
     overrides: tuple[str, ...]
     start_from: str | None = None
     published: Mapping[str, Any] = field(default_factory=dict)
+    auxiliary: bool = False
 
 
 def rows_of(study: StudyConfig) -> list[Row]:
@@ -40,7 +42,13 @@ def rows_of(study: StudyConfig) -> list[Row]:
     ['baseline', 'lr=0.1', 'lr=0.01']
     """
     written = [
-        Row(row.label, (*study.base, *row.overrides), row.start_from, {**study.published.get(row.label, {}), **row.published})
+        Row(
+            label=row.label,
+            overrides=(*study.base, *row.overrides),
+            start_from=row.start_from,
+            published={**study.published.get(row.label, {}), **row.published},
+            auxiliary=row.auxiliary,
+        )
         for row in [*_implied_baseline(study), *study.rows]
     ]
     short = [
@@ -77,7 +85,7 @@ def check_study(study: StudyConfig) -> list[Fault]:
     ]
     if not study.seeds or len(set(study.seeds)) < len(study.seeds):
         faults.append(Fault("study.seeds", f"{list(study.seeds)} is empty or names a seed twice.", "Give, say, [0,1,2]."))
-    return [*faults, *_start_faults(rows), *_published_faults(rows)]
+    return [*faults, *_start_faults(rows), *_auxiliary_faults(rows, baseline_of(study)), *_published_faults(rows)]
 
 
 def waves(rows: Sequence[Row]) -> list[list[Row]]:
@@ -187,6 +195,17 @@ def _start_faults(rows: Sequence[Row]) -> list[Fault]:
             at = starts[at]
         if at == label:
             faults.append(Fault(f"study.rows '{label}'", f"starts from itself: {' <- '.join([*seen, at])}.", "Break the circle."))
+    return faults
+
+
+def _auxiliary_faults(rows: Sequence[Row], baseline: str) -> list[Fault]:
+    starts = {row.start_from for row in rows}
+    faults = []
+    for row in rows:
+        if row.auxiliary and row.label == baseline:
+            faults.append(Fault("study.baseline", f"'{baseline}' is auxiliary and stands in no table.", "Name another row."))
+        if row.auxiliary and row.label not in starts:
+            faults.append(Fault(f"study.rows '{row.label}'", "is auxiliary, but no row starts from it.", "Drop one of the two."))
     return faults
 
 

@@ -10,29 +10,43 @@ from kornia.geometry.transform import warp_affine
 from torch import Tensor, nn
 
 from fer_ablate.config.schema import AugmentConfig
-from fer_ablate.data.augment_ops import OPS, Affine, Crop, Flip, Op, read_op
+from fer_ablate.data.augment_ops import OPS, Affine, Crop, Flip, Op, TenCrop, read_op
 from fer_ablate.errors import Fault, choices
 
 
-def check(config: AugmentConfig, image_size: int | None) -> list[Fault]:
+def check(config: AugmentConfig, image_size: int | None, path: str = "augment.steps") -> list[Fault]:
     """List everything wrong with the steps.
 
     Args:
         config: the group `augment`.
         image_size: side of the stored images in pixels; None if not known, then crops are not compared with it.
+        path: full key of the steps, for the messages.
     """
     faults = []
-    side = image_size
+    side, tenfold = image_size, False
     for number, step in enumerate(config.steps):
-        key = f"augment.steps[{number}]"
+        key = f"{path}[{number}]"
         found = list(_step_faults(key, step))
         faults += found
-        if not found and step["op"] == "crop":
-            if side is not None and step["size"] > side:
-                remedy = f"Choose a size up to {side}."
-                faults.append(Fault(f"{key}.size", f"{step['size']}: crop is larger than the {side}x{side} images", remedy))
-            side = step["size"]
+        if found or step["op"] not in ("crop", "ten_crop"):
+            continue
+        ten = step["op"] == "ten_crop"
+        if ten and tenfold:
+            faults.append(Fault(f"{key}.op", "a second ten_crop, which makes a hundred of every image", "Keep one of the two."))
+        faults += _size_faults(key, step["size"], side, ten)
+        side, tenfold = step["size"], tenfold or ten
     return faults
+
+
+def _size_faults(key: str, size: int, side: int | None, ten: bool) -> list[Fault]:
+    if side is None or size < side:
+        return []
+    if size > side:
+        return [Fault(f"{key}.size", f"{size}: crop is larger than the {side}x{side} images", f"Choose a size up to {side}.")]
+    if not ten:
+        return []
+    problem = f"{size}: all ten crops are the whole {side}x{side} image"
+    return [Fault(f"{key}.size", problem, f"Choose a size below {side}, or leave ten_crop out.")]
 
 
 def _step_faults(key: str, step: Any) -> Iterator[Fault]:
@@ -58,7 +72,7 @@ def _step_faults(key: str, step: Any) -> Iterator[Fault]:
 
 def input_size(config: AugmentConfig, image_size: int) -> int:
     """Side of the images a network is trained on, in pixels: that of the last crop, or `image_size`."""
-    crops = [op.size for op in map(read_op, config.steps) if isinstance(op, Crop)]
+    crops = [op.size for op in map(read_op, config.steps) if isinstance(op, Crop | TenCrop)]
     return crops[-1] if crops else image_size
 
 
@@ -88,7 +102,8 @@ class Warp(nn.Module):
 class Augment(nn.Module):
     """The steps of a config, one after the other, in float32 whatever autocast says.
 
-    Takes faces (N, C, H, W) in [0, 1] on any device and returns changed ones in the same range.
+    Takes faces (N, C, H, W) in [0, 1] on any device and returns changed ones in the same range: N of them, or 10 N behind a
+    ten_crop, those of one image side by side.
     The draws depend on torch's global CPU seed alone, so a seed gives the same changes on every device.
     """
 

@@ -13,6 +13,8 @@ from kornia.augmentation import ColorJitter, GeometricAugmentationBase2D, Random
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fer_ablate.config.choices import TestTimeAugmentation
+from fer_ablate.data.views import views
 from fer_ablate.errors import choices
 
 Rule = Callable[[object], str | None]
@@ -192,7 +194,34 @@ class RandomCrop(nn.Module):
         return faces[images[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
-Op = Flip | Affine | Erasing | BrightnessContrast | Crop
+@dataclass(frozen=True, kw_only=True)
+class TenCrop:
+    """Train on ten squares of every image: its four corners, its centre, and the mirrors of these five.
+
+    Args:
+        size: side of the squares in pixels; also the side of the network's input.
+    """
+
+    size: int = field(metadata=_whole(1))
+
+    def module(self) -> nn.Module:
+        """Build the op."""
+        return TenCrops(self.size)
+
+
+class TenCrops(nn.Module):
+    """Cut the ten squares that `views.views` tests on out of every image."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Crop (N, C, H, W) to (10 N, C, size, size); the ten of the first image come first, then those of the second."""
+        return views(faces, TestTimeAugmentation.ten_crop, self.size).transpose(0, 1).flatten(0, 1)
+
+
+Op = Flip | Affine | Erasing | BrightnessContrast | Crop | TenCrop
 
 OPS: Mapping[str, type[Op]] = {
     "flip": Flip,
@@ -200,6 +229,7 @@ OPS: Mapping[str, type[Op]] = {
     "erasing": Erasing,
     "brightness_contrast": BrightnessContrast,
     "crop": Crop,
+    "ten_crop": TenCrop,
 }
 """Every op by the name a config gives it."""
 

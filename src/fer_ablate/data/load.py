@@ -47,8 +47,7 @@ def check(config: DataConfig) -> list[Fault]:
             faults.append(Fault(f"data.{key}", f"{getattr(config, key)} is not above 0 and at most 1"))
     if config.val_fraction == 1 and config.roles in (Roles.holdout, Roles.auto):
         faults.append(Fault("data.val_fraction", "1.0 leaves nothing to train on", "0.1 is usual."))
-    if not config.std > 0:
-        faults.append(Fault("data.std", f"{config.std} is not above 0", "Pixels are divided by it."))
+    faults += _normalisation_faults(config)
     if config.source is Source.synthetic:
         return faults + _synthetic_faults(config)
     return faults + _label_faults(config) + _path_faults(config)
@@ -136,6 +135,18 @@ def _ferplus_faults(config: DataConfig, source: Path) -> list[Fault]:
         return []
     way_out = f"Pass data.ferplus_path=.../{FILE} (from github.com/microsoft/FERPlus)."
     return [Fault("data.ferplus_path", f"{votes} not found", way_out)]
+
+
+def _normalisation_faults(config: DataConfig) -> list[Fault]:
+    faults = []
+    for key, given in (("data.mean", config.mean), ("data.std", config.std)):
+        numbers = given if isinstance(given, list | tuple) else [given]
+        if not numbers or not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
+            remedy = "Give a number, or a list with one for each of model.in_channels."
+            faults.append(Fault(key, f"{given!r} is neither a number nor a list of numbers", remedy))
+        elif key == "data.std" and not all(number > 0 for number in numbers):
+            faults.append(Fault(key, f"{given} is not above 0", "Pixels are divided by it."))
+    return faults
 
 
 def _label_faults(config: DataConfig) -> list[Fault]:

@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Self
 
 from torch import Tensor, nn
 
 from fer_ablate.config.binding import load_plugin
-from fer_ablate.config.choices import Activation, Init, Norm, NormPosition, Pool
+from fer_ablate.config.choices import Activation, Block, Init, Norm, NormPosition, Pool
 from fer_ablate.config.schema import HiddenConfig, ModelConfig, StageConfig
+from fer_ablate.models.blocks import ResidualBlock, block_body, conv_2d, norm_2d
 from fer_ablate.models.checks import STAGES
-from fer_ablate.models.stages import flat_features, resolved
+from fer_ablate.models.freeze import freeze, quiet
+from fer_ablate.models.stages import block_convolutions, flat_features, resolved, shortcut_convolution
 
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     Activation.relu: nn.ReLU,
@@ -43,9 +46,17 @@ class StageNetwork(nn.Module):
         scores: Tensor = self.output(self.hidden(self.flatten(self.head_pool(self.stages(faces)))))
         return scores
 
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training or evaluation; statistics behind frozen weights stay as they are in both."""
+        super().train(mode)
+        quiet(self.stages)
+        return self
+
 
 def build_network(config: ModelConfig, image_size: int, num_classes: int, plugins: Sequence[str] = ()) -> nn.Module:
-    """Build the network of a config that passed `check`.
+    """Build the network of a config that passed `check`, with all but the last `trainable_convs` convolutions frozen.
+
+    Weights are drawn; those of `model.pretrained` are put in by `pretrained.load_pretrained`.
 
     Args:
         config: stages, or a plugin's dotted path and arguments.
@@ -64,7 +75,7 @@ def build_network(config: ModelConfig, image_size: int, num_classes: int, plugin
     for index, stage in enumerate(plan.stages):
         # Names carry the listed number, so that a stage is called the same whichever others are left out.
         if stage.depth:
-            stages.add_module(str(index), _stage(stage, channels, activation, plan.norm_position))
+            stages.add_module(str(index), _stage(stage, channels, plan))
             channels = stage.channels
     hidden = nn.Sequential()
     features = flat_features(plan, image_size)
@@ -76,36 +87,59 @@ def build_network(config: ModelConfig, image_size: int, num_classes: int, plugin
     pool = _pool(plan.head_pool, plan.head_pool_size, plan.head_pool_size, 0) or nn.Identity()
     built = StageNetwork(stages, pool, hidden, nn.Linear(features, num_classes))
     built.apply(partial(_initialise, init=plan.init))
-    return built
+    if plan.trainable_convs is not None:
+        freeze(built.stages, plan.trainable_convs)
+    return built.train()
 
 
-def _stage(stage: StageConfig, in_channels: int, activation: type[nn.Module], position: NormPosition) -> nn.Sequential:
+def _stage(stage: StageConfig, in_channels: int, plan: ModelConfig) -> nn.Sequential:
     layers = nn.Sequential()
     for block in range(stage.depth):
-        conv = nn.Conv2d(
-            in_channels if block == 0 else stage.channels,
-            stage.channels,
-            stage.kernel,
-            stride=stage.stride if block == 0 else 1,
-            padding=stage.padding or 0,
-        )
-        layers.add_module(f"conv{block}", conv)
-        norm = _norm_2d(stage.norm or Norm.none, stage.channels)
-        parts: dict[str, nn.Module | None] = {f"activation{block}": activation()}
-        if position is NormPosition.before_activation:
-            parts = {f"norm{block}": norm, **parts}
+        channels = in_channels if block == 0 else stage.channels
+        stride = stage.stride if block == 0 else 1
+        last = block == stage.depth - 1
+        if stage.block is Block.conv:
+            parts = _conv_block(stage, channels, stride, plan, with_pool=last)
         else:
-            parts[f"norm{block}"] = norm
-        if block == stage.depth - 1:
-            pool = _pool(stage.pool, stage.pool_kernel, stage.pool_stride or stage.pool_kernel, stage.pool_padding)
-            parts["pool"] = pool
-            if position is NormPosition.after_pool:
-                parts[f"norm{block}"] = parts.pop(f"norm{block}")
-            parts["dropout"] = nn.Dropout(stage.dropout) if stage.dropout else None
+            parts = {"block": _residual_block(stage, channels, stride, plan), "pool": _stage_pool(stage) if last else None}
         for name, part in parts.items():
             if part is not None:
-                layers.add_module(name, part)
+                layers.add_module("pool" if name == "pool" else f"{name}{block}", part)
+    if stage.dropout:
+        layers.add_module("dropout", nn.Dropout(stage.dropout))
     return layers
+
+
+def _conv_block(
+    stage: StageConfig, in_channels: int, stride: int, plan: ModelConfig, with_pool: bool
+) -> dict[str, nn.Module | None]:
+    """Layers by kind, in their order."""
+    (sizes,) = block_convolutions(stage, in_channels, stride)
+    conv = conv_2d(sizes, plan.conv_bias)
+    norm = norm_2d(stage.norm or Norm.none, stage.channels)
+    activation = ACTIVATIONS[plan.activation]()
+    pool = _stage_pool(stage) if with_pool else None
+    if plan.norm_position is NormPosition.before_activation:
+        return {"conv": conv, "norm": norm, "activation": activation, "pool": pool}
+    if plan.norm_position is NormPosition.after_pool:
+        return {"conv": conv, "activation": activation, "pool": pool, "norm": norm}
+    return {"conv": conv, "activation": activation, "norm": norm, "pool": pool}
+
+
+def _residual_block(stage: StageConfig, in_channels: int, stride: int, plan: ModelConfig) -> ResidualBlock:
+    norm, activation = stage.norm or Norm.none, ACTIVATIONS[plan.activation]
+    body = block_body(block_convolutions(stage, in_channels, stride), norm, activation, plan.conv_bias)
+    beside = shortcut_convolution(stage, in_channels, stride)
+    if beside is not None:
+        return ResidualBlock(body, block_body([beside], norm, activation, plan.conv_bias), activation())
+    if stage.block is not Block.inverted_residual:
+        return ResidualBlock(body, nn.Identity(), activation())
+    same = stride == 1 and in_channels == stage.channels
+    return ResidualBlock(body, nn.Identity() if same else None, nn.Identity())
+
+
+def _stage_pool(stage: StageConfig) -> nn.Module | None:
+    return _pool(stage.pool, stage.pool_kernel, stage.pool_stride or stage.pool_kernel, stage.pool_padding)
 
 
 def _hidden(layer: HiddenConfig, in_features: int, activation: type[nn.Module], position: NormPosition) -> nn.Sequential:
@@ -131,15 +165,6 @@ def _pool(pool: Pool, size: int, stride: int, padding: int) -> nn.Module | None:
     return nn.AdaptiveAvgPool2d(size) if pool is Pool.adaptive_avg else None
 
 
-def _norm_2d(norm: Norm, channels: int) -> nn.Module | None:
-    if norm is Norm.batch:
-        return nn.BatchNorm2d(channels)
-    if norm is Norm.instance:
-        # Scale and shift are learnt, as in the other kinds, so that only the statistics differ.
-        return nn.InstanceNorm2d(channels, affine=True)
-    return nn.GroupNorm(1, channels) if norm is Norm.layer else None
-
-
 def _norm_1d(norm: Norm, features: int) -> nn.Module | None:
     if norm is Norm.batch:
         return nn.BatchNorm1d(features)
@@ -154,5 +179,5 @@ def _initialise(module: nn.Module, init: Init) -> None:
         nn.init.xavier_uniform_(module.weight)
     else:
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    assert module.bias is not None
-    nn.init.zeros_(module.bias)
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from fer_ablate.config.binding import argument_faults, load_plugin
-from fer_ablate.config.choices import Norm
+from fer_ablate.config.choices import Block, Norm, NormPosition
 from fer_ablate.config.schema import HiddenConfig, ModelConfig, StageConfig
 from fer_ablate.errors import Fault, FaultyConfigError
-from fer_ablate.models.stages import FIXED_POOLS, resolved, size_faults, stage_sides
+from fer_ablate.models.stages import FIXED_POOLS, listed_depths, resolved, size_faults, stage_sides
+from fer_ablate.models.transfer_checks import plugin_transfer_faults, transfer_faults
 
 STAGES = "stages"
 """`model.name` of a network that is a list of stages."""
@@ -21,7 +22,7 @@ def check(config: ModelConfig, image_size: int, plugins: Sequence[str] = ()) -> 
     if config.in_channels not in (1, 3):
         faults.append(Fault("model.in_channels", f"{config.in_channels} is neither 1 (gray) nor 3 (gray repeated, or colour)."))
     if config.name != STAGES:
-        return faults + _plugin_faults(config, plugins)
+        return faults + plugin_transfer_faults(config) + _plugin_faults(config, plugins)
     if config.arguments:
         given = ", ".join(config.arguments)
         faults.append(
@@ -40,7 +41,7 @@ def check(config: ModelConfig, image_size: int, plugins: Sequence[str] = ()) -> 
     if faults:
         return faults
     network = resolved(config)
-    return size_faults(network, image_size) or _instance_norm_faults(network, image_size)
+    return transfer_faults(config) + (size_faults(network, image_size) or _instance_norm_faults(network, image_size))
 
 
 def _plugin_faults(config: ModelConfig, plugins: Sequence[str]) -> list[Fault]:
@@ -60,9 +61,8 @@ def _plugin_faults(config: ModelConfig, plugins: Sequence[str]) -> list[Fault]:
 
 
 def _network_faults(config: ModelConfig) -> list[Fault]:
-    listed = sum(max(stage.depth, 0) for stage in config.stages)
     faults = [
-        *_count_faults("model.conv_layers", config.conv_layers, listed, "convolutions", "stages"),
+        *_depth_faults(config),
         *_count_faults("model.fc_layers", config.fc_layers, len(config.hidden), "hidden layers", "hidden"),
         *_rate_faults("model.dropout", config.dropout),
         *_rate_faults("model.head_dropout", config.head_dropout),
@@ -71,7 +71,31 @@ def _network_faults(config: ModelConfig) -> list[Fault]:
         faults.append(Fault("model.width", f"{config.width} is not above 0.", "1 is the listed width, 0.5 half of it."))
     if config.head_pool_size < 1:
         faults.append(Fault("model.head_pool_size", f"{config.head_pool_size} is below 1."))
+    residual = next((stage.block.name for stage in config.stages if stage.block is not Block.conv), None)
+    if residual and config.norm_position is not NormPosition.before_activation:
+        faults.append(
+            Fault(
+                "model.norm_position",
+                f"{config.norm_position.name}, but a {residual} block normalises before its activation.",
+                "Use model.norm_position=before_activation.",
+            )
+        )
     return faults
+
+
+def _depth_faults(config: ModelConfig) -> list[Fault]:
+    stages, depths = config.stages, config.depths
+    faults = []
+    if depths is not None and len(depths) > len(stages):
+        problem = f"{list(depths)} has {len(depths)} numbers, but model.stages lists {len(stages)} stages."
+        faults.append(Fault("model.depths", problem, "A shorter list leaves the later stages out."))
+    if depths is not None and min(depths, default=0) < 0:
+        faults.append(Fault("model.depths", f"{list(depths)} has a number below 0.", "0 leaves a stage out."))
+    if faults:
+        return faults
+    listed = sum(max(depth, 0) for depth in listed_depths(config))
+    things = "convolutions" if all(stage.block is Block.conv for stage in stages) else "blocks"
+    return _count_faults("model.conv_layers", config.conv_layers, listed, things, "stages" if depths is None else "depths")
 
 
 def _count_faults(key: str, given: int | None, listed: int, things: str, where: str) -> list[Fault]:
@@ -93,6 +117,7 @@ def _rate_faults(key: str, rate: float | None) -> list[Fault]:
 def _stage_faults(stage: StageConfig, key: str) -> list[Fault]:
     least = {
         "channels": (stage.channels, 1),
+        "inner": (stage.inner, 1),
         "depth": (stage.depth, 0),
         "kernel": (stage.kernel, 1),
         "stride": (stage.stride, 1),
@@ -109,7 +134,24 @@ def _stage_faults(stage: StageConfig, key: str) -> list[Fault]:
     # torch refuses wider padding, which would make windows without a single pixel.
     if stage.pool in FIXED_POOLS and stage.pool_padding > stage.pool_kernel // 2:
         faults.append(Fault(f"{key}.pool_padding", f"{stage.pool_padding} is more than half of pool_kernel {stage.pool_kernel}."))
-    return faults + _rate_faults(f"{key}.dropout", stage.dropout)
+    return faults + _rate_faults(f"{key}.dropout", stage.dropout) + _block_faults(stage, key)
+
+
+def _block_faults(stage: StageConfig, key: str) -> list[Fault]:
+    faults = []
+    name = stage.block.name
+    if stage.inner is not None and stage.block in (Block.conv, Block.basic):
+        remedy = "Use block: bottleneck or block: inverted_residual, or leave it out."
+        faults.append(Fault(f"{key}.inner", f"{stage.inner} given, but a {name} block has no inner channels.", remedy))
+    # The shortcut can only be added to maps of its own size.
+    if stage.block is not Block.conv and stage.kernel % 2 == 0:
+        faults.append(
+            Fault(f"{key}.kernel", f"{stage.kernel} is even; a {name} block could not keep the size.", "Use an odd one.")
+        )
+    elif stage.block is not Block.conv and stage.padding not in (None, stage.kernel // 2):
+        problem = f"{stage.padding} does not keep the size, as a {name} block must."
+        faults.append(Fault(f"{key}.padding", problem, f"Leave it out, or use {stage.kernel // 2}."))
+    return faults
 
 
 def _hidden_faults(layer: HiddenConfig, key: str) -> list[Fault]:

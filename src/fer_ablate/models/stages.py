@@ -1,28 +1,44 @@
 """Shape arithmetic on lists of stages, in plain numbers: which stages the knobs keep and how large every map is. No torch."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from fer_ablate.config.choices import Pool
+from fer_ablate.config.choices import Block, Pool
 from fer_ablate.config.schema import HiddenConfig, ModelConfig, StageConfig
 from fer_ablate.errors import Fault
 
 FIXED_POOLS = (Pool.max, Pool.avg)
 ADAPTIVE_POOLS = (Pool.adaptive_max, Pool.adaptive_avg)
+EXPANSION = 6
+"""Inner channels of an inverted residual per input channel, where none are listed (MobileNetV2, arXiv:1801.04381)."""
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """Sizes of one convolution."""
+
+    in_channels: int
+    out_channels: int
+    kernel: int = 1
+    stride: int = 1
+    padding: int = 0
+    groups: int = 1
 
 
 def resolved(config: ModelConfig) -> ModelConfig:
-    """The same network with every knob (`conv_layers`, `fc_layers`, `width`, `dropout`, null values) worked into its lists.
+    """The same network with every knob (`depths`, `conv_layers`, `fc_layers`, `width`, `dropout`, nulls) worked into its lists.
 
-    Stages that are cut stay with depth 0, so that numbers in messages and in weight names are those of the listing.
+    Stages that are cut stay with depth 0, so that numbers in messages and in weight names are those of the listing. An
+    inner width that depends on the channels stays null, see `block_convolutions`.
     """
-    kept_depths = _kept_depths(config.stages, config.conv_layers)
+    kept_depths = _kept_depths(listed_depths(config), config.conv_layers)
     rate = config.dropout
     stages = [
         replace(
             stage,
             depth=depth,
-            channels=max(1, round(stage.channels * config.width)),
+            channels=_scaled(stage.channels, config.width),
+            inner=None if stage.inner is None else _scaled(stage.inner, config.width),
             padding=stage.kernel // 2 if stage.padding is None else stage.padding,
             norm=stage.norm or config.norm,
             pool_stride=stage.pool_kernel if stage.pool_stride is None else stage.pool_stride,
@@ -32,7 +48,7 @@ def resolved(config: ModelConfig) -> ModelConfig:
     ]
     hidden = [
         HiddenConfig(
-            features=max(1, round(layer.features * config.width)),
+            features=_scaled(layer.features, config.width),
             norm=layer.norm or config.norm,
             dropout=_rate(layer.dropout, rate),
         )
@@ -40,21 +56,76 @@ def resolved(config: ModelConfig) -> ModelConfig:
     ]
     head_dropout = _rate(config.head_dropout, rate)
     return replace(
-        config, stages=stages, hidden=hidden, conv_layers=None, fc_layers=None, width=1.0, dropout=None, head_dropout=head_dropout
+        config,
+        stages=stages,
+        hidden=hidden,
+        depths=None,
+        conv_layers=None,
+        fc_layers=None,
+        width=1.0,
+        dropout=None,
+        head_dropout=head_dropout,
     )
 
 
-def _kept_depths(stages: Sequence[StageConfig], conv_layers: int | None) -> list[int]:
-    left = sum(stage.depth for stage in stages) if conv_layers is None else conv_layers
+def listed_depths(config: ModelConfig) -> list[int]:
+    """Blocks of each stage before `conv_layers` cuts; stages beyond a shorter `depths` have none."""
+    if config.depths is None:
+        return [stage.depth for stage in config.stages]
+    return [*config.depths, *[0] * (len(config.stages) - len(config.depths))]
+
+
+def _kept_depths(listed: Sequence[int], conv_layers: int | None) -> list[int]:
+    left = sum(listed) if conv_layers is None else conv_layers
     depths = []
-    for stage in stages:
-        depths.append(min(stage.depth, left))
+    for depth in listed:
+        depths.append(min(depth, left))
         left -= depths[-1]
     return depths
 
 
+def _scaled(size: int, width: float) -> int:
+    return max(1, round(size * width))
+
+
 def _rate(listed: float, replacement: float | None) -> float:
     return listed if replacement is None or listed == 0 else replacement
+
+
+def block_convolutions(stage: StageConfig, in_channels: int, stride: int) -> list[Convolution]:
+    """Convolutions on the straight way through one block of a resolved stage, in order.
+
+    The stride of a bottleneck sits in its middle convolution, as in torchvision, not in the first as in He et al. 2016.
+    """
+    out, padding = stage.channels, stage.padding or 0
+    if stage.block is Block.conv:
+        return [Convolution(in_channels, out, stage.kernel, stride, padding)]
+    if stage.block is Block.basic:
+        first = Convolution(in_channels, out, stage.kernel, stride, padding)
+        return [first, Convolution(out, out, stage.kernel, 1, padding)]
+    inverted = stage.block is Block.inverted_residual
+    inner = stage.inner or (EXPANSION * in_channels if inverted else max(1, out // 4))
+    middle = Convolution(inner, inner, stage.kernel, stride, padding, groups=inner if inverted else 1)
+    return [Convolution(in_channels, inner), middle, Convolution(inner, out)]
+
+
+def shortcut_convolution(stage: StageConfig, in_channels: int, stride: int) -> Convolution | None:
+    """The convolution beside a block of a resolved stage whose shapes differ; None if there is none."""
+    if stage.block not in (Block.basic, Block.bottleneck) or (stride == 1 and in_channels == stage.channels):
+        return None
+    return Convolution(in_channels, stage.channels, stride=stride)
+
+
+def conv_count(network: ModelConfig) -> int:
+    """Convolutions of a resolved network, those of shortcuts among them."""
+    count, channels = 0, network.in_channels
+    for stage in network.stages:
+        for block in range(stage.depth):
+            stride = stage.stride if block == 0 else 1
+            beside = shortcut_convolution(stage, channels, stride)
+            count += len(block_convolutions(stage, channels, stride)) + (beside is not None)
+            channels = stage.channels
+    return count
 
 
 def window_side(side: int, kernel: int, stride: int, padding: int) -> int:
@@ -63,7 +134,10 @@ def window_side(side: int, kernel: int, stride: int, padding: int) -> int:
 
 
 def stage_sides(stage: StageConfig, side: int) -> list[int]:
-    """Side after each block of a resolved stage and, last, after its pool; stops at the first that is below 1."""
+    """Side after each block of a resolved stage and, last, after its pool; stops at the first that is below 1.
+
+    Blocks with a shortcut keep the size but for their stride, so they are counted like a single convolution.
+    """
     sides = [side]
     for block in range(stage.depth):
         stride = stage.stride if block == 0 else 1

@@ -42,6 +42,11 @@ class Summary:
     non_trainable: int
     macs: int
 
+    @property
+    def total(self) -> int:
+        """All numbers that are stored, trainable or not."""
+        return self.parameters + self.non_trainable
+
 
 def describe(network: nn.Module, in_channels: int, image_size: int) -> Summary:
     """Run a black image through a network and note what each layer does.

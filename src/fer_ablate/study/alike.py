@@ -17,6 +17,9 @@ CONFIG_KEYS = {
     "drop": "data.drop",
     "crop": "evaluation.crop",
     "tta": "evaluation.tta",
+    "balance": "data.balance",
+    "copies": "data.balance.steps",
+    "images": "trainer.limit_test_batches",
 }
 """Part of a protocol -> config key that sets it."""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from fer_ablate.config.choices import Only
 from fer_ablate.config.key import relevant
+from fer_ablate.config.study_rows import Row
 from fer_ablate.study.asked import Asked
 from fer_ablate.study.cells import Cell
 from fer_ablate.tracking.places import run_path
@@ -77,7 +78,7 @@ def make_plan(asked: Asked, cells: Sequence[Cell]) -> Plan:
     earlier: dict[tuple[str, str, int], list[RunRecord]] = {name: [] for name in labels}
     for record in found.records:
         earlier[record.header.experiment, record.header.name, record.header.seed].append(record)
-    chosen = set(asked.study.select)
+    chosen = _with_auxiliaries(set(asked.study.select), asked.rows)
     runs = []
     for cell in cells:
         name = (cell.config.tracking.experiment, cell.row.label, cell.config.seed)
@@ -113,6 +114,18 @@ def seconds_left(plan: Plan) -> tuple[float | None, int]:
         total += (epochs - done) * (fmean(per_epoch[label]) if label in per_epoch else rest)
         guessed += label not in per_epoch
     return total, guessed
+
+
+def _with_auxiliaries(chosen: set[str], rows: Sequence[Row]) -> set[str]:
+    """Chosen labels, and those of the auxiliary rows that they start from, which nobody would think of naming."""
+    auxiliary = {row.label: row for row in rows if row.auxiliary}
+    reached = set(chosen)
+    for row in rows:
+        start = row.start_from if chosen and _file_label(row.label, chosen) else None
+        while start in auxiliary:
+            reached.add(start)
+            start = auxiliary[start].start_from
+    return reached
 
 
 def _file_label(label: str, chosen: Iterable[str]) -> bool:

@@ -1,5 +1,6 @@
 """The config edge of a run: from a config and its images to plain objects that train and test."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from functools import partial
@@ -8,10 +9,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from fer_ablate.config.choices import Labels
+from fer_ablate.config.choices import Balance, Labels
 from fer_ablate.config.compose import to_yaml
 from fer_ablate.config.schema import Config
 from fer_ablate.data.augment import input_size
+from fer_ablate.data.balance import balanced
 from fer_ablate.data.batches import Batches, EpochSampler, as_tensor
 from fer_ablate.data.faces import FaceSet, Rows
 from fer_ablate.data.roles import official_rows, role_rows
@@ -55,7 +57,7 @@ class RoleSet:
 
 
 def role_set(config: Config, faces: FaceSet, trained_size: int | None = None) -> RoleSet:
-    """Give each image its role.
+    """Give each image its role, and make its classes equal where `data.balance` says so.
 
     Args:
         config: the run.
@@ -71,7 +73,8 @@ def role_set(config: Config, faces: FaceSet, trained_size: int | None = None) ->
         raise UserError(f"The images are {height}x{width}; networks here take square ones. Crop or pad them first.")
     if faults := check_sizes(config, height, trained_size):
         raise FaultyConfigError(faults)
-    return RoleSet(faces, role_rows(faces, config.data), official_rows(faces))
+    made, roles = balanced(faces, role_rows(faces, config.data), config.data.balance)
+    return RoleSet(made, roles, official_rows(made))
 
 
 def build_module(config: Config, data: RoleSet, key: str) -> Classifier:
@@ -125,7 +128,7 @@ def build_examiner(config: Config, image_size: int, hardware: Hardware) -> Exami
 
 def protocol(config: Config, image_size: int) -> dict[str, str]:
     """What must agree before two results may stand in one column of a table."""
-    return {
+    found = {
         "source": config.data.source.name,
         "roles": config.data.roles.name,
         "labels": config.data.labels.name,
@@ -133,4 +136,12 @@ def protocol(config: Config, image_size: int) -> dict[str, str]:
         "drop": "+".join(sorted(kind.name for kind in config.data.drop)) or "none",
         "crop": str(tested_size(config, image_size)),
         "tta": config.evaluation.tta.name,
+        "balance": "none",
     }
+    balance, limit = config.data.balance, config.trainer.limit_test_batches
+    if balance.kind is Balance.copies:  # the other kind leaves the test role alone
+        found["balance"] = f"copies {balance.copies}"
+        found["copies"] = hashlib.sha256(json.dumps([balance.seed, balance.steps], sort_keys=True).encode()).hexdigest()[:8]
+    if limit is not None and limit != 1:
+        found["images"] = f"first {int(limit)} batches" if limit > 1 else f"first {limit:.6g} of the batches"
+    return found

@@ -2,7 +2,8 @@
 
 from fer_ablate.config.choices import Keep, Mode, Roles, Source
 from fer_ablate.config.schema import Config, TrainerConfig
-from fer_ablate.data import augment, load
+from fer_ablate.data import augment, balance, load
+from fer_ablate.data.transform import check_normalisation
 from fer_ablate.data.views import check_views
 from fer_ablate.errors import Fault, choices
 from fer_ablate.labels import SIDE
@@ -25,7 +26,7 @@ def check(config: Config) -> list[Fault]:
     """All faults of a run's config; image sizes are checked as far as they are known without the images."""
     known = config.data.source is not Source.folder
     return [
-        *load.check(config.data),
+        *check_images(config),
         *(check_sizes(config, SIDE) if known else augment.check(config.augment, None)),
         *check_optimizer(config.optimizer, config.plugins),
         *check_scheduler(config.scheduler, config.trainer.max_epochs, MONITORS),
@@ -35,6 +36,15 @@ def check(config: Config) -> list[Fault]:
         *_limit_faults(config.trainer),
         *_unmeasured_faults(config),
         *_selection_faults(config),
+    ]
+
+
+def check_images(config: Config) -> list[Fault]:
+    """Faults of the images and of what is done to them before the network, but for their sizes."""
+    return [
+        *load.check(config.data),
+        *balance.check(config.data.balance),
+        *check_normalisation(config.data, config.model.in_channels),
     ]
 
 
@@ -110,13 +120,14 @@ def _trainer_faults(trainer: TrainerConfig) -> list[Fault]:
 
 def _limit_faults(trainer: TrainerConfig) -> list[Fault]:
     faults = []
-    for name in ("limit_train_batches", "limit_val_batches", "overfit_batches"):
+    for name in ("limit_train_batches", "limit_val_batches", "limit_test_batches", "overfit_batches"):
         given = getattr(trainer, name)
         if given is not None and (given < 0 or (given > 1 and given != int(given))):
             problem = f"{given} is neither a fraction from 0 to 1 nor a whole number of batches."
             faults.append(Fault(f"trainer.{name}", problem))
-    if trainer.limit_train_batches == 0:
-        faults.append(Fault("trainer.limit_train_batches", "0 trains on nothing.", "null takes all batches."))
+    for name, verb in (("limit_train_batches", "trains"), ("limit_test_batches", "tests")):
+        if getattr(trainer, name) == 0:
+            faults.append(Fault(f"trainer.{name}", f"0 {verb} on nothing.", "null takes all batches."))
     return faults
 
 

@@ -1,0 +1,151 @@
+"""Makes the classes of a run equally large with transformed copies of their images, once before training.
+
+`N` images of the set, `M` new ones, `C` channels, `H W` pixels.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from fer_ablate.config.choices import Balance
+from fer_ablate.config.schema import AugmentConfig, BalanceConfig
+from fer_ablate.data import augment
+from fer_ablate.data.faces import Bytes, FaceSet, Rows
+from fer_ablate.errors import Fault
+
+BALANCED = {"train": "balanced train", "test": "balanced test"}
+"""Role -> split of the rows that it gets; the official splits keep theirs."""
+
+_CHUNK = 2048  # images transformed together; part of what a seed gives
+_STREAMS = {"train": 0, "test": 1}  # of random numbers, so that one role's copies do not depend on the other's
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What a role consists of, in rows of the original set.
+
+    Args:
+        kept: stay in it.
+        again: come in under new row numbers, unchanged.
+        copied: come in under new row numbers, transformed; a row may stand here many times.
+        seed: of the transforms.
+    """
+
+    kept: Rows
+    again: Rows
+    copied: Rows
+    seed: int
+
+
+def check(config: BalanceConfig) -> list[Fault]:
+    """List everything wrong with `data.balance`; without a kind nothing in it counts."""
+    if config.kind is Balance.none:
+        return []
+    faults = []
+    if config.kind is Balance.copies and config.copies < 1:
+        remedy = "data.balance.kind=none makes no copies."
+        faults.append(Fault("data.balance.copies", f"{config.copies} is below 1", remedy))
+    if config.seed < 0:
+        faults.append(Fault("data.balance.seed", f"{config.seed} is below 0"))
+    if not config.steps:
+        problem = f"empty, so that kind {config.kind.name} would train on the same images again and again"
+        remedy = "Give steps as in conf/augment, such as [{op: affine, rotation: 10}], or use loss.class_weight=balanced."
+        faults.append(Fault("data.balance.steps", problem, remedy))
+    for number, step in enumerate(config.steps):
+        if isinstance(step, Mapping) and step.get("op") in ("crop", "ten_crop"):
+            problem = f"{step['op']} makes copies smaller than their originals"
+            faults.append(Fault(f"data.balance.steps[{number}].op", problem, "Crop in augment.steps."))
+    return faults + augment.check(AugmentConfig(steps=config.steps), None, "data.balance.steps")
+
+
+def balanced(faces: FaceSet, roles: Mapping[str, Rows], config: BalanceConfig) -> tuple[FaceSet, dict[str, Rows]]:
+    """Make classes equal, and leave val, every original image and its row number as they are.
+
+    `majority` adds copies to train until each class is as large as the largest; every original of a class is copied equally
+    often, or once more. `copies` takes as many originals of each class as the smallest has and adds `copies` of each, in
+    train and in test. Classes that a role has no image of stay without. The test role's images all get new rows, also the
+    originals, so that stored predictions tell it from the official splits.
+
+    Args:
+        faces: the set.
+        roles: `train`, `val`, `test` -> its rows.
+        config: without fault; the copies depend on it and on the images alone, and are made on the CPU.
+
+    Returns:
+        The set with the new images behind the others, in splits of their own, and the rows of each role in it.
+    """
+    if config.kind is Balance.none:
+        return faces, dict(roles)
+    balanced_roles = ("train",) if config.kind is Balance.majority else ("train", "test")
+    parts = {role: _part(faces.labels, roles[role], role, config) for role in balanced_roles}
+    return _extended(faces, roles, parts, augment.build_augment(AugmentConfig(steps=config.steps)))
+
+
+def _part(labels: Rows, rows: Rows, role: str, config: BalanceConfig) -> _Part:
+    draw = np.random.default_rng([config.seed, _STREAMS[role]])
+    seed, none = int(draw.integers(2**63)), rows[:0]
+    if config.kind is Balance.majority:
+        return _Part(rows, none, _filling(labels, rows, draw), seed)
+    chosen = _levelled(labels, rows, draw)
+    copied = np.repeat(chosen, config.copies)
+    return _Part(chosen, none, copied, seed) if role == "train" else _Part(none, chosen, copied, seed)
+
+
+def _filling(labels: Rows, rows: Rows, draw: np.random.Generator) -> Rows:
+    """Rows to copy, so that every class gets as large as the largest."""
+    classes, counts = np.unique(labels[rows], return_counts=True)
+    chosen = []
+    for label, count in zip(classes, counts, strict=True):
+        members = rows[labels[rows] == label]
+        rounds, rest = divmod(int(counts.max() - count), int(count))
+        chosen += [np.tile(members, rounds), draw.permutation(members)[:rest]]
+    return np.concatenate(chosen)
+
+
+def _levelled(labels: Rows, rows: Rows, draw: np.random.Generator) -> Rows:
+    """As many rows of every class as the smallest has, ascending."""
+    classes, counts = np.unique(labels[rows], return_counts=True)
+    return np.sort(np.concatenate([draw.permutation(rows[labels[rows] == label])[: counts.min()] for label in classes]))
+
+
+def _extended(
+    faces: FaceSet, roles: Mapping[str, Rows], parts: Mapping[str, _Part], change: nn.Module
+) -> tuple[FaceSet, dict[str, Rows]]:
+    """The set with the new images of all parts, and the rows of each role."""
+    old = len(faces.labels)
+    total = old + sum(len(part.again) + len(part.copied) for part in parts.values())
+    pixels = np.empty((total, *faces.faces.shape[1:]), np.uint8)
+    pixels[:old] = faces.faces
+    origin, usage = np.arange(total), np.empty(total, np.uint8)
+    usage[:old] = faces.usage
+    filled, start = dict(roles), old
+    for split, (role, part) in enumerate(parts.items(), start=len(faces.splits)):
+        middle, end = start + len(part.again), start + len(part.again) + len(part.copied)
+        origin[start:middle], origin[middle:end], usage[start:end] = part.again, part.copied, split
+        pixels[start:middle] = faces.faces[part.again]
+        _write_copies(pixels[middle:end], faces.faces, part, change)
+        filled[role] = np.concatenate([part.kept, np.arange(start, end)])
+        start = end
+    extended = replace(
+        faces,
+        faces=pixels,
+        labels=faces.labels[origin],
+        targets=None if faces.targets is None else faces.targets[origin],
+        usage=usage,
+        splits=(*faces.splits, *(BALANCED[role] for role in parts)),
+        rows=np.concatenate([faces.rows, np.arange(old, total)]),
+    )
+    return extended, filled
+
+
+def _write_copies(target: Bytes, originals: Bytes, part: _Part, change: nn.Module) -> None:
+    """Fill (M, C, H, W) with transformed copies; torch's random numbers go on afterwards as if nothing had happened."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(part.seed)  # `torch.manual_seed` would change the GPU's numbers for good
+        for start in range(0, len(part.copied), _CHUNK):
+            rows = part.copied[start : start + _CHUNK]
+            copies = change(torch.from_numpy(originals[rows]).float() / 255)
+            target[start : start + len(rows)] = (copies * 255).round().clamp(0, 255).to(torch.uint8).numpy()

@@ -1,0 +1,49 @@
+"""Confusion matrices and scores per class of the rows of a study."""
+
+import io
+
+import pandas as pd
+import pytest
+import torch
+
+from fer_ablate.metrics import score
+from fer_ablate.report.canvas import save
+from fer_ablate.report.class_tables import confusion_grid, per_class_csv, per_class_markdown
+
+CLASSES = ("angry", "happy", "sad")
+
+
+def result(seed):
+    draw = torch.Generator().manual_seed(seed)
+    return score(torch.rand(60, 3, generator=draw).softmax(1), torch.arange(60) % 3, CLASSES)
+
+
+RESULTS = {"base": [result(0), result(1)], "a | b $x$": [result(2)]}
+
+
+def test_the_csv_has_the_mean_over_seeds_of_every_class():
+    read = pd.read_csv(io.StringIO(per_class_csv(RESULTS)))
+    assert list(read["class"]) == [*CLASSES, *CLASSES]
+    expected = [
+        (RESULTS["base"][0].per_class[name]["recall"] + RESULTS["base"][1].per_class[name]["recall"]) / 2 for name in CLASSES
+    ]
+    assert list(read["recall"][:3]) == pytest.approx(expected, abs=1e-6)
+    assert list(read["n"]) == [2, 2, 2, 1, 1, 1]
+    assert read["recall_sd"].isna().tolist() == [False] * 3 + [True] * 3
+    assert set(read["support"]) == {20}
+
+
+def test_markdown_keeps_its_columns_whatever_a_row_is_called():
+    lines = per_class_markdown(RESULTS).splitlines()
+    assert len(lines) == 2 + 6
+    assert {line.replace("\\|", "").count("|") for line in lines} == {7}
+
+
+def test_every_row_has_a_matrix_in_percent_of_the_truth(tmp_path):
+    picture = confusion_grid(RESULTS)
+    first, second = picture.axes
+    counts = torch.tensor(RESULTS["base"][0].confusion) + torch.tensor(RESULTS["base"][1].confusion)
+    assert [text.get_text() for text in first.texts] == [f"{100 * count / 40:.0f}" for count in counts.flatten().tolist()]
+    assert first.get_title() == f"base\n{100 * counts.trace() / 120:.1f} % right, 2 seeds"
+    save(picture, tmp_path / "grid.png")
+    assert second.get_title().endswith("% right")
