@@ -4,7 +4,7 @@ import torch
 from sklearn import metrics as sklearn_metrics
 
 from fer_ablate.labels import EMOTIONS
-from fer_ablate.metrics import build_metrics, epoch_metrics, score
+from fer_ablate.metrics import build_metrics, epoch_metrics, from_confusion, score
 
 
 @pytest.fixture
@@ -94,3 +94,28 @@ def test_metrics_watched_while_training_are_those_of_the_end_also_from_logits(pr
     assert {name: float(value) for name, value in watched.compute().items()} == pytest.approx(
         {f"val/{name}": final[name] for name in ("acc", "top2", "macro_f1")}
     )
+
+
+@pytest.mark.parametrize("classes", [range(7), [0, 2, 3]], ids=["all present", "some neither present nor predicted"])
+def test_scores_of_counts_agree_with_sklearn(predictions, classes):
+    probabilities, labels = predictions
+    guess = probabilities[:, list(classes)].argmax(1).apply_(lambda index: classes[index])
+    kept = torch.isin(labels, torch.tensor(list(classes)))
+    labels, guess = labels[kept], guess[kept]
+    confusion = sklearn_metrics.confusion_matrix(labels, guess, labels=range(7)).tolist()
+    found = from_confusion(confusion, EMOTIONS, {"top2": 0.9, "loss": 1.5})
+    expected = {"acc": sklearn_metrics.accuracy_score(labels, guess), "top2": 0.9, "loss": 1.5}
+    for average in ("macro", "weighted"):
+        numbers = sklearn_metrics.precision_recall_fscore_support(labels, guess, average=average)
+        expected |= {f"{average}_{name}": value for name, value in zip(("precision", "recall", "f1"), numbers, strict=False)}
+    assert found.metrics == pytest.approx(expected)
+    assert (found.n, found.confusion) == (len(labels), confusion)
+
+
+def test_counts_tell_what_the_predictions_tell(predictions):
+    probabilities, labels = predictions
+    whole = score(probabilities, labels, EMOTIONS)
+    extra = {name: whole.metrics[name] for name in ("top2", "loss", "ece")}
+    counted = from_confusion(whole.confusion, EMOTIONS, extra)
+    assert counted.metrics == pytest.approx(whole.metrics, rel=1e-5)
+    assert (counted.n, counted.per_class, counted.confusion) == (whole.n, whole.per_class, whole.confusion)

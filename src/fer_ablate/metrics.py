@@ -1,6 +1,6 @@
 """Scores of predictions. Shapes: `N` images, `K` emotions. Probabilities go in, fractions in [0, 1] come out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,7 +25,7 @@ class SplitResult:
     """Scores of finished predictions on one split.
 
     Args:
-        n: number of images, each counted once.
+        n: number of predictions: of images, each counted once, but for what was measured while training or over several epochs.
         metrics: `acc`, `top2`, `macro_f1`, ... as fractions in [0, 1]; `loss` in nats.
         per_class: class name -> precision, recall, f1 and support.
         confusion: (K, K) counts; row = truth, column = prediction.
@@ -88,20 +88,50 @@ def score(probabilities: Tensor, labels: Tensor, classes: Sequence[str]) -> Spli
     collection.update(probabilities, labels)
     values = collection.compute()
     confusion = values.pop("confusion")
-    chosen = probabilities.double().gather(1, labels[:, None]).clamp(min=SMALLEST_PROBABILITY)
     metrics = {name: float(value) for name, value in values.items()}
-    metrics["loss"] = float(-torch.log(chosen).mean())
+    metrics["loss"] = mean_loss(probabilities, labels)
     return SplitResult(n=len(labels), metrics=metrics, per_class=_per_class(confusion, classes), confusion=confusion.tolist())
 
 
+def mean_loss(probabilities: Tensor, labels: Tensor) -> float:
+    """Cross entropy in nats of (N, K) probabilities and (N,) class indices."""
+    chosen = probabilities.double().gather(1, labels[:, None]).clamp(min=SMALLEST_PROBABILITY)
+    return float(-torch.log(chosen).mean())
+
+
+def from_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], extra: Mapping[str, float]) -> SplitResult:
+    """Scores of predictions of which only the counts are left, by the conventions of `build_metrics`.
+
+    Args:
+        confusion: (K, K) counts; row = truth, column = prediction.
+        classes: K names in this order.
+        extra: metrics that counts cannot tell, such as `top2` and `loss`; taken over as they are.
+    """
+    counts = torch.tensor(confusion)
+    columns, n = _class_columns(counts), int(counts.sum())
+    present = columns["support"]
+    seen = present + counts.sum(dim=0) > 0
+    metrics = {"acc": float(counts.diagonal().sum() / n)}
+    for name in ("precision", "recall", "f1"):
+        metrics[f"macro_{name}"] = float(columns[name][seen].mean())
+        metrics[f"weighted_{name}"] = float((columns[name] * present).sum() / n)
+    per_class = _per_class(counts, classes)
+    return SplitResult(n=n, metrics={**metrics, **extra}, per_class=per_class, confusion=counts.tolist())
+
+
 def _per_class(confusion: Tensor, classes: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Precision, recall and F1 of each class, 0 where nothing was predicted or present; support is a count."""
+    """Class name -> its part of `_class_columns`."""
+    columns = _class_columns(confusion)
+    return {name: {column: float(values[index]) for column, values in columns.items()} for index, name in enumerate(classes)}
+
+
+def _class_columns(confusion: Tensor) -> dict[str, Tensor]:
+    """Precision, recall and F1 of each class, (K,), 0 where nothing was predicted or present; support is a count."""
     counts = confusion.double()
     hits, predicted, present = counts.diagonal(), counts.sum(dim=0), counts.sum(dim=1)
-    columns = {
+    return {
         "precision": hits / predicted.clamp(min=1),
         "recall": hits / present.clamp(min=1),
         "f1": 2 * hits / (predicted + present).clamp(min=1),
         "support": present,
     }
-    return {name: {column: float(values[index]) for column, values in columns.items()} for index, name in enumerate(classes)}

@@ -262,6 +262,72 @@ def test_splits_of_image_folders_are_found_by_their_scores(finished):
     assert "public/acc: not measured by the runs of base." in found.notes
 
 
+def with_split(row, name, accuracies, n=2 * N):
+    """A row whose runs have one more split, of which nothing but scores is known."""
+    runs = []
+    for run, acc in zip(row.runs, accuracies, strict=True):
+        split = SplitResult(n=n, metrics={"acc": acc, "macro_f1": acc}, per_class={}, confusion=[])
+        runs.append(replace(run, result=replace(run.result, splits={name: split, **run.result.splits})))
+    return replace(row, runs=tuple(runs))
+
+
+def test_what_training_measured_is_judged_over_seeds_alone_and_remarked_once(row_of):
+    values = {"base": (0.7, 0.72, 0.71), "more": (0.8, 0.83, 0.82)}
+    rows = [with_split(row_of(label, 0.5), "train", accuracies) for label, accuracies in values.items()]
+    table = judge(rows, ["train/acc", "test/acc"])
+    found = scores_of(table, "train/acc")["more"]
+    reference = stats.ttest_ind(values["more"], values["base"], equal_var=False)
+    assert (found.mean, found.sd) == (pytest.approx(np.mean(values["more"])), pytest.approx(np.std(values["more"], ddof=1)))
+    assert (found.images, found.over_images) == (2 * N, False)
+    assert found.difference.p == pytest.approx(reference.pvalue)
+    assert (found.difference.low, found.difference.high) == pytest.approx(tuple(reference.confidence_interval()))
+    assert scores_of(table, "test/acc")["more"].over_images
+    assert table.notes == ("train/acc: interval over seeds alone, not over images: measured while training.",)
+
+
+def test_pooled_epochs_are_remarked_and_need_no_stored_predictions(row_of):
+    base = with_split(row_of("base", 0.5), "test_pooled", (0.5, 0.52, 0.51))
+    for run in base.runs:
+        run.folder.predictions_file.unlink()
+    table = judge([base], ["test_pooled/acc", "test_pooled/macro_f1"])
+    low, high = stats.t.interval(0.95, 2, 0.51, 0.01 / math.sqrt(3))
+    found = scores_of(table, "test_pooled/acc")["base"]
+    assert (found.low, found.high) == pytest.approx((low, high))
+    assert table.notes == (
+        "macro_f1: intervals over seeds alone, not over test images.",
+        "test_pooled/acc: interval over seeds alone, not over images: "
+        "every image counts once per epoch, so images are not independent.",
+    )
+
+
+def test_a_test_role_of_copies_is_not_judged_image_by_image_but_the_other_splits_are(row_of):
+    rows = [row_of("base", 0.2, balance="copies 10"), row_of("more", 0.9, balance="copies 10")]
+    table = judge(rows, ["val/acc", "test/acc"])
+    found, alone = scores_of(table, "test/acc")["more"], scores_of(table, "val/acc")["more"]
+    values = [[run.result.splits["test"].metrics["acc"] for run in row.runs] for row in rows]
+    assert (found.over_images, alone.over_images) == (False, True)
+    assert found.difference.p == pytest.approx(stats.ttest_ind(*values, equal_var=False).pvalue)
+    assert table.notes == (
+        "test/acc: interval over seeds alone, not over images: its test images are copies of each other in part.",
+    )
+
+
+def test_a_problem_of_some_rows_names_them(row_of):
+    table = judge([row_of("base", 0.2), row_of("copied", 0.9, balance="copies 10")], mixed_protocols=True)
+    assert "test/acc of copied: interval over seeds alone, not over images: its test" in "\n".join(table.notes)
+    assert scores_of(table)["base"].over_images
+
+
+def test_one_run_of_what_is_not_known_by_image_has_a_value_and_nothing_else(row_of):
+    rows = [with_split(row_of(label, 0.5, (0,)), "train", [acc]) for label, acc in (("base", 0.7), ("more", 0.8))]
+    table = judge(rows, ["train/acc"])
+    found = scores_of(table, "train/acc")["more"]
+    assert (found.mean, found.difference.value) == (0.8, pytest.approx(0.1))
+    assert all(math.isnan(value) for value in (found.sd, found.low, found.high, found.difference.p))
+    assert found.difference.verdict == "n=1: these two networks only"
+    assert table.notes[1:] == ("n=1 (all rows): no interval and no test, since nothing is known of the seed's part.",)
+
+
 def test_top2_is_the_metric_of_the_run(row_of):
     base = row_of("base", 0.5)
     expected = []
@@ -305,7 +371,11 @@ def test_one_damaged_file_leaves_its_row_to_the_seeds_and_the_others_as_they_are
     ("column", "message"),
     [
         ("test/ac", r"study\.columns: test/ac .* Did you mean 'acc'\? Choices: acc, top2, .*loss\. Such as test/acc\."),
-        ("tset/acc", r"study\.columns: tset/acc .* Did you mean 'test'\? Choices: val, test, public, private\."),
+        (
+            "tset/acc",
+            r"study\.columns: tset/acc .* Did you mean 'test'\? "
+            r"Choices: train, val, test, public, private, train_pooled, test_pooled\.",
+        ),
         ("acc", r"study\.columns: acc does not begin with a split"),
     ],
 )

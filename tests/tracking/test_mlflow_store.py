@@ -7,7 +7,7 @@ import pytest
 from fer_ablate.errors import UserError
 from fer_ablate.tracking.opening import open_store
 
-from .finished_run import epoch_metrics, fill, make_header
+from .finished_run import epoch_metrics, fill, make_header, make_result
 
 
 def opened(uri, runs_dir, experiment="depth"):
@@ -36,6 +36,18 @@ def test_an_upload_brings_everything_and_a_second_one_changes_nothing(folder, ur
     assert (tags["changed"], tags["seed"], tags["environment/torch"]) == ("model.conv_layers=4", "3", "2.13.0")
     assert store.upload(folder, "FINISHED") == run_id
     assert recorded(store, run_id) == first
+
+
+def test_no_metric_is_a_curve_and_a_final_score_at_once(folder, uri, runs_dir):
+    fill(folder)
+    result = make_result()
+    scores = result.splits["test"]
+    folder.write_result(replace(result, splits={"train": scores, **result.splits, "test_pooled": scores}))
+    store = opened(uri, runs_dir)
+    steps = recorded(store, store.upload(folder, "FINISHED"))[4]
+    assert [step for step, _, _ in steps["train/loss"]] == [step for step, _, _ in steps["val/loss"]] == [1, 2, 3]
+    finals = [steps[f"{split}/loss"] for split in ("train_kept", "val_kept", "test_pooled")]
+    assert finals == [[(2, 1767323105000, 0.5)]] * 3
 
 
 def test_dataset_and_artifacts_are_where_they_belong(folder, uri, runs_dir):

@@ -28,7 +28,7 @@ RECIPES = {
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
 def test_a_run_broken_off_twice_equals_an_unbroken_one(recipe, config_of, run, task_of, tmp_path):
-    config = config_of("trainer.max_epochs=4", *recipe)
+    config = config_of("trainer.max_epochs=4", "evaluation.pool_epochs=true", *recipe)
     unbroken, expected = run(config, "unbroken")
     task, notes = task_of(config, "broken"), Notes()
     for epoch in (2, 3):
@@ -39,6 +39,7 @@ def test_a_run_broken_off_twice_equals_an_unbroken_one(recipe, config_of, run, t
     assert notes.rows == expected
     assert same(kept_weights(tmp_path / "unbroken"), kept_weights(tmp_path / "broken"))
     assert np.array_equal(outcome.predictions.probabilities, unbroken.predictions.probabilities)
+    assert outcome.result.splits == unbroken.result.splits
     assert outcome.result.best_epoch == unbroken.result.best_epoch
     assert outcome.result.epochs == len(expected)
 

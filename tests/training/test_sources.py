@@ -35,7 +35,7 @@ def test_a_folder_of_pictures_trains_end_to_end(channels, pictures, config_of, r
     # The drawn faces' keys of `config_of` mean nothing here, and do no harm.
     outcome, rows = run(config_of(*source, *quick, "model.dropout=0"))
     assert outcome.result.classes == ["blue", "green", "red"]
-    assert {name: part.n for name, part in outcome.result.splits.items()} == {"val": 12, "test": 12}
+    assert {name: part.n for name, part in outcome.result.splits.items()} == {"train": 36, "val": 12, "test": 12}
     assert rows[4]["train/loss"] < rows[1]["train/loss"]
 
 

@@ -1,12 +1,15 @@
 """Runs that begin with the weights of another one."""
 
+import hashlib
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from fer_ablate.errors import UserError
+from fer_ablate.training.assembly import build_module
 from fer_ablate.training.run import fit
 from fer_ablate.training.start import Start, load_start, weights_identity
 
@@ -77,6 +80,46 @@ def test_an_identity_is_of_the_weights_not_of_the_file(config_of, start_of, tmp_
     assert weights_identity(moved) == start.identity
     assert len({start.identity, other.identity}) == 2
     assert len(start.identity) == 32
+
+
+@pytest.fixture
+def published(config_of, task_of, tmp_path):
+    """A run that begins with a file of torchvision's kind, given the rest of its config, and the weights in the file.
+
+    The weights were drawn from another seed. The network is a small one, so that the config is changed behind its check.
+    """
+    task = task_of(config_of("seed=9", *STILL))
+    weights = build_module(task.config, task.data, "any").network.get_submodule("stages").state_dict()
+    file = tmp_path / "published.pth"
+    torch.save({f"features.{name}": value for name, value in weights.items()}, file)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+
+    def build(config, folder="run"):
+        model = replace(config.model, pretrained="vgg16", pretrained_path=str(file), pretrained_sha256=digest)
+        return replace(task_of(config, folder), config=replace(config, model=model))
+
+    return build, {f"stages.{name}": value for name, value in weights.items()}
+
+
+def test_a_run_begins_with_published_weights_and_a_head_of_its_own(config_of, task_of, published):
+    build, weights = published
+    fit(own := task_of(config_of(*STILL), "own"))
+    fit(task := build(config_of(*STILL)))
+    head = {name: value for name, value in kept_weights(own.checkpoint_dir).items() if name not in weights}
+    assert head
+    assert same(kept_weights(task.checkpoint_dir), weights | head)
+
+
+def test_only_a_run_that_starts_with_published_weights_needs_the_file(config_of, start_of, published):
+    build, _ = published
+    start, config = start_of(config_of("model.norm=none")), config_of("model.norm=none", "trainer.max_epochs=2")
+    with pytest.raises(Broken):
+        fit(task := build(config), [Breaker(2)])
+    Path(task.config.model.pretrained_path).unlink()
+    fit(task)
+    fit(replace(build(config, "started"), start=start))  # another start goes before
+    with pytest.raises(UserError, match="there is no file"):
+        fit(build(config, "anew"))
 
 
 class Plain(torch.nn.Module):

@@ -84,6 +84,24 @@ def test_a_limit_is_a_fraction_or_a_number_of_batches(limit, batches, config_of,
     assert (len(seen.train), len(seen.val)) == (batches, batches)
 
 
+@pytest.mark.parametrize(
+    ("limit", "counts"),
+    [
+        ("2", {"val": 32, "test": 32, "public": 32, "private": 32, "test_pooled": 64}),
+        ("0.1", {"val": 7, "test": 7, "public": 7, "private": 7, "test_pooled": 14}),
+        ("1", {"val": 70, "test": 70, "public": 70, "private": 70, "test_pooled": 140}),
+        ("0.001", {"val": 1, "test": 1, "public": 1, "private": 1, "test_pooled": 2}),
+    ],
+    ids=["batches", "a fraction", "all of it", "never nothing"],
+)
+def test_finished_weights_are_tested_on_the_first_images_of_every_part(limit, counts, config_of, run):
+    two = ("trainer.max_epochs=2", "evaluation.pool_epochs=true", "trainer.evaluation_batch_size=16")
+    outcome, rows = run(config_of(*two, f"trainer.limit_test_batches={limit}"))
+    found = {name: split.n for name, split in outcome.result.splits.items() if not name.startswith("train")}
+    assert found == counts
+    assert len(rows) == 2
+
+
 def test_a_fraction_too_small_for_one_batch_is_refused(config_of, task_of):
     with pytest.raises(UserError, match=r"trainer.limit_train_batches = 0.1 of 5 batches leaves none"):
         fit(task_of(config_of("trainer.limit_train_batches=0.1")))
@@ -101,6 +119,8 @@ def test_fast_dev_run_keeps_nothing(config_of, task_of):
     seen = steps_of(task)
     assert (len(seen.train), len(seen.val)) == (2, 2)
     assert assess(task, fit(task)).result.splits["val"].n == 64
+    one = task_of(config_of("trainer.fast_dev_run=1", "trainer.evaluation_batch_size=32"))
+    assert assess(one, fit(one)).result.splits["test"].n == 32
     assert not task.checkpoint_dir.exists()
 
 

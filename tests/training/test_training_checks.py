@@ -88,6 +88,8 @@ def test_a_crop_larger_than_the_images_of_a_folder_is_found_when_their_size_is_k
         ("trainer.precision=fp16", "trainer.precision", "GPUs only"),
         ("trainer.limit_train_batches=0", "trainer.limit_train_batches", "trains on nothing"),
         ("trainer.limit_train_batches=2.5", "trainer.limit_train_batches", "whole number of batches"),
+        ("trainer.limit_test_batches=0", "trainer.limit_test_batches", "tests on nothing"),
+        ("trainer.limit_test_batches=2.5", "trainer.limit_test_batches", "whole number of batches"),
         ("trainer.overfit_batches=-1", "trainer.overfit_batches", "whole number of batches"),
         ("trainer.limit_val_batches=0", "trainer.monitor", "val/acc is not measured"),
     ],

@@ -17,7 +17,7 @@ from rich.text import Text
 from fer_ablate.metrics import SplitResult
 from fer_ablate.report.quantities import duration
 
-SPLITS = ("val", "test", "public", "private")
+SPLITS = ("train", "val", "test", "public", "private")
 METRICS = ("acc", "top2", "macro_f1", "weighted_f1", "ece", "loss")
 PLAIN_WIDTH = 140
 """Columns in a pipe, where nothing tells how wide the reader's screen is."""
@@ -74,7 +74,9 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], left
 def split_table(splits: Mapping[str, SplitResult]) -> None:
     """Print scores, one column per split."""
     names = [name for name in dict.fromkeys((*SPLITS, *splits)) if name in splits]
-    rows = [[metric, *(f"{splits[name].metrics[metric]:.4f}" for name in names)] for metric in METRICS]
+    # Calibration is not known of what was only counted, as of `train`.
+    scores = [[splits[name].metrics.get(metric) for name in names] for metric in METRICS]
+    rows = [[metric, *("" if one is None else f"{one:.4f}" for one in row)] for metric, row in zip(METRICS, scores, strict=True)]
     table("", ["", *names], [*rows, ["images", *(f"{splits[name].n:,}" for name in names)]])
 
 

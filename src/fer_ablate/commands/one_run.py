@@ -131,7 +131,7 @@ def _recorded(request: Request, task: Task, folder: RunFolder, header: RunHeader
             leave_group()
         with _bar(request, "testing") as tell:
             outcome = assess(task, module, tell)
-        _keep(outcome, task.data, folder)
+        _keep(outcome, task, folder)
     except BaseException as error:
         recorder.finish(None, _mark(folder, error))
         raise
@@ -152,12 +152,12 @@ def _mark(folder: RunFolder, error: BaseException) -> str:
     return "KILLED"
 
 
-def _keep(outcome: Outcome, data: RoleSet, folder: RunFolder) -> None:
-    found, faces = outcome.predictions, data.faces
+def _keep(outcome: Outcome, task: Task, folder: RunFolder) -> None:
+    found, faces = outcome.predictions, task.data.faces
     folder.write_predictions(
         StoredPredictions(found.rows, faces.usage[found.rows].astype(np.int64), found.labels, found.probabilities)
     )
-    test = found.of(data.roles["test"])
+    test = found.of(task.tested["test"])
     save_pictures(folder, outcome.result, faces.faces[test.rows], test.labels, test.probabilities)
 
 

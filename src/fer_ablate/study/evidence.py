@@ -10,11 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_ablate.errors import UserError, choices
-from fer_ablate.study.images import PER_IMAGE, Flags, Integers, SplitImages, split_images
+from fer_ablate.study.images import PER_IMAGE, PREDICTED, Flags, Integers, SplitImages, split_images
 from fer_ablate.study.records import PERCENT, FinishedRun, RowRuns
 
-SPLITS = ("val", "test", "public", "private")
 METRICS = (*PERCENT, "loss")
+
+_POOLED = "every image counts once per epoch, so images are not independent"
+NOT_BY_IMAGE = {"train": "measured while training", "train_pooled": _POOLED, "test_pooled": _POOLED}
+"""Split of a result -> why nothing is known image by image."""
+
+COPIES = "its test images are copies of each other in part"
+"""Why a balanced test role is not judged image by image."""
+
+INHERENT = (*dict.fromkeys(NOT_BY_IMAGE.values()), COPIES)
+"""Problems that lie in what a column is, not in the files of a row."""
+
+SPLITS = ("train", *PREDICTED, "train_pooled", "test_pooled")
+"""Of a result, as columns name them."""
 
 
 @dataclass(frozen=True)
@@ -61,21 +73,35 @@ def row_evidence(row: RowRuns, columns: Sequence[str]) -> dict[str, Evidence]:
     """What a row's runs tell, by column; columns that they were not scored in are absent."""
     runs = sorted(row.runs, key=lambda run: run.header.seed)
     parts = [split_and_metric(column) for column in columns]
-    splits = {split for split, _ in parts}
+    inherent = {split: reason for split, _ in parts if (reason := _not_by_image(runs, split))}
+    by_image = [(split, metric) for split, metric in parts if split not in inherent]
     found: list[dict[str, SplitImages]] = []
     problem = ""
-    for run in runs:
+    for run in runs if by_image else ():
         try:
-            found.append(split_images(run, splits, {metric for _, metric in parts} & set(PER_IMAGE)))
+            found.append(split_images(run, {split for split, _ in by_image}, {metric for _, metric in by_image} & set(PER_IMAGE)))
         except UserError as error:
             problem = problem or str(error)
     if not problem and len({run.header.data_digest for run in runs}) > 1:
         problem = "Its runs were trained on unlike data."
     return {
-        column: _evidence(runs, split, metric, [] if problem else [images[split] for images in found], problem)
+        column: _evidence(
+            runs,
+            split,
+            metric,
+            [] if problem or split in inherent else [images[split] for images in found],
+            inherent.get(split, problem),
+        )
         for column, (split, metric) in zip(columns, parts, strict=True)
         if runs and all(split in run.result.splits and metric in run.result.splits[split].metrics for run in runs)
     }
+
+
+def _not_by_image(runs: Sequence[FinishedRun], split: str) -> str:
+    """Why a split says nothing image by image, whatever was stored; empty if it may."""
+    if split == "test" and any(run.result.protocol.get("balance", "none") != "none" for run in runs):
+        return COPIES
+    return NOT_BY_IMAGE.get(split, "")
 
 
 def _evidence(runs: Sequence[FinishedRun], split: str, metric: str, found: Sequence[SplitImages], problem: str) -> Evidence:

@@ -23,6 +23,9 @@ Parts = dict[str, tuple[str, ...]]
 PER_IMAGE = ("acc", "top2")
 """Metrics that are means over images of right or wrong."""
 
+PREDICTED = ("val", "test", "public", "private")
+"""Splits of a result whose images were predicted once each, by the finished weights."""
+
 _OFFICIAL: Parts = {"public": (PUBLIC,), "private": (PRIVATE,)}
 _AS_OFFICIAL: Parts = {"val": (PUBLIC,), "test": (PRIVATE,), **_OFFICIAL}
 _AS_SWAPPED: Parts = {"val": (PRIVATE,), "test": (PUBLIC,), **_OFFICIAL}
@@ -55,7 +58,7 @@ def split_images(run: FinishedRun, splits: Collection[str], metrics: Collection[
 
     Args:
         run: finished.
-        splits: among `val`, `test`, `public`, `private`.
+        splits: among `PREDICTED`.
         metrics: among `PER_IMAGE`.
 
     Raises:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import isnan
 
 from fer_ablate.study.alike import CONFIG_KEYS, Likeness, named, unlike
-from fer_ablate.study.evidence import Evidence, split_and_metric
+from fer_ablate.study.evidence import INHERENT, Evidence, split_and_metric
 from fer_ablate.study.images import PER_IMAGE
 from fer_ablate.study.records import TableRow
 from fer_ablate.study.verdicts import widened
@@ -48,8 +48,14 @@ def _absent(rows: Sequence[TableRow], columns: Sequence[str]) -> Iterator[str]:
 def _seeds_alone(columns: Sequence[str], evidence: Found) -> Iterator[str]:
     if others := dict.fromkeys(metric for _, metric in map(split_and_metric, columns) if metric not in PER_IMAGE):
         yield f"{', '.join(others)}: intervals over seeds alone, not over test images."
+    for column in columns:
+        reasons = {label: found[column].problem for label, found in evidence.items() if column in found}
+        for reason in INHERENT:
+            if labels := [label for label, problem in reasons.items() if problem == reason]:
+                which = "" if len(labels) == len(reasons) else f" of {named(labels)}"
+                yield f"{column}{which}: interval over seeds alone, not over images: {reason}."
     for label, found in evidence.items():
-        for problem in dict.fromkeys(one.problem for one in found.values() if one.problem):
+        for problem in dict.fromkeys(one.problem for one in found.values() if one.problem and one.problem not in INHERENT):
             yield f"{label}: judged over seeds alone, not over test images. {problem}"
 
 
@@ -57,7 +63,11 @@ def _single(rows: Sequence[TableRow]) -> Iterator[str]:
     there = [row for row in rows if row.scores]
     if single := [row.label for row in there if len(row.finished) == 1]:
         which = "all rows" if len(single) == len(there) else named(single)
-        yield f"n=1 ({which}): the interval covers the draw of the test images, not of the seed; p is McNemar's, of two networks."
+        if any(score.over_images for row in there if row.label in single for score in row.scores.values()):
+            said = "the interval covers the draw of the test images, not of the seed; p is McNemar's, of two networks"
+        else:
+            said = "no interval and no test, since nothing is known of the seed's part"
+        yield f"n=1 ({which}): {said}."
 
 
 def _corrected(rows: Sequence[TableRow], columns: Sequence[str]) -> Iterator[str]:

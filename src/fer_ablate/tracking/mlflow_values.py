@@ -31,8 +31,11 @@ def marks_of(folder: RunFolder) -> dict[str, str]:
 
 def final_metrics(result: RunResult) -> dict[str, float]:
     """Scores and costs of a finished run by their names in MLflow."""
-    # `val/...` is the curve over the epochs; the scores of the kept weights need a name of their own.
-    scores = {f"val_kept/{name[4:]}" if name.startswith("val/") else name: value for name, value in result.flat_metrics().items()}
+    scores = {}
+    for name, value in result.flat_metrics().items():
+        split, _, metric = name.partition("/")
+        # `train/...` and `val/...` are curves over the epochs; what belongs to the kept weights needs a name of its own.
+        scores[f"{split}_kept/{metric}" if split in ("train", "val") else name] = value
     numbers = ("parameters", "macs", "seconds", "seconds_per_epoch", "peak_memory_mb", "best_epoch", "epochs")
     return scores | {f"run/{name}": float(getattr(result, name)) for name in numbers}
 

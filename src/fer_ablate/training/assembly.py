@@ -143,5 +143,5 @@ def protocol(config: Config, image_size: int) -> dict[str, str]:
         found["balance"] = f"copies {balance.copies}"
         found["copies"] = hashlib.sha256(json.dumps([balance.seed, balance.steps], sort_keys=True).encode()).hexdigest()[:8]
     if limit is not None and limit != 1:
-        found["images"] = f"first {int(limit)} batches" if limit > 1 else f"first {limit:.6g} of the batches"
+        found["images"] = f"first {int(limit)} batches" if limit > 1 else f"the first {limit:.6g} of each part"
     return found

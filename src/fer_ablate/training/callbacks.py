@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -118,10 +119,19 @@ class KeptWeights(Checkpoint):
         return False
 
     def _save_weights(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.average is None:
+        with averaged(self.average, trainer, pl_module):
             trainer.save_checkpoint(self.folder / BEST, weights_only=True)
-            return
-        # Around validation the averaging swaps its weights in and out; the same is wanted here.
-        self.average.on_validation_epoch_start(trainer, pl_module)
-        trainer.save_checkpoint(self.folder / BEST, weights_only=True)
-        self.average.on_validation_epoch_end(trainer, pl_module)
+
+
+@contextmanager
+def averaged(average: EMAWeightAveraging | None, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Iterator[None]:
+    """Let the module have its averaged weights meanwhile, if a run averages them."""
+    if average is None:
+        yield
+        return
+    # Around validation the averaging swaps its weights in and out; the same is wanted here.
+    average.on_validation_epoch_start(trainer, pl_module)
+    try:
+        yield
+    finally:
+        average.on_validation_epoch_end(trainer, pl_module)

@@ -96,6 +96,21 @@ def autocast(hardware: Hardware) -> AbstractContextManager[Any]:
     return nullcontext() if dtype is None else torch.autocast(hardware.device.type, dtype)
 
 
+def limited(parts: Mapping[str, Rows], limit: float | int | None, batch_size: int) -> dict[str, Rows]:
+    """The first images of every part.
+
+    Args:
+        parts: name -> rows.
+        limit: as Lightning has it, a float for a fraction of each part, an integer for a number of batches; None: all.
+        batch_size: images of one batch.
+    """
+    if limit is None:
+        return dict(parts)
+    if isinstance(limit, int):
+        return {name: rows[: limit * batch_size] for name, rows in parts.items()}
+    return {name: rows[: max(1, round(limit * len(rows)))] for name, rows in parts.items()}
+
+
 def split_results(predictions: Predictions, parts: Mapping[str, Rows], classes: tuple[str, ...]) -> dict[str, SplitResult]:
     """Scores of every part of what was predicted; parts without images are left out."""
     results: dict[str, SplitResult] = {}

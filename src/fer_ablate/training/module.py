@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MetricCollection
 
 from fer_ablate.data.transform import Preprocess
+from fer_ablate.errors import UserError
 
 Named = Iterable[tuple[str, nn.Parameter]]
 Schedules = list[dict[str, Any]]
@@ -28,6 +29,10 @@ class Classifier(pl.LightningModule):
         make_optimizer: named parameters -> optimizer.
         make_schedules: (optimizer, optimizer steps per epoch) -> Lightning's scheduler entries.
         description: what a checkpoint must carry to be read again without its run folder.
+
+    Attributes:
+        train_confusion: (K, K) counts of the training steps of the last finished epoch, over all ranks; row = truth,
+            column = prediction. None before the first.
     """
 
     def __init__(
@@ -48,6 +53,8 @@ class Classifier(pl.LightningModule):
         self._plateau: tuple[ReduceLROnPlateau, str] | None = None
         self._plateau_state: dict[str, Any] | None = None
         self._loss_sums: dict[str, Tensor] = {}
+        self._confusion: Tensor | None = None
+        self.train_confusion: Tensor | None = None
 
     def forward(self, faces: Tensor) -> Tensor:
         """Logits (N, K) of raw faces (N, C, H, W) uint8."""
@@ -64,10 +71,16 @@ class Classifier(pl.LightningModule):
     def _shared_step(self, batch: tuple[Tensor, Tensor], split: str) -> Tensor:
         faces, targets = batch
         scores = self(faces)
+        if len(scores) != len(targets):  # several crops of every image, those of one image side by side
+            targets = targets.repeat_interleave(len(scores) // len(targets), dim=0)
         labels = targets if targets.ndim == 1 else targets.argmax(dim=1)
         # Weights, smoothing and focus shape the training; what is measured beside it must mean the same in every run.
         loss: Tensor = self.loss(scores, targets) if split == "train" else cross_entropy(scores.float(), labels)
-        self._metrics(split).update(scores.detach().float(), labels)
+        measured = scores.detach().float()
+        self._metrics(split).update(measured, labels)
+        if split == "train":
+            pairs = confusion(measured, labels)
+            self._confusion = pairs if self._confusion is None else self._confusion + pairs
         # Summed on the device and read once an epoch: reading per batch would make a GPU wait.
         sums = torch.stack([loss.detach().float() * len(labels), torch.tensor(float(len(labels)), device=loss.device)])
         self._loss_sums[split] = self._loss_sums[split] + sums if split in self._loss_sums else sums
@@ -76,6 +89,7 @@ class Classifier(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Log the epoch; then step plateau, which must be done before the checkpoint of the epoch is written."""
         self._log_epoch("train")
+        self._count_epoch()
         if self._plateau is not None:
             scheduler, monitor = self._plateau
             measured = self.trainer.callback_metrics.get(monitor)
@@ -85,6 +99,11 @@ class Classifier(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the val role."""
         self._log_epoch("val")
+
+    def _count_epoch(self) -> None:
+        self.train_confusion, self._confusion = self._confusion, None
+        if self.train_confusion is not None and self.trainer.world_size > 1:
+            self.train_confusion = self.trainer.strategy.reduce(self.train_confusion, reduce_op="sum")
 
     def _metrics(self, split: str) -> MetricCollection:
         return self.train_metrics if split == "train" else self.val_metrics
@@ -105,7 +124,13 @@ class Classifier(pl.LightningModule):
 
         Lightning would step that one behind saving the checkpoint, and a resumed run would miss a step.
         """
-        optimizer = self._make_optimizer(self.network.named_parameters())
+        trained = [(name, parameter) for name, parameter in self.network.named_parameters() if parameter.requires_grad]
+        if not trained:
+            raise UserError(
+                "Every weight of the network is frozen, so there is nothing to train. "
+                "Raise model.trainable_convs, or leave parameters of your own network their requires_grad."
+            )
+        optimizer = self._make_optimizer(trained)
         epochs_total = max(1, self.trainer.max_epochs or 1)
         steps = max(1, int(self.trainer.estimated_stepping_batches) // epochs_total)
         entries = self._make_schedules(optimizer, steps)
@@ -130,3 +155,19 @@ class Classifier(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the plateau schedule where it stood; Lightning calls this before `configure_optimizers`."""
         self._plateau_state = checkpoint.get("fer_ablate_plateau")
+
+
+def confusion(scores: Tensor, labels: Tensor) -> Tensor:
+    """Count how often each emotion was taken for each other one.
+
+    Args:
+        scores: (N, K).
+        labels: (N,) class indices.
+
+    Returns:
+        (K, K) int64; row = truth, column = prediction.
+    """
+    classes = scores.shape[1]
+    # Compared instead of counted by `bincount`, which makes a GPU wait for each batch.
+    pairs = torch.arange(classes * classes, device=scores.device)
+    return (labels * classes + scores.argmax(dim=1))[:, None].eq(pairs).sum(dim=0).view(classes, classes)

@@ -17,7 +17,10 @@ class RunResult:
     """A finished run.
 
     Args:
-        splits: `val`, `test` and the official splits (`public`, `private`) -> scores.
+        splits: -> scores of the kept weights on `val`, `test` and the official splits (`public`, `private`); of the training
+            steps of the epoch that left these weights (`train`: images as augmented, dropout on, weights moving); and, with
+            `evaluation.pool_epochs`, of the training steps and the test predictions of all epochs together (`train_pooled`,
+            `test_pooled`), where every image counts once per epoch.
         classes: names in the order of the network's outputs.
         protocol: roles, crop, test-time augmentation and label set; unlike protocols must not share a column.
         best_epoch: epoch (from 1) whose weights were tested.

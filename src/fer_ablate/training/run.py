@@ -19,6 +19,7 @@ from fer_ablate.config.choices import Keep
 from fer_ablate.config.key import short
 from fer_ablate.config.schema import Config
 from fer_ablate.errors import UserError
+from fer_ablate.models.pretrained import load_pretrained, pretrained_file
 from fer_ablate.models.summary import describe
 from fer_ablate.training import checkpoints
 from fer_ablate.training.assembly import (
@@ -29,12 +30,13 @@ from fer_ablate.training.assembly import (
     protocol,
 )
 from fer_ablate.training.callbacks import SECONDS, EpochRandomness, EpochReport, KeptWeights, Observer
-from fer_ablate.training.evaluation import Predictions, split_results
+from fer_ablate.training.evaluation import Predictions, Rows, limited, split_results
 from fer_ablate.training.hardware import Hardware, choose, environment, forget_peak_memory, peak_memory_mb, use_threads
 from fer_ablate.training.module import Classifier
 from fer_ablate.training.processes import losing_others
-from fer_ablate.training.result import BEST, LAST, RunResult
+from fer_ablate.training.result import BEST, LAST, RunResult, SplitResult
 from fer_ablate.training.start import Start, load_start
+from fer_ablate.training.tally import EpochTally, stored_tally, tally_results
 
 PROFILERS: dict[str, type[Profiler]] = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 """What `trainer.profiler` may name."""
@@ -75,6 +77,13 @@ class Task:
         """Device and number format of this process."""
         return choose(self.config.trainer, self.rank)
 
+    @property
+    def tested(self) -> dict[str, Rows]:
+        """Part -> images that the finished weights are tested on."""
+        trainer = self.config.trainer
+        limit = trainer.fast_dev_run or _limit(trainer.limit_test_batches)
+        return limited(self.data.tested, limit, trainer.evaluation_batch_size)
+
 
 def finished_epochs(checkpoint_dir: Path) -> int:
     """Epochs that need not be trained again."""
@@ -94,13 +103,13 @@ def fit(task: Task, observers: Sequence[Observer] = (), callbacks: Sequence[pl.C
         The module as training left it; the kept weights are in `best.ckpt`.
 
     Raises:
-        UserError: the loss is not finite any more, a checkpoint cannot be written or read, or the weights to begin with
-            are of another network.
+        UserError: the loss is not finite any more, a checkpoint cannot be written or read, the weights to begin with are of
+            another network or cannot be had, or the network has none to train.
         KeyboardInterrupt: what is finished is kept.
     """
     use_threads(task.config.trainer)
     forget_peak_memory(task.hardware.device)
-    module = build_module(task.config, task.data, task.key)
+    module, model = build_module(task.config, task.data, task.key), task.config.model
     last = task.checkpoint_dir / LAST
     resumed = None
     # With force=true the first process has emptied the folder; another one might have looked before that.
@@ -114,6 +123,9 @@ def fit(task: Task, observers: Sequence[Observer] = (), callbacks: Sequence[pl.C
     elif task.start is not None:
         # Before the optimizer and the averaged copy of the weights are made, which Lightning does in `trainer.fit`.
         load_start(module.network, task.start.path, len(task.data.faces.classes))
+    elif model.pretrained is not None:
+        path = Path(model.pretrained_path) if model.pretrained_path is not None else None
+        load_pretrained(module.network, pretrained_file(model.pretrained, path, model.pretrained_sha256))
     if task.config.trainer.compile:
         module.network.compile()  # in place, so that the names of the weights stay as they are
     trainer = _trainer(task, observers, callbacks)
@@ -138,17 +150,10 @@ def assess(task: Task, module: Classifier, progress: Callable[[float], None] | N
         progress: told the finished fraction.
     """
     config, data, hardware = task.config, task.data, task.hardware
-    best = task.checkpoint_dir / BEST
-    epoch, seconds = 0, [0.0]
-    if not config.trainer.fast_dev_run:
-        checkpoint = checkpoints.read(best)
-        checkpoints.load_weights(module.network, checkpoint, best)
-        epoch, seconds = int(checkpoint["fer_ablate"]["epoch"]), checkpoints.read(task.checkpoint_dir / LAST)[SECONDS]
+    classes = data.faces.classes
+    epoch, seconds, trained = (0, [0.0], {}) if config.trainer.fast_dev_run else _load_kept(task, module)
     examiner = build_examiner(config, data.image_size, hardware)
-    parts = data.tested
-    if config.trainer.fast_dev_run:
-        few = config.trainer.fast_dev_run * config.trainer.evaluation_batch_size
-        parts = {name: rows[:few] for name, rows in parts.items()}
+    parts = task.tested
     rows = np.concatenate(list(parts.values()))
     predictions = examiner.predict(module.network, module.preprocess, data.faces, rows, progress)
     with torch.compiler.set_stance("force_eager"):  # a compiled network would pass by the hooks that count
@@ -157,8 +162,8 @@ def assess(task: Task, module: Classifier, progress: Callable[[float], None] | N
         key=task.key,
         name=task.name,
         seed=config.seed,
-        splits=split_results(predictions, parts, data.faces.classes),
-        classes=list(data.faces.classes),
+        splits={**trained, **split_results(predictions, parts, classes)},
+        classes=list(classes),
         protocol=protocol(config, data.image_size),
         best_epoch=epoch,
         epochs=len(seconds),
@@ -171,6 +176,16 @@ def assess(task: Task, module: Classifier, progress: Callable[[float], None] | N
         environment=environment(hardware),
     )
     return Outcome(result, predictions)
+
+
+def _load_kept(task: Task, module: Classifier) -> tuple[int, list[float], dict[str, SplitResult]]:
+    """Give the module the kept weights; their epoch, the seconds of every epoch, and the scores of what was counted in them."""
+    best, last = task.checkpoint_dir / BEST, checkpoints.read(task.checkpoint_dir / LAST)
+    checkpoint = checkpoints.read(best)
+    checkpoints.load_weights(module.network, checkpoint, best)
+    epoch = int(checkpoint["fer_ablate"]["epoch"])
+    counts = tally_results(stored_tally(last), epoch, task.config.evaluation.pool_epochs, task.data.faces.classes)
+    return epoch, last[SECONDS], counts
 
 
 def _trainer(task: Task, observers: Sequence[Observer], callbacks: Sequence[pl.Callback]) -> pl.Trainer:
@@ -218,11 +233,18 @@ def _own_callbacks(task: Task, reports: Sequence[Observer]) -> list[pl.Callback]
                 check_on_train_epoch_end=True,  # before the checkpoint of the epoch, which must know of the stop
             )
         )
-    callbacks.append(EpochReport(*reports))
+    predict = _test_prediction(task) if task.config.evaluation.pool_epochs else None
+    callbacks += [EpochReport(*reports), EpochTally(predict, average)]
     if not config.fast_dev_run:
         monitor = config.monitor if config.keep is Keep.best else None
         callbacks.append(KeptWeights(task.checkpoint_dir, monitor, config.mode, average))
     return callbacks
+
+
+def _test_prediction(task: Task) -> Callable[[Classifier], Predictions]:
+    """Predicts the test role with whatever weights a module has."""
+    examiner, rows = build_examiner(task.config, task.data.image_size, task.hardware), task.tested["test"]
+    return lambda module: examiner.predict(module.network, module.preprocess, task.data.faces, rows)
 
 
 def _profiler(name: str | None, folder: Path) -> Profiler | None:
