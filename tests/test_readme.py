@@ -11,6 +11,7 @@ from fer_ablate.commands.planning import as_keys
 from fer_ablate.config.compose import to_config
 from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.study.asked import asked
+from fer_ablate.study.documents import documents, study_names
 from fer_ablate.training.checks import check
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -18,7 +19,7 @@ COMMANDS = re.findall(r"^(?:.*&& \S*)?python -m fer_ablate +([^#\n]*)", README, 
 OF_THE_READER = ("data.path", "data.ferplus_path")
 """Keys whose faults say only that this machine has no such files."""
 
-OF_VERBS = ("run=", "format=", "output=")
+OF_VERBS = ("run=", "format=", "output=", "folder=", "trial=")
 """What single verbs understand beside overrides."""
 
 
@@ -29,6 +30,10 @@ def test_the_commands_are_found():
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_has_no_faults(command):
     words = [word for word in shlex.split(command) if word not in (*VERBS, "-m") and not word.startswith(OF_VERBS)]
+    if command.startswith("reproduce"):
+        named = [word for word in words if "=" not in word]
+        assert "/".join(named) in ("", *study_names(documents()), *documents())
+        words = [word for word in words if "=" in word]
     if any(word.startswith("study=") for word in words):
         assert asked(as_keys(words)).rows
         return

@@ -15,6 +15,8 @@ VERBS = {
     "describe": "layers, shapes, parameters and MACs of a network: describe model=fer_kd",
     "data": "counts per split and class, audit of duplicates and conflicts: data data=fer2013",
     "bench": "images per second of training against a bare loop: bench model=pisa augment=vggnet",
+    "reproduce": "the tables of the documents, their state and cost: reproduce [fer_kd [table1]] [trial=true]",
+    "results": "published beside measured: results [study=fer_kd/table1] exports its runs and writes docs/results.md",
     "sync": "bring runs into MLflow that could not be recorded while they ran",
 }
 """Each is a module of `fer_ablate.commands` with `run(arguments) -> exit code`."""

@@ -2,6 +2,7 @@
 
 import pytest
 
+from fer_ablate.config.key import relevant
 from fer_ablate.errors import FaultyConfigError
 from fer_ablate.study.gather import gathered
 from fer_ablate.study.plan import State, seconds_left
@@ -77,6 +78,18 @@ def test_an_edited_row_alone_is_trained(planned, conf):
 def test_other_code_or_data_make_a_run_stale(planned, fields, reason):
     finish(planned().runs[0].cell, key="0123456789abcdef", **fields)
     assert planned().runs[0].reason == reason
+
+
+def test_keys_that_later_code_brought_are_no_changed_settings(planned):
+    cell = planned().runs[0].cell
+    settings = {key: value for key, value in relevant(cell.config).items() if key != "trainer.accumulate"}
+    settings["model.stages"] = [
+        {key: value for key, value in stage.items() if key != "inner"} for stage in settings["model.stages"]
+    ]
+    finish(cell, key="0123456789abcdef", code_digest="before", settings=settings)
+    assert planned().runs[0].reason == "code changed"
+    finish(cell, key="1123456789abcdef", settings=settings, started_at="2026-01-03T03:04:05+00:00")
+    assert planned().runs[0].reason == "model.stages ... -> ..., trainer.accumulate absent -> 1"
 
 
 def test_stale_runs_may_be_accepted(planned):

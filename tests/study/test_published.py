@@ -1,4 +1,4 @@
-"""The studies of the documents hold every published number, and no other; `published.csv` is the transcription they are held to."""
+"""The studies of the documents hold every published number, and no other: `published.csv` is their transcription."""
 
 import csv
 from collections import defaultdict
@@ -8,7 +8,7 @@ import pytest
 
 from fer_ablate.config.compose import conf_dir
 from fer_ablate.study.asked import asked
-from fer_ablate.study.gather import published
+from fer_ablate.study.gather import published_number
 
 TRANSCRIPTION = Path(__file__).parent / "published.csv"
 SPLITS = {"train_pooled": "train", "test_pooled": "test"}
@@ -27,7 +27,7 @@ def written(study):
     rows = {}
     for row in asked([f"study={study}"]).rows:
         if not row.auxiliary:
-            splits = [(*column.split("/"), published(given).value) for column, given in row.published.items()]
+            splits = [(*column.split("/"), published_number(given).value) for column, given in row.published.items()]
             rows[row.label] = {f"{SPLITS.get(split, split)}/{metric}": value for split, metric, value in splits}
     return rows
 

@@ -42,4 +42,4 @@ def test_a_protocol_tells_how_the_test_role_was_made(config_of):
 def test_a_protocol_tells_of_images_left_out(config_of):
     assert "images" not in protocol(config_of(), 48)
     assert protocol(config_of("trainer.limit_test_batches=2"), 48)["images"] == "first 2 batches"
-    assert protocol(config_of("trainer.limit_test_batches=0.25"), 48)["images"] == "first 0.25 of the batches"
+    assert protocol(config_of("trainer.limit_test_batches=0.25"), 48)["images"] == "the first 0.25 of each part"

@@ -40,8 +40,11 @@ class Drop(Enum):
 
 
 class Balance(Enum):
-    """How classes are made equal: not at all; by filling all up to the largest of the train role with transformed copies of
-    their images; or by as many originals of each as the smallest has plus `copies` of every one, in train and in test."""
+    """How classes are made equal with transformed copies.
+
+    `majority` fills all up to the largest of the train role; `copies` takes as many originals of each as the smallest has, and
+    so many copies of every one, in train and in test.
+    """
 
     none = "none"
     majority = "majority"
@@ -49,8 +52,11 @@ class Balance(Enum):
 
 
 class Block(Enum):
-    """The body of one stage: convolution, norm and activation; a residual block of two 3x3 convolutions (`basic`) or of 1x1,
-    3x3, 1x1 (`bottleneck`) after He et al. 2016 (arXiv:1512.03385); or MobileNetV2's inverted residual (arXiv:1801.04381)."""
+    """The body of one stage.
+
+    `conv`: convolution, norm and activation. `basic` and `bottleneck`: residual blocks of two 3x3 convolutions or of 1x1, 3x3,
+    1x1 (He et al. 2016, arXiv:1512.03385). `inverted_residual`: that of MobileNetV2 (arXiv:1801.04381).
+    """
 
     conv = "conv"
     basic = "basic"

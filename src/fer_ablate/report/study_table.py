@@ -71,7 +71,7 @@ def markdown(shown: ShownTable) -> str:
     """Pipes, aligned for those who read it unrendered; caption above, notes below."""
     several = len(shown.groups) > 2
     header = [_markdown_title(column, several) for column in shown.columns]
-    body = [[_markdown_text(cell) for cell in column.cells] for column in shown.columns]
+    body = [[markdown_text(cell) for cell in column.cells] for column in shown.columns]
     widths = [max(3, *map(cell_len, [name, *column])) for name, column in zip(header, body, strict=True)]
     lefts = [column.words for column in shown.columns]
     rule = ["-" * width if left else "-" * (width - 1) + ":" for width, left in zip(widths, lefts, strict=True)]
@@ -79,8 +79,8 @@ def markdown(shown: ShownTable) -> str:
         "| " + " | ".join(_padded(cell, width, left) for cell, width, left in zip(line, widths, lefts, strict=True)) + " |"
         for line in (header, rule, *zip(*body, strict=True))
     ]
-    notes = [f"- {_markdown_text(note)}" for note in shown.notes]
-    return "\n".join([_markdown_text(shown.caption), "", *lines, *([""] if notes else []), *notes]) + "\n"
+    notes = [f"- {markdown_text(note)}" for note in shown.notes]
+    return "\n".join([markdown_text(shown.caption), "", *lines, *([""] if notes else []), *notes]) + "\n"
 
 
 def console_tables(table: StudyTable, width: int = 140) -> list[TextTable]:
@@ -130,7 +130,7 @@ def _markdown_title(column: ShownColumn, several: bool) -> str:
     return f"{metric}: {column.name}" if several and column.name in (*CONSOLE_NAMES, "95 % interval") else column.name
 
 
-def _markdown_text(text: str) -> str:
+def markdown_text(text: str) -> str:
     """Text in which nothing is a table's pipe, emphasis, code, a formula or HTML."""
     return re.sub(r"[\\|*`<$~]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)", lambda found: "\\" + found[0], text)
 

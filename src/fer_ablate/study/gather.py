@@ -20,7 +20,7 @@ def gathered(plan: Plan) -> list[RowRuns]:
             seeds=tuple(planned.cell.config.seed for planned in runs),
             runs=tuple(found for planned in runs if (found := _finished(planned, plan.asked.study.accept_stale)) is not None),
             failures=tuple(failure for planned in runs if (failure := _failure(planned)) is not None),
-            published={column: published(given) for column, given in runs[0].cell.row.published.items()},
+            published={column: published_number(given) for column, given in runs[0].cell.row.published.items()},
             factor=runs[0].cell.factor,
         )
         for label, runs in rows.items()
@@ -40,7 +40,7 @@ def _failure(planned: Planned) -> Failure | None:
     return Failure(planned.cell.config.seed, failure.problem.splitlines()[0], failure.log) if failure else None
 
 
-def published(given: Any) -> Published:
+def published_number(given: Any) -> Published:
     """A number of a study's file, which may come with a note."""
     if isinstance(given, Mapping):
         return Published(float(given["value"]), str(given.get("note", "")))

@@ -1,6 +1,6 @@
 """What is there of a study, what is missing, why, and what that will cost."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -168,12 +168,24 @@ def _state(cell: Cell, folder: RunFolder, record: RunRecord | None, stale: RunRe
 
 
 def _why_stale(cell: Cell, stale: RunRecord) -> str:
-    header = stale.header
-    reasons = [_changed(header.settings, relevant(cell.config))] if header.settings else []
+    header, now = stale.header, relevant(cell.config)
+    other_code = header.code_digest != cell.code_digest
+    if other_code:
+        now = _known_then(now, header.settings)
+    reasons = [_changed(header.settings, now)] if header.settings else []
     reasons += ["data changed"] if header.data_digest != cell.data_digest else []
-    reasons += ["code changed"] if header.code_digest != cell.code_digest else []
+    reasons += ["code changed"] if other_code else []
     told = ", ".join(reason for reason in reasons if reason)
     return told or "starts from other weights"
+
+
+def _known_then(now: Any, before: Any) -> Any:
+    """Settings of today without the keys that later code has brought, which nobody could set then."""
+    if isinstance(now, Mapping) and isinstance(before, Mapping):
+        return {key: _known_then(value, before[key]) for key, value in now.items() if key in before}
+    if isinstance(now, list) and isinstance(before, list) and len(now) == len(before):
+        return [_known_then(one, other) for one, other in zip(now, before, strict=True)]
+    return now
 
 
 def _changed(before: dict[str, Any], now: dict[str, Any]) -> str:

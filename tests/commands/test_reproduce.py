@@ -1,0 +1,130 @@
+"""Published tables as a person reproduces them: listed, trained by one command, put on trial."""
+
+import csv
+import re
+
+import pytest
+
+from fer_ablate.commands import reproduce_trial
+
+STUDY = """
+source: tiny, Table 1
+base: [model=pisa, model.width=0.125, trainer=cpu, trainer.batch_size=32, trainer.max_epochs=1, trainer.num_threads=1,
+  data.synthetic.train=140, data.synthetic.val=70, data.synthetic.test=70]
+baseline: all
+seeds: [0, 1]
+columns: [val/acc, test/acc]
+rows:
+  - {label: all, published: {test/acc: 62.5}}
+  - {label: first stage, overrides: [model.conv_layers=4, trainer.max_epochs=7], auxiliary: true}
+  - {label: tuned, overrides: [model.conv_layers=4, scheduler.warmup_epochs=1, trainer.max_epochs=20], start_from: first stage,
+     published: {test/acc: {value: 60, note: read off a figure}}}
+"""
+FACES = "base: [data=fer2013]\nrows: [{label: a, published: {test/acc: 70}}, {label: b}]\n"
+
+
+@pytest.fixture
+def conf(tmp_path):
+    file = tmp_path / "conf" / "study" / "tiny" / "rows.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(STUDY)
+    return file
+
+
+@pytest.fixture
+def reproduce(typed, conf, tmp_path):
+    def command(*words):
+        places = (f"runs_dir={tmp_path / 'runs'}", f"folder={tmp_path / 'docs'}")
+        return typed("reproduce", *words, "--config-dir", str(conf.parents[2]), *places)
+
+    return command
+
+
+def lines_of(file):
+    with file.open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def line_of(printed, *words):
+    """The one line that has all of these words, between blanks."""
+    (found,) = [line for line in printed.out.splitlines() if all(re.search(rf"(^|\s){re.escape(w)}(\s|$)", line) for w in words)]
+    return found
+
+
+def test_all_tables_are_listed_with_state_and_published_number(reproduce):
+    printed = reproduce("tracking=none")
+    assert printed.code == 0, printed.err
+    assert line_of(printed, "tiny", "rows").split() == ["tiny", "rows", "2", "0", "of", "4", "test", "acc", "62.5", "unknown"]
+    assert "needs FER2013" in line_of(printed, "fer_kd", "table1", "8")
+
+
+def test_images_that_are_not_there_break_no_listing(reproduce, conf):
+    conf.write_text(FACES)
+    printed = reproduce("tiny")
+    assert printed.code == 0, printed.err
+    assert line_of(printed, "a", "70").split() == ["a", "0", "of", "1", "test", "acc", "70"]
+    assert line_of(printed, "b").split() == ["b", "0", "of", "1", "—"]
+    assert "needs FER2013: set FER_ABLATE_DATA, or give data.path=..." in printed.out
+
+
+def test_a_table_is_trained_by_the_command_that_is_shown(reproduce, conf, tmp_path):
+    printed = reproduce("tiny", "rows", "study.rows=[all]", "seed=0", "tracking=none")
+    assert printed.code == 0, printed.err
+    shown = f"python -m fer_ablate -m --config-dir {conf.parents[2]} study=tiny/rows 'study.rows=[all]' seed=0 tracking=none"
+    assert shown in printed.out
+    assert len(list((tmp_path / "runs" / "tiny_rows").glob("*/result.json"))) == 1
+
+    listed = reproduce("tiny")
+    assert line_of(listed, "all", "62.5").split() == ["all", "1", "of", "2", "test", "acc", "62.5"]
+    assert line_of(listed, "tuned", "60").split() == ["tuned", "0", "of", "2", "test", "acc", "60"]
+    assert "first stage" not in listed.out
+
+    conf.write_text(STUDY.replace("trainer.batch_size=32", "trainer.batch_size=28"))
+    assert line_of(reproduce("tiny"), "all", "62.5").split() == ["all", "0", "of", "2,", "1", "stale", "test", "acc", "62.5"]
+
+
+def test_a_trial_estimates_the_cost_of_the_whole(reproduce, tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduce_trial, "IMAGES", 70)
+    printed = reproduce("tiny", "rows", "trial=true", "study.rows=[tuned]")
+    assert printed.code == 0, printed.err
+    lines = {line["row"]: line for line in lines_of(tmp_path / "docs" / "results" / "trials.csv")}
+    assert list(lines) == ["first stage", "tuned"]  # the one starts from the other
+    tuned = lines["tuned"]
+    assert (tuned["ok"], tuned["full_images"], tuned["epochs"]) == ("yes", "140", "20")
+    images = int(tuned["images"])
+    assert images == pytest.approx(70, abs=4)  # rounded class by class
+    assert float(tuned["estimated_seconds"]) == pytest.approx(20 * 140 / images * float(tuned["seconds_per_epoch"]), rel=1e-4)
+    assert len(list((tmp_path / "runs" / "trials" / "tiny_rows").glob("*/result.json"))) == 2
+    assert "more than" in line_of(reproduce("tiny"), "cost")  # the row "all" was not tried
+
+
+def test_a_row_that_fails_on_trial_is_told(reproduce, conf, tmp_path):
+    conf.write_text(STUDY.split("  - {label: first")[0] + "  - {label: broken, overrides: [optimizer.lr=1e30]}\n")
+    printed = reproduce("tiny", "rows", "trial=true")
+    assert printed.code == 1
+    lines = {line["row"]: line for line in lines_of(tmp_path / "docs" / "results" / "trials.csv")}
+    assert (lines["all"]["ok"], lines["broken"]["ok"]) == ("yes", "no")
+    assert "loss became" in lines["broken"]["problem"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("fer_k",), "'fer_k' is no document. Did you mean 'fer_kd'?"),
+        (("fer_kd", "table2"), "'table2' is no table of fer_kd. Did you mean 'table1'?"),
+        (("fer_kd", "trial=true"), "of which table?"),
+        (("fer_kd", "table1", "trial=maybe"), "Choices: true, false"),
+        (("fer_kd", "table1", "more"), "give a document and one of its tables"),
+        (("fer_kd", "optimizer.lrr=1"), "Did you mean 'optimizer.lr'"),
+        (("fer_kd", "--cfg", "job"), "belong to the command itself"),
+    ],
+)
+def test_what_cannot_be_meant_is_answered(typed, words, said):
+    printed = typed("reproduce", *words)
+    assert printed.code == 1
+    assert said in printed.err
+
+
+def test_help(typed):
+    printed = typed("reproduce", "--help")
+    assert (printed.code, "trial=true" in printed.out) == (0, True)

@@ -1,0 +1,150 @@
+"""Exports of studies and the page of results, as a person makes them."""
+
+import csv
+import sys
+
+import pytest
+
+from fer_ablate.cli import main
+
+STUDY = """
+source: tiny, Table 1
+base: [model=pisa, model.width=0.125, trainer=cpu, trainer.batch_size=32, trainer.max_epochs=1, trainer.num_threads=1,
+  data.synthetic.train=140, data.synthetic.val=70, data.synthetic.test=70]
+baseline: all
+seeds: [0, 1]
+columns: [test/acc]
+rows:
+  - {label: all, published: {test/acc: 62.5}}
+  - {label: -2 conv, overrides: [model.conv_layers=4], published: {test/acc: {value: 60, note: read off a figure}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, cache_dir):
+    """Runs of both rows with seed 0."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["fer_ablate"])
+        patch.setenv("FER_ABLATE_CACHE", str(cache_dir))
+        assert main(["-m", *words_of(write_study(folder), folder / "runs"), "seed=0"]) == 0
+    return folder / "runs"
+
+
+def write_study(folder, text=STUDY):
+    file = folder / "conf" / "study" / "tiny" / "rows.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    return folder / "conf"
+
+
+def words_of(conf, runs):
+    return ["--config-dir", str(conf), "study=tiny/rows", f"runs_dir={runs}", "tracking=none"]
+
+
+@pytest.fixture
+def docs(tmp_path):
+    return tmp_path / "docs"
+
+
+@pytest.fixture
+def results(typed, tmp_path, docs, trained):
+    words = words_of(write_study(tmp_path), trained)
+    return lambda *more: typed("results", *words, f"folder={docs}", *more)
+
+
+def lines_of(file):
+    with file.open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def section(docs, name="tiny/rows"):
+    """What the page says of one study."""
+    return (docs / "results.md").read_text().split(f"\n## {name}\n")[1].split("\n## ")[0]
+
+
+def test_runs_are_exported_and_shown_beside_published_numbers(results, docs):
+    printed = results("study.rows=[all]")
+    assert printed.code == 0, printed.err
+    (run,) = lines_of(docs / "results" / "tiny-rows.csv")
+    assert (run["label"], run["seed"], run["epochs"], run["device"], run["precision"] != "") == ("all", "0", "1", "cpu", True)
+    assert "roles=official" in run["protocol"]
+    assert {"val/acc", "test/macro_f1", "private/acc"} <= set(run)
+
+    told = section(docs)
+    assert f" {100 * float(run['test/acc']):.1f} (n=1) |" in told
+    assert "62.5" in told
+    assert "not yet run" in told
+    assert "read off a figure" in told
+    overview = (docs / "results.md").read_text().split("\n## Overview")[1].split("\n## ")[0]
+    assert "| [tiny/rows](#tinyrows) | 1 of 2 | 0 | partly run: 1 of 4 runs |" in overview
+    assert "| [fer_kd/table1](#fer_kdtable1) | " in overview
+
+
+def test_lines_of_other_machines_stay(results, docs):
+    results()
+    file = docs / "results" / "tiny-rows.csv"
+    before = file.read_text().splitlines()
+    of_all = before[1].split(",")
+    assert of_all[:2] == ["all", "0"]
+    file.write_text("\n".join([*before, ",".join(["all", "5", *of_all[2:]])]) + "\n")
+    assert results().code == 0
+    assert [(run["label"], run["seed"]) for run in lines_of(file)] == [("all", "0"), ("all", "5"), ("-2 conv", "0")]
+    told = section(docs)
+    assert "2/3" in told  # seeds 0 and 5 are there, 1 is not
+    assert "without interval and verdict: all" in told
+
+
+def test_earlier_runs_count_where_they_are_accepted(results, docs, tmp_path):
+    write_study(tmp_path, STUDY.replace("trainer.batch_size=32", "trainer.batch_size=28"))
+    refused = results()
+    assert refused.code == 1
+    assert "2 runs of an earlier config, data or code would count with study.accept_stale=true" in refused.err
+    assert results("study.accept_stale=true").code == 0
+    assert "trainer.batch_size 32 -> 28" in section(docs)
+
+
+def test_runs_that_differ_from_the_study_are_no_full_runs(results, docs, tmp_path):
+    write_study(tmp_path, STUDY.replace("trainer.batch_size=32, ", ""))
+    assert results("trainer.batch_size=32").code == 0
+    assert "partly run: 0 of 4 runs" in (docs / "results.md").read_text()
+    assert "Not as the study says: trainer.batch_size=32 in all seed 0, -2 conv seed 0" in section(docs)
+
+
+def test_nothing_finished(results, tmp_path):
+    printed = results(f"runs_dir={tmp_path / 'empty'}")
+    assert printed.code == 1
+    assert "is finished. Train it: python -m fer_ablate -m study=tiny/rows" in printed.err
+
+
+def test_a_broken_study_names_its_file(typed, tmp_path, docs):
+    conf = write_study(tmp_path, STUDY + "sedes: [0]\n")
+    printed = typed("results", "--config-dir", str(conf), f"folder={docs}")
+    assert printed.code == 1
+    assert "rows.yaml: Key 'sedes' not in 'StudyConfig'" in printed.err
+
+
+def test_the_page_needs_no_runs(typed, docs):
+    printed = typed("results", f"folder={docs}")
+    assert printed.code == 0, printed.err
+    page = (docs / "results.md").read_text()
+    assert page.startswith("<!-- Written by `python -m fer_ablate results`")
+    assert page.count("not yet run") > 8
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["study=fer_kd/table2"], "Did you mean 'fer_kd/table1'?"),
+        (["study=quickstart"], "this is no table of a document"),
+        (["seed=0"], "of which study?"),
+    ],
+)
+def test_other_studies_are_answered(typed, words, said, docs):
+    printed = typed("results", *words, f"folder={docs}")
+    assert printed.code == 1
+    assert said in printed.err
+
+
+def test_help(typed):
+    assert "folder=DIR" in typed("results", "-h").out
