@@ -5,8 +5,6 @@ import re
 
 import pytest
 
-from fer_ablate.commands import reproduce_trial
-
 STUDY = """
 source: tiny, Table 1
 base: [model=pisa, model.width=0.125, trainer=cpu, trainer.batch_size=32, trainer.max_epochs=1, trainer.num_threads=1,
@@ -83,14 +81,13 @@ def test_a_table_is_trained_by_the_command_that_is_shown(reproduce, conf, tmp_pa
     assert line_of(reproduce("tiny"), "all", "62.5").split() == ["all", "0", "of", "2,", "1", "stale", "test", "acc", "62.5"]
 
 
-def test_a_trial_estimates_the_cost_of_the_whole(reproduce, tmp_path, monkeypatch):
-    monkeypatch.setattr(reproduce_trial, "IMAGES", 70)
-    printed = reproduce("tiny", "rows", "trial=true", "study.rows=[tuned]")
+def test_a_trial_estimates_the_cost_of_the_whole(reproduce, tmp_path):
+    printed = reproduce("tiny", "rows", "trial=true", "images=70", "study.rows=[tuned]", "optimizer.eps=1e-7")
     assert printed.code == 0, printed.err
     lines = {line["row"]: line for line in lines_of(tmp_path / "docs" / "results" / "trials.csv")}
     assert list(lines) == ["first stage", "tuned"]  # the one starts from the other
     tuned = lines["tuned"]
-    assert (tuned["ok"], tuned["full_images"], tuned["epochs"]) == ("yes", "140", "20")
+    assert (tuned["ok"], tuned["full_images"], tuned["epochs"], tuned["typed"]) == ("yes", "140", "20", "optimizer.eps=1e-7")
     images = int(tuned["images"])
     assert images == pytest.approx(70, abs=4)  # rounded class by class
     assert float(tuned["estimated_seconds"]) == pytest.approx(20 * 140 / images * float(tuned["seconds_per_epoch"]), rel=1e-4)
@@ -113,6 +110,7 @@ def test_a_row_that_fails_on_trial_is_told(reproduce, conf, tmp_path):
         (("fer_k",), "'fer_k' is no document. Did you mean 'fer_kd'?"),
         (("fer_kd", "table2"), "'table2' is no table of fer_kd. Did you mean 'table1'?"),
         (("fer_kd", "trial=true"), "of which table?"),
+        (("fer_kd", "table1", "trial=true", "images=few"), "images=few is no number of images"),
         (("fer_kd", "table1", "trial=maybe"), "Choices: true, false"),
         (("fer_kd", "table1", "more"), "give a document and one of its tables"),
         (("fer_kd", "optimizer.lrr=1"), "Did you mean 'optimizer.lr'"),

@@ -29,9 +29,9 @@ FER_KD,1,,{HOW},2026-01-03,800,c0de,da7a,0.64,0.66
 """
 WHERE = "cpu,AMD EPYC,bf16-mixed,2,2026-01-01,c0de"
 TRIALS = f"""{",".join(COLUMNS)}
-fer_kd/table1,FER_KD,2000,2,28709,15,430.635,{WHERE},yes,
-fer_kd/table1,-1 Conv,1998,1,28709,15,215.533,{WHERE},yes,
-fer_kd/table1,-2 Conv,,,28709,15,,{WHERE},no,out of memory
+fer_kd/table1,FER_KD,2000,2,28709,15,430.635,{WHERE},yes,,
+fer_kd/table1,-1 Conv,1998,1,28709,15,215.533,{WHERE},yes,,model.width=0.5
+fer_kd/table1,-2 Conv,,,28709,15,,{WHERE},no,out of memory,
 """
 
 
@@ -142,6 +142,11 @@ def test_the_cost_is_the_sum_over_the_rows_tried(docs):
     assert in_words(cost, ["FER_KD", "-1 Conv"], seeds=3) == "32.3 min on AMD EPYC (2 threads, bf16-mixed)"
     assert in_words(cost, ["FER_KD", "-1 Conv", "-2 Conv"]) == "more than 10.8 min on AMD EPYC (2 threads, bf16-mixed)"
     assert cost.problems == {"-2 Conv": "out of memory"}
+
+
+def test_the_page_says_what_was_tried_otherwise(study, docs):
+    page = results_page([study], docs)
+    assert "Tried with other settings than the study's:\n\n- fer_kd/table1: model.width=0.5" in page
 
 
 def test_a_trial_replaces_the_older_one_of_the_same_machine(docs):

@@ -18,9 +18,10 @@ USAGE = """The published tables: how far each is here, and the command that trai
   python -m fer_ablate reproduce fer_kd table1 seed=0 trainer=gpu with overrides, as with -m
   python -m fer_ablate reproduce fer_kd table1 trial=true         one epoch of each row on few images; estimates the cost
 
-A trial trains seed 0 in <runs_dir>/trials and keeps what it measured in docs/results/trials.csv (folder=DIR: elsewhere)."""
+A trial trains seed 0 in <runs_dir>/trials, on 2,000 images (images=N: others), and keeps what it measured in
+docs/results/trials.csv (folder=DIR: elsewhere)."""
 
-OWN = ("trial", "folder")
+OWN = ("trial", "folder", "images")
 SWITCH = {"true": True, "false": False}
 EXAMPLE = "reproduce fer_kd table1"
 
@@ -36,7 +37,8 @@ def run(arguments: Sequence[str]) -> int:
     config_dir = Path(parsed.config_dir) if parsed.config_dir else None
     names = [part for word in parsed.overrides if "=" not in word for part in word.split("/")]
     words = tuple(word for word in parsed.overrides if "=" in word)
-    wanted, on_trial = Wanted(words, config_dir, folder_of(arguments)), _on_trial(arguments)
+    wanted = Wanted(words, config_dir, folder_of(arguments), _images(arguments))
+    on_trial = _on_trial(arguments)
     known = documents(config_dir)
     if len(names) == 2:
         study = named_study(names[0], names[1], known)
@@ -54,6 +56,13 @@ def _on_trial(arguments: Sequence[str]) -> bool:
     if given and given[-1] not in SWITCH:
         raise UserError(f"trial={given[-1]}: {choices(given[-1], SWITCH)}")
     return bool(given) and SWITCH[given[-1]]
+
+
+def _images(arguments: Sequence[str]) -> int:
+    given = [word.split("=", 1)[1] for word in arguments if word.startswith("images=")]
+    if given and (not given[-1].isdecimal() or int(given[-1]) < 1):
+        raise UserError(f"images={given[-1]} is no number of images. Give, say, images=500.")
+    return int(given[-1]) if given else Wanted.images
 
 
 def _train(study: str, wanted: Wanted) -> int:

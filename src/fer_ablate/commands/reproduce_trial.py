@@ -1,5 +1,6 @@
 """One epoch of every row of a table on few images: whether it runs at all, and what the whole would cost."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -21,9 +22,6 @@ from fer_ablate.tracking.files import write_text
 from fer_ablate.training.assembly import role_set
 from fer_ablate.training.hardware import choose, environment
 
-IMAGES = 2000
-"""That a trial trains on, before classes are balanced."""
-
 SEED = "seed=0"
 DECIDED = (
     "seed",
@@ -35,6 +33,9 @@ DECIDED = (
     "trainer.limit_test_batches",
 )
 """Keys that a trial sets."""
+
+UNTOLD = ("runs_dir", "study.rows", "trainer.num_threads", "trainer.evaluation_batch_size", "trainer.accelerator", "trainer")
+"""Keys that say which rows are tried and where, but not how a row was changed."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,12 @@ def run(study: str, wanted: Wanted) -> int:
     rows = {planned.cell.row.label for planned in plan.runs}
     with console.bar("counting the images") as tell:
         wholes = _wholes([cell for cell in cells if cell.row.label in rows], tell)
-    words = wanted.about(study, _trial_words(wholes, others))
+    words = wanted.about(study, _trial_words(wholes, others, wanted.images))
     show_command(["-m", *words])
     code = train.run(["-m", *words])
     trained, _, _ = prepared(words)
-    lines = [_line(study, planned, wholes[planned.cell.row.label]) for planned in trained.runs]
+    typed = shlex.join(word for word in others if word.split("=", 1)[0] not in UNTOLD)
+    lines = [_line(study, planned, wholes[planned.cell.row.label]) | {"typed": typed} for planned in trained.runs]
     file = trials_file(wanted.folder)
     write_text(file, merged_trials(read_lines(file, COLUMNS), lines))
     _show(study, lines, file, [row.label for row in plan.asked.rows])
@@ -100,10 +102,10 @@ def _images(config: Config) -> int:
     return len(role_set(config, load_faces(config.data)).roles["train"])
 
 
-def _trial_words(wholes: dict[str, Whole], others: Sequence[str]) -> list[str]:
+def _trial_words(wholes: dict[str, Whole], others: Sequence[str], images: int) -> list[str]:
     """Overrides of the trial: what was typed, and what makes every row short."""
     configs = [whole.config for whole in wholes.values()]
-    fraction = min(whole.config.data.train_fraction * IMAGES / whole.originals for whole in wholes.values())
+    fraction = min(whole.config.data.train_fraction * images / whole.originals for whole in wholes.values())
     words = [word for word in others if word.split("=", 1)[0] not in DECIDED]
     words += [SEED, "trainer.max_epochs=1", f"data.train_fraction={digits(min(fraction, 1.0))}"]
     words += ["trainer.limit_val_batches=2", "trainer.limit_test_batches=2"]

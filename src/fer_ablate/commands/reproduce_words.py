@@ -16,11 +16,13 @@ class Wanted:
         words: overrides.
         config_dir: what was given as `--config-dir`.
         folder: of the documentation, which holds the measured costs.
+        images: that a trial trains on, before classes are balanced.
     """
 
     words: tuple[str, ...]
     config_dir: Path | None
     folder: Path
+    images: int = 2000
 
     def about(self, study: str, words: Sequence[str] | None = None) -> list[str]:
         """Words for a verb about this study.

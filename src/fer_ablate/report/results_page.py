@@ -175,7 +175,7 @@ def _named(runs: Sequence[Line], changes: str) -> str:
 
 def _cost(studies: Sequence[Asked], trials: Sequence[Line]) -> str:
     """What each table would take, from trainings of one epoch on few images."""
-    rows, problems = [], []
+    rows, changed, problems = [], [], []
     for study in studies:
         labels = [row.label for row in study.rows]
         found = costs(trials, study.name)
@@ -185,6 +185,7 @@ def _cost(studies: Sequence[Asked], trials: Sequence[Line]) -> str:
             dates = " to ".join(dict.fromkeys(cost.dates))
             tried = f"{len(labels) - len(cost.short_of(labels))} of {len(labels)}"
             rows.append((study.name, tried, images, in_words(cost, labels), dates))
+            changed += [f"- {markdown_text(f'{study.name}: {words}')}" for words in cost.changes]
             problems += [f"- {markdown_text(f'{study.name}, {row}: {problem}')}" for row, problem in cost.problems.items()]
         if not found:
             rows.append((study.name, f"0 of {len(labels)}", ABSENT, "unknown", ABSENT))
@@ -194,8 +195,9 @@ def _cost(studies: Sequence[Asked], trials: Sequence[Line]) -> str:
         "`python -m fer_ablate reproduce DOCUMENT TABLE trial=true` measures it."
     )
     table = _text_table(("table", "rows tried", "images", "one seed", "measured"), rows)
+    others = ["Tried with other settings than the study's:", "\n".join(changed)] if changed else []
     failed = ["Trials that failed:", "\n".join(problems)] if problems else []
-    return "\n\n".join([told, table, *failed])
+    return "\n\n".join([told, table, *others, *failed])
 
 
 def _text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -22,6 +22,7 @@ COLUMNS = (
     "code_digest",
     "ok",
     "problem",
+    "typed",
 )
 IDENTITY = ("study", "row", "device", "hardware", "precision", "threads")
 """Columns that tell one measurement from another; the newer one of the same takes the place of the older."""
@@ -41,6 +42,7 @@ class Cost:
         images: fewest and most that a trial trained on.
         dates: first and last day of the trials.
         problems: label -> what went wrong.
+        changes: overrides typed for some rows, as they were typed.
     """
 
     machine: str
@@ -49,6 +51,7 @@ class Cost:
     images: tuple[int, int]
     dates: tuple[str, str]
     problems: Mapping[str, str]
+    changes: tuple[str, ...]
 
     def short_of(self, labels: Iterable[str]) -> list[str]:
         """Those of these rows that were not tried without fault."""
@@ -109,6 +112,7 @@ def _cost(machine: tuple[str, ...], lines: Sequence[Line]) -> Cost:
         images=(min(images), max(images)),
         dates=(dates[0], dates[-1]),
         problems={line.text("row"): line.text("problem") for line in lines if line not in good},
+        changes=tuple(dict.fromkeys(line.text("typed") for line in good if line.text("typed"))),
     )
 
 
