@@ -214,3 +214,9 @@ def test_an_auxiliary_row_comes_with_the_row_that_starts_from_it_and_stands_in_n
     ]
     assert [row.label for row in gathered(planned())] == ["all", "less", "second"]
     assert {run.cell.row.label for run in planned("study.select=[less]").runs} == {"less"}
+
+
+def test_pooled_columns_ask_for_pooled_epochs_before_anything_is_trained(planned):
+    with pytest.raises(FaultyConfigError, match=r"study.columns: test_pooled/acc would not be measured"):
+        planned("study.columns=[test/acc,test_pooled/acc]")
+    assert planned("study.columns=[test_pooled/acc]", "evaluation.pool_epochs=true").wanted

@@ -2,10 +2,10 @@
 
 import pytest
 
-from fer_ablate.config.compose import conf_dir
+from fer_ablate.config.compose import conf_dir, to_config
 from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.study.asked import asked
-from fer_ablate.study.faults import content_faults
+from fer_ablate.study.faults import content_faults, study_faults
 
 STUDIES = sorted(str(file.relative_to(conf_dir() / "study").with_suffix("")) for file in (conf_dir() / "study").rglob("*.yaml"))
 OF_THE_READER = ("data.path", "data.ferplus_path")
@@ -18,9 +18,11 @@ def test_there_are_studies():
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_its_rows_have_no_faults(name):
-    for row in asked([f"study={name}"]).rows:
+    study = asked([f"study={name}"])
+    for row in study.rows:
         found = diagnose(row.overrides)
-        assert [str(fault) for fault in (*found.faults, *content_faults(found, [])) if fault.key not in OF_THE_READER] == []
+        faults = [*found.faults, *content_faults(found, []), *study_faults(to_config(found.tree), study.study)]
+        assert [str(fault) for fault in faults if fault.key not in OF_THE_READER] == []
 
 
 @pytest.mark.parametrize("name", STUDIES)

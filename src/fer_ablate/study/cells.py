@@ -1,6 +1,6 @@
 """Every run of a study as a checked config with its key; nothing is trained before all of them are."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,11 @@ from fer_ablate.config.key import code_digest, run_key
 from fer_ablate.config.schema import Config
 from fer_ablate.config.study_rows import Row, waves
 from fer_ablate.data.load import load_faces
-from fer_ablate.errors import Fault, FaultyConfigError, choices
-from fer_ablate.labels import SIDE
+from fer_ablate.errors import Fault, FaultyConfigError
 from fer_ablate.study.asked import Asked
-from fer_ablate.study.faults import content_faults
+from fer_ablate.study.faults import content_faults, study_faults
 from fer_ablate.tracking.starting import resolve_start
-from fer_ablate.training.assembly import protocol, role_set
+from fer_ablate.training.assembly import role_set
 
 
 @dataclass(frozen=True)
@@ -78,21 +77,7 @@ def _checked(row: Row, asked: Asked, config_dir: Path | None) -> tuple[DictConfi
     if diagnosis.faults or diagnosis.tree is None:
         return None, list(diagnosis.faults)
     faults = content_faults(diagnosis, asked.typed)
-    return diagnosis.tree, faults or _protocol_faults(to_config(diagnosis.tree), asked.study.protocol)
-
-
-def _protocol_faults(config: Config, wanted: Mapping[str, str]) -> list[Fault]:
-    """A study says how it tests, so that neither a row nor the command line can change it unnoticed."""
-    actual = protocol(config, SIDE)
-    faults = [
-        Fault("study.protocol", f"'{name}' is not part of one.", choices(name, actual)) for name in wanted if name not in actual
-    ]
-    faults += [
-        Fault("study.protocol", f"{name} is {actual[name]}, the study wants {value}.", "Change the row, or the study's protocol.")
-        for name, value in wanted.items()
-        if name in actual and actual[name] != str(value)
-    ]
-    return faults
+    return diagnosis.tree, faults or study_faults(to_config(diagnosis.tree), asked.study)
 
 
 def _last_of_each(overrides: Sequence[str]) -> list[str]:

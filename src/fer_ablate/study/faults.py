@@ -1,15 +1,17 @@
 """Everything that can be said against a config before its images are read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from omegaconf.errors import OmegaConfBaseException
 
 from fer_ablate.config.binding import plugin_faults
 from fer_ablate.config.compose import to_config
 from fer_ablate.config.diagnosis import Diagnosis
-from fer_ablate.config.schema import Config
-from fer_ablate.errors import Fault
+from fer_ablate.config.schema import Config, StudyConfig
+from fer_ablate.errors import Fault, choices
+from fer_ablate.labels import SIDE
 from fer_ablate.tracking import opening
+from fer_ablate.training.assembly import protocol
 from fer_ablate.training.checks import check
 
 
@@ -30,3 +32,30 @@ def content_faults(diagnosis: Diagnosis, typed: Sequence[str] | None = None) -> 
     except OmegaConfBaseException as error:
         return [Fault("", str(error).splitlines()[0], "Give it on the command line, or see --cfg job.")]
     return config_faults(config, diagnosis.sound if typed is None else typed)
+
+
+def study_faults(config: Config, study: StudyConfig) -> list[Fault]:
+    """What a study says of all its rows and this one, free of faults in itself, does not keep."""
+    return [*_protocol_faults(config, study.protocol), *_column_faults(config, study.columns)]
+
+
+def _protocol_faults(config: Config, wanted: Mapping[str, str]) -> list[Fault]:
+    """A study says how it tests, so that neither a row nor the command line can change it unnoticed."""
+    actual = protocol(config, SIDE)
+    faults = [
+        Fault("study.protocol", f"'{name}' is not part of one.", choices(name, actual)) for name in wanted if name not in actual
+    ]
+    faults += [
+        Fault("study.protocol", f"{name} is {actual[name]}, the study wants {value}.", "Change the row, or the study's protocol.")
+        for name, value in wanted.items()
+        if name in actual and actual[name] != str(value)
+    ]
+    return faults
+
+
+def _column_faults(config: Config, columns: Sequence[str]) -> list[Fault]:
+    """Columns that no run of this config would have anything for, which must not come out after hours of training."""
+    pooled = [column for column in columns if column.partition("/")[0].endswith("_pooled")]
+    if not pooled or config.evaluation.pool_epochs:
+        return []
+    return [Fault("study.columns", f"{', '.join(pooled)} would not be measured.", "Set evaluation.pool_epochs=true.")]
