@@ -1,6 +1,7 @@
 """ImageNet weights in the files that torchvision publishes: found or fetched, checked by hash, and loaded by position."""
 
 import hashlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -116,7 +117,7 @@ def _fetch(published: PublishedWeights, file: Path) -> None:
         # Several runs may start at once; the first one fetches.
         with FileLock(f"{file}.lock"):
             if not file.is_file():
-                torch.hub.download_url_to_file(url, str(file), hash_prefix=published.sha256, progress=False)
+                torch.hub.download_url_to_file(url, str(file), hash_prefix=published.sha256, progress=sys.stderr.isatty())
     except (OSError, HTTPException) as error:
         raise UserError(
             f"{url} cannot be fetched ({error}). Fetch it where there is a network and put it into {file.parent} as {file.name}, "
