@@ -1,6 +1,7 @@
 """The page of results from csv files: nothing lost, nothing claimed that the files do not say."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,14 @@ def test_an_earlier_run_with_other_settings_is_not_the_studys(study, docs, stale
     page = results_page([study], docs)
     assert f"partly run: {runs} of 6 runs" in page
     assert f"Of an earlier state: {stale}." in page
+
+
+def test_the_metrics_of_a_single_row_stand_below_each_other(study, docs):
+    alone = replace(study, rows=study.rows[:1], study=replace(study.study, rows=study.study.rows[:1]))
+    lines = results_page([alone], docs).splitlines()
+    assert "**FER_KD (baseline)**, n 2" in lines
+    assert any(line.startswith("| test acc, % | 63.0 ± 1.4 |") and "62.62" in line for line in lines)
+    assert any(line.startswith("| val acc, % | 65.0 ± 1.4 |") and "65.43" in line for line in lines)
 
 
 def test_a_study_without_files_is_not_yet_run(study, tmp_path):

@@ -115,8 +115,21 @@ def _measured(shown: ShownTable, table: StudyTable) -> list[str]:
     """One table for each metric that was published or measured, and one for the costs."""
     told = {column for row in table.rows for column in (*row.published, *row.scores)}
     groups = [group for group in shown.groups if group == COST or group in map(title, told)]
+    if len(table.rows) == 1:
+        return _by_metric(shown, groups)
     parts = [replace(shown, columns=(*shown.group(""), *shown.group(group)), caption="", notes=()) for group in groups]
     return [f"**{group}**\n\n{markdown(part).strip()}" for group, part in zip(groups, parts, strict=True)]
+
+
+def _by_metric(shown: ShownTable, groups: Sequence[str]) -> list[str]:
+    """The one row of a table, metric below metric."""
+    scored = [group for group in groups if group != COST]
+    names = tuple(dict.fromkeys(column.name for group in scored for column in shown.group(group)))
+    found = {(column.group, column.name): column.cells[0] for column in shown.columns}
+    rows = [(group, *(found.get((group, name), ABSENT) for name in names)) for group in scored]
+    label, *others = (column.cells[0] for column in shown.group(""))
+    spent = ", ".join(f"{column.name} {column.cells[0]}" for column in shown.group(COST))
+    return [f"**{markdown_text(label)}**, n {' '.join(others)}", _text_table(("metric", *names), rows), f"Cost: {spent}."]
 
 
 def _unmeasured(table: StudyTable) -> str:
@@ -155,7 +168,9 @@ def _machine(line: Line) -> str:
     where = [line.text("hardware")]
     if line.text("devices") not in ("", "1"):
         where.append(f"{line.text('devices')} devices")
-    where += [f"{line.text('threads')} threads"] if line.text("device") == "cpu" else []
+    where += (
+        [f"{line.text('threads')} thread{'' if line.text('threads') == '1' else 's'}"] if line.text("device") == "cpu" else []
+    )
     return ", ".join([*where, line.text("precision"), f"torch {line.text('torch')}"])
 
 
