@@ -82,7 +82,7 @@ def test_data_shows_counts_and_how_to_drop_flawed_images(typed, small):
 def test_bench_sets_training_against_the_ceiling(typed, small):
     assert "max_epochs of at least 2" in typed("bench", *small, "trainer.max_epochs=1").err
     printed = typed("bench", *small, "trainer.max_epochs=2")
-    assert (printed.code, printed.err) == (0, "")
+    assert (printed.code, printed.err.replace("  measuring ...\n", "")) == (0, "")  # a slow machine is told that it is at work
     assert "training / ceiling" in printed.out
 
 

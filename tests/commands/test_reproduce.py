@@ -95,6 +95,7 @@ def test_a_trial_estimates_the_cost_of_the_whole(reproduce, tmp_path):
     assert "more than" in line_of(reproduce("tiny"), "cost")  # the row "all" was not tried
 
 
+@pytest.mark.slow
 def test_a_row_that_fails_on_trial_is_told(reproduce, conf, tmp_path):
     conf.write_text(STUDY.split("  - {label: first")[0] + "  - {label: broken, overrides: [optimizer.lr=1e30]}\n")
     printed = reproduce("tiny", "rows", "trial=true")

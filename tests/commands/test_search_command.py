@@ -140,6 +140,7 @@ def test_a_search_kept_in_a_file_with_a_function_of_ones_own(search, tmp_path, m
     assert trials(tmp_path)[0]["optimizer.weight_decay"] == "0.005"
 
 
+@pytest.mark.slow
 def test_trials_lie_below_the_search_in_mlflow(search, tmp_path):
     store = tmp_path / "mlflow.db"
     words = (SPACE[0], "hydra.sweeper.n_trials=1", "tracking=mlflow", f"tracking.uri=sqlite:///{store}")

@@ -2,6 +2,7 @@
 
 import csv
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,9 +24,14 @@ def transcribed():
     return studies
 
 
+@cache
+def composed(study):
+    return asked([f"study={study}"])
+
+
 def written(study):
     rows = {}
-    for row in asked([f"study={study}"]).rows:
+    for row in composed(study).rows:
         if not row.auxiliary:
             splits = [(*column.split("/"), published_number(given).value) for column, given in row.published.items()]
             rows[row.label] = {f"{SPLITS.get(split, split)}/{metric}": value for split, metric, value in splits}
@@ -47,5 +53,5 @@ def test_a_study_has_its_document_s_rows_and_numbers(study):
 
 @pytest.mark.parametrize("study", sorted(transcribed()))
 def test_every_published_number_has_its_column(study):
-    one = asked([f"study={study}"])
+    one = composed(study)
     assert {column for row in one.rows for column in row.published} <= set(one.study.columns)

@@ -87,6 +87,7 @@ def test_runs_deleted_in_mlflow_are_made_anew(tracking, runs_dir, client):
     assert client.get_run(again.parent_id).data.metrics == {"plus 1 Conv/n": 2.0}
 
 
+@pytest.mark.slow
 def test_two_processes_that_open_a_study_at_once_make_one_parent(tracking, runs_dir, client):
     code = "import sys; from pathlib import Path\nfrom fer_ablate.config.schema import TrackingConfig\n"
     code += "from fer_ablate.tracking.study_runs import open_study\n"

@@ -92,6 +92,7 @@ def test_the_run_is_over_when_the_first_process_is():
     assert time.monotonic() - began < 30
 
 
+@pytest.mark.slow
 def test_processes_whose_launcher_was_killed_end_as_well(tmp_path):
     launcher = subprocess.Popen([sys.executable, "-c", LAUNCHER, ORPHAN, str(tmp_path)])
     wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
