@@ -10,6 +10,7 @@ from fer_ablate.commands import console, train
 from fer_ablate.commands.planning import prepared
 from fer_ablate.commands.reproduce_words import Wanted, show_command
 from fer_ablate.config.compose import flat, plain
+from fer_ablate.config.key import IRRELEVANT
 from fer_ablate.config.schema import BalanceConfig, Config
 from fer_ablate.data.load import load_faces
 from fer_ablate.report.quantities import ABSENT, duration, one_line
@@ -34,7 +35,7 @@ DECIDED = (
 )
 """Keys that a trial sets."""
 
-UNTOLD = ("runs_dir", "study.rows", "trainer.num_threads", "trainer.evaluation_batch_size", "trainer.accelerator", "trainer")
+UNTOLD = ("study.rows", "trainer", *IRRELEVANT)
 """Keys that say which rows are tried and where, but not how a row was changed."""
 
 
