@@ -17,8 +17,9 @@ ROWS = (
     ("training",),
     ("tracking",),
     ("study",),
-    ("report", "explain", "inference"),
-    ("commands", "cli", "__main__"),
+    ("report", "inference"),
+    ("explain",),
+    ("commands", "api", "cli", "__main__"),
 )
 ROW_OF = {name: number for number, names in enumerate(ROWS) for name in names}
 FILES = sorted(PACKAGE.rglob("*.py"))

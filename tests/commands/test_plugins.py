@@ -33,7 +33,7 @@ def test_it_trains_when_the_command_line_names_its_package(typed, small, own):
     run = next((own / "runs" / "fer_ablate").iterdir())
     again = typed("evaluate", f"run={run}")
     assert again.code == 1
-    assert "pass plugins=[own_nets] on the command line" in again.err
+    assert "Allow it with plugins=[own_nets] on the command line" in again.err
     assert typed("evaluate", f"run={run}", "plugins=[own_nets]").code == 0
 
 

@@ -1,5 +1,6 @@
 """Finds a run by what people call it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from fer_ablate.config.key import short
@@ -14,6 +15,9 @@ LISTED = 8
 def find_run(runs_dir: Path, name: str) -> RunFolder:
     """The one run whose key or MLflow id begins with `name`, whose folder is called so, or whose folder it is.
 
+    A row of a study will do as well: `quickstart/-1 Conv`, or just `-1 Conv` where no other experiment has one, is the newest
+    run of its first finished seed; `-1 Conv, seed 2` that of another.
+
     Raises:
         UserError: none or several fit; the latest runs, or the several, are listed.
     """
@@ -21,7 +25,7 @@ def find_run(runs_dir: Path, name: str) -> RunFolder:
     if (given / "run.json").is_file():
         return RunFolder(given)
     found = scan(runs_dir)
-    fitting = [record for record in found.records if _fits(record, name)]
+    fitting = [record for record in found.records if _fits(record, name)] or _labelled(found.records, name)
     if len(fitting) == 1:
         return fitting[0].folder
     if not found.records and not found.damaged:
@@ -30,11 +34,25 @@ def find_run(runs_dir: Path, name: str) -> RunFolder:
     lines = [*(f"{short(record.header.key)}  {record.folder.path}" for record in latest), *found.damaged]
     listed = "\n".join(f"  {line}" for line in lines)
     problem = (
-        f"{len(fitting)} runs fit run={name}; give more of the key"
+        f"{len(fitting)} runs fit run={name}; give more of the key, or the experiment before the label"
         if fitting
         else f"No run in {runs_dir}/ fits run={name}; the latest ones"
     )
     raise UserError(f"{problem}:\n{listed}")
+
+
+def finished_run(runs_dir: Path, name: str) -> RunFolder:
+    """The run that `find_run` finds.
+
+    Raises:
+        UserError: as there; or the run is not finished, or has lost its weights.
+    """
+    folder = find_run(runs_dir, name)
+    if folder.status != "finished":
+        raise UserError(f"Run {folder.path} is not finished. Start its command again: it resumes.")
+    if not folder.best_checkpoint.is_file():
+        raise UserError(f"Run {folder.path} has lost {folder.best_checkpoint.name}. Train it again with force=true.")
+    return folder
 
 
 def _fits(record: RunRecord, name: str) -> bool:
@@ -42,3 +60,18 @@ def _fits(record: RunRecord, name: str) -> bool:
     return bool(name) and (
         header.key.startswith(name) or record.folder.path.name == name or (header.mlflow_run_id or "").startswith(name)
     )
+
+
+def _labelled(records: Sequence[RunRecord], name: str) -> list[RunRecord]:
+    """Of every experiment with a row of this name: the newest run of the seed asked for, or of the first that is finished."""
+    chosen: dict[str, RunRecord] = {}
+    for record in sorted(records, key=_first_choice):
+        header = record.header
+        label = f"{header.experiment}/{header.name}"
+        if name in {form for text in (header.name, label) for form in (text, f"{text}, seed {header.seed}")}:
+            chosen.setdefault(header.experiment, record)
+    return list(chosen.values())
+
+
+def _first_choice(record: RunRecord) -> tuple[bool, int, float]:
+    return not record.finished, record.header.seed, -record.folder.header_file.stat().st_mtime

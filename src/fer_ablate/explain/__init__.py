@@ -1,0 +1,1 @@
+"""Where in a face a network looks."""
