@@ -1,0 +1,48 @@
+"""Runs by the names that people have for them."""
+
+import os
+from dataclasses import replace
+
+import pytest
+
+from fer_ablate.errors import UserError
+from fer_ablate.tracking.lookup import find_run, finished_run
+from fer_ablate.tracking.run_folder import RunFolder
+
+from .finished_run import make_header, make_result
+
+
+def add(runs_dir, place, name, seed, *, age=0, finished=True):
+    folder = RunFolder(runs_dir / place / f"{name}-{seed}-{age}")
+    folder.write_header(replace(make_header(name, place), seed=seed, key=f"{seed}{age}{abs(hash(place + name)):x}"))
+    os.utime(folder.header_file, (1e9 - age, 1e9 - age))
+    if finished:
+        folder.write_result(make_result())
+    return folder.path
+
+
+@pytest.mark.parametrize("name", ["four", "depth/four"])
+def test_a_row_is_the_newest_run_of_its_first_finished_seed(tmp_path, name):
+    add(tmp_path, "depth", "four", 0, finished=False)
+    add(tmp_path, "depth", "four", 1, age=9)
+    newest = add(tmp_path, "depth", "four", 1)
+    other = add(tmp_path, "depth", "four", 2)
+    assert find_run(tmp_path, name).path == newest
+    assert find_run(tmp_path, f"{name}, seed 2").path == other
+
+
+def test_a_label_of_two_experiments_needs_the_experiment(tmp_path):
+    add(tmp_path, "depth", "four", 0)
+    wide = add(tmp_path, "width", "four", 0)
+    with pytest.raises(UserError, match="2 runs fit run=four; give more of the key, or the experiment before the label"):
+        find_run(tmp_path, "four")
+    assert find_run(tmp_path, "width/four").path == wide
+
+
+def test_what_is_not_finished_or_has_no_weights_cannot_be_used(tmp_path):
+    add(tmp_path, "depth", "three", 0, finished=False)
+    add(tmp_path, "depth", "four", 0)
+    with pytest.raises(UserError, match="three-0-0 is not finished"):
+        finished_run(tmp_path, "three")
+    with pytest.raises(UserError, match=r"four-0-0 has lost best\.ckpt"):
+        finished_run(tmp_path, "four")
