@@ -1,4 +1,4 @@
-"""After a sweep: the judged table on the screen and in files, the plots, and the study's runs in MLflow."""
+"""After a sweep: the judged table on the screen and in files, the plots, the page, and the study's runs in MLflow."""
 
 import hashlib
 from collections.abc import Sequence
@@ -7,6 +7,8 @@ from pathlib import Path
 
 from fer_ablate.commands import console
 from fer_ablate.report.class_tables import save_class_tables
+from fer_ablate.report.page import PAGE, Page
+from fer_ablate.report.page_study import study_page
 from fer_ablate.report.study_cells import VERDICT, cells
 from fer_ablate.report.study_plots import save_study_plots
 from fer_ablate.report.study_table import FORMATS, console_tables, render
@@ -29,6 +31,7 @@ class Finished:
     table: StudyTable
     rows: tuple[RowRuns, ...]
     files: tuple[Path, ...]
+    page: Page
 
 
 def judged(plan: Plan) -> tuple[StudyTable, list[RowRuns]]:
@@ -56,19 +59,25 @@ def show(table: StudyTable) -> None:
 
 
 def written(plan: Plan, table: StudyTable, rows: Sequence[RowRuns]) -> Finished:
-    """Write the table in every format, the plots, and how each class was read; nothing is drawn again that is there already."""
+    """Write the table in every format, the plots, how each class was read, and the page with all of it.
+
+    Nothing is drawn again that is there already. The page is made every time, for heat maps of runs come later than its
+    table, and is written if it is another one.
+    """
     folder = folder_of(plan)
     mark = folder / ".digest"
     digest = hashlib.sha256(repr((table, [run.header.key for row in rows for run in row.runs])).encode()).hexdigest()
-    if mark.is_file() and mark.read_text() == digest:
-        return Finished(table, tuple(rows), tuple(sorted(file for file in folder.iterdir() if file != mark)))
-    for form in FORMATS:
-        write_text(folder / f"table.{SUFFIX[form]}", render(table, form))
-    histories = {row.label: [run.folder.history for run in row.runs] for row in rows if row.runs}
-    save_study_plots(folder, table, histories)
-    save_class_tables(folder, rows, table.columns)
-    write_text(mark, digest)
-    return Finished(table, tuple(rows), tuple(sorted(file for file in folder.iterdir() if file != mark)))
+    if not mark.is_file() or mark.read_text() != digest:
+        for form in FORMATS:
+            write_text(folder / f"table.{SUFFIX[form]}", render(table, form))
+        histories = {row.label: [run.folder.history for run in row.runs] for row in rows if row.runs}
+        save_study_plots(folder, table, histories)
+        save_class_tables(folder, rows, table.columns)
+        write_text(mark, digest)
+    page = study_page(plan.asked, table, rows, folder)
+    if not (folder / PAGE).is_file() or (folder / PAGE).read_bytes() != page.html.encode():
+        write_text(folder / PAGE, page.html)
+    return Finished(table, tuple(rows), tuple(sorted(file for file in folder.iterdir() if file != mark)), page)
 
 
 def folder_of(plan: Plan) -> Path:

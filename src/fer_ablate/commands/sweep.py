@@ -142,7 +142,7 @@ def _close(plan: Plan, status: str) -> str:
     config = _config(plan)
     with console.bar("drawing the plots"):
         finished = finish.written(plan, table, rows)
-    facts = [("table", f"{finish.folder_of(plan)}/table.md, .tex, .csv, .html; plots beside it")]
+    facts = [("table", f"{finish.folder_of(plan)}/table.md, .tex, .csv, .html; plots beside it; report.html has it all")]
     if config.tracking.enabled:
         facts.append(
             ("compare", f"mlflow ui --backend-store-uri {config.tracking.uri}   (experiment {config.tracking.experiment})")

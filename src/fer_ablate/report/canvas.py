@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib as mpl
@@ -19,9 +20,19 @@ DPI = 110
 """A picture 11 inches wide fits a screen, and a run's pictures stay below 300 kB each."""
 
 
+class Picture(Figure):
+    """A figure that a notebook shows by itself, although it belongs to no window."""
+
+    def _repr_png_(self) -> bytes:
+        stream = BytesIO()
+        with boxes_for_foreign_letters():
+            self.savefig(stream, format="png")
+        return stream.getvalue()
+
+
 def figure(width: float, height: float) -> Figure:
     """An empty figure of so many inches that belongs to no window and no global state."""
-    new = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    new = Picture(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(new)
     return new
 

@@ -119,16 +119,18 @@ def per_class_markdown(results: Mapping[str, Sequence[SplitResult]]) -> str:
     lines = ["| row | class | precision, % | recall, % | F1, % | images |", "| --- | --- | --: | --: | --: | --: |"]
     for label, seeds in results.items():
         for name in seeds[0].per_class:
-            shown = " | ".join(_percent(*_mean_and_spread(seeds, name, score)) for score in SCORES)
+            shown = " | ".join(percent(seeds, name, score) for score in SCORES)
             safe = one_line(label).replace("|", "\\|")
             lines.append(f"| {safe} | {name} | {shown} | {seeds[0].per_class[name]['support']:.0f} |")
     return "\n".join(lines) + "\n"
 
 
+def percent(seeds: Sequence[SplitResult], name: str, score: str) -> str:
+    """Precision, recall or f1 of a class in percent, with its spread between seeds."""
+    mean, spread = _mean_and_spread(seeds, name, score)
+    return f"{100 * mean:.1f}" + ("" if math.isnan(spread) else f" ± {100 * spread:.1f}")
+
+
 def _mean_and_spread(seeds: Sequence[SplitResult], name: str, score: str) -> tuple[float, float]:
     values = [result.per_class[name][score] for result in seeds]
     return fmean(values), stdev(values) if len(values) > 1 else math.nan
-
-
-def _percent(mean: float, spread: float) -> str:
-    return f"{100 * mean:.1f}" + ("" if math.isnan(spread) else f" ± {100 * spread:.1f}")

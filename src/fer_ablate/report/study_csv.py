@@ -10,12 +10,16 @@ from fer_ablate.study.records import Difference, Published, Score, StudyTable, T
 
 
 def csv(table: StudyTable) -> str:
-    """Fractions stay fractions and seconds seconds; cells without a value are empty.
+    """The lines of `frame`; cells without a value are empty."""
+    return frame(table).to_csv(index=False, lineterminator="\n")
+
+
+def frame(table: StudyTable) -> pd.DataFrame:
+    """One line for each row and metric; fractions stay fractions and seconds seconds.
 
     Published numbers and gaps are in `published_unit`: percent for fractions, else the metric's own.
     """
-    lines = [_line(table, row, column) for row in table.rows for column in table.columns]
-    return pd.DataFrame(lines).to_csv(index=False, lineterminator="\n")
+    return pd.DataFrame([_line(table, row, column) for row in table.rows for column in table.columns])
 
 
 def _line(table: StudyTable, row: TableRow, column: str) -> dict[str, Any]:

@@ -1,0 +1,108 @@
+"""The files of an ensemble: ensemble.json, predictions.npz and confusion.png in a folder of its own."""
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fer_ablate.report.canvas import save
+from fer_ablate.report.pictures import confusion_picture
+from fer_ablate.study.ensemble import Ensemble, Member
+from fer_ablate.tracking.ensemble_runs import Recorded
+from fer_ablate.tracking.files import read_json, write_json
+from fer_ablate.tracking.predictions import write_predictions
+
+DESCRIPTION, PREDICTIONS, CONFUSION = "ensemble.json", "predictions.npz", "confusion.png"
+
+
+@dataclass(frozen=True)
+class EnsembleFolder:
+    """Where an ensemble is kept.
+
+    Args:
+        path: the folder; made by the first write.
+    """
+
+    path: Path
+
+    @property
+    def files(self) -> list[Path]:
+        """All of them."""
+        return [self.path / name for name in (DESCRIPTION, PREDICTIONS, CONFUSION)]
+
+    def recorded(self, uri: str) -> Recorded:
+        """What the store at this address knows of the ensemble; `UserError` if the file is damaged."""
+        return self._stores().get(uri, Recorded())
+
+    def write(self, name: str, ensemble: Ensemble) -> str:
+        """Write all files; the digest of what ensemble.json says."""
+        content = {"name": name, **_content(ensemble)}
+        classes = ensemble.best.candidate.run.result.classes
+        write_predictions(self.path / PREDICTIONS, ensemble.predictions)
+        save(confusion_picture(ensemble.splits["test"].confusion, classes), self.path / CONFUSION)
+        stores = self._stores()
+        self._write(content, stores)
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def remember(self, uri: str, recorded: Recorded) -> None:
+        """Keep what the store at this address knows."""
+        stores = self._stores()
+        content = read_json(self.path / DESCRIPTION, dict)
+        content.pop("mlflow")
+        self._write(content, {**stores, uri: recorded})
+
+    def _stores(self) -> dict[str, Recorded]:
+        file = self.path / DESCRIPTION
+        if not file.is_file():
+            return {}
+        known: dict[str, Recorded] = read_json(
+            file, lambda stored: {uri: Recorded(**one) for uri, one in stored["mlflow"].items()}
+        )
+        return known
+
+    def _write(self, content: dict[str, Any], stores: dict[str, Recorded]) -> None:
+        write_json(self.path / DESCRIPTION, {**content, "mlflow": {uri: asdict(one) for uri, one in stores.items()}})
+
+
+def _content(ensemble: Ensemble) -> dict[str, Any]:
+    """Plain values; what is no number is null."""
+    first = ensemble.best.candidate.run
+    difference = asdict(ensemble.difference)
+    return {
+        "average": ensemble.average,
+        "select": ensemble.select,
+        "classes": first.result.classes,
+        "protocol": first.result.protocol,
+        "data_digest": first.header.data_digest,
+        "members": [_member(member) for member in ensemble.members],
+        "left_out": [
+            {"key": one.run.header.key, "label": one.label, "path": str(one.run.folder.path), "val/acc": val}
+            for one, val in ensemble.left_out
+        ],
+        "members_mean": {"val/acc": ensemble.mean_val, "test/acc": ensemble.mean_test},
+        "interval": {"test/acc": [_number(ensemble.low), _number(ensemble.high)]},
+        "best_member": ensemble.best.candidate.label,
+        "difference": {name: _number(value) if isinstance(value, float) else value for name, value in difference.items()},
+        "splits": {name: asdict(result) for name, result in ensemble.splits.items()},
+        "notes": list(ensemble.notes),
+    }
+
+
+def _member(member: Member) -> dict[str, Any]:
+    run = member.candidate.run
+    return {
+        "key": run.header.key,
+        "label": member.candidate.label,
+        "seed": run.header.seed,
+        "path": str(run.folder.path),
+        "weight": member.weight,
+        "stale": run.stale,
+        "val/acc": member.val,
+        "test/acc": member.test,
+    }
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
