@@ -1,0 +1,69 @@
+"""Where faces are, and how they are cut out."""
+
+import cv2
+import numpy as np
+import pytest
+
+from fer_ablate.errors import UserError
+from fer_ablate.inference.crops import Cropping, crop, faces_in
+from fer_ablate.inference.detection import build_detector, distinct
+
+from .drawn import scene
+
+RAMP = np.tile(np.arange(100, dtype=np.uint8), (100, 1))
+
+
+@pytest.mark.parametrize("scale", [1, 4])
+def test_haar_finds_the_face_in_coordinates_of_the_picture(scale):
+    picture = scene(60 * scale, 20 * scale, 200 * scale, 320 * scale, 240 * scale)
+    gray = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+    ((x, y, width, height),) = build_detector("haar", 240).faces(gray) / scale
+    assert abs(x + width / 2 - 160) < 15
+    assert abs(y + height / 2 - 120) < 15
+    assert 150 < width < 210
+
+
+def test_haar_finds_nothing_in_noise_or_in_a_pixel():
+    detector = build_detector("haar", 720)
+    assert detector.faces(np.full((200, 300), 90, np.uint8)).shape == (0, 4)
+    assert detector.faces(np.zeros((1, 1), np.uint8)).shape == (0, 4)
+    assert detector.faces(np.zeros((1, 5000), np.uint8)).shape == (0, 4)
+
+
+def test_boxes_in_a_larger_box_are_the_same_face_and_the_largest_comes_first():
+    boxes = np.array([[50, 50, 20, 20], [0, 0, 40, 40], [45, 45, 40, 40], [200, 0, 60, 60]])
+    assert distinct(boxes).tolist() == [[200, 0, 60, 60], [0, 0, 40, 40], [45, 45, 40, 40]]
+    assert distinct(np.zeros((0, 4), np.int64)).shape == (0, 4)
+
+
+def test_an_unknown_detector_is_answered_with_those_there_are():
+    with pytest.raises(UserError, match=r"Did you mean 'haar'\? Choices: haar, none"):
+        build_detector("har", 240)
+
+
+def test_a_crop_is_the_square_around_the_box_with_its_margin():
+    face = crop(RAMP, np.array([40, 30, 20, 10]), Cropping(40, margin=0.5))
+    assert face.shape == (1, 40, 40)
+    assert np.array_equal(face[0, 0], np.arange(30, 70))  # 20 wide, half of it on each side
+
+
+def test_a_crop_continues_beyond_the_edge_by_the_nearest_pixels():
+    face = crop(RAMP, np.array([80, 0, 40, 40]), Cropping(40))
+    assert face[0, 0].tolist() == [*range(80, 100), *[99] * 20]
+
+
+def test_equalizing_spreads_the_levels():
+    low = crop(RAMP, np.array([10, 10, 50, 50]), Cropping(50))
+    spread = crop(RAMP, np.array([10, 10, 50, 50]), Cropping(50, equalize=True))
+    assert (low.min(), low.max()) == (10, 59)
+    assert (spread.min(), spread.max()) == (0, 255)
+
+
+def test_without_a_detector_the_whole_picture_is_the_face():
+    picture = np.zeros((50, 100, 3), np.uint8)
+    picture[:, 50:] = (10, 20, 30)
+    boxes, faces = faces_in(picture, build_detector("none", 240), Cropping(10, margin=0.3, colour=True))
+    assert boxes.tolist() == [[0, 0, 100, 50]]
+    assert faces.shape == (1, 3, 10, 10)
+    assert faces[0, :, 0, 0].tolist() == [0, 0, 0]
+    assert faces[0, :, 0, -1].tolist() == [30, 20, 10]  # red, green, blue

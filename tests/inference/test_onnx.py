@@ -1,0 +1,163 @@
+"""ONNX files: the same probabilities as PyTorch, and nothing but our own files accepted."""
+
+import json
+import sys
+from contextlib import nullcontext
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+import fer_ablate
+from fer_ablate.errors import UserError
+from fer_ablate.inference import onnx_extra
+from fer_ablate.inference.card import read_card
+from fer_ablate.inference.exporting import Sample, Wish, export
+from fer_ablate.inference.onnx_export import put_card, save_onnx
+from fer_ablate.inference.onnx_scorer import load_onnx
+from fer_ablate.inference.scorer import TorchScorer
+from fer_ablate.inference.torch_export import trace
+from fer_ablate.inference.variants import Comparison, require_equal
+from fer_ablate.labels import EMOTIONS
+from fer_ablate.training.hardware import Hardware
+
+from .export_cases import NARROW, card, faces, trained
+
+CPU = Hardware(torch.device("cpu"), 1, "32-true")
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    found = trained(*NARROW)
+    path = tmp_path_factory.mktemp("weights") / "best.ckpt"
+    path.write_bytes(b"stands for the weights")
+    return replace(found, path=path)
+
+
+@pytest.fixture(scope="module")
+def folder(network, tmp_path_factory):
+    """All ONNX files of one network."""
+    output = tmp_path_factory.mktemp("with space") / "export"
+    sample = Sample(faces(32), np.zeros(32, np.int64), faces(64))
+    wish = Wish(onnx=True, program=False, quantise=("dynamic", "static"))
+    rows = export(network, card(network), wish, sample, output, lambda title: nullcontext(lambda fraction: None))
+    assert [row.layers for row in rows] == [None, (0, 8), (2, 8), (8, 8)]
+    assert max(row.comparison.difference for row in rows[:2]) < 1e-5
+    return output
+
+
+@pytest.mark.parametrize("number", [1, 2, 7])
+def test_any_number_of_faces_gets_pytorchs_probabilities(network, folder, number):
+    scorer = load_onnx(folder / "model.onnx", threads=1)
+    assert (scorer.classes, scorer.image_size) == (tuple(EMOTIONS), 48)
+    expected = TorchScorer(network, CPU).probabilities(faces(number))
+    np.testing.assert_allclose(scorer.probabilities(faces(number)), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["model", "model-int8-dynamic", "model-int8-static"])
+def test_a_file_says_what_it_is_and_not_where_it_was_made(folder, network, name):
+    model = onnx.load(str(folder / f"{name}.onnx"))
+    told = {entry.key: entry.value for entry in model.metadata_props}
+    assert json.loads(told["fer_ablate.classes"]) == list(EMOTIONS)
+    assert read_card(told, folder) == card(network)
+    assert str(fer_ablate.__file__).rpartition("/")[0].encode() not in model.SerializeToString()
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
+
+
+def test_eight_bits_are_near_and_small(network, folder):
+    expected = TorchScorer(network, CPU).probabilities(faces(7))
+    for kind in ("dynamic", "static"):
+        path = folder / f"model-int8-{kind}.onnx"
+        assert 0 < np.abs(load_onnx(path, 1).probabilities(faces(7)) - expected).max() < 0.1
+    assert path.stat().st_size < 0.6 * (folder / "model.onnx").stat().st_size
+    assert sorted(file.name for file in folder.iterdir()) == ["model-int8-dynamic.onnx", "model-int8-static.onnx", "model.onnx"]
+
+
+def test_colour_faces_are_averaged_for_a_gray_file(folder):
+    scorer, gray = load_onnx(folder / "model.onnx", 1), faces(2)
+    np.testing.assert_array_equal(scorer.probabilities(gray.repeat(3, axis=1)), scorer.probabilities(gray))
+
+
+def changed(folder, path, change):
+    model = onnx.load(str(folder / "model.onnx"))
+    change(model)
+    onnx.save(model, str(path))
+
+
+def strip(model):
+    del model.metadata_props[:]
+
+
+def later(model):
+    onnx.helper.set_model_props(model, {"fer_ablate.format": "99"})
+
+
+def half(model):
+    onnx.helper.set_model_props(model, {"fer_ablate.format": "1", "fer_ablate.classes": "[]"})
+
+
+STRANGE = {
+    "another program's": (strip, "not exported by fer_ablate"),
+    "a later version's": (later, r"format 99, this version reads 1"),
+    "with half a card": (half, "what it says of itself is damaged"),
+}
+
+
+@pytest.mark.parametrize(("change", "answer"), STRANGE.values(), ids=STRANGE)
+def test_files_that_are_not_ours_are_refused(folder, tmp_path, change, answer):
+    changed(folder, tmp_path / "strange.onnx", change)
+    with pytest.raises(UserError, match=rf"strange\.onnx: .*{answer}.*export run="):
+        load_onnx(tmp_path / "strange.onnx")
+
+
+def test_a_file_that_lies_about_its_inputs_is_refused(folder, network, tmp_path):
+    changed(folder, tmp_path / "liar.onnx", lambda model: put_card(model, replace(card(network), image_size=64)))
+    with pytest.raises(UserError, match="its inputs are not what it says of itself"):
+        load_onnx(tmp_path / "liar.onnx")
+
+
+def test_damaged_and_missing_files_are_named(folder, tmp_path):
+    whole = (folder / "model.onnx").read_bytes()
+    for content in (b"", b"text", whole[: len(whole) // 2]):
+        (tmp_path / "cut.onnx").write_bytes(content)
+        with pytest.raises(UserError, match=r"cut\.onnx: (damaged|not exported)"):
+            load_onnx(tmp_path / "cut.onnx")
+    with pytest.raises(UserError, match="there is no such file"):
+        load_onnx(tmp_path / "none.onnx")
+
+
+def test_a_missing_extra_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UserError, match=r'pip install "fer-ablate\[onnx\]"'):
+        onnx_extra.onnx_package("onnxruntime")
+
+
+@pytest.mark.parametrize("difference", [2e-4, float("nan")])
+def test_a_file_that_says_something_else_is_refused(difference):
+    with pytest.raises(UserError, match=r"model\.onnx: its probabilities differ .* 3 predictions changed"):
+        require_equal("model.onnx", Comparison(difference, 3, 0.5, 0.0, 1.0))
+
+
+NETWORKS = {
+    "pisa": NARROW,
+    "mobile_fer": ("model=mobile_fer",),
+    "resnet18": ("model=resnet18", "model.width=0.25"),
+    "bits_vgg16": ("model=bits_vgg16", "model.width=0.125"),
+    "layer norm, gelu": (*NARROW, "model.norm=layer", "model.activation=gelu"),
+    "instance norm, silu": (*NARROW, "model.norm=instance", "model.activation=silu"),
+    "uneven adaptive pools": (*NARROW, "model.head_pool=adaptive_avg", "model.head_pool_size=2"),
+    "three channels": (*NARROW, "model.in_channels=3", "data.mean=[0.4,0.5,0.6]", "data.std=[0.2,0.25,0.3]"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", NETWORKS.values(), ids=NETWORKS)
+def test_networks_of_all_kinds_can_be_written(words, tmp_path):
+    network = trained(*words)
+    save_onnx(trace(network, 1), card(network), tmp_path / "model.onnx")
+    scorer = load_onnx(tmp_path / "model.onnx", 1)
+    for number in (1, 2, 7):
+        expected = TorchScorer(network, CPU).probabilities(faces(number))
+        np.testing.assert_allclose(scorer.probabilities(faces(number)), expected, atol=1e-5)

@@ -1,0 +1,144 @@
+"""From files to predictions."""
+
+import threading
+from collections import Counter
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from fer_ablate.errors import UserError
+from fer_ablate.inference.crops import Cropping
+from fer_ablate.inference.frames import read
+from fer_ablate.inference.pipeline import build_detectors, predictions
+from fer_ablate.inference.predictor import Predictor
+from fer_ablate.inference.scorer import MeanScorer
+from fer_ablate.inference.sources import Skipped, find
+from fer_ablate.inference.timing import Timing
+
+from .drawn import Brightness, save_video, scene
+
+
+class Inverted(Brightness):
+    def probabilities(self, faces_u8):
+        return super().probabilities(255 - faces_u8 // 2)
+
+
+def flat(level, side=48):
+    return np.full((side, side, 3), level, np.uint8)
+
+
+def run(sources, scorer=None, **options):
+    media, _ = find([str(source) for source in sources])
+    frames = read(media, limit=options.pop("decoded", 10**6))
+    detectors, cropping = build_detectors(options.pop("detector", "none")), Cropping(48)
+    return list(
+        predictions(frames, scorer or Brightness(), detectors, cropping, options.pop("batch_size", 4), Timing(), **options)
+    )
+
+
+def test_a_picture_by_any_road_gives_the_same_faces(tmp_path):
+    picture = scene()
+    cv2.imwrite(str(tmp_path / "a 😀 [1].png"), picture)
+    predictor = Predictor(Brightness())
+    (face,) = predictor.predict(tmp_path / "a 😀 [1].png")
+    assert sum(face.probabilities.values()) == pytest.approx(1, abs=1e-6)
+    assert face.label == max(face.probabilities, key=face.probabilities.get)
+    rgb = picture[:, :, ::-1].copy()
+    assert predictor.predict(rgb) == predictor.predict(Image.fromarray(rgb)) == predictor.predict(picture[:, :, 0]) == [face]
+    ((prediction,),) = ([one.faces for one in predictor.predict_many([tmp_path])],)
+    assert prediction == [face]
+
+
+def test_an_ensemble_is_the_mean_of_its_members():
+    members = [Brightness(), Inverted()]
+    single = [Predictor(member, "none").predict(flat(60))[0].probabilities["bright"] for member in members]
+    both = Predictor(MeanScorer(members), "none").predict(flat(60))[0].probabilities["bright"]
+    assert both == pytest.approx(np.mean(single), abs=1e-6)
+
+
+def test_probabilities_take_faces_of_any_size_and_say_what_else_is_wrong():
+    predictor = Predictor(Brightness())
+    for shape in ((2, 48, 48), (2, 1, 96, 80), (2, 3, 48, 48)):
+        assert predictor.probabilities(np.full(shape, 51, np.uint8)) == pytest.approx(np.array([[0.2, 0.8]] * 2))
+    assert predictor.probabilities(np.zeros((0, 48, 48), np.uint8)).shape == (0, 2)
+    with pytest.raises(UserError, match=r"uint8 of the shape .* these are float64 of the shape \(2, 48, 48\)"):
+        predictor.probabilities(np.zeros((2, 48, 48)))
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path):
+    cv2.imwrite(str(tmp_path / "b.png"), flat(100))
+    whole = (tmp_path / "b.png").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(whole[:60])
+    (tmp_path / "c.png").write_text("a text")
+    (tmp_path / "d.mp4").write_bytes(b"0" * 999)
+    (tmp_path / "e.mp4").touch()
+    cv2.imwrite(str(tmp_path / "g.png"), flat(50))
+    reasons = [item.reason if isinstance(item, Skipped) else "read" for item in run([tmp_path])]
+    answers = ["is damaged", "read", "is not a picture", "is no video that can be read, or is damaged", "is empty", "read"]
+    assert len(reasons) == len(answers)
+    assert all(reason.startswith(answer) for reason, answer in zip(reasons, answers, strict=True)), reasons
+    with pytest.raises(UserError, match=r"c\.png: is not a picture"):
+        Predictor(Brightness()).predict(tmp_path / "c.png")
+    with pytest.raises(UserError, match=r"nosuch\.png: cannot be read \(No such file"):
+        Predictor(Brightness()).predict(tmp_path / "nosuch.png")
+
+
+def test_boxes_of_a_reduced_picture_are_those_of_the_original(tmp_path):
+    cv2.imwrite(str(tmp_path / "large.jpg"), scene(240, 80, 800, 1280, 960))
+    (whole,), (reduced,) = run([tmp_path], detector="haar"), run([tmp_path], detector="haar", decoded=400_000)
+    assert reduced.frame.pixels.shape == (480, 640, 3)
+    assert np.array(reduced.original_boxes) == pytest.approx(np.array(whole.original_boxes), abs=25)
+
+
+def test_a_cut_off_video_gives_what_can_be_read_and_a_word(tmp_path):
+    path = save_video(tmp_path / "whole.avi", [flat(level, 64) for level in range(0, 200, 5)])
+    (tmp_path / "cut.avi").write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
+    assert len(run([path])) == 40
+    *frames, word = run([tmp_path / "cut.avi"])
+    assert 10 < len(frames) < 30
+    assert word.partly
+    assert word.reason == f"damaged or cut off: {len(frames)} of 40 frames could be read."
+
+
+def test_order_is_kept_whatever_the_size_of_batches_and_of_memory(tmp_path):
+    for number in range(12):
+        cv2.imwrite(str(tmp_path / f"{number:02}.png"), flat(20 * number))
+    expected = [20 * number / 255 for number in range(12)]
+    for options in ({"batch_size": 1}, {"batch_size": 5}, {"batch_size": 100, "limit": 1000}):
+        items = run([tmp_path], **options)
+        assert [item.probabilities[0, 0] for item in items] == pytest.approx(expected, abs=1e-5), options
+
+
+class Failing(Brightness):
+    def probabilities(self, faces_u8):
+        raise MemoryError("no memory left")
+
+
+def test_an_error_in_a_stage_comes_out_and_all_threads_end(tmp_path):
+    save_video(tmp_path / "v.mp4", [flat(9, 64)] * 200)
+    with pytest.raises(MemoryError, match="no memory left"):
+        run([tmp_path], Failing())
+    media, _ = find([str(tmp_path)])
+    items = predictions(read(media), Brightness(), build_detectors("none"), Cropping(48), 4, Timing(), limit=50_000)
+    next(items)
+    items.close()
+    assert Counter(thread.name.split("-")[0] for thread in threading.enumerate())["Thread"] == 0
+
+
+def test_every_and_max_frames_choose_frames(tmp_path):
+    path = save_video(tmp_path / "v.mp4", [flat(9, 64)] * 20)
+    found = list(Predictor(Brightness(), "none").predict_many([path], every=3, max_frames=4))
+    assert [(one.frame, one.time_s) for one in found] == [
+        (0, 0.0),
+        (3, pytest.approx(0.3)),
+        (6, pytest.approx(0.6)),
+        (9, pytest.approx(0.9)),
+    ]
+
+
+def test_no_camera_is_said_in_words(capfd):
+    (found,) = Predictor(Brightness()).predict_many(["99"])
+    assert "there is no such camera" in found.problem
+    assert capfd.readouterr().err == ""

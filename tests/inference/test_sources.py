@@ -1,0 +1,65 @@
+"""What `source=` means."""
+
+import pytest
+
+from fer_ablate.inference.sources import RESULTS, Kind, find
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in (
+        "b.jpg",
+        "a 😀 [1].png",
+        "sub/c.mp4",
+        "notes.txt",
+        ".hidden.png",
+        "sub/.cache/d.png",
+        "old/e.png",
+        f"old/{RESULTS}",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def names(found):
+    return [str(medium.name) for medium in found[0]]
+
+
+def test_a_folder_is_read_sorted_with_all_below_but_hidden_files_and_earlier_results(folder):
+    found = find([str(folder)])
+    assert names(found) == ["a 😀 [1].png", "b.jpg", "sub/c.mp4"]
+    assert [medium.kind for medium in found[0]] == [Kind.picture, Kind.picture, Kind.video]
+    assert found[1] == []
+
+
+def test_a_name_that_exists_is_no_pattern(folder):
+    assert names(find([str(folder / "a 😀 [1].png")])) == ["a 😀 [1].png"]
+    assert names(find([str(folder / "*.[jp]*g")])) == ["a 😀 [1].png", "b.jpg"]
+    assert names(find([str(folder / "**" / "*.mp4")])) == ["c.mp4"]
+
+
+def test_what_is_named_twice_is_taken_once(folder):
+    assert names(find([str(folder / "b.jpg"), str(folder / "sub" / ".." / "b.jpg"), str(folder / "*.jpg")])) == ["b.jpg"]
+
+
+def test_digits_are_a_camera_unless_a_file_is_called_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert [(medium.kind, medium.told) for medium in find(["0"])[0]] == [(Kind.camera, "camera 0")]
+    (tmp_path / "0").mkdir()
+    assert "no pictures or videos are in this folder" in str(find(["0"])[1][0])
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("nosuch.jpg", "no such file or folder"),
+        ("*.bmp", "nothing has such a name"),
+        ("notes.txt", "'.txt' is neither a picture nor"),
+    ],
+)
+def test_what_is_not_there_is_told_by_name(folder, name, answer):
+    media, skipped = find([str(folder / name)])
+    assert media == []
+    assert skipped[0].told == str(folder / name)
+    assert answer in skipped[0].reason
