@@ -1,4 +1,4 @@
-"""The README's commands are commands."""
+"""The commands of the README and of docs/studies.md are commands."""
 
 import re
 import shlex
@@ -14,8 +14,8 @@ from fer_ablate.study.asked import asked
 from fer_ablate.study.documents import documents, study_names
 from fer_ablate.training.checks import check
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
-COMMANDS = re.findall(r"^(?:.*&& \S*)?python -m fer_ablate +([^#\n]*)", README, re.M)
+TEXTS = [(Path(__file__).parents[1] / name).read_text() for name in ("README.md", "docs/studies.md")]
+COMMANDS = [found for text in TEXTS for found in re.findall(r"^(?:.*&& \S*)?python -m fer_ablate +([^#\n]*)", text, re.M)]
 OF_THE_READER = ("data.path", "data.ferplus_path")
 """Keys whose faults say only that this machine has no such files."""
 
