@@ -1,0 +1,154 @@
+"""An explanation on disk: pictures, tables, and one JSON file with everything.
+
+Every file is whole or absent; files of an earlier explanation that this one does not have are taken away.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from fer_ablate.explain.attributions import GRAY, PATCH, STEPS, STRIDE
+from fer_ablate.explain.choose import Direction
+from fer_ablate.explain.explanation import Explanation
+from fer_ablate.explain.pictures import confusions_picture, means_picture, regions_picture, right_picture
+from fer_ablate.explain.regions import REGIONS, Shares, areas
+from fer_ablate.explain.sanity import ALIKE
+from fer_ablate.report.canvas import save
+from fer_ablate.tracking.files import write_json, write_text
+
+JSON = "explain.json"
+
+MEAN = "mean"
+"""Name of the mean over the classes where names of classes stand."""
+
+
+def write(found: Explanation, folder: Path, about: Mapping[str, str], tell: Callable[[float], None]) -> list[Path]:
+    """Replace what a folder holds of an earlier explanation.
+
+    Args:
+        found: the explanation.
+        folder: made if missing; files that are not of `explain` stay.
+        about: what a reader has to know about the network and the images.
+        tell: told the finished fraction.
+
+    Returns:
+        The files.
+    """
+    earlier = _earlier(folder)
+    pictures = dict(_pictures(found))
+    for done, (name, draw) in enumerate(pictures.items(), 1):
+        save(draw(), folder / name)
+        tell(done / len(pictures))
+    write_text(folder / "regions.csv", region_frame(found).to_csv(index=False, lineterminator="\n"))
+    write_text(folder / "sanity.csv", sanity_frame(found).to_csv(index=False, lineterminator="\n"))
+    names = [*pictures, "regions.csv", "sanity.csv", JSON]
+    write_json(folder / JSON, {**about, **as_json(found), "files": names})
+    for name in earlier - set(names):
+        (folder / name).unlink(missing_ok=True)
+    return [folder / name for name in names]
+
+
+def region_frame(found: Explanation) -> pd.DataFrame:
+    """One line for each method, class (and `mean` over them) and region: share of the weight, share of the pixels, their ratio.
+
+    A region that the crop cuts off has no ratio; a class without right images has no shares.
+    """
+    lines = []
+    expected = areas(found.masks)
+    for method in found.wanted.methods:
+        for name, images, shares in _classes(found, method):
+            for place, region in enumerate(REGIONS):
+                area, share = float(expected[place]), None if shares is None else float(shares[place])
+                preference = None if share is None or not area else share / area
+                lines.append((method, name, images, region, share, area, preference))
+    return pd.DataFrame(lines, columns=["method", "class", "images", "region", "share", "area", "preference"])
+
+
+def sanity_frame(found: Explanation) -> pd.DataFrame:
+    """One line for each method: rank correlation of the maps of trained and redrawn weights."""
+    lines = [(method, one.correlation, one.images, one.verdict) for method, one in found.sanity.items()]
+    return pd.DataFrame(lines, columns=["method", "rank_correlation", "images", "verdict"])
+
+
+def metrics(found: Explanation) -> dict[str, float]:
+    """Numbers for MLflow: `explain/<method>/<region>`, mean over the classes, and `explain/<method>/sanity`."""
+    numbers: dict[str, float] = {}
+    for method in found.wanted.methods:
+        shares = found.mean_shares(method)
+        if shares is not None:
+            numbers |= {f"explain/{method}/{name}": float(share) for name, share in zip(REGIONS, shares, strict=True)}
+        correlation = found.sanity[method].correlation
+        if correlation is not None:
+            numbers[f"explain/{method}/sanity"] = correlation
+    return numbers
+
+
+def as_json(found: Explanation) -> dict[str, Any]:
+    """Settings, row numbers of the images, and all numbers."""
+    classes = found.faces.classes
+    return {
+        "settings": {
+            "methods": list(found.wanted.methods),
+            "side": int(found.masks.shape[-1]),
+            "baseline": GRAY,
+            "integrated_gradients_steps": STEPS,
+            "occlusion_patch_of_48": PATCH,
+            "occlusion_stride_of_48": STRIDE,
+            "sanity_threshold": ALIKE,
+        },
+        "right": {name: rows.tolist() for name, rows in zip(classes, found.right, strict=True)},
+        "averaged": {name: rows.tolist() for name, rows in zip(classes, found.spread, strict=True)},
+        "confusions": [
+            {"images": confusion.count, "directions": [_direction(one, classes) for one in confusion.directions]}
+            for confusion in found.confusions
+        ],
+        "areas": dict(zip(REGIONS, areas(found.masks).tolist(), strict=True)),
+        "regions": {
+            method: {name: _named(shares) for name, _, shares in _classes(found, method)} for method in found.wanted.methods
+        },
+        "sanity": {
+            method: {"rank_correlation": one.correlation, "images": one.images, "verdict": one.verdict}
+            for method, one in found.sanity.items()
+        },
+    }
+
+
+def _classes(found: Explanation, method: str) -> Iterator[tuple[str, int, Shares | None]]:
+    """Every class and their mean, with the number of images and the shares."""
+    for label, name in enumerate(found.faces.classes):
+        yield name, len(found.spread[label]), found.shares(method, label)
+    yield MEAN, sum(map(len, found.spread)), found.mean_shares(method)
+
+
+def _named(shares: Shares | None) -> dict[str, float] | None:
+    return None if shares is None else dict(zip(REGIONS, shares.tolist(), strict=True))
+
+
+def _direction(direction: Direction, classes: tuple[str, ...]) -> dict[str, Any]:
+    truth, said = classes[direction.truth], classes[direction.said]
+    return {"truth": truth, "prediction": said, "images": direction.count, "rows": direction.rows.tolist()}
+
+
+def _pictures(found: Explanation) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """File names and what draws them; those that would be empty are left out."""
+    for label, name in enumerate(found.faces.classes):
+        if len(found.right[label]):
+            yield f"right_{name}.png", partial(right_picture, found, label)
+    for method in found.wanted.methods if found.confusions else ():
+        yield f"confusions_{method}.png", partial(confusions_picture, found, method)
+    yield "mean_maps.png", partial(means_picture, found)
+    yield "regions.png", partial(regions_picture, found)
+
+
+def _earlier(folder: Path) -> set[str]:
+    """Names of the files that the last explanation in this folder wrote."""
+    try:
+        names = json.loads((folder / JSON).read_text())["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+    return {name for name in names if isinstance(name, str) and Path(name).name == name}

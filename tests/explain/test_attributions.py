@@ -1,0 +1,139 @@
+"""Heat maps against formulas, on networks small enough for it."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from fer_ablate.config.compose import composed, composer, to_config
+from fer_ablate.data.transform import Preprocess
+from fer_ablate.errors import UserError
+from fer_ablate.explain.attributions import GRAY, PASSES, FromPixels, Lens, feature_layer
+from fer_ablate.models.build import build_network
+
+SIDE = 12
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+def preprocess(channels=1, std=0.5):
+    return Preprocess(nn.Identity(), size=SIDE, mean=0.25, std=std, channels=channels)
+
+
+def lens(network, channels=1, side=SIDE):
+    return Lens(network.eval(), preprocess(channels), side, torch.device("cpu"))
+
+
+def faces(number=3, side=SIDE, channels=1):
+    return np.random.default_rng(0).integers(0, 256, (number, channels, side, side), dtype=np.uint8)
+
+
+def linear():
+    return nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, 4))
+
+
+TARGETS = np.array([1, 3, 0])
+
+
+def test_saliency_of_a_linear_network_is_the_size_of_its_weights_per_gray_level():
+    network = linear()
+    expected = network[1].weight.detach()[TARGETS].abs().view(3, SIDE, SIDE) / 0.5  # the normalisation divides by 0.5
+    assert lens(network).maps("saliency", faces(), TARGETS) == pytest.approx(expected.numpy(), rel=1e-5)
+
+
+def test_integrated_gradients_of_a_linear_network_are_weight_times_way_from_gray():
+    network = linear()
+    weights = network[1].weight.detach()[TARGETS].view(3, SIDE, SIDE).numpy() / 0.5
+    expected = weights * (faces()[:, 0] / 255 - GRAY)
+    assert lens(network).maps("integrated_gradients", faces(), TARGETS) == pytest.approx(expected, rel=1e-3, abs=1e-5)
+
+
+def test_integrated_gradients_add_up_to_the_difference_of_the_scores():
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.SiLU(), nn.Flatten(), nn.Linear(4 * 100, 4)).eval()
+    whole = FromPixels(network, preprocess())
+    seen = torch.from_numpy(faces()).float() / 255
+    rows = torch.arange(3)
+    with torch.no_grad():
+        expected = (whole(seen) - whole(torch.full_like(seen, GRAY)))[rows, torch.from_numpy(TARGETS)]
+    found = lens(network).maps("integrated_gradients", faces(), TARGETS).sum(axis=(1, 2))
+    assert found == pytest.approx(expected.numpy(), rel=1e-3, abs=1e-4)
+
+
+def test_gradcam_of_one_convolution_is_the_formula():
+    conv, output = nn.Conv2d(1, 5, 3, padding=1), nn.Linear(5, 4)
+    network = nn.Sequential(conv, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), output)
+    with torch.no_grad():
+        features = conv(preprocess().eval()(torch.from_numpy(faces()))).relu()
+        # Behind a mean over the map, the mean derivative by channel k is its output weight over the number of pixels.
+        weights = output.weight[TARGETS] / SIDE**2
+        expected = torch.einsum("nk,nkij->nij", weights, features).relu()
+    assert lens(network).maps("gradcam", faces(), TARGETS) == pytest.approx(expected.numpy(), rel=1e-4, abs=1e-7)
+
+
+class Block(nn.Module):
+    """Reads the brightness of rows and columns 4 to 7 and nothing else."""
+
+    def forward(self, seen):
+        bright = seen[:, :, 4:8, 4:8].mean(dim=(1, 2, 3))
+        return torch.stack([bright, -bright], dim=1)
+
+
+def test_occlusion_finds_what_a_network_reads():
+    found = lens(Block()).maps("occlusion", np.full((1, 1, SIDE, SIDE), 255, np.uint8), np.array([0]))[0]
+    assert np.unravel_index(found.argmax(), found.shape) in {(row, column) for row in range(4, 8) for column in range(4, 8)}
+    assert found[4:8, 4:8].min() > found[:3].max()
+    assert found.max() <= 1 + 1e-6  # the whole fall: (1 - 0.5) / 0.5
+
+
+def test_a_larger_image_is_seen_through_its_centre():
+    large = faces(side=SIDE + 4)
+    network = linear()
+    centre = np.ascontiguousarray(large[..., 2:-2, 2:-2])
+    for method in ("saliency", "integrated_gradients", "occlusion"):
+        assert (lens(network).maps(method, large, TARGETS) == lens(network).maps(method, centre, TARGETS)).all()
+
+
+def test_three_channels_of_a_gray_face_count_together():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 4))
+    summed = network[1].weight.detach().view(4, 3, SIDE, SIDE).sum(dim=1)[TARGETS].abs() / 0.5
+    assert lens(network, channels=3).maps("saliency", faces(), TARGETS) == pytest.approx(summed.numpy(), rel=1e-4, abs=1e-6)
+
+
+def test_activations_in_place_do_no_harm():
+    twins = [
+        nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(inplace=there), nn.Flatten(), nn.Linear(400, 4)) for there in (False, True)
+    ]
+    twins[1].load_state_dict(twins[0].state_dict())
+    for method in PASSES:
+        plain, in_place = (lens(network).maps(method, faces(), TARGETS) for network in twins)
+        assert in_place == pytest.approx(plain, rel=1e-5, abs=1e-8)
+
+
+def test_gradcam_of_a_network_without_maps_names_the_other_methods():
+    with pytest.raises(UserError, match="work with any network: methods=saliency,integrated_gradients,occlusion"):
+        lens(linear()).maps("gradcam", faces(), TARGETS)
+
+
+@pytest.mark.parametrize("name", ["pisa", "resnet18", "mobile_fer"])
+def test_listed_networks_have_maps(name):
+    with composer():
+        config = to_config(composed([f"model={name}", "model.width=0.0625"])).model
+    network = build_network(config, 48, 7).eval()
+    whole = Preprocess(nn.Identity(), size=48, mean=0.5, std=0.5, channels=config.in_channels)
+    glass = Lens(network, whole, 48, torch.device("cpu"))
+    images = faces(2, 48)
+    for method in ("gradcam", "saliency", "integrated_gradients"):
+        maps = glass.maps(method, images, np.array([3, 5]))
+        assert maps.shape == (2, 48, 48)
+        assert np.isfinite(maps).all()
+    assert maps.any()
+
+
+def test_gradcam_of_a_residual_network_is_taken_behind_the_whole_last_block():
+    with composer():
+        config = to_config(composed(["model=resnet18", "model.width=0.0625"])).model
+    network = build_network(config, 48, 7).eval()
+    assert feature_layer(network, torch.zeros(1, config.in_channels, 48, 48)) is network.stages
