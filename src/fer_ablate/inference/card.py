@@ -1,0 +1,74 @@
+"""What an exported file says of itself, in whatever format."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fer_ablate.config.compose import to_yaml
+from fer_ablate.errors import UserError
+from fer_ablate.inference.network import TrainedNetwork
+
+FORMAT = "1"
+"""Version of inputs, outputs and entries of an exported file."""
+
+PREFIX = "fer_ablate."
+
+
+@dataclass(frozen=True)
+class Card:
+    """What has to be known to use an exported network: faces (N, channels, S, S) uint8 -> probabilities (N, K) float32.
+
+    Args:
+        classes: K names, in the order of the outputs.
+        image_size: S, side in pixels.
+        channels: 1 for gray levels, 3 for red, green, blue.
+        key: of the run; empty for a checkpoint without one.
+        config: YAML that the network was trained with.
+    """
+
+    classes: tuple[str, ...]
+    image_size: int
+    channels: int
+    key: str
+    config: str
+
+    def entries(self) -> dict[str, str]:
+        """Name -> text, for files that keep such pairs."""
+        told = {
+            "format": FORMAT,
+            "classes": json.dumps(self.classes),
+            "image_size": str(self.image_size),
+            "channels": str(self.channels),
+            "key": self.key,
+            "config": self.config,
+        }
+        return {PREFIX + name: text for name, text in told.items()}
+
+
+def card_of(trained: TrainedNetwork, channels: int, key: str) -> Card:
+    """The card of a finished network that is to take faces of so many channels."""
+    return Card(trained.classes, trained.image_size, channels, key, to_yaml(trained.config))
+
+
+def read_card(entries: Mapping[str, str], path: Path) -> Card:
+    """Inverse of `Card.entries`.
+
+    Args:
+        entries: of the file, perhaps among others.
+        path: of the file, for the message.
+
+    Raises:
+        UserError: the file is of another program or version.
+    """
+    told = {name.removeprefix(PREFIX): text for name, text in entries.items() if name.startswith(PREFIX)}
+    way_out = "Write one with `python -m fer_ablate export run=<id>`."
+    if "format" not in told:
+        raise UserError(f"{path}: not exported by fer_ablate, so its classes and inputs are not known. {way_out}")
+    if told["format"] != FORMAT:
+        raise UserError(f"{path}: written in format {told['format']}, this version reads {FORMAT}. {way_out}")
+    try:
+        classes = tuple(map(str, json.loads(told["classes"])))
+        return Card(classes, int(told["image_size"]), int(told["channels"]), told["key"], told["config"])
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: what it says of itself is damaged ({type(error).__name__}: {error}). {way_out}") from error

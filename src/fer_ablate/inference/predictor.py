@@ -1,0 +1,177 @@
+"""A finished network for pictures, in a notebook or a program."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from os import PathLike, fspath
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fer_ablate.errors import UserError
+from fer_ablate.inference.crops import MARGIN, Cropping, faces_in
+from fer_ablate.inference.frames import Frame, read
+from fer_ablate.inference.pictures import Pixels, decode, pixels_of
+from fer_ablate.inference.pipeline import Scored, build_detectors, predictions
+from fer_ablate.inference.scorer import Scorer
+from fer_ablate.inference.sources import Kind, Medium, Skipped, find
+from fer_ablate.inference.timing import Timing
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face and its expression.
+
+    Args:
+        box: x, y, width and height in pixels of the original picture.
+        probabilities: class -> probability, in the order of the classes.
+    """
+
+    box: tuple[int, int, int, int]
+    probabilities: dict[str, float]
+
+    @property
+    def label(self) -> str:
+        """The most probable class."""
+        return max(self.probabilities, key=self.probabilities.__getitem__)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was found in one picture or frame.
+
+    Args:
+        file: as people know it.
+        frame: its number, from 0.
+        time_s: since the beginning of the video; None for a picture.
+        faces: the largest first; empty if there are none.
+        problem: why the file could not be read, or not to its end; empty if all is well.
+    """
+
+    file: str
+    frame: int
+    time_s: float | None
+    faces: list[Face]
+    problem: str = ""
+
+
+class Predictor:
+    """A finished network, a face detector before it; for one thread at a time.
+
+    Args:
+        scorer: the network, or several as one.
+        detector: `haar`, or `none` for pictures that are faces already.
+        margin: share of a face's box that is added on each side.
+        equalize: spread the gray levels of each face evenly.
+        colour: keep the colours, for a network that was trained on colour pictures.
+    """
+
+    def __init__(
+        self, scorer: Scorer, detector: str = "haar", margin: float = MARGIN, equalize: bool = False, colour: bool = False
+    ) -> None:
+        self.scorer = scorer
+        self._detectors = build_detectors(detector)
+        self._cropping = Cropping(scorer.image_size, margin, equalize, colour)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """K names, in the order of the outputs."""
+        return self.scorer.classes
+
+    def probabilities(self, faces_u8: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Score pictures that are faces already.
+
+        Args:
+            faces_u8: (N, H, W) or (N, 1, H, W) gray levels, or (N, 3, H, W) red, green, blue; resized if need be.
+
+        Returns:
+            (N, K) in [0, 1].
+
+        Raises:
+            UserError: another shape or type.
+        """
+        faces = np.asarray(faces_u8)
+        faces = faces[:, None] if faces.ndim == 3 else faces
+        if faces.dtype != np.uint8 or faces.ndim != 4 or faces.shape[1] not in (1, 3):
+            raise UserError(
+                f"Faces must be uint8 of the shape (N, H, W), (N, 1, H, W) or (N, 3, H, W); these are {faces_u8.dtype} "
+                f"of the shape {np.shape(faces_u8)}."
+            )
+        size = self.scorer.image_size
+        if faces.shape[2:] != (size, size):
+            way = cv2.INTER_AREA if max(faces.shape[2:]) > size else cv2.INTER_LINEAR
+            planes = [cv2.resize(plane, (size, size), interpolation=way) for plane in faces.reshape(-1, *faces.shape[2:])]
+            faces = np.array(planes, np.uint8).reshape(len(faces), faces.shape[1], size, size)
+        parts = [self.scorer.probabilities(faces[start : start + BATCH]) for start in range(0, len(faces), BATCH)]
+        return np.concatenate([np.zeros((0, len(self.classes)), np.float32), *parts])
+
+    def predict(self, image: str | PathLike[str] | NDArray[np.uint8] | Image.Image) -> list[Face]:
+        """Find the faces of one picture and what they express.
+
+        Args:
+            image: a file; or (H, W) gray or (H, W, 3) red, green, blue; or a Pillow image.
+
+        Returns:
+            The faces, the largest first.
+
+        Raises:
+            UserError: the file cannot be read, or the array is no picture.
+        """
+        pixels, size = _pixels(image)
+        boxes, faces = faces_in(pixels, self._detectors[Kind.picture], self._cropping)
+        name = Path(fspath(image)) if isinstance(image, str | PathLike) else Path()
+        frame = Frame(Medium(Kind.picture, str(name), name, name), 0, None, pixels, size)
+        return self._faces(Scored(frame, boxes, self.probabilities(faces)))
+
+    def predict_many(
+        self, sources: Sequence[str | PathLike[str]], every: int = 1, max_frames: int = 0, batch_size: int = BATCH
+    ) -> Iterator[Prediction]:
+        """Go through pictures, folders, patterns, videos and cameras (a number as text), reading ahead in threads.
+
+        Args:
+            sources: as `predict source=` takes them.
+            every: of a video or camera, one of so many frames is taken.
+            max_frames: taken of each video or camera; 0: all.
+            batch_size: faces that the network gets at once.
+
+        Returns:
+            One prediction per frame. What cannot be read is one with a `problem`.
+        """
+        media, missing = find([fspath(source) for source in sources])
+        for skipped in missing:
+            yield Prediction(skipped.told, 0, None, [], skipped.reason)
+        frames = read(media, every, max_frames)
+        for item in predictions(frames, self.scorer, self._detectors, self._cropping, batch_size, Timing()):
+            if isinstance(item, Skipped):
+                yield Prediction(item.told, 0, None, [], item.reason)
+            else:
+                yield Prediction(item.frame.medium.told, item.frame.number, item.frame.time_s, self._faces(item))
+
+    def _faces(self, scored: Scored) -> list[Face]:
+        named = [dict(zip(self.classes, map(float, shares), strict=True)) for shares in scored.probabilities]
+        return [Face(box, shares) for box, shares in zip(scored.original_boxes, named, strict=True)]
+
+
+def _pixels(image: str | PathLike[str] | NDArray[np.uint8] | Image.Image) -> tuple[Pixels, tuple[int, int]]:
+    """Blue, green, red of a picture, and the width and height of the original."""
+    if isinstance(image, Image.Image):
+        return pixels_of(image), image.size
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)) or not image.size:
+            raise UserError(
+                f"A picture must be uint8 of the shape (H, W), or (H, W, 3) in red, green, blue; this is {image.dtype} "
+                f"of the shape {image.shape}."
+            )
+        size = (image.shape[1], image.shape[0])
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR if image.ndim == 2 else cv2.COLOR_RGB2BGR), np.uint8), size
+    path = Path(fspath(image)).expanduser()
+    try:
+        return decode(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
