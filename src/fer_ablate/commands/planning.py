@@ -1,7 +1,7 @@
 """From a command line to a plan: rows composed and checked, what is there of them looked up."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fer_ablate.commands import console
@@ -16,10 +16,17 @@ CHOICE, SELECTION = "study.rows=", "study.select="
 
 
 def prepared(arguments: Sequence[str]) -> tuple[Plan, list[Cell], argparse.Namespace]:
+    """Read, compose, check and look up, with a bar where that takes long; see `planned`."""
+    with console.bar("composing and checking the rows") as tell:
+        return planned(arguments, tell)
+
+
+def planned(arguments: Sequence[str], tell: Callable[[float], None] | None = None) -> tuple[Plan, list[Cell], argparse.Namespace]:
     """Read, compose, check and look up.
 
     Args:
         arguments: after the verb; plain Hydra.
+        tell: told the finished fraction.
 
     Returns:
         The plan, its cells (all of them, whatever was chosen), and the parsed command line.
@@ -32,8 +39,7 @@ def prepared(arguments: Sequence[str]) -> tuple[Plan, list[Cell], argparse.Names
     allow_plugins(overrides)
     config_dir = Path(parsed.config_dir) if parsed.config_dir else None
     wanted = asked(overrides, config_dir)
-    with console.bar("composing and checking the rows") as tell:
-        cells = compose_cells(wanted, config_dir, tell)
+    cells = compose_cells(wanted, config_dir, tell)
     return make_plan(wanted, cells), cells, parsed
 
 

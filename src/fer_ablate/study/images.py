@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fer_ablate.errors import UserError
 from fer_ablate.labels import PRIVATE, PUBLIC, TRAINING, USAGES
 from fer_ablate.study.records import FinishedRun
-from fer_ablate.tracking.run_folder import PredictedLabels
+from fer_ablate.tracking.run_folder import PredictedLabels, StoredPredictions
 
 Flags = NDArray[np.bool_]
 Integers = NDArray[np.integer[Any]]
@@ -74,6 +74,23 @@ def split_images(run: FinishedRun, splits: Collection[str], metrics: Collection[
             chosen = _chosen(stored, run, split)
             found[split] = SplitImages(stored.rows[chosen], {name: flags[chosen] for name, flags in right.items()})
     return found
+
+
+def split_predictions(run: FinishedRun, split: str) -> StoredPredictions:
+    """What a run said about every image of one split, with probabilities.
+
+    Args:
+        run: finished.
+        split: among `PREDICTED`.
+
+    Raises:
+        UserError: the run was not scored on it, or the predictions are missing, damaged, or not those of the result.
+    """
+    if split not in run.result.splits:
+        raise UserError(f"Run {run.folder.path} was not scored on {split}. Train it again with force=true.")
+    stored = run.folder.predictions
+    chosen = _chosen(run.folder.read_predicted(), run, split)
+    return StoredPredictions(stored.rows[chosen], stored.usage[chosen], stored.labels[chosen], stored.probabilities[chosen])
 
 
 def _among_two(probabilities: NDArray[np.float32], labels: Integers) -> Flags:

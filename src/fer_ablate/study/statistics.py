@@ -112,8 +112,8 @@ def image_difference(row: Array, baseline: Array, usual: SeedSpread | None = Non
     """Row minus baseline over test images, which are paired, and seeds, which are not.
 
     Args:
-        row: (S, N), S at least 2.
-        baseline: (S', N), S' at least 2, over the same images in the same order.
+        row: (S, N). With one seed on both sides the interval covers the draw of the images alone.
+        baseline: (S', N), over the same images in the same order.
         usual: what the spread between seeds is at least taken for.
     """
     images = row.mean(axis=0) - baseline.mean(axis=0)

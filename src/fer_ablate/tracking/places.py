@@ -21,6 +21,11 @@ def study_path(runs_dir: Path, experiment: str, study: str) -> Path:
     return runs_dir / folder_name(experiment) / (f"{folder_name(study)}-table" if study != experiment else "table")
 
 
+def ensemble_path(runs_dir: Path, experiment: str, name: str, digest: str) -> Path:
+    """Folder of an ensemble of an experiment's runs: one level deeper than runs, so that it is not taken for one."""
+    return runs_dir / folder_name(experiment) / "ensembles" / f"{folder_name(name)[:NAME_LENGTH].strip('_.')}-{short(digest)}"
+
+
 def folder_name(text: str) -> str:
     """A name as a part of a path."""
     return re.sub(r"[^\w=.+-]+", "_", text)

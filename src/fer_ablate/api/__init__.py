@@ -1,0 +1,1 @@
+"""What notebooks and scripts use; `fer_ablate` itself has the names."""

@@ -1,0 +1,151 @@
+"""A study's runs and its judged table as data frames. Trains nothing, prints nothing."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fer_ablate.commands.finish import judged
+from fer_ablate.commands.planning import planned, summary
+from fer_ablate.config.study_rows import quoted
+from fer_ablate.errors import UserError
+from fer_ablate.report.study_csv import frame
+from fer_ablate.study.gather import gathered
+from fer_ablate.study.plan import Plan
+from fer_ablate.study.records import FinishedRun, RowRuns
+
+LEADING = ("study", "row", "seed", "key")
+"""Columns of `results` that are there even where nothing is finished."""
+
+
+@dataclass(frozen=True, repr=False)
+class Study:
+    """What was there of a study when it was looked up."""
+
+    plan: Plan
+
+    @property
+    def name(self) -> str:
+        """As it was given."""
+        return self.plan.asked.name
+
+    def __repr__(self) -> str:
+        return f"Study({self.name}, {summary(self.plan)})"
+
+
+def look_up(
+    study: str,
+    *overrides: str,
+    runs_dir: str | Path | None = None,
+    config_dir: str | Path | None = None,
+    accept_stale: bool = False,
+) -> Study:
+    """Compose and check a study and look for its runs, which takes seconds: for several tables and pictures do it once.
+
+    Args:
+        study: such as `quickstart` or `fer_kd/table1`.
+        overrides: as on the command line behind it, such as `seed=0,1` or `study.rows=[FER_KD]`; the same ones that the study
+            was trained with.
+        runs_dir: below which the runs lie; by default `runs` in the current folder.
+        config_dir: as `--config-dir`, a folder with studies of one's own.
+        accept_stale: with runs of an earlier config, data or code.
+
+    Raises:
+        UserError: with every fault of the study's config, as on the command line.
+    """
+    words = [f"study={study}", *overrides]
+    if runs_dir is not None:
+        words.append(f"runs_dir={quoted(str(runs_dir))}")
+    if accept_stale:
+        words.append("study.accept_stale=true")
+    flags = ["--config-dir", str(config_dir)] if config_dir is not None else []
+    return Study(planned([*flags, *words])[0])
+
+
+def results(
+    study: str | Study,
+    *overrides: str,
+    runs_dir: str | Path | None = None,
+    config_dir: str | Path | None = None,
+    accept_stale: bool = False,
+) -> pd.DataFrame:
+    """Every finished run of a study, one line each.
+
+    Args:
+        study: its name, or what `look_up` gave; the other arguments are of `look_up` and go with a name.
+        overrides: see `look_up`.
+        runs_dir: see `look_up`.
+        config_dir: see `look_up`.
+        accept_stale: see `look_up`; the column `stale` tells such runs apart.
+
+    Returns:
+        `study`, `row`, `seed`, `key`; `<split>/<metric>` of every split, such as `test/acc`, fractions in [0, 1] and `loss` in
+        nats; `parameters`, `macs`, `seconds`, `epochs`, `best_epoch`, `stale`, `path`; and `published/<split>/<metric>` as
+        printed, in percent where the metric is a fraction. Without lines if nothing is finished.
+
+    Raises:
+        UserError: with every fault of the study's config, as on the command line.
+    """
+    found = opened(study, *overrides, runs_dir=runs_dir, config_dir=config_dir, accept_stale=accept_stale)
+    lines = [_line(found.name, row, run) for row in gathered(found.plan) for run in row.runs]
+    return pd.DataFrame(lines) if lines else pd.DataFrame(columns=list(LEADING))
+
+
+def table(
+    study: str | Study,
+    *overrides: str,
+    runs_dir: str | Path | None = None,
+    config_dir: str | Path | None = None,
+    accept_stale: bool = False,
+) -> pd.DataFrame:
+    """The judged table of a study, one line for each row and column of it.
+
+    Args:
+        study: see `results`.
+        overrides: see `look_up`.
+        runs_dir: see `look_up`.
+        config_dir: see `look_up`.
+        accept_stale: see `look_up`.
+
+    Returns:
+        What `table format=csv` writes: `row`, `baseline`, `column` (such as `test/acc`), `n`, `mean`, `sd`, `ci_low`, `ci_high`,
+        `difference`, `diff_low`, `diff_high`, `p`, `p_holm`, `verdict`, `published`, `gap`, `agrees` and costs; fractions stay
+        fractions, published numbers and gaps are in `published_unit`.
+
+    Raises:
+        UserError: as `results`; or rows were tested unlike.
+    """
+    found = opened(study, *overrides, runs_dir=runs_dir, config_dir=config_dir, accept_stale=accept_stale)
+    return frame(judged(found.plan)[0])
+
+
+def opened(
+    study: str | Study,
+    *overrides: str,
+    runs_dir: str | Path | None = None,
+    config_dir: str | Path | None = None,
+    accept_stale: bool = False,
+) -> Study:
+    """A study that was looked up already, or is now; see `look_up` for the arguments."""
+    if isinstance(study, str):
+        return look_up(study, *overrides, runs_dir=runs_dir, config_dir=config_dir, accept_stale=accept_stale)
+    if overrides or runs_dir is not None or config_dir is not None or accept_stale:
+        raise UserError(f"{study.name} was looked up already: give words, runs_dir and the like to look_up.")
+    return study
+
+
+def _line(study: str, row: RowRuns, run: FinishedRun) -> dict[str, Any]:
+    result = run.result
+    return {
+        **dict(zip(LEADING, (study, row.label, run.header.seed, run.header.key), strict=True)),
+        **result.flat_metrics(),
+        "parameters": result.parameters,
+        "macs": result.macs,
+        "seconds": result.seconds,
+        "epochs": result.epochs,
+        "best_epoch": result.best_epoch,
+        "stale": run.stale,
+        "path": str(run.folder.path),
+        **{f"published/{column}": printed.value for column, printed in row.published.items()},
+    }
