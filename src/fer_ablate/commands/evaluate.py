@@ -7,16 +7,13 @@ from datetime import UTC, datetime
 import numpy as np
 
 from fer_ablate.commands import console
-from fer_ablate.commands.request import raise_faults
-from fer_ablate.commands.subject import NAMING, Subject, own_words, settings, subject
+from fer_ablate.commands.subject import NAMING, Subject, images_of, own_words, settings, subject
 from fer_ablate.commands.usage import asks_for_help
-from fer_ablate.data import load
 from fer_ablate.errors import UserError
 from fer_ablate.metrics import SplitResult
 from fer_ablate.tracking.files import write_json
 from fer_ablate.training import hardware
-from fer_ablate.training.assembly import RoleSet, build_examiner, protocol, role_set
-from fer_ablate.training.checks import check_images
+from fer_ablate.training.assembly import RoleSet, build_examiner, protocol
 from fer_ablate.training.evaluation import split_results
 
 USAGE = """Test a finished run again.
@@ -41,10 +38,7 @@ def run(arguments: Sequence[str]) -> int:
         raise UserError("Give either run=<id> or ckpt=<file>; `evaluate --help` shows how.")
     about = subject(words, settings(rest, NAMING))
     config, trained = about.config, about.trained
-    raise_faults([*check_images(config), *hardware.check(config.trainer)])
-    hardware.use_threads(config.trainer)
-    with console.bar("reading the images") as tell:
-        data = role_set(config, load.load_faces(config.data, tell), trained.image_size)
+    data = images_of(about)
     splits = _tested(about, data)
     told = {"checkpoint": str(trained.path), "epoch": str(trained.epoch), **protocol(config, data.image_size)}
     console.facts(list(told.items()))
@@ -62,14 +56,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def _tested(about: Subject, data: RoleSet) -> dict[str, SplitResult]:
     """Scores on every role and official split of the data."""
-    classes = about.trained.classes
-    if classes != data.faces.classes:
-        raise UserError(
-            f"The network knows the classes {', '.join(classes)}; the data has {', '.join(data.faces.classes)}. "
-            "They must be the same, in this order."
-        )
     examiner = build_examiner(about.config, data.image_size, hardware.choose(about.config.trainer))
     rows = np.concatenate(list(data.tested.values()))
     with console.bar("testing") as tell:
         predictions = examiner.predict(about.trained.network, about.trained.preprocess, data.faces, rows, tell)
-    return split_results(predictions, data.tested, classes)
+    return split_results(predictions, data.tested, about.trained.classes)

@@ -10,11 +10,9 @@ import torch
 
 from fer_ablate.commands import console
 from fer_ablate.commands.console import counted
-from fer_ablate.commands.request import raise_faults
-from fer_ablate.commands.subject import NAMING, Subject, own_words, settings, single, subject
+from fer_ablate.commands.subject import NAMING, Subject, images_of, own_words, settings, single, subject
 from fer_ablate.commands.usage import asks_for_help
 from fer_ablate.config.choices import TestTimeAugmentation
-from fer_ablate.data import load
 from fer_ablate.data.faces import FaceSet, Rows
 from fer_ablate.errors import UserError, choices
 from fer_ablate.explain.attributions import GRADCAM, PASSES, FromPixels, Lens, feature_layer
@@ -25,8 +23,8 @@ from fer_ablate.explain.pictures import TITLES
 from fer_ablate.explain.regions import REGIONS, areas
 from fer_ablate.tracking.additions import add_to_run
 from fer_ablate.training import hardware
-from fer_ablate.training.assembly import RoleSet, role_set
-from fer_ablate.training.checks import check_images, tested_size
+from fer_ablate.training.assembly import RoleSet
+from fer_ablate.training.checks import tested_size
 from fer_ablate.training.evaluation import Examiner, Predictions
 
 USAGE = """Show where in a face a finished network looks.
@@ -71,12 +69,9 @@ def run(arguments: Sequence[str]) -> int:
     typed = settings(rest, OWN, CHANGEABLE)
     about = subject(words, typed)
     config = about.config
-    raise_faults([*check_images(config), *hardware.check(config.trainer)])
     folder = _folder(about, single(words, "output"))
-    hardware.use_threads(config.trainer)
-    with console.bar("reading the images") as tell:
-        data = role_set(config, load.load_faces(config.data, tell), about.trained.image_size)
-    split = _split(data, split_name, about)
+    data = images_of(about)
+    split = _split(data, split_name)
     # The maps are those of float32; predictions in another format would not always be of the same class.
     machine = replace(hardware.choose(config.trainer), precision="32-true")
     lens = Lens(about.trained.network, about.trained.preprocess, tested_size(config, data.image_size), machine.device)
@@ -129,18 +124,12 @@ def _folder(about: Subject, output: str) -> Path:
     return folder
 
 
-def _split(data: RoleSet, name: str, about: Subject) -> Split:
+def _split(data: RoleSet, name: str) -> Split:
     parts = {**data.roles, **data.official}
     if name not in parts:
         raise UserError(f"split={name}: the images have no such split. {choices(name, parts)}")
     if not len(parts[name]):
         raise UserError(f"split={name}: there are no images in it. Others: {', '.join(one for one in parts if len(parts[one]))}.")
-    classes = about.trained.classes
-    if classes != data.faces.classes:
-        raise UserError(
-            f"The network knows the classes {', '.join(classes)}; the data has {', '.join(data.faces.classes)}. "
-            "They must be the same, in this order."
-        )
     return Split(name, data.faces, parts[name])
 
 

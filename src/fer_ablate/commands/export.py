@@ -10,11 +10,10 @@ import torch
 
 from fer_ablate.commands import console
 from fer_ablate.commands.request import raise_faults
-from fer_ablate.commands.subject import CHANGEABLE, NAMING, Subject, own_words, settings, single, subject
+from fer_ablate.commands.subject import CHANGEABLE, NAMING, Subject, images_of, own_words, settings, single, subject
 from fer_ablate.commands.usage import asks_for_help
 from fer_ablate.config.choices import TestTimeAugmentation
 from fer_ablate.config.key import short
-from fer_ablate.data import load
 from fer_ablate.data.faces import Rows
 from fer_ablate.errors import Fault, UserError, choices
 from fer_ablate.inference import mlflow_export
@@ -27,9 +26,7 @@ from fer_ablate.inference.quantise import KINDS
 from fer_ablate.inference.variants import BATCH
 from fer_ablate.tracking.additions import add_to_run
 from fer_ablate.tracking.run_folder import RunFolder
-from fer_ablate.training import hardware
-from fer_ablate.training.assembly import RoleSet, role_set
-from fer_ablate.training.checks import check_images
+from fer_ablate.training.assembly import RoleSet
 
 if TYPE_CHECKING:
     from fer_ablate.tracking.mlflow_model import Logged
@@ -151,16 +148,9 @@ def _whole(text: str) -> int | None:
 
 def _images(about: Subject) -> RoleSet:
     """The images of the run, or those that were typed instead."""
-    config, trained = about.config, about.trained
-    raise_faults([*check_images(config), *hardware.check(config.trainer)])
-    hardware.use_threads(config.trainer)
-    with console.bar("reading the images") as tell:
-        data = role_set(config, load.load_faces(config.data, tell), trained.image_size)
-    if trained.classes != data.faces.classes or trained.image_size != data.image_size:
-        raise UserError(
-            f"The network knows {', '.join(trained.classes)} in images of {trained.image_size} pixels; "
-            f"the data has {', '.join(data.faces.classes)} in images of {data.image_size}. They must be the same."
-        )
+    data, size = images_of(about), about.trained.image_size
+    if size != data.image_size:
+        raise UserError(f"The network takes images of {size} pixels, the data has {data.image_size}. They must be the same.")
     if not len(data.roles["test"]):
         raise UserError("The data has no test images to check the exported network on. Name other data by data=...")
     return data

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_ablate.commands import console, intro
+from fer_ablate.commands import console, intro, serving
 from fer_ablate.commands.request import Request
 from fer_ablate.config.choices import Mode
 from fer_ablate.config.compose import to_yaml
@@ -138,7 +138,13 @@ def _recorded(request: Request, task: Task, folder: RunFolder, header: RunHeader
     recorder.finish(outcome.result, "FINISHED")
     folder.last_checkpoint.unlink(missing_ok=True)  # three times the weights; a finished run needs only those
     _show_result(request, folder, outcome.result)
-    _bring_others(request, recorder.warning)
+    warning = recorder.warning
+    if serving.wants_model(config) and not warning:
+        with _bar(request, "logging the model in MLflow"):
+            model, warning = serving.leave_model(folder, config, task.data.faces, task.tested["test"])
+        if model and not request.place:
+            console.facts([("model", model)])
+    _bring_others(request, warning)
 
 
 def _mark(folder: RunFolder, error: BaseException) -> str:

@@ -6,14 +6,19 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from fer_ablate.commands import console
 from fer_ablate.commands.request import allow_plugins, parse, raise_faults, sweep_faults
 from fer_ablate.config.compose import composed, composer, to_config
 from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.config.schema import Config
+from fer_ablate.data.load import load_faces
 from fer_ablate.errors import Fault, UserError, choices
 from fer_ablate.inference.network import TrainedNetwork, load_network
 from fer_ablate.tracking.lookup import finished_run
 from fer_ablate.tracking.run_folder import RunFolder
+from fer_ablate.training import hardware
+from fer_ablate.training.assembly import RoleSet, role_set
+from fer_ablate.training.checks import check_images
 
 CHANGEABLE = ("data", "evaluation", "trainer", "runs_dir", "plugins")
 """Sections that do not change what was trained."""
@@ -141,6 +146,26 @@ def subjects(words: dict[str, list[str]], typed: Settings) -> list[Subject]:
     if not found:
         raise UserError("Give run=<id> or ckpt=<file>; --help shows how.")
     return found
+
+
+def images_of(about: Subject) -> RoleSet:
+    """The images that the network was trained and tested on, or those that were typed instead.
+
+    Raises:
+        FaultyConfigError: of the images or the hardware asked for.
+        UserError: they cannot be read, or have other classes than the network.
+    """
+    config, classes = about.config, about.trained.classes
+    raise_faults([*check_images(config), *hardware.check(config.trainer)])
+    hardware.use_threads(config.trainer)
+    with console.bar("reading the images") as tell:
+        data = role_set(config, load_faces(config.data, tell), about.trained.image_size)
+    if classes != data.faces.classes:
+        raise UserError(
+            f"The network knows the classes {', '.join(classes)}; the data has {', '.join(data.faces.classes)}. "
+            "They must be the same, in this order."
+        )
+    return data
 
 
 def _named(words: dict[str, list[str]]) -> list[tuple[str, str]]:

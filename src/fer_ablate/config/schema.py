@@ -207,6 +207,8 @@ class TrackingConfig:
     experiment: str = MISSING
     timeout: int = 5  # seconds a server may take to answer before the run goes on without it
     parent: str | None = None  # MLflow run below which this one is shown
+    log_model: bool = False  # the tested weights as a model that MLflow can serve
+    register: str | None = None  # name under which that model is registered; implies log_model
 
 
 @dataclass(kw_only=True)

@@ -9,7 +9,8 @@ from torch.export import ExportedProgram
 from fer_ablate.errors import UserError
 from fer_ablate.inference.card import Card
 from fer_ablate.inference.onnx_extra import onnx_package
-from fer_ablate.inference.torch_export import INPUT, OUTPUT, quiet
+from fer_ablate.inference.torch_export import INPUT, OUTPUT
+from fer_ablate.tracking.quiet import quiet
 
 OPSETS = (18, 23)
 """First and last version of ONNX's operators that torch's exporter writes and the checks here were made with."""
@@ -29,7 +30,7 @@ def save_onnx(program: ExportedProgram, card: Card, path: Path, opset: int | Non
     """
     onnx = onnx_package("onnx")
     onnx_package("onnxscript")
-    with quiet():
+    with quiet("torch.onnx"):
         try:
             exported = torch.onnx.export(
                 program, input_names=[INPUT], output_names=[OUTPUT], opset_version=opset, external_data=False, verbose=False

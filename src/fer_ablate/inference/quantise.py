@@ -7,7 +7,6 @@ to 8 bits, with ranges measured beforehand on training images.
 
 import contextlib
 import io
-import logging
 import platform
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +19,8 @@ from numpy.typing import NDArray
 from fer_ablate.inference.card import Card
 from fer_ablate.inference.onnx_export import put_card
 from fer_ablate.inference.onnx_extra import onnx_package
-from fer_ablate.inference.torch_export import INPUT, quiet
+from fer_ablate.inference.torch_export import INPUT
+from fer_ablate.tracking.quiet import quiet
 
 KINDS = ("dynamic", "static")
 
@@ -113,16 +113,10 @@ class _Calibration:
 def _prepared(source: Path) -> Iterator[Path]:
     """The file with normalisations folded into convolutions, where they can be; what the tools say is kept off the console."""
     shapes = onnx_package("onnxruntime.quantization.shape_inference")
-    logger = logging.getLogger()
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # the tools log to the root
-    try:
-        with quiet(), tempfile.TemporaryDirectory() as folder:
-            prepared = Path(folder) / "prepared.onnx"
-            shapes.quant_pre_process(source, prepared, skip_symbolic_shape=True)
-            yield prepared
-    finally:
-        logger.setLevel(level)
+    with quiet(""), tempfile.TemporaryDirectory() as folder:  # the tools log to the root
+        prepared = Path(folder) / "prepared.onnx"
+        shapes.quant_pre_process(source, prepared, skip_symbolic_shape=True)
+        yield prepared
 
 
 def _put_card(path: Path, card: Card) -> None:

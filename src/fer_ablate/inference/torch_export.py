@@ -5,10 +5,6 @@ Letters: N faces, C channels of the faces, S their side in pixels, K classes.
 
 import copy
 import json
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +19,7 @@ from fer_ablate.data.transform import Preprocess
 from fer_ablate.errors import UserError
 from fer_ablate.inference.card import Card, read_card
 from fer_ablate.inference.network import TrainedNetwork
+from fer_ablate.tracking.quiet import quiet
 
 CARD_FILE = "fer_ablate.json"
 """Name of the card within a `.pt2` file."""
@@ -69,7 +66,7 @@ def trace(trained: TrainedNetwork, channels: int) -> ExportedProgram:
     """
     # Of a batch of one torch would conclude that it is always one.
     faces = torch.zeros((2, channels, trained.image_size, trained.image_size), dtype=torch.uint8)
-    with quiet(), torch.no_grad():
+    with quiet("torch.onnx"), torch.no_grad():
         try:
             return torch.export.export(deployed(trained), (faces,), dynamic_shapes=({0: Dim("batch", min=1)},))
         except Exception as error:  # torch raises some dozen kinds, and whatever the network's own code raises
@@ -82,7 +79,7 @@ def trace(trained: TrainedNetwork, channels: int) -> ExportedProgram:
 
 def save_program(program: ExportedProgram, card: Card, path: Path) -> None:
     """Write a `.pt2` file that `torch.export.load` reads, with the card as an extra file."""
-    with quiet():
+    with quiet("torch.onnx"):
         torch.export.save(program, path, extra_files={CARD_FILE: json.dumps(card.entries())})
 
 
@@ -118,20 +115,6 @@ class ProgramScorer:
 def load_program(path: Path) -> ProgramScorer:
     """Open a `.pt2` file that `save_program` has just written; those of strangers may run code when they are loaded."""
     told = {CARD_FILE: ""}
-    with quiet():
+    with quiet("torch.onnx"):
         program = torch.export.load(path, extra_files=told).module()
     return ProgramScorer(program, read_card(json.loads(told[CARD_FILE]), path))
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep what the exporters say to their developers off the console."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

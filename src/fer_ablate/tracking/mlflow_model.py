@@ -1,12 +1,9 @@
 """Finished networks as models in MLflow. Import it after `opening.open_store` only, for the same reasons as the store."""
 
 import importlib.util
-import logging
 import shutil
 import tempfile
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +17,7 @@ from numpy.typing import NDArray
 
 from fer_ablate.errors import UserError
 from fer_ablate.tracking.mlflow_store import Store
+from fer_ablate.tracking.quiet import quiet
 
 NAME = "expressions"
 """Of the model within its run: `runs:/<run id>/expressions` will do as well as `models:/<model id>`."""
@@ -82,7 +80,7 @@ def log_served(store: Store, run_id: str, served: Served, register: str = "") ->
         served: the network.
         register: name under which it is registered, unless it already is; empty for none.
     """
-    with _quiet():
+    with quiet("mlflow"):
         found = _existing(store, run_id, served.digest)
         model = found or _logged(store, run_id, served)
         number = _registered(store, run_id, model, register) if register else ""
@@ -91,7 +89,7 @@ def log_served(store: Store, run_id: str, served: Served, register: str = "") ->
 
 def write_example(store: Store, logged: Logged, target: Path) -> None:
     """Copy the request of the model's input example, as `mlflow models predict -i` reads it."""
-    with _quiet(), tempfile.TemporaryDirectory() as folder:
+    with quiet("mlflow"), tempfile.TemporaryDirectory() as folder:
         uri = store.client.get_logged_model(logged.uri.removeprefix("models:/")).artifact_location
         found = mlflow.artifacts.download_artifacts(f"{uri}/serving_input_example.json", dst_path=folder, tracking_uri=store.uri)
         shutil.copyfile(found, target)
@@ -174,17 +172,3 @@ def _registered(store: Store, run_id: str, model: LoggedModel, name: str) -> str
             f"register={name}: MLflow at {store.uri} refused it ({first}). The model is models:/{model.model_id}."
         ) from error
     return str(made.version)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what MLflow says to developers off the console, but for errors."""
-    logger = logging.getLogger("mlflow")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

@@ -17,7 +17,9 @@ SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
 def check(config: TrackingConfig) -> list[Fault]:
     """What is wrong with a tracking config, before anything is trained."""
     if not config.enabled:
-        return []
+        wanted = {"log_model": config.log_model, "register": config.register}
+        remedy = "Leave tracking=none out, or log no model."
+        return [Fault(f"tracking.{key}", f"{value} needs MLflow.", remedy) for key, value in wanted.items() if value]
     faults = []
     scheme, colon, _ = config.uri.partition(":")
     if scheme.partition("+")[0] not in SCHEMES or not colon:

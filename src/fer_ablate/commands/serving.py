@@ -1,0 +1,44 @@
+"""The model that a run leaves in MLflow when it ends, where `tracking.log_model` or `tracking.register` asks for one."""
+
+from pathlib import Path
+
+from fer_ablate.config.schema import Config
+from fer_ablate.data.faces import FaceSet, Rows
+from fer_ablate.errors import UserError
+from fer_ablate.inference.card import card_of
+from fer_ablate.inference.exporting import PROGRAM
+from fer_ablate.inference.mlflow_export import EXAMPLES, log_model
+from fer_ablate.inference.network import load_network
+from fer_ablate.inference.torch_export import save_program, trace
+from fer_ablate.tracking.run_folder import RunFolder
+
+
+def wants_model(config: Config) -> bool:
+    """Whether the run is to leave a model in MLflow."""
+    return config.tracking.enabled and (config.tracking.log_model or config.tracking.register is not None)
+
+
+def leave_model(folder: RunFolder, config: Config, faces: FaceSet, test: Rows) -> tuple[str, str]:
+    """Export the tested weights and log them; never raises what only concerns the model, for the run is finished.
+
+    Args:
+        folder: of the finished run.
+        config: of the run.
+        faces: the set it was trained on.
+        test: rows of the test role, of which the first are the model's input example.
+
+    Returns:
+        What was logged, in words; and what went wrong, in words. One of them is empty.
+    """
+    retry = f"Later: python -m fer_ablate export run={folder.path} format=mlflow"
+    try:
+        trained = load_network(folder.best_checkpoint, config.plugins)
+        card = card_of(trained, faces.channels, folder.header.key)
+        path = folder.path / "export" / PROGRAM
+        save_program(trace(trained, faces.channels), card, path)
+        examples = faces.faces[test[:EXAMPLES]]
+        name = config.tracking.register or ""
+        logged = log_model(folder, trained, (card, path), examples, config.tracking, Path(config.runs_dir), name)
+    except UserError as error:
+        return "", f"No model in MLflow: {error} {retry}"
+    return f"{logged.uri}" + (f", version {logged.version} of {name}" if logged.version else ""), ""
