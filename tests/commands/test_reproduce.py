@@ -65,6 +65,7 @@ def test_images_that_are_not_there_break_no_listing(reproduce, conf):
     assert "needs FER2013: set FER_ABLATE_DATA, or give data.path=..." in printed.out
 
 
+@pytest.mark.slow
 def test_a_table_is_trained_by_the_command_that_is_shown(reproduce, conf, tmp_path):
     printed = reproduce("tiny", "rows", "study.rows=[all]", "seed=0", "tracking=none")
     assert printed.code == 0, printed.err

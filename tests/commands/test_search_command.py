@@ -33,6 +33,7 @@ def trials(tmp_path):
         return list(csv.DictReader(stream))
 
 
+@pytest.mark.slow
 def test_the_same_command_goes_on_to_the_number_asked_for(search, tmp_path):
     words = (*SPACE, "hydra.sweeper.study_name=mine")
     first = search(*words, "hydra.sweeper.n_trials=1")
@@ -55,6 +56,7 @@ def test_the_same_command_goes_on_to_the_number_asked_for(search, tmp_path):
     assert "'mine' was begun as another one:\n  seed: 0 then, 1 now" in other.err
 
 
+@pytest.mark.slow
 def test_failing_trials_do_not_end_the_search_and_are_named_again(search, tmp_path):
     words = ("hydra/sweeper/sampler=grid", "optimizer.lr=choice(1e30,0.001)", "model.stages.0.pool_kernel=2,50")
     printed = search(*words)

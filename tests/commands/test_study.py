@@ -77,6 +77,7 @@ def test_chosen_rows_alone_are_trained(study):
     assert trained(study("-m", "study.rows=[-2 conv]", "seed=0")) == ["-2 conv, seed 0"]
 
 
+@pytest.mark.slow
 def test_rows_start_from_the_weights_of_others(study, conf, tmp_path):
     conf.write_text(STUDY + "  - {label: tuned, overrides: [optimizer.lr=0], start_from: all}\n")
     printed = study("-m", "seed=0")
