@@ -37,6 +37,14 @@ def test_swapped_roles_swap_val_and_test(typed, finished):
     assert swapped == [official[1], official[0], *official[2:]]
 
 
+def test_a_run_trained_on_other_hardware_is_tested_on_this(typed, finished, tmp_path):
+    stored = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)["fer_ablate"]["config"]
+    elsewhere = stored.replace("accelerator: cpu", "accelerator: gpu").replace("devices: 1", "devices: 64")
+    assert elsewhere != stored
+    path = changed_checkpoint(finished, tmp_path / "far.ckpt", config=elsewhere)
+    assert typed("evaluate", f"ckpt={path}").code == 0
+
+
 def test_mirrored_views_change_the_scores(typed, finished):
     plain = typed("evaluate", f"run={finished}")
     flipped = typed("evaluate", f"run={finished}", "evaluation.tta=flip")

@@ -1,7 +1,7 @@
 """Which finished network a verb is about, and with which settings it is to be used."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -25,6 +25,9 @@ CHANGEABLE = ("data", "evaluation", "trainer", "runs_dir", "plugins")
 
 SETTLED = ("data.mean", "data.std", "data.balance")
 """Of these sections, what the weights were fitted to."""
+
+HARDWARE = ("accelerator", "devices", "strategy", "num_threads")
+"""Keys of the trainer that tell of the machine that trained, and nothing about the one that is used now."""
 
 NAMING = ("run", "ckpt")
 """Words that name a finished network."""
@@ -187,7 +190,9 @@ def _unchangeable(overrides: Sequence[str], names: Collection[str], changeable: 
 
 
 def _changed(stored: Config, typed: Settings) -> Config:
-    """The stored config with the overrides on top; a chosen data group replaces the stored section."""
+    """The stored config with the overrides on top, on this machine; a chosen data group replaces the stored section."""
+    here = {name: getattr(typed.config.trainer, name) for name in HARDWARE}
+    stored = replace(stored, trainer=replace(stored.trainer, **here))
     groups = [text for text in typed.overrides if text.startswith(("data=", "trainer="))]
     tree = OmegaConf.structured(stored)
     with composer(typed.config_dir):
