@@ -4,7 +4,6 @@ from pathlib import Path
 
 from fer_ablate.config.schema import Config
 from fer_ablate.data.faces import FaceSet, Rows
-from fer_ablate.errors import UserError
 from fer_ablate.inference.card import card_of
 from fer_ablate.inference.exporting import PROGRAM
 from fer_ablate.inference.mlflow_export import EXAMPLES, log_model
@@ -35,10 +34,12 @@ def leave_model(folder: RunFolder, config: Config, faces: FaceSet, test: Rows) -
         trained = load_network(folder.best_checkpoint, config.plugins)
         card = card_of(trained, faces.channels, folder.header.key)
         path = folder.path / "export" / PROGRAM
+        path.parent.mkdir(exist_ok=True)
         save_program(trace(trained, faces.channels), card, path)
         examples = faces.faces[test[:EXAMPLES]]
         name = config.tracking.register or ""
         logged = log_model(folder, trained, (card, path), examples, config.tracking, Path(config.runs_dir), name)
-    except UserError as error:
-        return "", f"No model in MLflow: {error} {retry}"
+    except Exception as error:  # from a full disk to a network that cannot be traced: the run itself is finished and kept
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        return "", f"No model in MLflow: {first.rstrip('.')}. {retry}"
     return f"{logged.uri}" + (f", version {logged.version} of {name}" if logged.version else ""), ""
