@@ -19,7 +19,7 @@ COMMANDS = [found for text in TEXTS for found in re.findall(r"^(?:.*&& \S*)?pyth
 OF_THE_READER = ("data.path", "data.ferplus_path")
 """Keys whose faults say only that this machine has no such files."""
 
-OF_VERBS = ("run=", "format=", "output=", "folder=", "trial=")
+OF_VERBS = ("run=", "format=", "output=", "folder=", "trial=", "source=", "quantise=", "register=", "select=")
 """What single verbs understand beside overrides."""
 
 

@@ -31,6 +31,12 @@ def test_a_row_is_the_newest_run_of_its_first_finished_seed(tmp_path, name):
     assert find_run(tmp_path, f"{name}, seed 2").path == other
 
 
+@pytest.mark.parametrize("name", ["four-0-0", "depth/four-0-0"])
+def test_a_run_is_known_by_its_folder(tmp_path, name):
+    path = add(tmp_path, "depth", "four", 0)
+    assert find_run(tmp_path, name).path == path
+
+
 def test_a_label_of_two_experiments_needs_the_experiment(tmp_path):
     add(tmp_path, "depth", "four", 0)
     wide = add(tmp_path, "width", "four", 0)

@@ -95,7 +95,7 @@ def run(arguments: Sequence[str]) -> int:
         )
     trained = replace(about.trained, config=about.config)
     data = _images(about)
-    card = card_of(trained, data.faces.channels, about.folder.header.key if about.folder else "")
+    card = card_of(about.trained, data.faces.channels, about.folder.header.key if about.folder else "")
     default = (about.folder.path if about.folder else trained.path.parent) / "export"
     output = Path(single(words, "output", str(default))).expanduser()
     sample = _sample(data, order)

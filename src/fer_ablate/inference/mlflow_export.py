@@ -105,7 +105,9 @@ def _opened(folder: RunFolder, tracking: TrackingConfig, runs_dir: Path) -> tupl
 
 def _digest(trained: TrainedNetwork, card: Card) -> str:
     """The same for the same weights, seen the same way."""
-    content = hashlib.sha256(json.dumps([card.entries(), trained.side]).encode())
+    data = trained.config.data
+    seen = [card.classes, card.image_size, card.channels, card.key, trained.side, data.mean, data.std]
+    content = hashlib.sha256(json.dumps(seen).encode())
     for name, weights in sorted(trained.network.state_dict().items()):
         content.update(name.encode())
         content.update(np.ascontiguousarray(weights.detach().cpu().numpy()).data)

@@ -56,10 +56,9 @@ def finished_run(runs_dir: Path, name: str) -> RunFolder:
 
 
 def _fits(record: RunRecord, name: str) -> bool:
-    header = record.header
-    return bool(name) and (
-        header.key.startswith(name) or record.folder.path.name == name or (header.mlflow_run_id or "").startswith(name)
-    )
+    header, path = record.header, record.folder.path
+    folders = (path.name, f"{path.parent.name}/{path.name}")
+    return bool(name) and (header.key.startswith(name) or name in folders or (header.mlflow_run_id or "").startswith(name))
 
 
 def _labelled(records: Sequence[RunRecord], name: str) -> list[RunRecord]:
