@@ -81,4 +81,6 @@ def test_everything_at_once(typed, finished):
     names = ["input.json", "model-int8-dynamic.onnx", "model-int8-static.onnx", "model.onnx", "model.pt2"]
     assert sorted(file.name for file in (finished / "export").iterdir()) == names
     assert "logged, version 1 of the registered model" in printed.out
-    assert "was there already, version 1 of the registered model" in typed("export", *words, "trainer.evaluation_batch_size=64").out
+    assert (
+        "was there already, version 1 of the registered model" in typed("export", *words, "trainer.evaluation_batch_size=64").out
+    )

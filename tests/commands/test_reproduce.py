@@ -82,6 +82,7 @@ def test_a_table_is_trained_by_the_command_that_is_shown(reproduce, conf, tmp_pa
     assert line_of(reproduce("tiny"), "all", "62.5").split() == ["all", "0", "of", "2,", "1", "stale", "test", "acc", "62.5"]
 
 
+@pytest.mark.slow
 def test_a_trial_estimates_the_cost_of_the_whole(reproduce, tmp_path):
     printed = reproduce("tiny", "rows", "trial=true", "images=70", "study.rows=[tuned]", "optimizer.eps=1e-7")
     assert printed.code == 0, printed.err

@@ -119,6 +119,7 @@ def test_a_fault_is_answered_before_anything_is_written(typed, small, tmp_path, 
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_search_kept_in_a_file_with_a_function_of_ones_own(search, tmp_path, monkeypatch):
     file = tmp_path / "conf" / "experiment" / "mine.yaml"
     file.parent.mkdir(parents=True)

@@ -96,6 +96,7 @@ def test_words_for_the_launcher_reach_it(study):
     assert "Unsupported Joblib backend 'nonsense'" in printed.err
 
 
+@pytest.mark.slow
 def test_stale_runs_are_shown_where_they_are_accepted(study, conf):
     study("-m", "seed=0")
     conf.write_text(STUDY.replace("trainer.max_epochs=1", "trainer.max_epochs=2"))
@@ -104,6 +105,7 @@ def test_stale_runs_are_shown_where_they_are_accepted(study, conf):
     assert "†" in printed.out
 
 
+@pytest.mark.slow
 def test_a_grid_needs_no_file(typed, small):
     printed = typed("-m", *small, "trainer.max_epochs=1", "model.conv_layers=2,3", "seed=0,1")
     assert printed.code == 0, printed.err

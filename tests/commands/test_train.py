@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+
 from fer_ablate.tracking.run_folder import RunFolder
 
 
@@ -20,6 +22,7 @@ def test_threads_are_told_as_they_are_used(typed, small):
     assert "nothing was kept" in printed.out
 
 
+@pytest.mark.slow
 def test_a_grid_goes_on_behind_a_failing_run_and_names_it_again(typed, small, tmp_path):
     printed = typed("-m", *small, "trainer.max_epochs=1", "optimizer.lr=1e30,0.001")
     assert printed.code == 1
