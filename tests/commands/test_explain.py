@@ -60,6 +60,18 @@ def test_mlflow_has_them_too(typed, small, tmp_path):
     assert "explain/regions.png" in {file.path for file in client.list_artifacts(run.info.run_id, "explain")}
 
 
+@pytest.mark.slow
+def test_a_network_without_convolutions_is_explained_by_the_other_methods(typed, small, tmp_path):
+    assert typed(*small, "trainer.max_epochs=1", "model.conv_layers=0").code == 0
+    folder = next((tmp_path / "runs" / "fer_ablate").iterdir())
+    printed = typed("explain", f"run={folder}", "images=1", "per_class=1")
+    assert printed.code == 0, printed.err
+    assert "left out: methods=gradcam: this network has no convolution" in printed.out
+    names = {file.name for file in (folder / "explain").glob("confusions_*.png")}
+    assert names == {f"confusions_{name}.png" for name in ("saliency", "integrated_gradients", "occlusion")}
+    assert typed("explain", f"run={folder}", "methods=gradcam").code == 1
+
+
 REFUSED = {
     "an unknown method": (["methods=gradcam,salency"], "methods=salency: no such method. Did you mean 'saliency'?"),
     "no faces": (["per_class=0"], "per_class=0: give a whole number from 1 to"),

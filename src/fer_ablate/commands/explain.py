@@ -75,7 +75,7 @@ def run(arguments: Sequence[str]) -> int:
     # The maps are those of float32; predictions in another format would not always be of the same class.
     machine = replace(hardware.choose(config.trainer), precision="32-true")
     lens = Lens(about.trained.network, about.trained.preprocess, tested_size(config, data.image_size), machine.device)
-    _check_methods(wanted, lens, data.faces)
+    wanted = _possible(wanted, lens, data.faces, "methods" in words)
     with console.bar("testing") as tell:
         examiner = Examiner(TestTimeAugmentation.none, lens.side, config.trainer.evaluation_batch_size, machine)
         predictions = examiner.predict(lens.network, lens.preprocess, split.faces, split.rows, tell)
@@ -133,11 +133,19 @@ def _split(data: RoleSet, name: str) -> Split:
     return Split(name, data.faces, parts[name])
 
 
-def _check_methods(wanted: Wanted, lens: Lens, faces: FaceSet) -> None:
-    """Refuse what this network cannot be asked, before anything long begins."""
-    if GRADCAM in wanted.methods:
-        whole = FromPixels(lens.network, lens.preprocess).to(lens.device).eval()
+def _possible(wanted: Wanted, lens: Lens, faces: FaceSet, typed: bool) -> Wanted:
+    """Leave out what this network cannot be asked, or refuse it if it was typed; before anything long begins."""
+    if GRADCAM not in wanted.methods:
+        return wanted
+    whole = FromPixels(lens.network, lens.preprocess).to(lens.device).eval()
+    try:
         feature_layer(whole, torch.zeros(1, faces.channels, lens.side, lens.side, device=lens.device))
+    except UserError as error:
+        if typed:
+            raise
+        console.console.print(f"  left out: {error}")
+        return replace(wanted, methods=tuple(name for name in wanted.methods if name != GRADCAM))
+    return wanted
 
 
 def _told(about: Subject, split: str, predictions: Predictions) -> dict[str, str]:
