@@ -5,7 +5,7 @@ from pathlib import Path
 from fer_ablate.errors import UserError
 
 try:
-    import kagglehub  # type: ignore[import-untyped]
+    import kagglehub
 except ImportError:  # an optional dependency
     kagglehub = None
 
