@@ -70,6 +70,7 @@ def test_failing_trials_do_not_end_the_search_and_are_named_again(search, tmp_pa
     assert "The training loss became nan" in again.err
 
 
+@pytest.mark.slow
 def test_too_many_failures_end_it_where_that_is_wanted(search):
     printed = search("optimizer.lr=choice(1e30,1e29)", "hydra.sweeper.max_failure_rate=0.5", "hydra.sweeper.n_trials=5")
     assert printed.code == 1
@@ -86,6 +87,7 @@ def test_hopeless_trials_are_given_up_and_kept(search, tmp_path):
     assert [(folder.status, folder.pruned.epoch, folder.failure) for folder in folders] == [("started", 1, None)]
 
 
+@pytest.mark.slow
 def test_accuracy_and_size_are_searched_for_together(search, tmp_path):
     words = ("hydra/sweeper/sampler=nsgaii", "search.objective=[val/acc,run/parameters]", "model.width=choice(0.0625,0.125)")
     printed = search(*words, "hydra.sweeper.n_trials=1")

@@ -1,6 +1,7 @@
 """A small study whose runs are finished by hand: what there is of it is files, and nobody trains."""
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -36,12 +37,16 @@ def conf(tmp_path):
 
 @pytest.fixture
 def planned(conf, tmp_path, cache_dir):
-    """The plan of `study=depth` with these words added."""
+    """The plan of `study=depth` with these words added; rows are composed anew only if the words or the file are others."""
 
-    def plan(*words):
+    @cache
+    def composed(words, _text):
         places = [f"runs_dir={tmp_path / 'runs'}", f"data.cache_dir={cache_dir}"]
         wanted = asked(["study=depth", *places, *words], conf)
-        return make_plan(wanted, compose_cells(wanted, conf))
+        return wanted, compose_cells(wanted, conf)
+
+    def plan(*words):
+        return make_plan(*composed(words, (conf / "study" / "depth.yaml").read_text()))
 
     return plan
 

@@ -21,7 +21,7 @@ RECIPES = {
     "averaged weights": ("trainer.ema_decay=0.9", "trainer.keep=last"),
     "early stopping": STOPPING,
     "augmentation and dropout": ("augment=pisa", "model.dropout=0.5"),
-    "random crops": ("augment=vggnet",),
+    "random crops": ("augment=vggnet_one_crop",),
     "accumulated and clipped gradients": ("trainer.accumulate=2", "trainer.gradient_clip=0.5", "scheduler=cosine"),
 }
 

@@ -57,7 +57,14 @@ def test_an_epoch_goes_through(overrides, config_of, run):
 
 
 @real
-@pytest.mark.parametrize("labels", [pytest.param("majority", marks=pytest.mark.slow), "probability", "cross_entropy"])
+@pytest.mark.parametrize(
+    "labels",
+    [
+        pytest.param("majority", marks=pytest.mark.slow),
+        pytest.param("probability", marks=pytest.mark.slow),
+        "cross_entropy",
+    ],
+)
 def test_the_votes_of_ferplus_train(labels, run):
     data = ["data=ferplus", f"data.path={Path(os.environ['FER_ABLATE_DATA']).resolve()}", f"data.labels={labels}"]
     loss = ["loss=soft_target"] if labels == "cross_entropy" else ["loss=cross_entropy"]
