@@ -63,6 +63,7 @@ def test_the_same_command_goes_on_where_it_stopped(typed, small, stopped):
     assert (stopped / "metrics.csv").read_text().count("\n") == 21  # one header
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_half_wrote_is_cleared_away(typed, small, stopped):
     left = stopped / "checkpoints" / ".last.ckpt.1.partial"
     left.write_bytes(b"half a checkpoint")

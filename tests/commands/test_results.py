@@ -95,6 +95,7 @@ def test_lines_of_other_machines_stay(results, docs):
     assert "without interval and verdict: all" in told
 
 
+@pytest.mark.slow
 def test_earlier_runs_count_where_they_are_accepted(results, docs, tmp_path):
     write_study(tmp_path, STUDY.replace("trainer.batch_size=32", "trainer.batch_size=28"))
     refused = results()

@@ -77,6 +77,7 @@ def test_too_many_failures_end_it_where_that_is_wanted(search):
     assert "1 of 1 trials failed, more than hydra.sweeper.max_failure_rate=0.5" in printed.err
 
 
+@pytest.mark.slow
 def test_hopeless_trials_are_given_up_and_kept(search, tmp_path):
     words = (*SPACE, "trainer.max_epochs=3", "hydra.sweeper.pruner.name=threshold", "+hydra.sweeper.pruner.lower=1.1")
     printed = search(*words, "hydra.sweeper.n_trials=1")

@@ -62,6 +62,7 @@ def test_a_study_is_trained_once_and_judged(study, conf, tmp_path):
     assert trained(study("-m")) == ["-2 conv, seed 0", "-2 conv, seed 1"]
 
 
+@pytest.mark.slow
 def test_a_failing_row_is_a_failed_cell(study, conf):
     conf.write_text(STUDY + "  - {label: broken, overrides: [optimizer.lr=1e30]}\n")
     printed = study("-m", "seed=0")
@@ -73,6 +74,7 @@ def test_a_failing_row_is_a_failed_cell(study, conf):
     assert trained(study("-m", "seed=0", "study.only=failed")) == []
 
 
+@pytest.mark.slow
 def test_chosen_rows_alone_are_trained(study):
     assert trained(study("-m", "study.rows=[-2 conv]", "seed=0")) == ["-2 conv, seed 0"]
 

@@ -50,6 +50,7 @@ def test_a_run_that_another_process_trains_is_left_alone(typed, small, finished)
     assert f"is being trained by process {os.getpid()} on " in printed.err
 
 
+@pytest.mark.slow
 def test_damaged_records_are_named_and_force_trains_to_the_same_scores(typed, small, finished):
     before = RunFolder(finished).result
     for name in ("run.json", "result.json"):

@@ -54,6 +54,7 @@ def test_a_row_whose_start_failed_is_not_trained(planned, conf):
     assert problems == ["not trained: the row it starts from, 'less', failed", ""]
 
 
+@pytest.mark.slow
 def test_a_busy_run_comes_again_when_it_is_free(planned):
     plan, told = planned(), Told()
     cell = plan.runs[0].cell

@@ -139,6 +139,7 @@ def test_errors_of_the_disk_are_said_in_words(tmp_path, code, reason):
     assert reason in str(write_error(tmp_path, OSError(code, os.strerror(code))))
 
 
+@pytest.mark.slow
 def test_two_processes_never_train_the_same_run(folder):
     code = "import sys; from pathlib import Path; from fer_ablate.tracking.run_folder import RunFolder\n"
     code += "with RunFolder(Path(sys.argv[1])).lock(): print('locked', flush=True); sys.stdin.read()"

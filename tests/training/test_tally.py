@@ -82,6 +82,7 @@ def test_looking_at_the_test_role_after_every_epoch_changes_nothing(recipe, conf
     assert all(pooled.result.splits[name] == plain.result.splits[name] for name in plain.result.splits)
 
 
+@pytest.mark.slow
 def test_every_crop_counts_in_training(config_of, task_of, run):
     config = config_of("augment.steps=[{op: ten_crop, size: 44}]", "trainer.max_epochs=2", POOLED)
     outcome, rows = run(config)
