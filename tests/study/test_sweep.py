@@ -2,6 +2,8 @@
 
 import threading
 
+import pytest
+
 from fer_ablate.study.outcome import Ended, RunOutcome
 from fer_ablate.study.sweep import train_wanted
 
