@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from fer_ablate.commands import console
 from fer_ablate.commands.request import allow_plugins, parse, raise_faults, sweep_faults
@@ -39,12 +39,12 @@ class Settings:
 
     Args:
         overrides: free of faults.
-        config_dir: `--config-dir`, if it was given.
-        config: the defaults with the overrides on top; `runs_dir` and `tracking` of it hold for any run.
+        tree: the defaults with the overrides on top.
+        config: the same as plain values; `runs_dir` and `tracking` of it hold for any run.
     """
 
     overrides: list[str]
-    config_dir: Path | None
+    tree: DictConfig
     config: Config
 
     @property
@@ -116,7 +116,8 @@ def settings(rest: Sequence[str], names: Collection[str], changeable: Sequence[s
     raise_faults(diagnose(overrides, config_dir).faults)
     raise_faults(sweep_faults(overrides))
     with composer(config_dir):
-        return Settings(overrides, config_dir, to_config(composed(overrides)))
+        tree = composed(overrides)
+        return Settings(overrides, tree, to_config(tree))
 
 
 def subject(words: dict[str, list[str]], typed: Settings) -> Subject:
@@ -195,13 +196,11 @@ def _changed(stored: Config, typed: Settings) -> Config:
     stored = replace(stored, trainer=replace(stored.trainer, **here))
     groups = [text for text in typed.overrides if text.startswith(("data=", "trainer="))]
     tree = OmegaConf.structured(stored)
-    with composer(typed.config_dir):
-        fresh = composed(typed.overrides)
     for group in groups:
         section = group.split("=", 1)[0]
-        tree[section] = fresh[section]
+        tree[section] = typed.tree[section]
     for text in typed.overrides:
         key = text.lstrip("+").split("=", 1)[0]
         if text not in groups:
-            OmegaConf.update(tree, key, OmegaConf.select(fresh, key))
+            OmegaConf.update(tree, key, OmegaConf.select(typed.tree, key))
     return to_config(tree)

@@ -46,6 +46,27 @@ class Card:
         return {PREFIX + name: text for name, text in told.items()}
 
 
+@dataclass(frozen=True)
+class Carded:
+    """What a `Scorer` of an exported file knows from its card.
+
+    Args:
+        card: what the file says of itself.
+    """
+
+    card: Card
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """K names, in the order of the outputs."""
+        return self.card.classes
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels of the faces it takes."""
+        return self.card.image_size
+
+
 def card_of(trained: TrainedNetwork, channels: int, key: str) -> Card:
     """The card of a finished network that is to take faces of so many channels."""
     return Card(trained.classes, trained.image_size, channels, key, to_yaml(trained.config))

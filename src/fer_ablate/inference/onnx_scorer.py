@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_ablate.errors import UserError
-from fer_ablate.inference.card import Card, read_card
+from fer_ablate.inference.card import Card, Carded, read_card
 from fer_ablate.inference.onnx_extra import onnx_package
 from fer_ablate.inference.torch_export import INPUT, OUTPUT
 
@@ -17,26 +17,14 @@ ONLY_ERRORS = 3
 
 
 @dataclass(frozen=True)
-class OnnxScorer:
+class OnnxScorer(Carded):
     """A network in an ONNX file; a `Scorer`.
 
     Args:
         session: of onnxruntime.
-        card: what the file says of itself.
     """
 
     session: Any
-    card: Card
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """K names, in the order of the outputs."""
-        return self.card.classes
-
-    @property
-    def image_size(self) -> int:
-        """Side in pixels of the faces it takes."""
-        return self.card.image_size
 
     def probabilities(self, faces_u8: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities of every class; see `Scorer`.
@@ -79,7 +67,7 @@ def load_onnx(path: Path, threads: int | None = None) -> OnnxScorer:
         raise UserError(
             f"{path}: damaged, or not an ONNX file that onnxruntime {runtime.__version__} can run ({first})."
         ) from error
-    return OnnxScorer(session, _checked(session, path))
+    return OnnxScorer(_checked(session, path), session)
 
 
 def _checked(session: Any, path: Path) -> Card:

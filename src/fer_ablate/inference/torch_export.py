@@ -17,7 +17,7 @@ from torch.export import Dim, ExportedProgram
 
 from fer_ablate.data.transform import Preprocess
 from fer_ablate.errors import UserError
-from fer_ablate.inference.card import Card, read_card
+from fer_ablate.inference.card import Card, Carded, read_card
 from fer_ablate.inference.network import TrainedNetwork
 from fer_ablate.tracking.quiet import quiet
 
@@ -84,26 +84,14 @@ def save_program(program: ExportedProgram, card: Card, path: Path) -> None:
 
 
 @dataclass(frozen=True)
-class ProgramScorer:
+class ProgramScorer(Carded):
     """A network in a `.pt2` file, run by PyTorch on the CPU; a `Scorer`.
 
     Args:
         program: (N, C, S, S) uint8 -> (N, K).
-        card: what the file says of itself.
     """
 
     program: Any
-    card: Card
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """K names, in the order of the outputs."""
-        return self.card.classes
-
-    @property
-    def image_size(self) -> int:
-        """Side in pixels of the faces it takes."""
-        return self.card.image_size
 
     def probabilities(self, faces_u8: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities of every class for faces with the channels of the file; see `Scorer`."""
@@ -117,4 +105,4 @@ def load_program(path: Path) -> ProgramScorer:
     told = {CARD_FILE: ""}
     with quiet("torch.onnx"):
         program = torch.export.load(path, extra_files=told).module()
-    return ProgramScorer(program, read_card(json.loads(told[CARD_FILE]), path))
+    return ProgramScorer(read_card(json.loads(told[CARD_FILE]), path), program)
