@@ -2,6 +2,7 @@ import os
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fer_ablate.config.choices import Roles, Source
 from fer_ablate.config.schema import DataConfig
@@ -28,6 +29,33 @@ def table_of(tmp_path):
         path = tmp_path / name
         path.write_text("\n".join([header, *lines]) + "\n")
         return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def collected():
+    """Lets a reader read, and gives its images as one array beside what it says of them."""
+
+    def collect(read):
+        blocks = []
+        parsed = read(blocks.append)
+        return np.concatenate(blocks), parsed
+
+    return collect
+
+
+@pytest.fixture
+def folder_of(tmp_path):
+    """Writes gray pictures into a folder, each of its own shade, and gives the folder."""
+
+    def write(*names, size=(8, 8), root="faces", mode="L"):
+        for number, name in enumerate(names):
+            path = tmp_path / root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shade = 10 + number
+            Image.new(mode, (size[1], size[0]), shade if mode == "L" else (shade, 50, 200)).save(path)
+        return tmp_path / root
 
     return write
 

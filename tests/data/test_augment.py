@@ -32,18 +32,18 @@ def faces():
 
 
 def test_there_is_a_file_per_recipe():
-    assert len(FILES) == 16
+    assert len(FILES) == 18
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_every_recipe_is_valid_and_keeps_gray_between_black_and_white(file, faces):
     recipe = AugmentConfig(**yaml.safe_load(file.read_text()))
-    assert check(recipe, 48) == []
+    assert check(recipe, (48, 48)) == []
     torch.manual_seed(0)
     out = build_augment(recipe)(faces)
-    side = input_size(recipe, 48)
+    size = input_size(recipe, (48, 48))
     views = 10 if "ten_crop" in [step["op"] for step in recipe.steps] else 1
-    assert out.shape == (views * 64, 1, side, side)
+    assert out.shape == (views * 64, 1, *size)
     assert out.dtype == torch.float32
     assert -1e-5 <= out.min() <= out.max() <= 1 + 1e-5
 
@@ -143,7 +143,7 @@ def test_crop_padding_is_black():
 
 def test_ten_crops_are_those_that_are_tested_and_stay_with_their_image(faces):
     out = changed(faces, {"op": "ten_crop", "size": 40})
-    assert torch.equal(out.view(64, 10, 1, 40, 40), views(faces, TestTimeAugmentation.ten_crop, 40).transpose(0, 1))
+    assert torch.equal(out.view(64, 10, 1, 40, 40), views(faces, TestTimeAugmentation.ten_crop, (40, 40)).transpose(0, 1))
 
 
 def test_steps_behind_ten_crops_change_each_crop_in_its_own_way():
@@ -166,7 +166,10 @@ def test_adds_nothing_to_checkpoints():
 @pytest.mark.parametrize(
     ("step", "message"),
     [
-        ({"op": "flipp"}, r"augment.steps\[0\].op: unknown op 'flipp'\n    Did you mean 'flip'\? Choices: flip, affine"),
+        (
+            {"op": "flipp"},
+            r"augment.steps\[0\].op: unknown op 'flipp'\n    Did you mean 'flip'\? Choices: flip, vertical_flip, affine",
+        ),
         ({"p": 0.5}, r"augment.steps\[0\]: .* does not name its op"),
         ("flip", r"augment.steps\[0\]: flip does not name its op"),
         ({"op": "affine", "rotatoin": 3}, r"steps\[0\].rotatoin: affine has no such argument\n    Did you mean 'rotation'"),
@@ -180,19 +183,43 @@ def test_adds_nothing_to_checkpoints():
         ({"op": "ten_crop", "size": 48}, r"steps\[0\].size: 48: all ten crops are the whole 48x48 image\n    Choose a size"),
         ({"op": "ten_crop", "size": 60}, r"steps\[0\].size: 60: crop is larger than the 48x48 images"),
         ({"op": "ten_crop", "size": 40, "p": 0.5}, r"steps\[0\].p: ten_crop has no such argument"),
-        ({"op": "crop", "size": 60}, r"augment.steps\[0\].size: 60: crop is larger than the 48x48 images"),
+        (
+            {"op": "crop", "size": 60},
+            r"augment.steps\[0\].size: 60: crop is larger than the 48x48 images\n    Choose a size up to 48",
+        ),
+        ({"op": "crop", "size": [40, 60]}, r"steps\[0\].size: \[40, 60\]: crop is larger than the 48x48 images"),
+        ({"op": "crop", "size": [40]}, r"size: \[40\]: expected a whole number of pixels, at least 1, or \[height, width\]"),
+        ({"op": "rotate"}, r"steps\[0\].angles: rotate needs it"),
+        ({"op": "rotate", "angles": 90}, r"angles: 90: expected a list of numbers from -360 to 360"),
+        ({"op": "rotate", "angles": []}, r"angles: \[\]: expected a list"),
+        ({"op": "noise", "std": 2}, r"std: 2: expected a number from 0 to 1, or \[lowest, highest\] within them"),
+        ({"op": "noise", "std": [0.2, 0.1]}, r"std: \[0.2, 0.1\]: expected a number from 0 to 1, or"),
+        ({"op": "blur", "sigma": [0.5, 1], "kernel": 4}, r"kernel: 4: expected an odd number of pixels, at least 3, or null"),
+        (
+            {"op": "blur", "sigma": [5, 20]},
+            r"steps\[0\].sigma: a kernel of 121 pixels is too large for the 48x48 .*\n.* up to 95",
+        ),
+        ({"op": "clahe", "clip_limit": [1, 3], "grid": [8, 48]}, r"grid: \[8, 48\]: tiles of a single pixel in the 48x48 images"),
+        ({"op": "shift", "x": 4, "y": 48}, r"steps\[0\].y: 48: may move the whole of a 48x48 image away\n    .* below 48"),
+        ({"op": "equalize"}, r"steps\[0\].op: equalize changes all training images alike, .*\n    Put it into data.prepare"),
+        ({"op": "gamma", "gamma": 0.5}, r"steps\[0\].op: gamma changes all training images alike"),
+        (
+            {"op": "resize", "size": 64},
+            r"steps\[0\].size: trains on 64x64 images .* tests see the 48x48 .*\n    Resize in data.prepare",
+        ),
+        ({"op": "resize", "size": 24}, r"steps\[0\].size: trains on 24x24 images"),
     ],
     ids=str,
 )
 def test_a_wrong_step_is_named_with_the_way_out(step, message):
-    (fault,) = check(config(step), 48)
+    (fault,) = check(config(step), (48, 48))
     with pytest.raises(ValueError, match=message):
         raise ValueError(fault)
 
 
 def test_all_faults_are_listed_and_crops_are_compared_with_the_crop_before():
     steps = [{"op": "crop", "size": 40}, {"op": "flip", "p": 2, "q": 1}, {"op": "crop", "size": 44}]
-    assert [fault.key for fault in check(config(*steps), 48)] == [
+    assert [fault.key for fault in check(config(*steps), (48, 48))] == [
         "augment.steps[1].p",
         "augment.steps[1].q",
         "augment.steps[2].size",
@@ -201,11 +228,50 @@ def test_all_faults_are_listed_and_crops_are_compared_with_the_crop_before():
 
 
 def test_a_second_ten_crop_is_a_fault():
-    (fault,) = check(config({"op": "ten_crop", "size": 44}, {"op": "ten_crop", "size": 40}), 48)
+    (fault,) = check(config({"op": "ten_crop", "size": 44}, {"op": "ten_crop", "size": 40}), (48, 48))
     assert (fault.key, fault.problem) == ("augment.steps[1].op", "a second ten_crop, which makes a hundred of every image")
 
 
 def test_input_is_as_large_as_the_last_crop():
-    assert input_size(config({"op": "flip"}), 48) == 48
-    assert input_size(config({"op": "ten_crop", "size": 40}, {"op": "erasing"}), 48) == 40
-    assert input_size(config({"op": "crop", "size": 44}, {"op": "flip"}, {"op": "crop", "size": 40}), 48) == 40
+    whole = (56, 40)
+    assert input_size(config({"op": "flip"}), whole) == whole
+    assert input_size(config({"op": "ten_crop", "size": 36}, {"op": "erasing"}), whole) == (36, 36)
+    assert input_size(config({"op": "crop", "size": 38}, {"op": "flip"}, {"op": "crop", "size": [36, 32]}), whole) == (36, 32)
+    assert input_size(config({"op": "crop", "size": [50, 36]}, {"op": "resize", "size": [56, 40]}), whole) == whole
+
+
+def test_a_crop_is_compared_with_height_and_width():
+    assert check(config({"op": "crop", "size": [56, 36]}), (56, 40)) == []
+    (fault,) = check(config({"op": "crop", "size": 48}), (56, 40))
+    assert str(fault) == ("augment.steps[0].size: 48: crop is larger than the 56x40 images\n    Choose a size up to [56, 40].")
+
+
+def test_what_is_resized_in_training_alone_has_to_get_a_size_that_tests_see():
+    assert check(config({"op": "crop", "size": 40}, {"op": "resize", "size": 48}), (48, 48)) == []  # a random window, enlarged
+    assert check(config({"op": "resize", "size": 56}, {"op": "crop", "size": 44}), (48, 48)) == []  # tested on the centre
+    (fault,) = check(config({"op": "resize", "size": 64}, {"op": "crop", "size": 56}), (48, 48))
+    assert fault.key == "augment.steps[1].size"
+
+
+def test_a_change_of_some_images_may_be_the_same_for_all_of_them():
+    steps = [{"op": "equalize", "p": 0.5}, {"op": "gamma", "gamma": [0.5, 2]}, {"op": "blur", "p": 0.1}, {"op": "clahe", "p": 0}]
+    assert check(config(*steps), (48, 48)) == []
+
+
+def test_erasing_and_light_know_the_two_sides_of_an_image():
+    tall = torch.ones(200, 1, 56, 40)
+    gone = changed(tall, {"op": "erasing", "p": 1, "area": [0.25, 0.25], "ratio": [1, 1]}) == 0
+    assert set(gone.any(-1).sum(-1).flatten().tolist()) == {24}  # the side of a square of a quarter of the area is 23.7
+    assert set(gone.any(-2).sum(-1).flatten().tolist()) == {24}
+    light = changed(tall / 2, {"op": "brightness_contrast", "brightness": 0.5, "contrast": 0})
+    assert torch.equal(light.amax((1, 2, 3)), light.amin((1, 2, 3)))
+
+
+def test_one_axis_moves_by_its_own_fraction():
+    corner = torch.zeros(500, 1, 40, 80)
+    corner[:, :, 20, 40] = 1
+    out = changed(corner, {"op": "affine", "shift": 0.25})
+    place = out.flatten(1).argmax(1)
+    rows, columns = place // 80 - 20, place % 80 - 40
+    assert 9 <= rows.abs().max() <= 10
+    assert 18 <= columns.abs().max() <= 20

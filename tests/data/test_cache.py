@@ -1,23 +1,33 @@
 import json
 import os
+import subprocess
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from fer_ablate.data import cache
 from fer_ablate.data.cache import Origin, cached, file_origin
-from fer_ablate.data.faces import Parsed
+from fer_ablate.data.faces import Parsed, content_digest
 from fer_ablate.errors import UserError
 
 ORIGIN = Origin("drawn", "one")
 
 
-def parsed(value=3):
-    faces = np.full((5, 1, 4, 4), value, np.uint8)
-    return Parsed(faces, np.arange(5), np.zeros(5, np.uint8), ("Training",), ("a", "b", "c", "d", "e"))
+FACES = np.full((5, 1, 4, 4), 3, np.uint8)
+KNOWN = Parsed(
+    np.arange(5), np.zeros(5, np.uint8), ("Training",), ("a", "b", "c", "d", "e"), tuple("vwxyz"), left_out={".txt": 2}
+)
 
 
-def never():
+def parsed(write):
+    write(FACES[:2])
+    write(FACES[2:])
+    return KNOWN
+
+
+def never(_):
     raise AssertionError("parsed again")
 
 
@@ -25,8 +35,9 @@ def test_a_second_load_maps_the_stored_arrays_instead_of_parsing(tmp_path):
     first = cached(tmp_path / "new" / "cache", ORIGIN, parsed)
     again = cached(tmp_path / "new" / "cache", ORIGIN, never)
     assert isinstance(again.faces, np.memmap)
-    assert np.array_equal(again.faces, first.faces)
-    assert again.digest == first.digest == parsed().digest()
+    assert np.array_equal(again.faces, FACES)
+    assert again.digest == first.digest == content_digest(FACES, KNOWN)
+    assert (again.files, again.left_out) == (tuple("vwxyz"), {".txt": 2})
 
 
 def test_another_origin_has_an_entry_of_its_own_but_the_same_digest(tmp_path):
@@ -58,7 +69,7 @@ def test_a_damaged_entry_is_made_again(tmp_path, name, damage):
 
 
 def test_a_killed_parse_leaves_no_entry(tmp_path):
-    def killed():
+    def killed(_):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -66,14 +77,60 @@ def test_a_killed_parse_leaves_no_entry(tmp_path):
     assert [path for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
 
 
-def test_a_full_disk_names_the_key_and_leaves_nothing_behind(tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(cache.np, "save", full)
-    with pytest.raises(UserError, match=r"data.cache_dir=.*the disk is full"):
-        cached(tmp_path, ORIGIN, parsed)
+def test_a_full_disk_names_the_key_and_leaves_nothing_behind(tmp_path):
+    # A limit on the size of files is met by a write as a full disk is, without a disk of its own.
+    code = (
+        "import resource, signal, sys, numpy as np\n"
+        "from pathlib import Path\n"
+        "from fer_ablate.data.cache import Origin, cached\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "def read(write):\n"
+        "    for _ in range(100): write(np.zeros((10, 1, 48, 48), np.uint8))\n"
+        "cached(Path(sys.argv[1]), Origin('large', ''), read)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert "UserError: data.cache_dir=" in done.stderr
+    assert "Pass data.cache_dir=..., or set FER_ABLATE_CACHE to a folder with room." in done.stderr
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
+def test_two_processes_on_a_cold_cache_read_once(tmp_path):
+    code = (
+        "import sys, time, numpy as np\n"
+        "from pathlib import Path\n"
+        "from fer_ablate.data.cache import Origin, cached\n"
+        "from fer_ablate.data.faces import Parsed\n"
+        "def read(write):\n"
+        "    print('reads', flush=True); time.sleep(1)\n"
+        "    write(np.zeros((2, 1, 4, 4), np.uint8))\n"
+        "    return Parsed(np.zeros(2, np.int64), np.zeros(2, np.uint8), ('train',), ('a',))\n"
+        "print(cached(Path(sys.argv[1]), Origin('shared', ''), read).digest)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    lines = "".join(process.communicate(timeout=60)[0] for process in both).split()
+    assert lines.count("reads") == 1
+    assert len(lines) == 3
+    assert len(set(lines)) == 2
+
+
+def test_an_entry_that_may_not_be_read_names_the_way_out(tmp_path):
+    if os.geteuid() == 0:
+        pytest.skip("the superuser may read everything")
+    cached(tmp_path, ORIGIN, parsed)
+    (facts,) = tmp_path.glob("drawn-*/facts.json")
+    facts.chmod(0)
+    with pytest.raises(UserError, match="another user's and may not be read"):
+        cached(tmp_path, ORIGIN, parsed)
+
+
+def test_an_entry_of_an_earlier_version_is_left_alone_and_made_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "FORMAT", cache.FORMAT - 1)
+    cached(tmp_path, ORIGIN, parsed)
+    monkeypatch.undo()
+    cached(tmp_path, ORIGIN, parsed)
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 2
 
 
 def test_a_cache_dir_that_cannot_be_made_names_the_key(tmp_path):
@@ -83,18 +140,18 @@ def test_a_cache_dir_that_cannot_be_made_names_the_key(tmp_path):
 
 
 def test_the_digest_depends_on_every_part_of_the_content():
-    base = parsed()
     others = [
-        parsed(4),
-        Parsed(base.faces, base.labels[::-1].copy(), base.usage, base.splits, base.classes),
-        Parsed(base.faces, base.labels, base.usage, ("train",), base.classes),
-        Parsed(base.faces.reshape(5, 1, 2, 8), base.labels, base.usage, base.splits, base.classes),
+        content_digest(np.full_like(FACES, 4), KNOWN),
+        content_digest(FACES, replace(KNOWN, labels=KNOWN.labels[::-1].copy())),
+        content_digest(FACES, replace(KNOWN, splits=("train",))),
+        content_digest(FACES.reshape(5, 1, 2, 8), KNOWN),
     ]
-    assert len({base.digest(), *(other.digest() for other in others)}) == 5
+    assert len({content_digest(FACES, KNOWN), *others}) == 5
+    assert content_digest(FACES, replace(KNOWN, files=(), notes=("other",))) == content_digest(FACES, KNOWN)
 
 
 def test_a_source_that_cannot_be_read_is_not_blamed_on_the_cache(tmp_path):
-    def unreadable():
+    def unreadable(_):
         raise PermissionError(13, "Permission denied", "fer2013.csv")
 
     with pytest.raises(PermissionError, match=r"fer2013\.csv"):

@@ -3,6 +3,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
@@ -11,6 +12,7 @@ from fer_ablate.config.schema import DataConfig, SyntheticConfig
 from fer_ablate.data import download
 from fer_ablate.data.load import check, load_faces
 from fer_ablate.errors import UserError
+from fer_ablate.labels import EMOTIONS
 
 CONF = Path(__file__).parents[2] / "conf" / "data"
 DRAWN = SyntheticConfig(train=14, val=7, test=7, label_noise=0.0, pixel_noise=2.0, seed=0)
@@ -25,7 +27,10 @@ def faults(config):
     return {fault.key: str(fault) for fault in check(config)}
 
 
-@pytest.mark.parametrize("name", ["fer2013", "ferplus", "folder", "synthetic"])
+STORED = ["ck_plus", "fer2013", "ferplus", "folder", "jaffe", "list", "synthetic"]
+
+
+@pytest.mark.parametrize("name", STORED)
 def test_every_stored_data_config_fits_the_schema(name, monkeypatch):
     monkeypatch.setenv("FER_ABLATE_CACHE", "/somewhere")
     monkeypatch.delenv("FER_ABLATE_DATA", raising=False)
@@ -34,8 +39,8 @@ def test_every_stored_data_config_fits_the_schema(name, monkeypatch):
     assert set(faults(config)) == (set() if name == "synthetic" else {"data.path"})
 
 
-def test_stored_data_configs_are_the_four_tested_here():
-    assert sorted(path.stem for path in CONF.glob("*.yaml")) == ["fer2013", "ferplus", "folder", "synthetic"]
+def test_stored_data_configs_are_those_tested_here():
+    assert sorted(path.stem for path in CONF.glob("*.yaml")) == STORED
 
 
 def test_synthetic_faces_are_drawn_once_and_then_mapped(config):
@@ -107,7 +112,7 @@ def test_votes_need_the_table(config, tmp_path):
     (tmp_path / "train" / "happy").mkdir(parents=True)
     asked = replace(config, path=str(tmp_path), labels=Labels.majority)
     assert "a folder of images, whose order is unknown" in faults(asked)["data.labels"]
-    assert "only data=fer2013 has" in faults(replace(asked, source=Source.folder))["data.labels"]
+    assert "which data=list does not have" in faults(replace(asked, source=Source.list))["data.labels"]
     assert "8 is for FER+ labels" in faults(replace(asked, labels=Labels.hard, num_classes=8))["data.num_classes"]
 
 
@@ -125,3 +130,125 @@ def test_download_without_kagglehub_says_how_to_install_it(config, monkeypatch):
 def test_loading_faces_does_not_need_torch():
     code = "import sys, fer_ablate.data.load; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.fixture
+def folder_config(config):
+    return replace(config, source=Source.folder, roles=Roles.auto)
+
+
+@pytest.mark.parametrize(
+    ("fields", "key", "problem"),
+    [
+        ({"size": "large"}, "data.size", "'large' is no size in pixels"),
+        ({"size": [48]}, "data.size", "[48] is no size in pixels"),
+        ({"size": 0}, "data.size", "0 is no size in pixels"),
+        ({"channels": 2}, "data.channels", "2 is neither 1 (gray) nor 3 (colour)"),
+        ({"folds": 1}, "data.folds", "1 is below 2"),
+        ({"folds": 3, "fold": 3}, "data.fold", "3 is none of 3 folds"),
+        ({"fold": 1}, "data.fold", "1, but there are no folds"),
+        ({"group": "(S"}, "data.group", "'(S' is no regular expression"),
+        ({"test_fraction": 0.95, "val_fraction": 0.1}, "data.test_fraction", "leave nothing to train on"),
+        ({"merge": {"a": ["x"], "b": ["X"]}}, "data.merge", "X is in a and in b"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_faults_of_the_new_keys_name_what_was_given(folder_config, tmp_path, fields, key, problem):
+    assert problem in faults(replace(folder_config, path=str(tmp_path), **fields))[key]
+
+
+def test_a_folder_says_how_it_was_read(folder_config, folder_of):
+    folder = folder_of("in/Train/happy/1.png", "in/Train/sad/1.jpg", "in/test/happy/1.png")
+    (folder / "notes.txt").write_text("")
+    faces = load_faces(replace(folder_config, path=str(folder)))
+    assert faces.left_out == {".txt": 1}
+    assert faces.notes == (
+        "Read as <split>/<class>/<image>: 3 images (.png 2, .jpg 1); 1 file not read (.txt 1).",
+        "The splits are in in.",
+    )
+
+
+def test_a_stray_file_does_not_make_a_folder_be_read_again(folder_config, folder_of, tmp_path):
+    folder = folder_of("train/happy/1.png", "train/sad/1.png")
+    first = load_faces(replace(folder_config, path=str(folder)))
+    (folder / "notes.txt").write_text("")
+    second = load_faces(replace(folder_config, path=str(folder)))
+    assert (first.left_out, second.left_out) == ({}, {".txt": 1})
+    assert len([path for path in (tmp_path / "cache").iterdir() if path.is_dir()]) == 1
+
+
+def test_a_list_is_read_from_its_csv(folder_config, folder_of):
+    folder = folder_of("1.png", "2.png")
+    (folder / "labels.csv").write_text("file,emotion,person\n1.png,Happiness,ann\n2.png,sad,bob\n")
+    faces = load_faces(replace(folder_config, source=Source.list, path=str(folder / "labels.csv")))
+    assert (faces.classes, faces.labels.tolist(), faces.splits) == (("happy", "sad"), [0, 1], ("all",))
+    assert faces.groups.tolist() == [0, 1]
+
+
+def test_persons_are_found_by_a_pattern_on_file_names(folder_config, folder_of):
+    folder = folder_of("happy/ann_1.png", "happy/bob_1.png", "sad/ann_2.png", "sad/other.png")
+    faces = load_faces(replace(folder_config, path=str(folder), group="/([a-z]+)_"))
+    assert faces.groups[0] == faces.groups[2]
+    assert len(set(faces.groups.tolist())) == 3
+    assert faces.notes[-1] == "Groups (data.group): 2 in 3 images; 1 images without a match are a group each."
+    assert load_faces(replace(folder_config, path=str(folder))).groups is None
+
+
+def test_other_groups_make_another_data_set(folder_config, folder_of):
+    folder = folder_of("happy/ann_1.png", "sad/ann_2.png", "sad/bob_3.png")
+    digests = {
+        load_faces(replace(folder_config, path=str(folder), group=group)).digest for group in ("auto", "([a-z]+)_", "_(.)")
+    }
+    assert len(digests) == 3
+
+
+def test_a_pattern_that_finds_nobody_shows_a_file_name(folder_config, folder_of):
+    folder = folder_of("happy/1.png", "sad/1.png")
+    with pytest.raises(UserError, match=r"data\.group=\(S\\d\+\)_: no file name matches, such as happy/1\.png"):
+        load_faces(replace(folder_config, path=str(folder), group=r"(S\d+)_"))
+
+
+def test_votes_in_a_folder_give_labels_or_distributions(folder_config, folder_of):
+    folder = folder_of("FER2013Train/1.png", "FER2013Train/2.png")
+    lines = ['1.png,"(0, 0, 48, 48)",4,6,0,0,0,0,0,0,0,0', '2.png,"(0, 0, 48, 48)",5,5,0,0,0,0,0,0,0,0']
+    (folder / "FER2013Train" / "label.csv").write_text("\n".join(lines))
+    asked = replace(folder_config, path=str(folder))
+    majority = load_faces(asked)
+    assert [majority.classes[label] for label in majority.labels[majority.rows]] == ["happy"]
+    assert majority.notes[-1] == "1 of 2 images are left out: their FER+ votes decide for no expression."
+    shares = load_faces(replace(asked, labels=Labels.cross_entropy))
+    assert shares.targets[0, [3, 6]].tolist() == pytest.approx([0.6, 0.4])
+
+
+def test_kaggles_folders_of_fer2013_have_its_classes_and_splits(config, folder_of):
+    folder = folder_of(
+        "Train/Happiness/Training_1.jpg", "TEST/sad/PublicTest_1.jpg", "TEST/angry/PrivateTest_1.jpg", size=(50, 48)
+    )
+    faces = load_faces(replace(config, path=str(folder)))
+    assert faces.classes == EMOTIONS
+    assert faces.faces.shape == (3, 1, 48, 48)
+    named = {(faces.splits[usage], EMOTIONS[label]) for usage, label in zip(faces.usage, faces.labels, strict=True)}
+    assert named == {("Training", "happy"), ("PublicTest", "sad"), ("PrivateTest", "angry")}
+
+
+def test_kaggle_test_images_without_official_names_are_one_split(config, folder_of):
+    folder = folder_of("train/fearful/im1.png", "test/happy/im1.png", "test/happy/PublicTest_1.png")
+    faces = load_faces(replace(config, path=str(folder)))
+    assert faces.splits == ("Training", "test")
+    assert np.bincount(faces.usage).tolist() == [1, 2]
+
+
+def test_a_class_that_fer2013_does_not_have_points_to_data_folder(config, folder_of):
+    with pytest.raises(UserError, match=r"'bored' is not a class of FER2013.*data=folder"):
+        load_faces(replace(config, path=str(folder_of("train/bored/1.png"))))
+
+
+def test_drawn_faces_take_a_size_and_channels(config):
+    faces = load_faces(replace(config, source=Source.synthetic, size=[24, 32], channels=3))
+    assert faces.faces.shape == (28, 3, 24, 32)
+
+
+def test_what_was_passed_as_a_folder_but_is_a_file_says_what_reads_it(folder_config, tmp_path):
+    (tmp_path / "labels.csv").write_text("")
+    assert "is read by data=list" in faults(replace(folder_config, path=str(tmp_path / "labels.csv")))["data.path"]
+    assert "is not a file" in faults(replace(folder_config, source=Source.list, path=str(tmp_path)))["data.path"]

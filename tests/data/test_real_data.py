@@ -7,7 +7,7 @@ import pytest
 
 from fer_ablate.config.choices import Balance, Drop, Labels, Roles
 from fer_ablate.config.schema import BalanceConfig
-from fer_ablate.data.audit import audit
+from fer_ablate.data.audit import audit, copies_across
 from fer_ablate.data.balance import balanced
 from fer_ablate.data.load import load_faces
 from fer_ablate.data.roles import role_rows
@@ -43,21 +43,27 @@ def test_dropping_everything_keeps_test_splits_free_of_training_images(real_conf
     assert all(len(rows) == 0 for rows in audit(clean).in_train.values())
 
 
+def test_a_run_is_told_of_the_copies_between_roles(real_config, faces):
+    rows = role_rows(faces, real_config).rows
+    (note,) = copies_across(faces, rows, [])
+    assert note.startswith("Copies: 280 val and 288 test images have the very pixels of a training image.")
+
+
 def test_roles_cover_the_official_splits(real_config, faces):
-    assert [len(rows) for rows in role_rows(faces, real_config).values()] == [28709, 3589, 3589]
-    assert len(role_rows(faces, replace(real_config, roles=Roles.holdout))["val"]) == pytest.approx(2871, abs=4)
+    assert [len(rows) for rows in role_rows(faces, real_config).rows.values()] == [28709, 3589, 3589]
+    assert len(role_rows(faces, replace(real_config, roles=Roles.holdout)).rows["val"]) == pytest.approx(2871, abs=4)
 
 
 def test_balanced_sets_have_the_sizes_that_their_papers_report(real_config, faces):
     steps = [{"op": "flip", "p": 0.5}]
     filled = BalanceConfig(kind=Balance.majority, steps=steps)
-    roles = role_rows(faces, replace(real_config, roles=Roles.holdout, val_fraction=0.2))
+    roles = role_rows(faces, replace(real_config, roles=Roles.holdout, val_fraction=0.2)).rows
     made, roles = balanced(faces, roles, filled)
     assert np.bincount(made.labels[roles["train"]]).tolist() == [5772] * 7
     # pisa logs 633 steps of 64 per epoch, hence 5,779 to 5,787 per class: its split was drawn without regard to classes.
     assert ceil(len(roles["train"]) / 64) == 632
     copied = BalanceConfig(kind=Balance.copies, steps=steps)  # lenet5: 4,796 per class in train, 12,320 / 20 epochs in test
-    made, roles = balanced(faces, role_rows(faces, replace(real_config, roles=Roles.swapped)), copied)
+    made, roles = balanced(faces, role_rows(faces, replace(real_config, roles=Roles.swapped)).rows, copied)
     assert np.bincount(made.labels[roles["train"]]).tolist() == [4796] * 7
     assert np.bincount(made.labels[roles["test"]]).tolist() == [616] * 7
 

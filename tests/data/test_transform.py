@@ -3,11 +3,11 @@ import torch
 from torch import nn
 
 from fer_ablate.config.schema import AugmentConfig, Config, DataConfig, ModelConfig, TrainerConfig
-from fer_ablate.data.transform import Preprocess, build_preprocess, check_normalisation
+from fer_ablate.data.transform import Preprocess, build_preprocess, check_normalisation, network_size
 
 
 def plain(**changes):
-    return Preprocess(nn.Identity(), **{"size": 2, "mean": 0.5, "std": 0.25, "channels": 1, **changes})
+    return Preprocess(nn.Identity(), **{"size": (2, 2), "mean": 0.5, "std": 0.25, "channels": 1, **changes})
 
 
 def test_bytes_become_normalised_floats():
@@ -73,7 +73,7 @@ def run_config():
 
 def test_training_augments_and_evaluation_takes_the_centre():
     faces = torch.randint(256, (5, 1, 48, 48), dtype=torch.uint8)
-    preprocess = build_preprocess(run_config(), 48)
+    preprocess = build_preprocess(run_config(), (48, 48))
     assert preprocess.train()(faces).shape == (5, 1, 40, 40)
     first, second = preprocess.eval()(faces), preprocess(faces)
     assert torch.equal(first, second)
@@ -82,4 +82,48 @@ def test_training_augments_and_evaluation_takes_the_centre():
 
 def test_views_of_any_size_can_be_normalised_alone():
     faces = torch.randint(256, (5, 1, 48, 48), dtype=torch.uint8)
-    torch.testing.assert_close(build_preprocess(run_config(), 48).eval().normalise(faces), faces / 255)
+    torch.testing.assert_close(build_preprocess(run_config(), (48, 48)).eval().normalise(faces), faces / 255)
+
+
+def prepared_config(*steps):
+    config = run_config()
+    config.data.prepare = list(steps)
+    return config
+
+
+HALVED = {"op": "resize", "size": [44, 42], "method": "area"}
+
+
+def test_without_preparation_the_stored_bytes_go_on():
+    faces = torch.randint(256, (5, 1, 48, 48), dtype=torch.uint8)
+    assert build_preprocess(run_config(), (48, 48)).prepared(faces) is faces
+
+
+def test_images_are_prepared_alike_in_training_and_in_tests():
+    gray = torch.arange(256, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 88, 84)  # neither moved by flip nor crop
+    preprocess = build_preprocess(prepared_config(HALVED, {"op": "gamma", "gamma": 2.0}), (88, 84))
+    trained, tested = preprocess.train()(gray), preprocess.eval()(gray)
+    assert trained.shape == tested.shape == (256, 1, 40, 40)
+    torch.testing.assert_close(trained, tested, rtol=0, atol=0)
+    torch.testing.assert_close(tested[:, 0, 0, 0], (torch.arange(256) / 255) ** 2)
+
+
+def test_views_of_prepared_images_are_what_the_network_is_tested_on():
+    faces = torch.randint(256, (5, 1, 88, 84), dtype=torch.uint8)
+    preprocess = build_preprocess(prepared_config(HALVED), (88, 84)).eval()
+    prepared = preprocess.prepared(faces)
+    assert prepared.shape == (5, 1, 44, 42)
+    torch.testing.assert_close(preprocess(faces), preprocess.normalise(prepared[..., 2:42, 1:41]))
+    torch.testing.assert_close(prepared[:, :, :, 0], faces.float().view(5, 1, 44, 2, 42, 2).mean((3, 5))[:, :, :, 0] / 255)
+
+
+def test_the_network_sees_the_last_crop_of_the_prepared_image():
+    assert network_size(prepared_config({"op": "resize", "size": [64, 56]}), (48, 48)) == (40, 40)
+    config = prepared_config({"op": "resize", "size": [64, 56]})
+    config.augment = AugmentConfig()
+    assert network_size(config, (48, 48)) == (64, 56)
+
+
+def test_preparation_adds_nothing_to_checkpoints():
+    config = prepared_config({"op": "resize", "size": 44}, {"op": "clahe"}, {"op": "blur"})
+    assert build_preprocess(config, (48, 48)).state_dict() == {}

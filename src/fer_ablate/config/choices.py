@@ -9,17 +9,32 @@ class Source(Enum):
     synthetic = "synthetic"
     fer2013 = "fer2013"
     folder = "folder"
+    list = "list"
 
 
 class Roles(Enum):
-    """Which official split is train, val and test; `auto` is `official` where a val split exists, else `holdout`."""
+    """Which split is train, val and test.
+
+    `holdout` draws val from the training split and tests on the other known ones; `drawn` draws val and test from the training
+    split, or from all images where there are no splits. `auto` is `official` where val and test exist, `holdout` where one of
+    them does, else `drawn`.
+    """
 
     official = "official"
     swapped = "swapped"
     holdout = "holdout"
+    drawn = "drawn"
     combined = "combined"
     combined_swapped = "combined_swapped"
     auto = "auto"
+
+
+class Fit(Enum):
+    """How an image takes another shape: a border of its edge pixels, its middle, or another ratio of its sides."""
+
+    pad = "pad"
+    crop = "crop"
+    stretch = "stretch"
 
 
 class Labels(Enum):

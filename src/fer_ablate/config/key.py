@@ -35,7 +35,7 @@ IRRELEVANT = (
 )
 """Keys, and sections by their first part, that say where and how a run happens but not what comes out of it."""
 
-RESULT_CODE = ("labels.py", "metrics.py", "data", "models", "optim", "training")
+RESULT_CODE = ("labels.py", "metrics.py", "sizes.py", "data", "models", "optim", "training")
 """Parts of the package that decide a result; console, tracking and reports may change without making a run stale."""
 
 

@@ -16,6 +16,7 @@ from fer_ablate.config.choices import (
     Block,
     ClassWeight,
     Drop,
+    Fit,
     Init,
     Keep,
     Labels,
@@ -54,24 +55,44 @@ class BalanceConfig:
 
 
 @dataclass(kw_only=True)
+class ColumnsConfig:
+    """Names of the columns of a list of images (data=list); None: found by their usual names."""
+
+    file: str | None = None  # path of the image, relative to the list
+    label: str | None = None
+    split: str | None = None
+    group: str | None = None  # images of one group, such as a person, stay together where splits or folds are drawn
+
+
+@dataclass(kw_only=True)
 class DataConfig:
     """Which images, with which labels, in which role."""
 
     source: Source = MISSING
     path: str | None = None  # file or folder; defaults to the environment variable FER_ABLATE_DATA
+    columns: ColumnsConfig = field(default_factory=ColumnsConfig)  # of data=list
+    size: Any = None  # pixels, N or [height, width]; None: as stored, of several sizes the most frequent
+    fit: Fit = Fit.pad  # how images of another shape get there
+    channels: int | None = None  # 1 gray, 3 colour; None: gray if all images are
+    merge: dict[str, list[str]] = field(default_factory=dict)  # new class -> old ones; classes not listed are left out
+    group: str | None = "auto"  # a pattern on file names, whose first group names the person; auto: as the data set says
     ferplus_path: str | None = None  # fer2013new.csv; defaults to the folder of the faces
     cache_dir: str = MISSING  # parsed arrays, shared by all runs
     download: bool = False  # fetch the public Kaggle copy with kagglehub
     roles: Roles = MISSING
     train_fraction: float = 1.0  # of the train role that is used, stratified
-    val_fraction: float = 0.1  # of Training that becomes val under `holdout`, stratified
-    split_seed: int = 0  # of these two draws; independent of the run's seed
+    val_fraction: float = 0.1  # of the images to train on that become val where no val split is used, stratified
+    test_fraction: float = 0.2  # of all images that become test under `drawn`, stratified
+    folds: int | None = None  # parts for cross-validation, in place of roles; None: none
+    fold: int = 0  # the part that is tested, from 0
+    split_seed: int = 0  # of all these draws; independent of the run's seed
     labels: Labels = Labels.hard
     num_classes: int | None = None  # FER+ only: 7, or 8 with contempt
     drop: list[Drop] = field(default_factory=list)
     balance: BalanceConfig = field(default_factory=BalanceConfig)
     mean: Any = 0.5  # subtracted from pixels in [0, 1]; a number, or one for each channel of the network
     std: Any = 0.5  # then divided by; likewise
+    prepare: list[dict[str, Any]] = field(default_factory=list)  # fixed changes of every image, before augmentation and tests
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
 
 
@@ -194,7 +215,7 @@ class EvaluationConfig:
     """How finished weights are tested."""
 
     tta: TestTimeAugmentation = TestTimeAugmentation.none
-    crop: int | None = None  # side of the tested crop; None: the side trained on
+    crop: Any = None  # pixels of the tested crop, N or [height, width]; None: the size trained on
     pool_epochs: bool = False  # also score the test predictions of all epochs together (`test_pooled`, `train_pooled`)
 
 
@@ -209,6 +230,7 @@ class TrackingConfig:
     parent: str | None = None  # MLflow run below which this one is shown
     log_model: bool = False  # the tested weights as a model that MLflow can serve
     register: str | None = None  # name under which that model is registered; implies log_model
+    contact_sheets: bool = False  # pictures of samples, augmented copies and classes among the run's artifacts
 
 
 @dataclass(kw_only=True)
@@ -245,6 +267,7 @@ class StudyConfig:
     crossed: dict[str, Any] = field(default_factory=dict)  # key -> values; a row for every combination
     published: dict[str, Any] = field(default_factory=dict)  # label -> as `published` of a row
     seeds: list[int] = field(default_factory=lambda: [0])
+    folds: int | None = None  # every row is trained on each of so many folds, for each seed; sets data.folds and data.fold
     columns: list[str] = field(default_factory=lambda: ["val/acc", "test/acc"])
     protocol: dict[str, str] = field(default_factory=dict)  # what all rows must have, such as roles: swapped
     mixed_protocols: bool = False  # allow columns whose rows were not tested alike; the table then says so

@@ -1,14 +1,14 @@
 """Finds what is wrong with the images of a set: exact copies, copies across splits, contradicting labels, blanks."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fer_ablate.config.choices import Drop
 from fer_ablate.data.faces import FaceSet, Rows
+from fer_ablate.data.prints import prints
 from fer_ablate.data.roles import split_called
 
 _BLOCK = 2048  # images looked at together: keeps temporaries small beside the mapped file
@@ -54,7 +54,7 @@ class Audit:
 def audit(faces: FaceSet) -> Audit:
     """Look at all usable images of a set."""
     rows = faces.rows
-    _, first, group, size = np.unique(_fingerprints(faces), return_index=True, return_inverse=True, return_counts=True)
+    _, first, group, size = np.unique(prints(faces), return_index=True, return_inverse=True, return_counts=True)
     present = np.zeros((len(size), len(faces.splits)), dtype=bool)  # (groups, splits)
     present[group, faces.usage[rows]] = True
     labelled = np.zeros((len(size), len(faces.classes)), dtype=bool)  # (groups, classes)
@@ -102,10 +102,27 @@ def without(faces: FaceSet, drop: Collection[Drop]) -> FaceSet:
     return replace(faces, rows=np.setdiff1d(faces.rows, np.concatenate([flawed[kind] for kind in drop])))
 
 
-def _fingerprints(faces: FaceSet) -> NDArray[np.uint64]:
-    """A hash of the pixels of each usable image; 36,000 images collide with a chance of some 4 in 100,000,000,000."""
-    prints = b"".join(blake2b(np.ascontiguousarray(faces.faces[row]).data, digest_size=8).digest() for row in faces.rows)
-    return np.frombuffer(prints, np.uint64)
+def copies_across(faces: FaceSet, roles: Mapping[str, Rows], dropped: Collection[Drop]) -> Iterator[str]:
+    """A sentence about images of val and test that are in train, too, which makes their scores too good; none if there are none.
+
+    Args:
+        faces: the set.
+        roles: `train`, `val`, `test` -> rows.
+        dropped: kinds of images that were left out already.
+    """
+    known = np.zeros(len(faces.labels), np.uint64)
+    known[faces.rows] = prints(faces)
+    shared = {}
+    for role in ("val", "test"):
+        # Under `combined` val is a part of train by intention.
+        own = np.setdiff1d(roles[role], roles["train"])
+        shared[role] = int(np.isin(known[own], known[roles["train"]]).sum())
+    if any(shared.values()):
+        counts = " and ".join(f"{count:,} {role}" for role, count in shared.items() if count)
+        way_out = (
+            "" if Drop.duplicates_of_train in dropped else " data.drop=[duplicates_of_train] leaves those of other splits out."
+        )
+        yield f"Copies: {counts} images have the very pixels of a training image.{way_out}"
 
 
 def _blanks(faces: FaceSet) -> tuple[Rows, Rows]:

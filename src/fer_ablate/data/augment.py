@@ -1,8 +1,6 @@
 """Random changes of training batches: checking the list of steps, and building the module that does them."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, fields
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import torch
 from kornia.augmentation import GeometricAugmentationBase2D
@@ -10,74 +8,68 @@ from kornia.geometry.transform import warp_affine
 from torch import Tensor, nn
 
 from fer_ablate.config.schema import AugmentConfig
-from fer_ablate.data.augment_ops import OPS, Affine, Crop, Flip, Op, TenCrop, read_op
-from fer_ablate.errors import Fault, choices
+from fer_ablate.data.ops.geometry import Geometric
+from fer_ablate.data.ops.op import Op
+from fer_ablate.data.ops.registry import draws, read_op, size_faults, step_faults
+from fer_ablate.data.ops.windows import Resize, Sized, TenCrop
+from fer_ablate.errors import Fault
+from fer_ablate.sizes import Size, spelled
+
+PATH = "augment.steps"
 
 
-def check(config: AugmentConfig, image_size: int | None, path: str = "augment.steps") -> list[Fault]:
+def check(config: AugmentConfig, image_size: Size | None) -> list[Fault]:
     """List everything wrong with the steps.
 
     Args:
         config: the group `augment`.
-        image_size: side of the stored images in pixels; None if not known, then crops are not compared with it.
-        path: full key of the steps, for the messages.
+        image_size: of the images the steps get, which are the prepared ones (`prepare.prepared_size`), height and width in
+            pixels; None if not known, then crops are not compared with it.
     """
     faults = []
-    side, tenfold = image_size, False
+    size, tenfold, sized = image_size, False, None
     for number, step in enumerate(config.steps):
-        key = f"{path}[{number}]"
-        found = list(_step_faults(key, step))
-        faults += found
-        if found or step["op"] not in ("crop", "ten_crop"):
+        key = f"{PATH}[{number}]"
+        if found := step_faults(key, step):
+            faults += found
             continue
-        ten = step["op"] == "ten_crop"
+        op = read_op(step)
+        if op.fixed and not isinstance(op, Resize) and not draws(op):
+            problem = f"{step['op']} changes all training images alike, and no image that is tested"
+            faults.append(Fault(f"{key}.op", problem, "Put it into data.prepare, or give a p below 1."))
+        ten = isinstance(op, TenCrop)
         if ten and tenfold:
             faults.append(Fault(f"{key}.op", "a second ten_crop, which makes a hundred of every image", "Keep one of the two."))
-        faults += _size_faults(key, step["size"], side, ten)
-        side, tenfold = step["size"], tenfold or ten
+        faults += size_faults(key, op, size)
+        size, tenfold = op.after(size), tenfold or ten
+        if isinstance(op, Sized):
+            sized = key, op
+    if image_size and sized and not faults:
+        faults += _untested_faults(*sized, image_size)
     return faults
 
 
-def _size_faults(key: str, size: int, side: int | None, ten: bool) -> list[Fault]:
-    if side is None or size < side:
+def _untested_faults(key: str, last: Sized, image_size: Size) -> list[Fault]:
+    """Whether tests, which cut their views out of images that no step has resized, can show what is trained on."""
+    fits = last.pixels[0] <= image_size[0] and last.pixels[1] <= image_size[1]
+    if fits and (last.pixels == image_size or not isinstance(last, Resize)):
         return []
-    if size > side:
-        return [Fault(f"{key}.size", f"{size}: crop is larger than the {side}x{side} images", f"Choose a size up to {side}.")]
-    if not ten:
-        return []
-    problem = f"{size}: all ten crops are the whole {side}x{side} image"
-    return [Fault(f"{key}.size", problem, f"Choose a size below {side}, or leave ten_crop out.")]
+    problem = f"trains on {spelled(last.pixels)} images that were resized; tests see the {spelled(image_size)} ones as they are"
+    remedy = f"Resize in data.prepare, which changes every image, or go back to {spelled(image_size)} in a last step."
+    return [Fault(f"{key}.size", problem, remedy)]
 
 
-def _step_faults(key: str, step: Any) -> Iterator[Fault]:
-    if not isinstance(step, Mapping) or "op" not in step:
-        yield Fault(key, f"{step} does not name its op", "Write {op: flip, p: 0.5}. " + choices("", OPS))
-        return
-    op = str(step["op"])
-    if op not in OPS:
-        yield Fault(f"{key}.op", f"unknown op '{op}'", choices(op, OPS))
-        return
-    arguments = {argument.name: argument for argument in fields(OPS[op])}
-    for name, value in step.items():
-        if name == "op":
-            continue
-        if name not in arguments:
-            yield Fault(f"{key}.{name}", f"{op} has no such argument", choices(str(name), arguments))
-        elif problem := arguments[name].metadata["rule"](value):
-            yield Fault(f"{key}.{name}", f"{value!r}: {problem}")
-    for name, argument in arguments.items():
-        if argument.default is MISSING and name not in step:
-            yield Fault(f"{key}.{name}", f"{op} needs it and it is missing")
-
-
-def input_size(config: AugmentConfig, image_size: int) -> int:
-    """Side of the images a network is trained on, in pixels: that of the last crop, or `image_size`."""
-    crops = [op.size for op in map(read_op, config.steps) if isinstance(op, Crop | TenCrop)]
-    return crops[-1] if crops else image_size
+def input_size(config: AugmentConfig, image_size: Size) -> Size:
+    """Height and width in pixels of what a network is trained on: those that the last crop or resize names, or `image_size`."""
+    size: Size | None = image_size
+    for op in map(read_op, config.steps):
+        size = op.after(size)
+    assert size is not None
+    return size
 
 
 class Warp(nn.Module):
-    """Several flips and affines in a row as one resampling: half the time of four in a row, and blurred only once.
+    """Several flips and affine maps in a row as one resampling: half the time of four in a row, and blurred only once.
 
     Args:
         ops: kornia modules, each of which draws a matrix per image, or the identity where its probability says so.
@@ -125,28 +117,28 @@ class Augment(nn.Module):
 def build_augment(config: AugmentConfig) -> nn.Module:
     """Build the module that changes training batches; without steps it returns them as they are.
 
-    Neighbouring flips and affines with the same fill become one `Warp`.
+    Neighbouring flips and affine maps with the same fill become one `Warp`.
     """
     if not config.steps:
         return nn.Identity()
     modules: list[nn.Module] = []
     for group in _groups(map(read_op, config.steps)):
         if fills := _fills(group):
-            modules.append(Warp([op.module() for op in group if isinstance(op, Flip | Affine)], fills.pop()))
+            modules.append(Warp([op.module() for op in group if isinstance(op, Geometric)], fills.pop()))
         else:
             modules += [op.module() for op in group]
     return Augment(modules)
 
 
 def _fills(group: Sequence[Op]) -> set[str]:
-    return {op.fill for op in group if isinstance(op, Affine)}
+    return {op.fill for op in group if isinstance(op, Geometric) and op.fill is not None}
 
 
 def _groups(ops: Iterable[Op]) -> list[list[Op]]:
     groups: list[list[Op]] = []
     for op in ops:
         joined = [*groups[-1], op] if groups else [op]
-        if groups and all(isinstance(each, Flip | Affine) for each in joined) and len(_fills(joined)) <= 1:
+        if groups and all(isinstance(each, Geometric) for each in joined) and len(_fills(joined)) <= 1:
             groups[-1].append(op)
         else:
             groups.append([op])

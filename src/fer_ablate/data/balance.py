@@ -12,9 +12,13 @@ from torch import nn
 
 from fer_ablate.config.choices import Balance
 from fer_ablate.config.schema import AugmentConfig, BalanceConfig
-from fer_ablate.data import augment
+from fer_ablate.data.augment import build_augment
 from fer_ablate.data.faces import Bytes, FaceSet, Rows
-from fer_ablate.errors import Fault
+from fer_ablate.data.ops.registry import read_op, size_faults, step_faults
+from fer_ablate.data.ops.windows import Sized
+from fer_ablate.errors import Fault, FaultyConfigError
+
+PATH = "data.balance.steps"
 
 BALANCED = {"train": "balanced train", "test": "balanced test"}
 """Role -> split of the rows that it gets; the official splits keep theirs."""
@@ -55,10 +59,18 @@ def check(config: BalanceConfig) -> list[Fault]:
         remedy = "Give steps as in conf/augment, such as [{op: affine, rotation: 10}], or use loss.class_weight=balanced."
         faults.append(Fault("data.balance.steps", problem, remedy))
     for number, step in enumerate(config.steps):
-        if isinstance(step, Mapping) and step.get("op") in ("crop", "ten_crop"):
-            problem = f"{step['op']} makes copies smaller than their originals"
-            faults.append(Fault(f"data.balance.steps[{number}].op", problem, "Crop in augment.steps."))
-    return faults + augment.check(AugmentConfig(steps=config.steps), None, "data.balance.steps")
+        key = f"{PATH}[{number}]"
+        if found := step_faults(key, step):
+            faults += found
+        elif isinstance(read_op(step), Sized):
+            faults.append(_size_fault(f"{key}.op", step["op"]))
+    return faults
+
+
+def _size_fault(key: str, op: str) -> Fault:
+    if op == "resize":
+        return Fault(key, "resize makes copies of another size than their originals", "Resize in data.prepare.")
+    return Fault(key, f"{op} makes copies smaller than their originals", "Crop in augment.steps.")
 
 
 def balanced(faces: FaceSet, roles: Mapping[str, Rows], config: BalanceConfig) -> tuple[FaceSet, dict[str, Rows]]:
@@ -76,12 +88,18 @@ def balanced(faces: FaceSet, roles: Mapping[str, Rows], config: BalanceConfig) -
 
     Returns:
         The set with the new images behind the others, in splits of their own, and the rows of each role in it.
+
+    Raises:
+        FaultyConfigError: an op cannot change images of this size.
     """
     if config.kind is Balance.none:
         return faces, dict(roles)
+    steps = enumerate(config.steps)
+    if faults := [fault for n, step in steps for fault in size_faults(f"{PATH}[{n}]", read_op(step), faces.size)]:
+        raise FaultyConfigError(faults)
     balanced_roles = ("train",) if config.kind is Balance.majority else ("train", "test")
     parts = {role: _part(faces.labels, roles[role], role, config) for role in balanced_roles}
-    return _extended(faces, roles, parts, augment.build_augment(AugmentConfig(steps=config.steps)))
+    return _extended(faces, roles, parts, build_augment(AugmentConfig(steps=config.steps)))
 
 
 def _part(labels: Rows, rows: Rows, role: str, config: BalanceConfig) -> _Part:

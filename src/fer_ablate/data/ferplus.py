@@ -44,6 +44,18 @@ def with_votes(faces: FaceSet, path: Path, labels: Labels, num_classes: int) -> 
             f"{path} line {row + 2}: Usage is {usage[row]!r}, but row {row + 1} of the faces is "
             f"{faces.splits[faces.usage[row]]!r}: FER+ is joined by row order. Use files whose rows are in the original order."
         )
+    return voted(faces, votes, labels, num_classes)
+
+
+def voted(faces: FaceSet, votes: NDArray[np.int64], labels: Labels, num_classes: int) -> FaceSet:
+    """Replace the labels of a set by those that votes give, and leave undecided images out.
+
+    Args:
+        faces: the set.
+        votes: (N, 10) of its images, in the order of `labels.FERPLUS_COLUMNS`.
+        labels: `majority`, `probability` or `cross_entropy`.
+        num_classes: 8, or 7 without contempt.
+    """
     targets = targets_from_votes(votes, labels, num_classes)
     decided: NDArray[np.bool_] = targets.max(axis=1) > 0
     return replace(
@@ -53,7 +65,12 @@ def with_votes(faces: FaceSet, path: Path, labels: Labels, num_classes: int) -> 
         classes=EMOTIONS if num_classes == len(EMOTIONS) else EMOTIONS_8,
         rows=faces.rows[decided[faces.rows]],
         digest=hashlib.sha256(faces.digest.encode() + votes.tobytes()).hexdigest(),
+        notes=(*faces.notes, *_undecided(int((~decided[faces.rows]).sum()), len(faces.rows))),
     )
+
+
+def _undecided(count: int, total: int) -> list[str]:
+    return [f"{count:,} of {total:,} images are left out: their FER+ votes decide for no expression."] if count else []
 
 
 def targets_from_votes(votes: NDArray[np.int64], labels: Labels, num_classes: int) -> Floats:

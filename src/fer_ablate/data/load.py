@@ -1,28 +1,39 @@
 """Loads the faces that a config names; checks the config before anything is read."""
 
+import hashlib
 import os
+import re
+import shutil
 from collections.abc import Callable
-from dataclasses import astuple
-from functools import partial
+from dataclasses import astuple, replace
 from pathlib import Path
 
+import numpy as np
+
 from fer_ablate.config.choices import Labels, Roles, Source
-from fer_ablate.config.schema import DataConfig
-from fer_ablate.data.archives import TABLES
+from fer_ablate.config.schema import ColumnsConfig, DataConfig
+from fer_ablate.data.archives import TABLES, table_files
 from fer_ablate.data.audit import without
-from fer_ablate.data.cache import Origin, cached, file_origin, folder_origin
+from fer_ablate.data.cache import Entry, Origin, cached, file_origin, files_origin
+from fer_ablate.data.classes import check_merge, merged
 from fer_ablate.data.download import kaggle_copy
-from fer_ablate.data.faces import FaceSet, Progress
-from fer_ablate.data.ferplus import FILE, with_votes
-from fer_ablate.data.pictures import picture_files, read_folder, read_kaggle_folder
+from fer_ablate.data.faces import FaceSet, Progress, Rows
+from fer_ablate.data.ferplus import FILE, voted, with_votes
+from fer_ablate.data.folds import FEWEST as FEWEST_FOLDS
+from fer_ablate.data.images import Form, read_pictures, reshaped, with_inventory
+from fer_ablate.data.inventory import Inventory
+from fer_ablate.data.kaggle import as_fer2013
+from fer_ablate.data.layouts import folder_inventory
+from fer_ablate.data.listing import list_inventory
+from fer_ablate.data.names import split_part
 from fer_ablate.data.synthetic import DRAWING, draw_faces
 from fer_ablate.data.table import read_table
 from fer_ablate.errors import Fault, UserError
-from fer_ablate.labels import EMOTIONS, EMOTIONS_8, TRAINING
+from fer_ablate.labels import EMOTIONS, EMOTIONS_8, SIDE
+from fer_ablate.sizes import Size, as_size
 
-_PACKED = ("", ".xz", ".gz", ".zip")
-KNOWN_FILES = (*(f"{table}{packed}" for table in TABLES for packed in _PACKED), "fer2013.tar.gz", "fer2013.zip")
-"""File names looked for in a folder, the first one first."""
+AUTO = "auto"
+"""Of `data.group`: the groups that the source itself names."""
 
 _OTHERWISE = "Put it there, or pass data.path=..., or set FER_ABLATE_DATA, or use data=synthetic, or data.download=true."
 
@@ -35,28 +46,43 @@ def load_faces(config: DataConfig, progress: Progress | None = None) -> FaceSet:
     Args:
         config: one that `check` finds no fault with.
         progress: called now and then during the parse, with the fraction done.
+
+    Raises:
+        UserError: the source is missing, damaged, or of a kind that is not read; or a class or group that the config names is not
+            in it.
     """
-    return without(_SOURCES[config.source](config, progress), config.drop)
+    faces = _SOURCES[config.source](config, progress)
+    return without(merged(faces, config.merge), config.drop)
+
+
+def known_size(config: DataConfig) -> Size | None:
+    """Height and width of the images as far as they are known before any is read, or None."""
+    if config.size is not None:
+        return as_size(config.size)
+    return (SIDE, SIDE) if config.source in (Source.synthetic, Source.fer2013) else None
 
 
 def check(config: DataConfig) -> list[Fault]:
     """Find everything wrong with a data config without reading any image."""
     faults = []
-    for key in ("train_fraction", "val_fraction"):
+    for key in ("train_fraction", "val_fraction", "test_fraction"):
         if not 0 < getattr(config, key) <= 1:
             faults.append(Fault(f"data.{key}", f"{getattr(config, key)} is not above 0 and at most 1"))
-    if config.val_fraction == 1 and config.roles in (Roles.holdout, Roles.auto):
+    if config.val_fraction == 1 and (config.roles in (Roles.holdout, Roles.auto) or config.folds is not None):
         faults.append(Fault("data.val_fraction", "1.0 leaves nothing to train on", "0.1 is usual."))
-    faults += _normalisation_faults(config)
+    if config.roles in (Roles.drawn, Roles.auto) and config.val_fraction < 1 <= config.val_fraction + config.test_fraction:
+        problem = f"{config.test_fraction} and data.val_fraction={config.val_fraction} leave nothing to train on"
+        faults.append(Fault("data.test_fraction", problem, "0.2 is usual."))
+    faults += [*_normalisation_faults(config), *_form_faults(config), *_group_faults(config), *check_merge(config.merge)]
     if config.source is Source.synthetic:
         return faults + _synthetic_faults(config)
     return faults + _label_faults(config) + _path_faults(config)
 
 
 def _synthetic(config: DataConfig, progress: Progress | None) -> FaceSet:
-    drawing = config.synthetic
-    origin = Origin("synthetic", f"{DRAWING} {astuple(drawing)}")
-    return cached(Path(config.cache_dir), origin, partial(draw_faces, drawing, progress))
+    drawing, form = config.synthetic, _form(config)
+    origin = Origin("synthetic", f"{DRAWING} {astuple(drawing)} {form.identity}".rstrip())
+    return cached(Path(config.cache_dir), origin, lambda write: draw_faces(drawing, reshaped(write, form), progress), progress)
 
 
 def _fer2013(config: DataConfig, progress: Progress | None) -> FaceSet:
@@ -64,28 +90,117 @@ def _fer2013(config: DataConfig, progress: Progress | None) -> FaceSet:
     source = _fer2013_source(path)
     if source is None:
         raise UserError(f"{TABLES[0]} not found in {path}. {_OTHERWISE}")
-    cache_dir = Path(config.cache_dir)
     if source.is_dir():
-        files = picture_files(source)
-        return cached(cache_dir, folder_origin(source, files, "kaggle"), partial(read_kaggle_folder, source, progress))
-    faces = cached(cache_dir, file_origin(source), partial(read_table, source, progress))
+        form = replace(_form(config), size=known_size(config), channels=config.channels or 1)
+        return _pictures(as_fer2013(folder_inventory(source)), config, form, progress, EMOTIONS)
+    form = _form(config)
+    origin = file_origin(source, form.identity)
+    faces: FaceSet = cached(
+        Path(config.cache_dir), origin, lambda write: read_table(source, reshaped(write, form), progress), progress
+    )
     if config.labels is Labels.hard:
         return faces
-    votes = Path(config.ferplus_path) if config.ferplus_path else source.parent / FILE
-    return with_votes(faces, votes, config.labels, config.num_classes or len(EMOTIONS))
+    return with_votes(faces, _votes_file(config, source), config.labels, config.num_classes or len(EMOTIONS))
 
 
 def _folder(config: DataConfig, progress: Progress | None) -> FaceSet:
-    folder = _given_path(config)
-    origin = folder_origin(folder, picture_files(folder), "generic")
-    return cached(Path(config.cache_dir), origin, partial(read_folder, folder, progress))
+    return _pictures(folder_inventory(_given_path(config)), config, _form(config), progress)
+
+
+def _list(config: DataConfig, progress: Progress | None) -> FaceSet:
+    return _pictures(list_inventory(_given_path(config), _columns(config)), config, _form(config), progress)
+
+
+def _pictures(
+    inventory: Inventory, config: DataConfig, form: Form, progress: Progress | None, classes: tuple[str, ...] | None = None
+) -> FaceSet:
+    """Pictures of an inventory, with its votes and groups as far as it has them."""
+    cache_dir = Path(config.cache_dir)
+    files = [picture.file for picture in inventory.pictures]
+    labels = hashlib.sha256(
+        repr([(one.split, one.label, one.group, one.votes) for one in inventory.pictures]).encode(errors="surrogateescape")
+    )
+    origin = files_origin(
+        inventory.root,
+        [file.path for file in files],
+        [(file.size, file.changed) for file in files],
+        f"{labels.hexdigest()} {form.identity} {classes}",
+    )
+    entry = cached(
+        cache_dir, origin, lambda write: read_pictures(inventory, write, form, progress, _room(cache_dir), classes), progress
+    )
+    faces = with_inventory(_grouped(entry, config.group), inventory)
+    if entry.votes is not None:
+        rule = Labels.majority if config.labels is Labels.hard else config.labels
+        return voted(faces, entry.votes, rule, config.num_classes or len(EMOTIONS_8))
+    if config.labels is not Labels.hard:
+        raise UserError(
+            f"data.labels={config.labels.name} reads FER+ votes, but {inventory.root} has none (label.csv). Use data.labels=hard."
+        )
+    return faces
 
 
 _SOURCES: dict[Source, Callable[[DataConfig, Progress | None], FaceSet]] = {
     Source.synthetic: _synthetic,
     Source.fer2013: _fer2013,
     Source.folder: _folder,
+    Source.list: _list,
 }
+
+
+def _form(config: DataConfig) -> Form:
+    return Form(as_size(config.size) if config.size is not None else None, config.fit, config.channels)
+
+
+def _room(cache_dir: Path) -> int | None:
+    """Free bytes of the disk that the cache is on."""
+    there = next((place for place in (cache_dir, *cache_dir.parents) if place.is_dir()), None)
+    return shutil.disk_usage(there).free if there is not None else None
+
+
+def _columns(config: DataConfig) -> ColumnsConfig:
+    """The columns of a list; a plain word in `data.group` names one, too."""
+    group = config.group
+    if config.columns.group is None and group not in (None, AUTO) and re.fullmatch(r"[\w ]+", str(group)):
+        return replace(config.columns, group=group)
+    return config.columns
+
+
+def _grouped(entry: Entry, pattern: str | None) -> FaceSet:
+    """A set with the groups that the source names, or that a pattern finds in the file names."""
+    if pattern is None:
+        return entry
+    if pattern == AUTO or (entry.group_names and re.fullmatch(r"[\w ]+", pattern)):
+        names = list(entry.group_names)
+        notes = entry.notes
+    else:
+        names, notes = _found_groups(entry, pattern)
+    if not names:
+        return entry
+    # An image that says nothing about its group is one of its own.
+    alone = [name or f"\0{number}" for number, name in enumerate(names)]
+    groups: Rows = np.unique(alone, return_inverse=True)[1].astype(np.int64)
+    digest = hashlib.sha256(entry.digest.encode() + groups.tobytes()).hexdigest()
+    return replace(entry, groups=groups, digest=digest, notes=notes)
+
+
+def _found_groups(entry: Entry, pattern: str) -> tuple[list[str], tuple[str, ...]]:
+    matches = [re.search(pattern, file) or re.search(pattern, file.rpartition("/")[2]) for file in entry.files]
+    found = sum(match is not None for match in matches)
+    if not found:
+        example = f", such as {entry.files[0]}" if entry.files else ""
+        raise UserError(
+            f"data.group={pattern}: no file name matches{example}. Write a regular expression whose first group is the person, "
+            r"such as 'data.group=(S\d+)_', or data.group=null."
+        )
+    names = [(match[1] if match.re.groups else match[0]) if match else "" for match in matches]
+    count = len({name for name in names if name})
+    rest = f"; {len(names) - found:,} images without a match are a group each" if found < len(names) else ""
+    return names, (*entry.notes, f"Groups (data.group): {count:,} in {found:,} images{rest}.")
+
+
+def _votes_file(config: DataConfig, source: Path) -> Path:
+    return Path(config.ferplus_path).expanduser() if config.ferplus_path else source.parent / FILE
 
 
 def _given_path(config: DataConfig) -> Path:
@@ -98,11 +213,10 @@ def _fer2013_source(path: Path) -> Path | None:
     if path.is_file():
         return path
     for folder in (path, path / "fer2013"):  # the original archive unpacks into a folder fer2013
-        for name in KNOWN_FILES:
-            if (folder / name).is_file():
-                return folder / name
-        if any((folder / name).is_dir() for name in ("train", TRAINING)):
-            return folder
+        if tables := table_files(folder) if folder.is_dir() else []:
+            return tables[0]
+    if path.is_dir() and any(part.is_dir() and split_part(part.name) for part in (*path.glob("*"), *path.glob("*/*"))):
+        return path
     return None
 
 
@@ -110,12 +224,19 @@ def _path_faults(config: DataConfig) -> list[Fault]:
     if config.path is None:
         if config.source is Source.folder:
             return [Fault("data.path", "not given", "Pass data.path=<folder>; expected <split>/<class>/<image> below it.")]
+        if config.source is Source.list:
+            return [
+                Fault("data.path", "not given", "Pass data.path=<csv>, with the columns file and label, perhaps split and group.")
+            ]
         if config.download:
             return []
         return [Fault("data.path", f"not given and FER_ABLATE_DATA is not set, so {TABLES[0]} is not found", _OTHERWISE)]
     path = _given_path(config)
     if config.source is Source.folder:
-        return [] if path.is_dir() else [Fault("data.path", f"{path} is not a folder", "Pass the folder of the splits.")]
+        return [] if path.is_dir() else [Fault("data.path", f"{path} is not a folder", _not_a_folder(path))]
+    if config.source is Source.list:
+        remedy = "Pass a csv with the columns file and label."
+        return [] if path.is_file() else [Fault("data.path", f"{path} is not a file", remedy)]
     source = _fer2013_source(path)
     if source is None:
         return [Fault("data.path", f"{TABLES[0]} not found in {path}", _OTHERWISE)]
@@ -124,17 +245,53 @@ def _path_faults(config: DataConfig) -> list[Fault]:
     return _ferplus_faults(config, source)
 
 
+def _not_a_folder(path: Path) -> str:
+    if not path.is_file():
+        return "Pass the folder of the splits or classes."
+    return f"A csv of file names is read by data=list, one of pixels by data=fer2013: data=list data.path={path}"
+
+
 def _ferplus_faults(config: DataConfig, source: Path) -> list[Fault]:
     if config.labels is Labels.hard:
         return []
     if source.is_dir():
         problem = f"{config.labels.name} joins FER+ by row order, but {source} is a folder of images, whose order is unknown"
         return [Fault("data.labels", problem, "Pass the table as data.path=.../fer2013.csv, or use data.labels=hard.")]
-    votes = Path(config.ferplus_path) if config.ferplus_path else source.parent / FILE
+    votes = _votes_file(config, source)
     if votes.is_file():
         return []
     way_out = f"Pass data.ferplus_path=.../{FILE} (from github.com/microsoft/FERPlus)."
     return [Fault("data.ferplus_path", f"{votes} not found", way_out)]
+
+
+def _form_faults(config: DataConfig) -> list[Fault]:
+    faults = []
+    if config.size is not None and as_size(config.size) is None:
+        remedy = "Give the side of a square, such as 48, or [height, width]; null keeps the size."
+        faults.append(Fault("data.size", f"{config.size!r} is no size in pixels", remedy))
+    if config.channels not in (None, 1, 3):
+        remedy = "null keeps gray images gray and colour ones in colour."
+        faults.append(Fault("data.channels", f"{config.channels} is neither 1 (gray) nor 3 (colour)", remedy))
+    return faults
+
+
+def _group_faults(config: DataConfig) -> list[Fault]:
+    faults = []
+    if config.folds is not None and config.folds < FEWEST_FOLDS:
+        faults.append(Fault("data.folds", f"{config.folds} is below {FEWEST_FOLDS}", "10 is usual; null makes none."))
+    elif config.folds is not None and not 0 <= config.fold < config.folds:
+        faults.append(Fault("data.fold", f"{config.fold} is none of {config.folds} folds", f"Give 0 to {config.folds - 1}."))
+    elif config.folds is None and config.fold:
+        faults.append(Fault("data.fold", f"{config.fold}, but there are no folds", "Give data.folds=10 as well."))
+    if config.group not in (None, AUTO):
+        try:
+            re.compile(str(config.group))
+        except re.error as error:
+            faults.append(Fault("data.group", f"{config.group!r} is no regular expression ({error})", r"Such as '(S\d+)_'."))
+        if config.source in (Source.synthetic, Source.fer2013):
+            problem = f"{config.group!r} is looked for in file names, which data={config.source.name} does not have"
+            faults.append(Fault("data.group", problem, "Leave it out."))
+    return faults
 
 
 def _normalisation_faults(config: DataConfig) -> list[Fault]:
@@ -152,12 +309,12 @@ def _normalisation_faults(config: DataConfig) -> list[Fault]:
 def _label_faults(config: DataConfig) -> list[Fault]:
     faults = []
     ferplus = config.labels is not Labels.hard
-    if ferplus and config.source is not Source.fer2013:
-        problem = f"{config.labels.name} reads the FER+ votes, which only data=fer2013 has; the source is {config.source.name}"
+    if ferplus and config.source not in (Source.fer2013, Source.folder):
+        problem = f"{config.labels.name} reads the FER+ votes, which data={config.source.name} does not have"
         faults.append(Fault("data.labels", problem, "Use data.labels=hard."))
     if config.num_classes is None:
         return faults
-    if not ferplus:
+    if not ferplus and config.source is not Source.folder:
         faults.append(Fault("data.num_classes", f"{config.num_classes} is for FER+ labels", "Leave it out: the images tell it."))
     elif config.num_classes not in (len(EMOTIONS), len(EMOTIONS_8)):
         faults.append(Fault("data.num_classes", f"{config.num_classes} is neither 7 nor 8", "8 is with contempt."))

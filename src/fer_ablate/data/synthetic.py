@@ -8,7 +8,7 @@ import numpy as np
 
 from fer_ablate.config.schema import SyntheticConfig
 from fer_ablate.data.drawing import Features, Field, Pose, Scene, Value, draw
-from fer_ablate.data.faces import Bytes, Parsed, Progress, Rows
+from fer_ablate.data.faces import Bytes, Parsed, Progress, Rows, Write
 from fer_ablate.labels import EMOTIONS, SIDE, USAGES
 
 DRAWING = 1
@@ -33,16 +33,17 @@ _MOVES: dict[str, tuple[float, ...]] = {
 _WEAKEST = 0.65  # share of a full expression that the faintest one shows
 
 
-def draw_faces(config: SyntheticConfig, progress: Progress | None = None) -> Parsed:
+def draw_faces(config: SyntheticConfig, write: Write, progress: Progress | None = None) -> Parsed:
     """Draw all splits.
 
     Args:
         config: sizes, noise and seed; each split is drawn from its own stream, and mistaken labels from another, so that images
             depend neither on the sizes of other splits nor on the noise of labels.
+        write: takes the images.
         progress: called now and then with the fraction drawn.
     """
     sizes = (config.train, config.val, config.test)
-    faces, labels = np.empty((sum(sizes), 1, SIDE, SIDE), np.uint8), np.empty(sum(sizes), np.int64)
+    labels = np.empty(sum(sizes), np.int64)
     done = 0
     for split, size in enumerate(sizes):
         random = _stream(config.seed, split)
@@ -50,13 +51,13 @@ def draw_faces(config: SyntheticConfig, progress: Progress | None = None) -> Par
         labels[done : done + size] = shown
         for start in range(0, size, _BLOCK):
             block = shown[start : start + _BLOCK]
-            faces[done : done + len(block), 0] = _exposed(_portraits(block, random), config.pixel_noise, random)
+            write(_exposed(_portraits(block, random), config.pixel_noise, random)[:, None])
             done += len(block)
             if progress is not None:
-                progress(done / len(faces))
+                progress(done / len(labels))
     labels[: config.train] = _mistaken(labels[: config.train], config.label_noise, _stream(config.seed, len(sizes)))
     usage = np.repeat(np.arange(len(USAGES), dtype=np.uint8), sizes)
-    return Parsed(faces, labels, usage, USAGES, EMOTIONS)
+    return Parsed(labels, usage, USAGES, EMOTIONS)
 
 
 def _stream(seed: int, number: int) -> np.random.Generator:

@@ -5,50 +5,59 @@ from torch import Tensor
 
 from fer_ablate.config.choices import TestTimeAugmentation
 from fer_ablate.errors import Fault, UserError
+from fer_ablate.sizes import Size, in_key, spelled
 
 
-def check_views(kind: TestTimeAugmentation, size: int, image_size: int) -> list[Fault]:
-    """List what is wrong with test crops of `size` pixels on images of `image_size` pixels."""
-    if size > image_size:
-        problem = f"{size}: crop is larger than the {image_size}x{image_size} images"
-        return [Fault("evaluation.crop", problem, f"Choose a crop up to {image_size}.")]
+def check_views(kind: TestTimeAugmentation, size: Size, image_size: Size) -> list[Fault]:
+    """List what is wrong with the views that testing averages over.
+
+    Args:
+        kind: which views.
+        size: of the views, height and width in pixels.
+        image_size: of the images they are cut from, which are the prepared ones (`prepare.prepared_size`).
+    """
+    if size[0] > image_size[0] or size[1] > image_size[1]:
+        problem = f"{in_key(size)}: crop is larger than the {spelled(image_size)} images"
+        return [Fault("evaluation.crop", problem, f"Choose a crop up to {in_key(image_size)}.")]
     if kind is TestTimeAugmentation.ten_crop and size == image_size:
-        problem = f"ten_crop with crops of {size} pixels: all are the whole {image_size}x{image_size} image"
-        return [Fault("evaluation.tta", problem, f"Set evaluation.crop below {image_size}, train with a crop, or use tta: flip.")]
+        problem = f"ten_crop with crops of {in_key(size)} pixels: all are the whole {spelled(image_size)} image"
+        remedy = f"Set evaluation.crop below {in_key(image_size)}, train with a crop, or use tta: flip."
+        return [Fault("evaluation.tta", problem, remedy)]
     return []
 
 
-def centre_crop(faces: Tensor, size: int) -> Tensor:
-    """Cut (N, C, H, W) to the (N, C, size, size) in the middle, half a pixel up and left if it does not come out even."""
-    assert size <= min(faces.shape[-2:]), (size, faces.shape)
-    top, left = (faces.shape[-2] - size) // 2, (faces.shape[-1] - size) // 2
-    return faces[..., top : top + size, left : left + size]
+def centre_crop(faces: Tensor, size: Size) -> Tensor:
+    """Cut (N, C, H, W) to the (N, C, *size) in the middle, half a pixel up and left if it does not come out even."""
+    height, width = size
+    top, left = (faces.shape[-2] - height) // 2, (faces.shape[-1] - width) // 2
+    assert min(top, left) >= 0, (size, faces.shape)
+    return faces[..., top : top + height, left : left + width]
 
 
-def views(faces: Tensor, kind: TestTimeAugmentation, size: int) -> Tensor:
+def views(faces: Tensor, kind: TestTimeAugmentation, size: Size) -> Tensor:
     """Stack the views of every face that testing averages over.
 
     Args:
         faces: (N, C, H, W), of any type.
         kind: `none` is the centre crop, `flip` adds its mirror, `ten_crop` is top left, top right, bottom left,
             bottom right and centre, then the mirrors of these five.
-        size: side of the views in pixels.
+        size: height and width of the views in pixels.
 
     Returns:
-        (V, N, C, size, size) with V = 1, 2 or 10.
+        (V, N, C, *size) with V = 1, 2 or 10.
 
     Raises:
         UserError: a view does not fit into the images, or the ten crops are all the same.
     """
     height, width = faces.shape[-2:]
-    if faults := check_views(kind, size, min(height, width)):
+    if faults := check_views(kind, size, (height, width)):
         raise UserError("; ".join(map(str, faults)))
     centre = centre_crop(faces, size)
     if kind is TestTimeAugmentation.none:
         return centre[None]
     crops = [centre]
     if kind is TestTimeAugmentation.ten_crop:
-        corners = [(top, left) for top in (0, height - size) for left in (0, width - size)]
-        crops = [*(faces[..., top : top + size, left : left + size] for top, left in corners), centre]
+        corners = [(top, left) for top in (0, height - size[0]) for left in (0, width - size[1])]
+        crops = [*(faces[..., top : top + size[0], left : left + size[1]] for top, left in corners), centre]
     plain = torch.stack(crops)
     return torch.cat([plain, plain.flip(-1)])

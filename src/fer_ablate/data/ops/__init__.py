@@ -1,0 +1,1 @@
+"""The changes a config can name, one dataclass each: `registry` lists them."""

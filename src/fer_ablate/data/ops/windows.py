@@ -1,0 +1,227 @@
+"""Ops that cut, move or resize images by whole pixels: random and ten crops, shifts, and the resizing of every image."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fer_ablate.config.choices import TestTimeAugmentation
+from fer_ablate.data.ops.op import Misfit, Op
+from fer_ablate.data.ops.rules import one_of, probability, sides, whole
+from fer_ablate.data.views import views
+from fer_ablate.sizes import Size, as_size, in_key, spelled
+
+METHODS = ("bilinear", "area")
+"""How a pixel of a resized image comes about."""
+
+
+class Sized(Op):
+    """An op whose images have the size it names."""
+
+    size: Any
+
+    @property
+    def pixels(self) -> Size:
+        """Height and width that were named."""
+        named = as_size(self.size)
+        assert named is not None, self.size
+        return named
+
+    def after(self, size: Size | None) -> Size | None:
+        """The size named, whatever was before."""
+        return self.pixels
+
+
+class Cropping(Sized):
+    """An op that cuts images."""
+
+    def misfit(self, size: Size) -> Misfit | None:
+        """Say whether the crop is larger than the images."""
+        if self.pixels[0] <= size[0] and self.pixels[1] <= size[1]:
+            return None
+        problem = f"{in_key(self.pixels)}: crop is larger than the {spelled(size)} images"
+        return Misfit("size", problem, f"Choose a size up to {in_key(size)}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crop(Cropping):
+    """Cut a window out of every image at a random place, after adding a black border.
+
+    Args:
+        size: side of a square in pixels, or [height, width]; also the size of the network's input.
+        padding: width of the border in pixels.
+    """
+
+    size: Any = field(metadata=sides("pixels"))
+    padding: int = field(default=0, metadata=whole(0))
+
+    def module(self) -> nn.Module:
+        """Build the op."""
+        return RandomCrop(self.pixels, self.padding)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenCrop(Cropping):
+    """Train on ten windows of every image: its four corners, its centre, and the mirrors of these five.
+
+    Args:
+        size: side of a square in pixels, or [height, width]; also the size of the network's input.
+    """
+
+    size: Any = field(metadata=sides("pixels"))
+
+    def module(self) -> nn.Module:
+        """Build the op."""
+        return TenCrops(self.pixels)
+
+    def misfit(self, size: Size) -> Misfit | None:
+        """Say whether the crops are larger than the images, or the whole image each."""
+        if size != self.pixels:
+            return super().misfit(size)
+        problem = f"{in_key(size)}: all ten crops are the whole {spelled(size)} image"
+        return Misfit("size", problem, f"Choose a size below {in_key(size)}, or leave ten_crop out.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shift(Op):
+    """Move every image by whole pixels, without resampling; what is laid bare is black.
+
+    Shifts by fractions of a pixel, or with another ground, are `affine` with a `shift`.
+
+    Args:
+        p: probability per image.
+        x: largest shift to the left or right, in pixels.
+        y: largest shift up or down, in pixels.
+    """
+
+    p: float = probability(1.0)
+    x: int = field(default=0, metadata=whole(0))
+    y: int = field(default=0, metadata=whole(0))
+
+    def module(self) -> nn.Module:
+        """Build the op."""
+        return RandomShift(self.y, self.x, self.p)
+
+    def misfit(self, size: Size) -> Misfit | None:
+        """Say whether a shift may leave nothing of an image."""
+        for name, shift, side in (("y", self.y, size[0]), ("x", self.x, size[1])):
+            if shift >= side:
+                problem = f"{shift}: may move the whole of a {spelled(size)} image away"
+                return Misfit(name, problem, f"Choose a shift below {side}.")
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resize(Sized):
+    """Resize every image.
+
+    Args:
+        size: side of a square in pixels, or [height, width].
+        method: `bilinear` is bilinear interpolation where a side grows, and its antialiased form, as Pillow has it, where one
+            shrinks; `area` averages the area that a new pixel covers, as OpenCV's INTER_AREA does where sides shrink.
+    """
+
+    fixed = True
+
+    size: Any = field(metadata=sides("pixels"))
+    method: str = field(default="bilinear", metadata=one_of(METHODS))
+
+    def module(self) -> nn.Module:
+        """Build the op."""
+        return Resized(self.pixels, self.method)
+
+
+class RandomCrop(nn.Module):
+    """Cut windows of one size at a random place per image."""
+
+    def __init__(self, size: Size, padding: int) -> None:
+        super().__init__()
+        self.size = size
+        self.padding = padding
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Crop (N, C, H, W) to (N, C, *size)."""
+        if self.padding:
+            faces = functional.pad(faces, [self.padding] * 4)
+        number, _, height, width = faces.shape
+        # Drawn on the CPU like kornia's numbers, so that a seed gives the same crops on every device.
+        top = torch.randint(height - self.size[0] + 1, (number, 1))
+        left = torch.randint(width - self.size[1] + 1, (number, 1))
+        return _windows(faces, top, left, self.size)
+
+
+class RandomShift(nn.Module):
+    """Move every image by as many whole pixels as are drawn for it, over a black ground.
+
+    Args:
+        down: largest shift up or down.
+        across: largest shift to the left or right.
+        p: probability that an image is moved at all.
+    """
+
+    def __init__(self, down: int, across: int, p: float) -> None:
+        super().__init__()
+        self.down, self.across, self.p = down, across, p
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Move (N, C, H, W) within the same height and width."""
+        number, _, height, width = faces.shape
+        moved = torch.rand(number, 1) < self.p
+        top = torch.where(moved, torch.randint(2 * self.down + 1, (number, 1)), self.down)
+        left = torch.where(moved, torch.randint(2 * self.across + 1, (number, 1)), self.across)
+        padded = functional.pad(faces, [self.across, self.across, self.down, self.down])
+        return _windows(padded, top, left, (height, width))
+
+
+def _windows(faces: Tensor, top: Tensor, left: Tensor, size: Size) -> Tensor:
+    """Cut (N, C, *size) out of (N, C, H, W), with the upper left corners in `top` and `left` (N, 1), on the CPU.
+
+    One gather for the whole batch. kornia's own slices image by image: twice the time on a CPU, and a launch per image on a GPU.
+    """
+    rows = (top + torch.arange(size[0])).to(faces.device, non_blocking=True)
+    columns = (left + torch.arange(size[1])).to(faces.device, non_blocking=True)
+    images = torch.arange(faces.shape[0], device=faces.device)
+    # The two index lists around the channel slice put C last; the caller gets it back in its place.
+    return faces[images[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+class TenCrops(nn.Module):
+    """Cut the ten windows that `views.views` tests on out of every image."""
+
+    def __init__(self, size: Size) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Crop (N, C, H, W) to (10 N, C, *size); the ten of the first image come first, then those of the second."""
+        return views(faces, TestTimeAugmentation.ten_crop, self.size).transpose(0, 1).flatten(0, 1)
+
+
+class Resized(nn.Module):
+    """Resize by one of the `METHODS`."""
+
+    def __init__(self, size: Size, method: str) -> None:
+        super().__init__()
+        self.size = size
+        self.method = method
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Resize (N, C, H, W) to (N, C, *size)."""
+        height, width = faces.shape[-2:]
+        if self.size == (height, width):
+            return faces
+        if self.method == "area":
+            down, across = _shares(height, self.size[0], faces.device), _shares(width, self.size[1], faces.device)
+            return down @ faces @ across.T
+        shrinks = self.size[0] < height or self.size[1] < width
+        return functional.interpolate(faces, self.size, mode="bilinear", antialias=shrinks)
+
+
+def _shares(before: int, after: int, device: torch.device) -> Tensor:
+    """Share of each old pixel of a side in each new one: (after, before), every row with the sum 1."""
+    edges = torch.arange(after + 1, dtype=torch.float64) * before / after
+    pixels = torch.arange(before, dtype=torch.float64)
+    covered = torch.minimum(edges[1:, None], pixels + 1) - torch.maximum(edges[:-1, None], pixels)
+    return (covered.clamp(min=0) * after / before).float().to(device)
