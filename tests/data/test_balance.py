@@ -9,6 +9,7 @@ from fer_ablate.config.schema import BalanceConfig, DataConfig
 from fer_ablate.data.balance import balanced, check
 from fer_ablate.data.faces import FaceSet
 from fer_ablate.data.roles import official_rows, role_rows
+from fer_ablate.errors import UserError
 from fer_ablate.labels import EMOTIONS, USAGES
 
 TURN = {"op": "affine", "rotation": 30}
@@ -25,7 +26,7 @@ def faces():
 
 @pytest.fixture(scope="module")
 def roles(faces):
-    return role_rows(faces, DataConfig(source=Source.fer2013, cache_dir="", roles=Roles.swapped))
+    return role_rows(faces, DataConfig(source=Source.fer2013, cache_dir="", roles=Roles.swapped)).rows
 
 
 def config(kind=Balance.copies, **fields):
@@ -104,7 +105,7 @@ def test_only_the_own_seed_decides_and_random_numbers_go_on_undisturbed(faces, r
 
 def test_dropped_images_and_absent_classes_are_not_brought_back(faces):
     few = replace(faces, rows=np.flatnonzero((faces.labels != 1) & (np.arange(len(faces.labels)) % 5 > 0)))
-    chosen = role_rows(few, DataConfig(source=Source.fer2013, cache_dir="", roles=Roles.swapped, train_fraction=0.5))
+    chosen = role_rows(few, DataConfig(source=Source.fer2013, cache_dir="", roles=Roles.swapped, train_fraction=0.5)).rows
     made, filled = balanced(few, chosen, config())
     assert of_each_class(made, filled["train"]) == [25, 0, 25]  # half of the 10 images of class 2, and 4 copies of each
     assert set(filled["train"][filled["train"] < len(faces.labels)]) <= set(chosen["train"])
@@ -116,6 +117,18 @@ def test_distributions_of_votes_are_copied(faces, roles):
     made, _ = balanced(replace(faces, targets=targets), roles, config())
     assert made.targets.shape == (len(made.labels), 7)
     assert np.array_equal(made.targets.argmax(1), made.labels)
+
+
+def test_copies_belong_to_the_person_and_the_file_of_their_original(faces, roles):
+    number = np.arange(len(faces.labels))
+    known = replace(faces, groups=number // 3, files=tuple(f"{row}.png" for row in number), prints=number.astype(np.uint64))
+    made, filled = balanced(known, roles, config(copies=1, steps=[{"op": "flip", "p": 1}]))
+    assert len(made.files) == len(made.groups) == len(made.labels)
+    assert made.prints is None
+    for copied in filled["train"][-21:]:
+        original = int(made.files[copied].removesuffix(".png"))
+        assert np.array_equal(made.faces[copied], faces.faces[original][:, :, ::-1])
+        assert made.groups[copied] == original // 3
 
 
 def test_no_kind_changes_nothing(faces, roles):
@@ -133,6 +146,10 @@ def test_no_kind_changes_nothing(faces, roles):
         ({"steps": [{"op": "flp"}]}, r"data.balance.steps\[0\].op: unknown op 'flp'\n    Did you mean 'flip'"),
         ({"steps": [TURN, {"op": "crop", "size": 4}]}, r"steps\[1\].op: crop makes copies smaller .*\n    Crop in augment.steps"),
         ({"steps": [{"op": "ten_crop", "size": 4}]}, r"steps\[0\].op: ten_crop makes copies smaller"),
+        (
+            {"steps": [{"op": "resize", "size": 9}]},
+            r"steps\[0\].op: resize makes copies of another .*\n.* data.prepare",
+        ),
     ],
     ids=str,
 )
@@ -140,6 +157,22 @@ def test_a_balance_that_cannot_be_is_named_with_the_way_out(fields, message):
     (fault,) = check(config(**fields))
     with pytest.raises(ValueError, match=message):
         raise ValueError(fault)
+
+
+def test_copies_may_all_be_changed_alike(faces, roles):
+    steps = [{"op": "equalize"}]
+    assert check(config(steps=steps)) == []
+    made, filled = balanced(faces, roles, config(copies=1, steps=steps))
+    for copied in filled["train"][-21:]:  # behind as many originals
+        assert made.faces[copied].min() == 0
+        assert made.faces[copied].max() == 255
+
+
+def test_copies_that_images_of_this_size_cannot_give_are_refused(faces, roles):
+    steps = [TURN, {"op": "clahe", "grid": 8}]
+    assert check(config(steps=steps)) == []  # the size is not known before the images are
+    with pytest.raises(UserError, match=r"data.balance.steps\[1\].grid: 8: tiles of a single pixel in the 8x8 images"):
+        balanced(faces, roles, config(steps=steps))
 
 
 def test_what_is_not_used_has_no_fault():

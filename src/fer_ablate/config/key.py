@@ -35,6 +35,23 @@ IRRELEVANT = (
 )
 """Keys, and sections by their first part, that say where and how a run happens but not what comes out of it."""
 
+LATER: dict[str, Any] = {
+    "data.columns.file": None,
+    "data.columns.label": None,
+    "data.columns.split": None,
+    "data.columns.group": None,
+    "data.size": None,
+    "data.fit": "pad",
+    "data.channels": None,
+    "data.merge": {},
+    "data.group": "auto",
+    "data.test_fraction": 0.2,
+    "data.folds": None,
+    "data.fold": 0,
+    "data.prepare": [],
+}
+"""Keys that came after the first runs -> the value with which all is as it was before; with it they do not enter a key."""
+
 RESULT_CODE = ("labels.py", "metrics.py", "sizes.py", "data", "models", "optim", "training")
 """Parts of the package that decide a result; console, tracking and reports may change without making a run stale."""
 
@@ -53,7 +70,7 @@ def relevant(config: Config) -> dict[str, Any]:
     leaves = flat(plain(config))
     if config.data.source is not Source.synthetic:
         leaves = {key: value for key, value in leaves.items() if not key.startswith("data.synthetic")}
-    return {key: value for key, value in leaves.items() if not _is_irrelevant(key)}
+    return {key: value for key, value in leaves.items() if not _is_irrelevant(key) and not _as_before(key, value)}
 
 
 def run_key(config: Config, data_digest: str, code_digest: str, start: str | None = None) -> str:
@@ -98,6 +115,10 @@ def _code_digest(plugins: tuple[str, ...]) -> str:
     for file in files:
         total.update(_meaning(file.read_text(encoding="utf-8")).encode())
     return total.hexdigest()[:16]
+
+
+def _as_before(key: str, value: Any) -> bool:
+    return key in LATER and value == LATER[key]
 
 
 def _is_irrelevant(key: str) -> bool:

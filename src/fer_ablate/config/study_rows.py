@@ -12,6 +12,12 @@ from hydra.errors import HydraException
 from fer_ablate.config.schema import RowConfig, StudyConfig
 from fer_ablate.errors import Fault, choices
 
+FOLD_KEYS = ("data.folds", "data.fold")
+"""Keys that `study.folds` sets for every run."""
+
+FEWEST_FOLDS = 2
+_FOLDS_REMEDY = "Give the study folds: 10, which trains every row on each of ten folds."
+
 BASELINE = "baseline"
 """Label of the row that changes nothing, where a study names none."""
 
@@ -85,6 +91,9 @@ def check_study(study: StudyConfig) -> list[Fault]:
     ]
     if not study.seeds or len(set(study.seeds)) < len(study.seeds):
         faults.append(Fault("study.seeds", f"{list(study.seeds)} is empty or names a seed twice.", "Give, say, [0,1,2]."))
+    if study.folds is not None and study.folds < FEWEST_FOLDS:
+        way_out = "Give 2 or more, such as 10, or study.folds=null for none."
+        faults.append(Fault("study.folds", f"{study.folds} leaves nothing to train on.", way_out))
     return [*faults, *_start_faults(rows), *_auxiliary_faults(rows, baseline_of(study)), *_published_faults(rows)]
 
 
@@ -155,6 +164,8 @@ def _notation_faults(study: StudyConfig) -> list[Fault]:
     faults = []
     for name in ("one_factor", "zipped", "crossed"):
         for key, values in getattr(study, name).items():
+            if key in FOLD_KEYS:
+                faults.append(Fault(f"study.{name}.{key}", "is not for rows to set.", _FOLDS_REMEDY))
             if isinstance(values, str) or not isinstance(values, Sequence) or not values:
                 faults.append(Fault(f"study.{name}.{key}", f"{values!r} is no list of values.", "Give, say, [0.1, 0.01]."))
     lengths = {key: len(values) for key, values in study.zipped.items() if isinstance(values, Sequence)}
@@ -178,6 +189,8 @@ def _override_faults(study: StudyConfig) -> list[Fault]:
                 faults.append(Fault(label, f"'{text}' is several values.", "A row is one run; use one_factor or crossed."))
             elif parsed.key_or_group == "seed" or parsed.key_or_group.split(".")[0] in ("study", "hydra", "search", "name"):
                 faults.append(Fault(label, f"'{text}' is not for rows to set.", "Seeds belong into study.seeds."))
+            elif parsed.key_or_group in FOLD_KEYS and (label != "study.base" or study.folds is not None):
+                faults.append(Fault(label, f"'{text}' is not for rows to set.", _FOLDS_REMEDY))
     return faults
 
 

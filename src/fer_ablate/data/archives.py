@@ -37,7 +37,7 @@ _FREE = 64 << 20  # small enough to read whatever it is
 _RATIO = 100  # digits of faces shrink to a fourth, at best to a tenth
 _DEPTH = 4  # such as a gz in a tar in an xz
 _BUFFER = 1 << 18
-_LONGEST_HEADER = 16 << 10  # four times the longest path
+_LONGEST_HEADER = 8 << 10  # twice the longest path
 _FURTHER_HEADERS = (
     *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
 )
@@ -45,7 +45,7 @@ _FURTHER_HEADERS = (
 _TEXT = (".csv", ".tsv")
 _PACKED = ("", ".xz", ".gz", ".zip", ".bz2")
 _TARS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
-_KNOWN = (*(f"{table}{packed}" for table in TABLES for packed in _PACKED), "fer2013.tar.gz", "fer2013.zip", "fer2013.tar")
+KNOWN = (*(f"{table}{packed}" for table in TABLES for packed in _PACKED), "fer2013.tar.gz", "fer2013.zip", "fer2013.tar")
 _DAMAGE = (
     EOFError,
     lzma.LZMAError,
@@ -123,13 +123,13 @@ def table_files(folder: Path) -> list[Path]:
 
 
 def _rank(name: str) -> int | None:
-    if name in _KNOWN:
-        return _KNOWN.index(name)
+    if name in KNOWN:
+        return KNOWN.index(name)
     if name.endswith(_TEXT):
-        return len(_KNOWN)
+        return len(KNOWN)
     if name.endswith(tuple(text + packed for text in _TEXT for packed in _PACKED)):
-        return len(_KNOWN) + 1
-    return len(_KNOWN) + 2 if name.endswith((*_TARS, ".zip")) else None
+        return len(KNOWN) + 1
+    return len(KNOWN) + 2 if name.endswith((*_TARS, ".zip")) else None
 
 
 def _file(path: Path) -> IO[bytes]:
@@ -233,7 +233,7 @@ class _Member(tarfile.TarInfo):
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         member = super().frombuf(buf, encoding, errors)
         if member.type in _FURTHER_HEADERS and member.size > _LONGEST_HEADER:
-            raise tarfile.ReadError(f"a header of {member.size:,} bytes")
+            raise NotImplementedError(f"a tar header of {member.size:,} bytes")
         return member
 
 
@@ -272,7 +272,7 @@ def _the_table(names: Sequence[str], path: Path) -> str:
     """The one file of an archive that is the table: of a known name, else the only csv."""
     visible = [name for name in dict.fromkeys(names) if not _hidden(name)]
     texts = tuple(text + packed for packed in ("", *_PACKED) for text in _TEXT)
-    choices = [[name for name in visible if _last(name) == known] for known in _KNOWN]
+    choices = [[name for name in visible if _last(name) == known] for known in KNOWN]
     choices += [[name for name in visible if _last(name).endswith(ends)] for ends in (_TEXT, texts)]
     found = next((choice for choice in choices if choice), [])
     if len(found) == 1:
@@ -336,7 +336,7 @@ def _understood(path: Path) -> Iterator[None]:
         raise
     except MemoryError as error:
         raise UserError(f"{path} needs more memory to unpack than there is. {_WAY_OUT}") from error
-    except NotImplementedError as error:  # zipfile's word for what it cannot unpack
+    except NotImplementedError as error:  # also zipfile's word for what it cannot unpack
         raise UserError(f"{path} is packed in a way that is not read here ({_printable(str(error))}). {_WAY_OUT}") from error
     except _DAMAGE as error:
         raise _damaged(path, error) from error

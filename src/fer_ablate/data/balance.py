@@ -155,6 +155,9 @@ def _extended(
         usage=usage,
         splits=(*faces.splits, *(BALANCED[role] for role in parts)),
         rows=np.concatenate([faces.rows, np.arange(old, total)]),
+        files=tuple(faces.files[row] for row in origin) if faces.files else (),
+        groups=None if faces.groups is None else faces.groups[origin],
+        prints=None,  # those of the copies are not known
     )
     return extended, filled
 

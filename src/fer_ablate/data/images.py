@@ -11,7 +11,7 @@ from fer_ablate.config.choices import Fit
 from fer_ablate.data.decode import Pixels, decode, fitted, header, planes, with_channels
 from fer_ablate.data.faces import Bytes, FaceSet, Parsed, Progress, Write
 from fer_ablate.data.inventory import Inventory, Picture, ending, told
-from fer_ablate.data.names import class_key, joined_classes
+from fer_ablate.data.names import bare, class_key, joined_classes
 from fer_ablate.errors import UserError
 from fer_ablate.labels import EMOTIONS_8, USAGES
 from fer_ablate.sizes import Size, spelled
@@ -219,7 +219,9 @@ def _joined(kept: Sequence[Picture], classes: tuple[str, ...], index_of: dict[st
     spellings: dict[str, list[str]] = {}
     for label in sorted({picture.label for picture in kept}):
         spellings.setdefault(classes[index_of[label]], []).append(label)
-    changed = [f"{', '.join(found)} as {name}" for name, found in spellings.items() if found != [name]]
+    changed = [
+        f"{', '.join(found)} as {name}" for name, found in spellings.items() if len(found) > 1 or bare(found[0]) != bare(name)
+    ]
     return [f"Classes read by their usual names: {'; '.join(changed)}."] if changed else []
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from fer_ablate.config.choices import Labels, Roles, Source
 from fer_ablate.config.schema import ColumnsConfig, DataConfig
-from fer_ablate.data.archives import TABLES, table_files
+from fer_ablate.data.archives import KNOWN, TABLES, table_files
 from fer_ablate.data.audit import without
 from fer_ablate.data.cache import Entry, Origin, cached, file_origin, files_origin
 from fer_ablate.data.classes import check_merge, merged
@@ -27,7 +27,7 @@ from fer_ablate.data.layouts import folder_inventory
 from fer_ablate.data.listing import list_inventory
 from fer_ablate.data.names import split_part
 from fer_ablate.data.synthetic import DRAWING, draw_faces
-from fer_ablate.data.table import read_table
+from fer_ablate.data.table import looks_like_table, read_table
 from fer_ablate.errors import Fault, UserError
 from fer_ablate.labels import EMOTIONS, EMOTIONS_8, SIDE
 from fer_ablate.sizes import Size, as_size
@@ -213,11 +213,17 @@ def _fer2013_source(path: Path) -> Path | None:
     if path.is_file():
         return path
     for folder in (path, path / "fer2013"):  # the original archive unpacks into a folder fer2013
-        if tables := table_files(folder) if folder.is_dir() else []:
-            return tables[0]
-    if path.is_dir() and any(part.is_dir() and split_part(part.name) for part in (*path.glob("*"), *path.glob("*/*"))):
+        for table in table_files(folder) if folder.is_dir() else []:
+            if table.name.lower() in KNOWN or looks_like_table(table):
+                return table
+    if "train" in _parts(path) or any({"train", "test"} <= _parts(below) for below in (*path.glob("*"), *path.glob("*/*"))):
         return path
     return None
+
+
+def _parts(folder: Path) -> set[str | None]:
+    """Which parts the folders directly below have the names of."""
+    return {split_part(below.name) for below in folder.glob("*") if below.is_dir()}
 
 
 def _path_faults(config: DataConfig) -> list[Fault]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -120,13 +121,7 @@ class Blur(Op):
 
     def module(self) -> nn.Module:
         """Build the op."""
-        side = self.side
-
-        def blurred(faces: Tensor, sigma: float | Tensor) -> Tensor:
-            both = sigma.view(-1, 1).expand(-1, 2) if isinstance(sigma, Tensor) else (sigma, sigma)
-            return gaussian_blur2d(faces, side, both).clamp(0, 1)
-
-        return Changed(blurred, self.sigma, self.p)
+        return Changed(partial(_blurred, side=self.side), self.sigma, self.p)
 
     def misfit(self, size: Size) -> Misfit | None:
         """Say whether the kernel needs more than one mirror of the image."""
@@ -152,7 +147,7 @@ class Equalize(Op):
 
     def module(self) -> nn.Module:
         """Build the op."""
-        return Changed(lambda faces, _: equalized(faces), 0.0, self.p)
+        return Changed(_equalized, 0.0, self.p)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,8 +175,7 @@ class Clahe(Op):
 
     def module(self) -> nn.Module:
         """Build the op."""
-        tiles = self.tiles
-        return Changed(lambda faces, limit: clahe(faces, limit, tiles), self.clip_limit, self.p)
+        return Changed(partial(clahe, grid=self.tiles), self.clip_limit, self.p)
 
     def misfit(self, size: Size) -> Misfit | None:
         """Say whether there are as many tiles as pixels."""
@@ -217,6 +211,16 @@ class Changed(nn.Module):
             return float(self.strength)
         low, high = map(float, self.strength)
         return (low + (high - low) * torch.rand(number)).to(device, non_blocking=True).view(-1, 1, 1, 1)
+
+
+def _blurred(faces: Tensor, sigma: float | Tensor, side: int) -> Tensor:
+    both = sigma.view(-1, 1).expand(-1, 2) if isinstance(sigma, Tensor) else (sigma, sigma)
+    return gaussian_blur2d(faces, side, both).clamp(0, 1)
+
+
+def _equalized(faces: Tensor, _: float | Tensor) -> Tensor:
+    """Equalisation has no strength."""
+    return equalized(faces)
 
 
 def _noisy(faces: Tensor, std: float | Tensor) -> Tensor:
