@@ -11,7 +11,7 @@ import fer_ablate
 
 PACKAGE = Path(fer_ablate.__file__).parent
 ROWS = (
-    ("labels", "errors"),
+    ("labels", "errors", "sizes"),
     ("config",),
     ("data", "models", "optim", "metrics"),
     ("training",),

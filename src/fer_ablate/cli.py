@@ -12,6 +12,7 @@ VERBS = {
     "plan": "what a study would train, what is cached or stale and why, and the cost: plan study=quickstart",
     "table": "the judged table of a study: table study=quickstart [format=markdown|latex|csv|html] [output=FILE]",
     "evaluate": "test a finished run again: evaluate run=<id> | ckpt=<file> [evaluation.tta=ten_crop] [data=...]",
+    "across": "several networks on several data sets, one table: across run=<id> run=<id> data=fer2013 data=folder data.path=raf",
     "explain": "where in a face a finished network looks: explain run=<id> | ckpt=<file> [methods=gradcam,occlusion]",
     "predict": "expressions in pictures, videos or from a camera: predict run=<id> source=photos/ [detector=haar|none]",
     "export": "a finished network as ONNX, torch.export or MLflow model: export run=<id> format=onnx [quantise=static]",

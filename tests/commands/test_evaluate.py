@@ -6,6 +6,15 @@ import pickle
 import pytest
 import torch
 
+from .folders_of_faces import OTHER_NAMES, drawn_faces, write_folder
+
+TEST = {"PrivateTest": "."}
+
+
+@pytest.fixture
+def faces(small_run, cache_dir):
+    return drawn_faces(small_run, cache_dir)
+
 
 def runs_dir(finished):
     return f"runs_dir={finished.parents[1]}"
@@ -33,8 +42,9 @@ def test_the_same_again_gives_the_same_and_is_kept(typed, finished):
 
 def test_swapped_roles_swap_val_and_test(typed, finished):
     official = table(typed("evaluate", f"run={finished}").out, "loss")
-    swapped = table(typed("evaluate", f"run={finished}", "data.roles=swapped").out, "loss")
-    assert swapped == [official[1], official[0], *official[2:]]
+    swapped = typed("evaluate", f"run={finished}", "data.roles=swapped").out
+    assert table(swapped, "loss") == [official[1], official[0], *official[2:]]
+    assert "70 of 70 test images were val in training and chose the best epoch" in swapped
 
 
 def test_a_run_trained_on_other_hardware_is_tested_on_this(typed, finished, tmp_path):
@@ -50,6 +60,124 @@ def test_mirrored_views_change_the_scores(typed, finished):
     flipped = typed("evaluate", f"run={finished}", "evaluation.tta=flip")
     assert flipped.code == 0
     assert table(plain.out, "loss") != table(flipped.out, "loss")
+
+
+def evaluated(typed, finished, *words):
+    """What is kept of an evaluation, and what was printed."""
+    printed = typed("evaluate", f"run={finished}", *words)
+    assert printed.code == 0, printed.err
+    return json.loads(max((finished / "evaluations").iterdir()).read_text()), printed.out
+
+
+def stored(finished, split="test"):
+    return json.loads((finished / "result.json").read_text())["splits"][split]
+
+
+def test_the_same_images_in_folders_of_other_names_and_order_score_the_same(typed, finished, faces, tmp_path):
+    splits = {"Training": "Train", "PublicTest": "validation", "PrivateTest": "TEST"}
+    folder = write_folder(faces, tmp_path / "renamed", splits)
+    kept, out = evaluated(typed, finished, "data=folder", f"data.path={folder}")
+    for split in ("val", "test"):
+        assert kept["splits"][split]["confusion"] == stored(finished, split)["confusion"]
+        assert kept["splits"][split]["metrics"] == pytest.approx(stored(finished, split)["metrics"])
+    assert kept["data"]["trained_on"] is False
+    assert kept["data"]["path"] == str(folder)
+    assert "These are other images than the network was trained on; they are read as 48x48 gray, as those were." in out
+
+
+def test_a_folder_without_splits_is_tested_whole_and_images_of_the_training_are_told(typed, finished, faces, tmp_path):
+    folder = write_folder(faces, tmp_path / "seen", {"Training": "."})
+    kept, out = evaluated(typed, finished, "data=folder", f"data.path={folder}")
+    assert {split: scores["n"] for split, scores in kept["splits"].items()} == {"test": 140}
+    assert (kept["protocol"]["roles"], kept["data"]["tested"]) == ("all images", "all images")
+    assert "The set has no test split: all of it is tested (140 images)." in out
+    assert "The network was trained on the very pixels of 140 of 140 test images" in out
+
+
+def test_classes_that_one_side_lacks_are_told_and_the_other_images_score_as_ever(typed, finished, faces, tmp_path):
+    names = {**OTHER_NAMES, "sad": "bored"}
+    del names["happy"]
+    folder = write_folder(faces, tmp_path / "bored", TEST, names)
+    kept, out = evaluated(typed, finished, "data=folder", f"data.path={folder}")
+    count = stored(finished)["per_class"]["sad"]["support"]
+    assert (kept["data"]["left_out"], kept["data"]["missing"]) == ({"bored": count}, ["happy", "sad"])
+    assert f"images of bored ({count:.0f})." in out
+    assert "No tested image is of happy, sad" in out
+    # Outputs for happy and sad stay, as mistakes.
+    gone = [faces.classes.index(name) for name in ("happy", "sad")]
+    before, after = stored(finished)["confusion"], kept["splits"]["test"]["confusion"]
+    assert after == [[0] * 7 if row in gone else counts for row, counts in enumerate(before)]
+
+
+def test_data_of_other_classes_are_refused_and_both_sides_named(typed, finished, faces, tmp_path):
+    folder = write_folder(faces, tmp_path / "pets", TEST, {"happy": "cat", "sad": "dog"})
+    printed = typed("evaluate", f"run={finished}", "data=folder", f"data.path={folder}")
+    assert printed.code == 1
+    assert "share no class" in printed.err
+    assert "knows angry, disgust" in printed.err
+    assert "the data has cat, dog" in printed.err
+
+
+def test_merged_names_are_matched(typed, finished, faces, tmp_path):
+    folder = write_folder(faces, tmp_path / "pets", TEST, {"happy": "cat", "sad": "dog"})
+    merge = "data.merge={happiness: [cat], Sad: [dog]}"
+    kept, _ = evaluated(typed, finished, "data=folder", f"data.path={folder}", merge)
+    before = stored(finished)["confusion"]
+    known = [faces.classes.index(name) for name in ("happy", "sad")]
+    assert kept["splits"]["test"]["confusion"] == [counts if row in known else [0] * 7 for row, counts in enumerate(before)]
+
+
+def test_colour_images_of_another_size_are_brought_to_those_of_the_training(typed, finished, faces, tmp_path):
+    folder = write_folder(faces, tmp_path / "large", TEST, change=lambda image: image.resize((96, 96)).convert("RGB"))
+    kept, out = evaluated(typed, finished, "data=folder", f"data.path={folder}")
+    assert (kept["data"]["size"], kept["data"]["channels"]) == ([48, 48], 1)
+    assert "70 of 70 images were brought to 48x48" in out
+    assert kept["splits"]["test"]["metrics"]["acc"] == pytest.approx(stored(finished)["metrics"]["acc"], abs=0.2)
+
+
+def test_several_networks_are_for_another_verb(typed, finished):
+    assert "`across run=... run=... data=...` tests several" in typed("evaluate", f"run={finished}", f"run={finished}").err
+
+
+@pytest.fixture
+def merged_run(typed, small, faces, tmp_path):
+    """A network of two joined classes, trained on a folder without splits, of which a part was drawn as test."""
+    folder = write_folder(faces, tmp_path / "all", {"Training": "."})
+    merge = "data.merge={positive: [happy, surprise], negative: [angry, fear, sad]}"
+    words = ("data=folder", f"data.path={folder}", merge, "trainer.max_epochs=1")
+    assert typed(*[word for word in small if not word.startswith("data.synthetic")], *words).code == 0
+    return next((tmp_path / "runs" / "fer_ablate").iterdir()), folder
+
+
+@pytest.mark.slow
+def test_data_of_the_training_are_tested_on_what_was_drawn_then(typed, merged_run):
+    run, folder = merged_run
+    kept, out = evaluated(typed, run, "data=folder", f"data.path={folder}")
+    assert kept["data"]["trained_on"] is True
+    assert kept["splits"]["test"]["confusion"] == stored(run)["confusion"]
+    assert "very pixels" not in out
+    assert "The network was trained on" in typed("evaluate", f"run={run}", "data.split_seed=1").out
+
+
+@pytest.mark.slow
+def test_a_network_of_joined_classes_is_tested_on_single_ones(typed, merged_run, faces, tmp_path):
+    run, _ = merged_run
+    names = {name: given for name, given in OTHER_NAMES.items() if name != "fear"}
+    folder = write_folder(faces, tmp_path / "single", TEST, names)
+    for words in (["data=folder"], []):  # the second keeps the other keys of the training
+        kept, _ = evaluated(typed, run, *words, f"data.path={folder}")
+        assert kept["data"]["classes"] == {
+            "angry": "negative",
+            "happy": "positive",
+            "sad": "negative",
+            "surprise": "positive",
+        }
+        assert set(kept["data"]["left_out"]) == {"disgust", "neutral"}
+        supports = kept["splits"]["test"]["per_class"]
+        assert (supports["positive"]["support"], supports["negative"]["support"]) == (
+            (faces.labels[faces.split_rows("PrivateTest")][:, None] == [3, 5]).sum(),
+            (faces.labels[faces.split_rows("PrivateTest")][:, None] == [0, 4]).sum(),
+        )
 
 
 REFUSED = {

@@ -11,14 +11,21 @@ import cv2
 import numpy as np
 import pytest
 
+from fer_ablate.config.compose import from_yaml
 from fer_ablate.config.schema import SyntheticConfig
+from fer_ablate.data.load import load_faces
 from fer_ablate.data.synthetic import draw_faces
+from fer_ablate.tracking.run_folder import RunFolder
+
+from ..inference.odd_pictures import odd_folder
 
 
 @pytest.fixture(scope="module")
 def drawn():
     """Pictures with one drawn face each that the Haar cascade finds."""
-    faces = draw_faces(SyntheticConfig(train=7, val=1, test=1, pixel_noise=0.0)).faces[:4, 0]
+    blocks = []
+    draw_faces(SyntheticConfig(train=7, val=1, test=1, pixel_noise=0.0), blocks.append)
+    faces = np.concatenate(blocks)[:4, 0]
     large = [cv2.resize(face, (200, 200), interpolation=cv2.INTER_CUBIC) for face in faces]
     return [cv2.copyMakeBorder(face, 20, 20, 60, 60, cv2.BORDER_CONSTANT, value=100) for face in large]
 
@@ -86,6 +93,37 @@ def test_several_networks_are_averaged(typed, finished, photos, tmp_path):
     assert printed.out.count(", epoch ") == 2
     assert lines(tmp_path / "out")[0]["probabilities"] == alone  # the mean of a network and itself
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["predictions.csv", "predictions.jsonl"]
+
+
+AS_IN_THE_TRAINING = {
+    "as they are, in colour": (),
+    "in gray, of another size, prepared, seen twice": (
+        "data.channels=1",
+        "data.size=[48,32]",
+        "data.fit=crop",
+        "data.prepare=[{op: equalize}]",
+        "evaluation.crop=[44,30]",
+        "evaluation.tta=flip",
+        "model.head_pool=adaptive_avg",
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", AS_IN_THE_TRAINING.values(), ids=AS_IN_THE_TRAINING)
+def test_whole_pictures_get_the_very_probabilities_that_their_run_stored(typed, small, tmp_path, words):
+    root = odd_folder(tmp_path / "odd")
+    train = (*small, "data=folder", f"data.path={root}", "trainer.max_epochs=1", "trainer.batch_size=4", *words)
+    assert typed(*train).code == 0
+    run = RunFolder(next((tmp_path / "runs" / "fer_ablate").iterdir()))
+    asked = (f"source={root / 'test'}", "detector=none", "annotate=false", f"output={tmp_path / 'out'}")
+    assert typed("predict", f"run={run.path}", "trainer=cpu", *asked).code == 0
+    told = {line["file"]: list(line["probabilities"].values()) for line in lines(tmp_path / "out")}
+    files, stored = load_faces(from_yaml(run.config_yaml).data).files, run.predictions
+    tested = {str(root / files[row]): shares for row, shares in zip(stored.rows, stored.probabilities, strict=True)}
+    assert len(told) == 22
+    for file, shares in told.items():
+        assert shares == pytest.approx(tested[file].tolist(), abs=1e-6), file
 
 
 def test_earlier_results_stay_unless_their_folder_is_named(typed, finished, photos, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from fer_ablate.config.compose import composed, composer, to_config
+from fer_ablate.data.prepare import build_prepare
 from fer_ablate.data.transform import Preprocess
 from fer_ablate.errors import UserError
 from fer_ablate.explain.attributions import GRAY, PASSES, FromPixels, Lens, feature_layer
@@ -20,11 +21,11 @@ def _seeded():
 
 
 def preprocess(channels=1, std=0.5):
-    return Preprocess(nn.Identity(), size=SIDE, mean=0.25, std=std, channels=channels)
+    return Preprocess(nn.Identity(), size=(SIDE, SIDE), mean=0.25, std=std, channels=channels)
 
 
-def lens(network, channels=1, side=SIDE):
-    return Lens(network.eval(), preprocess(channels), side, torch.device("cpu"))
+def lens(network, channels=1, size=(SIDE, SIDE)):
+    return Lens(network.eval(), preprocess(channels), size, torch.device("cpu"))
 
 
 def faces(number=3, side=SIDE, channels=1):
@@ -96,6 +97,47 @@ def test_a_larger_image_is_seen_through_its_centre():
         assert (lens(network).maps(method, large, TARGETS) == lens(network).maps(method, centre, TARGETS)).all()
 
 
+@pytest.mark.parametrize("channels", [1, 3], ids=["gray", "colour"])
+def test_maps_have_the_shape_of_images_that_are_not_square(channels):
+    size = (20, 12)
+    network = nn.Sequential(nn.Conv2d(channels, 4, 3), nn.SiLU(), nn.Flatten(), nn.Linear(4 * 18 * 10, 4))
+    images = np.random.default_rng(0).integers(0, 256, (3, channels, *size), dtype=np.uint8)
+    for method in PASSES:
+        maps = lens(network, channels, size).maps(method, images, TARGETS)
+        assert maps.shape == (3, *size)
+        assert np.isfinite(maps).all()
+        assert maps.any()
+
+
+class Stripe(nn.Module):
+    """Reads the brightness of rows 18 to 20 and nothing else."""
+
+    def forward(self, seen):
+        bright = seen[:, :, 18:21].mean(dim=(1, 2, 3))
+        return torch.stack([bright, -bright], dim=1)
+
+
+def test_occlusion_covers_a_patch_of_the_images_own_shape():
+    # A patch is a sixth of the height, 4 of 24 pixels, and moves by half of that: rows 15 to 23 share a patch with what is read.
+    white = np.full((1, 1, 24, 12), 255, np.uint8)
+    found = lens(Stripe(), size=(24, 12)).maps("occlusion", white, np.array([0]))[0].mean(axis=1)
+    assert found[18:20].min() == found.max() > 0
+    assert not found[:14].any()
+
+
+def test_what_is_looked_into_is_the_prepared_image():
+    halved = Preprocess(
+        nn.Identity(), size=(12, 6), mean=0.25, std=0.5, channels=1, prepare=build_prepare([{"op": "resize", "size": [12, 6]}])
+    )
+    network = nn.Sequential(nn.Flatten(), nn.Linear(72, 4)).eval()
+    glass = Lens(network, halved, (12, 6), torch.device("cpu"))
+    assert glass.prepared_size((24, 12)) == (12, 6)
+    assert glass.seen(np.full((1, 1, 24, 12), 51, np.uint8)).flatten().tolist() == pytest.approx([0.2] * 72)
+    expected = network[1].weight.detach()[TARGETS].abs().view(3, 12, 6) / 0.5
+    images = np.random.default_rng(0).integers(0, 256, (3, 1, 24, 12), dtype=np.uint8)
+    assert glass.maps("saliency", images, TARGETS) == pytest.approx(expected.numpy(), rel=1e-5)
+
+
 def test_three_channels_of_a_gray_face_count_together():
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 4))
     summed = network[1].weight.detach().view(4, 3, SIDE, SIDE).sum(dim=1)[TARGETS].abs() / 0.5
@@ -121,9 +163,9 @@ def test_gradcam_of_a_network_without_maps_names_the_other_methods():
 def test_listed_networks_have_maps(name):
     with composer():
         config = to_config(composed([f"model={name}", "model.width=0.0625"])).model
-    network = build_network(config, 48, 7).eval()
-    whole = Preprocess(nn.Identity(), size=48, mean=0.5, std=0.5, channels=config.in_channels)
-    glass = Lens(network, whole, 48, torch.device("cpu"))
+    network = build_network(config, (48, 48), 7).eval()
+    whole = Preprocess(nn.Identity(), size=(48, 48), mean=0.5, std=0.5, channels=config.in_channels)
+    glass = Lens(network, whole, (48, 48), torch.device("cpu"))
     images = faces(2, 48)
     for method in ("gradcam", "saliency", "integrated_gradients"):
         maps = glass.maps(method, images, np.array([3, 5]))
@@ -135,5 +177,5 @@ def test_listed_networks_have_maps(name):
 def test_gradcam_of_a_residual_network_is_taken_behind_the_whole_last_block():
     with composer():
         config = to_config(composed(["model=resnet18", "model.width=0.0625"])).model
-    network = build_network(config, 48, 7).eval()
+    network = build_network(config, (48, 48), 7).eval()
     assert feature_layer(network, torch.zeros(1, config.in_channels, 48, 48)) is network.stages

@@ -5,10 +5,19 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from fer_ablate.config.choices import Fit
 from fer_ablate.config.schema import SyntheticConfig
 from fer_ablate.data.synthetic import draw_faces
 
-FACES = draw_faces(SyntheticConfig(train=7, val=1, test=1, pixel_noise=0.0)).faces[:, 0]
+
+def drawn(config):
+    """Drawn faces (N, H, W), in the order of the set."""
+    blocks = []
+    draw_faces(config, blocks.append)
+    return np.concatenate(blocks)[:, 0]
+
+
+FACES = drawn(SyntheticConfig(train=7, val=1, test=1, pixel_noise=0.0))
 
 
 def face(side, number=1):
@@ -37,7 +46,9 @@ def save_video(path, frames, fps=10.0):
 class Brightness:
     """Tells how bright a face is: the mean gray level is the share of `bright`."""
 
-    image_size: int = 48
+    image_size: tuple[int, int] = (48, 48)
+    channels: int = 1
+    fit: Fit = Fit.pad
     classes: tuple[str, ...] = ("bright", "dark")
 
     def probabilities(self, faces_u8):

@@ -15,20 +15,30 @@ from fer_ablate.training.assembly import build_formatted_network
 NARROW = ("model=pisa", "model.width=0.125")
 
 
-def trained(*overrides):
+def trained(*overrides, size=(48, 48), channels=1):
     with composer():
         config = to_config(composed(list(overrides)))
     torch.manual_seed(0)
-    network = build_formatted_network(config, 48, len(EMOTIONS)).eval()
+    network = build_formatted_network(config, size, len(EMOTIONS)).eval()
     for name, values in network.named_buffers():
         if values.is_floating_point():
             values.copy_(torch.rand_like(values) + (0.5 if name.endswith("var") else -0.5))
-    return TrainedNetwork(Path("best.ckpt"), config, network, build_preprocess(config, 48).eval(), tuple(EMOTIONS), 48, 1)
+    return TrainedNetwork(
+        path=Path("best.ckpt"),
+        config=config,
+        network=network,
+        preprocess=build_preprocess(config, size).eval(),
+        classes=tuple(EMOTIONS),
+        image_size=size,
+        channels=channels,
+        fit=config.data.fit,
+        epoch=1,
+    )
 
 
-def card(network, channels=1):
-    return card_of(network, channels, "0123abcd")
+def card(network):
+    return card_of(network, "0123abcd")
 
 
-def faces(number, channels=1):
-    return np.random.default_rng(number).integers(0, 256, (number, channels, 48, 48), dtype=np.uint8)
+def faces(number, channels=1, size=(48, 48)):
+    return np.random.default_rng(number).integers(0, 256, (number, channels, *size), dtype=np.uint8)

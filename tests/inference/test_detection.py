@@ -4,9 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
+from fer_ablate.config.choices import Fit
+from fer_ablate.data.decode import planes, with_channels
 from fer_ablate.errors import UserError
 from fer_ablate.inference.crops import Cropping, crop, faces_in
 from fer_ablate.inference.detection import build_detector, distinct
+from fer_ablate.inference.frames import as_frame
 
 from .drawn import scene
 
@@ -42,19 +45,28 @@ def test_an_unknown_detector_is_answered_with_those_there_are():
 
 
 def test_a_crop_is_the_square_around_the_box_with_its_margin():
-    face = crop(RAMP, np.array([40, 30, 20, 10]), Cropping(40, margin=0.5))
+    face = crop(RAMP, np.array([40, 30, 20, 10]), Cropping((40, 40), margin=0.5))
     assert face.shape == (1, 40, 40)
     assert np.array_equal(face[0, 0], np.arange(30, 70))  # 20 wide, half of it on each side
 
 
+@pytest.mark.parametrize(("size", "shape"), [((40, 20), (20, 10)), ((20, 40), (10, 20))], ids=["upright", "lying"])
+def test_a_crop_that_is_not_square_has_the_shape_of_the_networks_images_around_the_box(size, shape):
+    face = crop(RAMP, np.array([45, 40, 10, 10]), Cropping(size))
+    assert face.shape == (1, *size)
+    left, right = 50 - shape[1] // 2, 50 + shape[1] // 2  # the box is in the middle
+    assert (face.min(), face.max()) == (left, right - 1)
+    assert face[0].mean() == pytest.approx((left + right - 1) / 2)
+
+
 def test_a_crop_continues_beyond_the_edge_by_the_nearest_pixels():
-    face = crop(RAMP, np.array([80, 0, 40, 40]), Cropping(40))
+    face = crop(RAMP, np.array([80, 0, 40, 40]), Cropping((40, 40)))
     assert face[0, 0].tolist() == [*range(80, 100), *[99] * 20]
 
 
 def test_equalizing_spreads_the_levels():
-    low = crop(RAMP, np.array([10, 10, 50, 50]), Cropping(50))
-    spread = crop(RAMP, np.array([10, 10, 50, 50]), Cropping(50, equalize=True))
+    low = crop(RAMP, np.array([10, 10, 50, 50]), Cropping((50, 50)))
+    spread = crop(RAMP, np.array([10, 10, 50, 50]), Cropping((50, 50), equalize=True))
     assert (low.min(), low.max()) == (10, 59)
     assert (spread.min(), spread.max()) == (0, 255)
 
@@ -62,8 +74,31 @@ def test_equalizing_spreads_the_levels():
 def test_without_a_detector_the_whole_picture_is_the_face():
     picture = np.zeros((50, 100, 3), np.uint8)
     picture[:, 50:] = (10, 20, 30)
-    boxes, faces = faces_in(picture, build_detector("none", 240), Cropping(10, margin=0.3, colour=True))
+    boxes, faces = faces_in(picture, build_detector("none", 240), Cropping((10, 10), channels=3, margin=0.3))
     assert boxes.tolist() == [[0, 0, 100, 50]]
     assert faces.shape == (1, 3, 10, 10)
     assert faces[0, :, 0, 0].tolist() == [0, 0, 0]
     assert faces[0, :, 0, -1].tolist() == [30, 20, 10]  # red, green, blue
+
+
+@pytest.mark.parametrize(
+    ("fit", "corners"),
+    [
+        pytest.param(Fit.stretch, (2, 97, 37), id="stretched to a square"),
+        pytest.param(Fit.crop, (40, 59, 75), id="its middle"),
+        pytest.param(Fit.pad, (2, 97, 2), id="between borders of its edge pixels"),
+    ],
+)
+def test_a_whole_picture_is_fitted_as_those_of_the_training_were(fit, corners):
+    wide = (5 * np.arange(20)[:, None] + np.arange(100)).astype(np.uint8)
+    ((face,),) = faces_in(as_frame(wide), build_detector("none", 240), Cropping((20, 20), fit=fit))[1]
+    assert (face[0, 0], face[0, -1], face[7, 0]) == corners
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_frames_lose_nothing_of_a_picture(channels):
+    random = np.random.default_rng(0)
+    for shape in ((31, 47), (31, 47, 3)):
+        pixels = random.integers(0, 256, shape, dtype=np.uint8)
+        _, (face,) = faces_in(as_frame(pixels), build_detector("none", 240), Cropping((31, 47), channels))
+        assert np.array_equal(face, planes(with_channels(pixels, channels)))

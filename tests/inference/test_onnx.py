@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import fer_ablate
+from fer_ablate.config.choices import Fit
 from fer_ablate.errors import UserError
 from fer_ablate.inference import onnx_extra
 from fer_ablate.inference.card import read_card
@@ -51,7 +52,7 @@ def folder(network, tmp_path_factory):
 @pytest.mark.parametrize("number", [1, 2, 7])
 def test_any_number_of_faces_gets_pytorchs_probabilities(network, folder, number):
     scorer = load_onnx(folder / "model.onnx", threads=1)
-    assert (scorer.classes, scorer.image_size) == (tuple(EMOTIONS), 48)
+    assert (scorer.classes, scorer.image_size, scorer.channels) == (tuple(EMOTIONS), (48, 48), 1)
     expected = TorchScorer(network, CPU).probabilities(faces(number))
     np.testing.assert_allclose(scorer.probabilities(faces(number)), expected, atol=1e-5)
 
@@ -94,6 +95,12 @@ def later(model):
     onnx.helper.set_model_props(model, {"fer_ablate.format": "99"})
 
 
+def test_a_file_of_an_earlier_version_is_read(network):
+    told = card(network).entries() | {"fer_ablate.image_size": "48"}
+    del told["fer_ablate.fit"]
+    assert read_card(told, network.path) == replace(card(network), fit=Fit.stretch)  # all pictures were stretched then
+
+
 def half(model):
     onnx.helper.set_model_props(model, {"fer_ablate.format": "1", "fer_ablate.classes": "[]"})
 
@@ -113,7 +120,7 @@ def test_files_that_are_not_ours_are_refused(folder, tmp_path, change, answer):
 
 
 def test_a_file_that_lies_about_its_inputs_is_refused(folder, network, tmp_path):
-    changed(folder, tmp_path / "liar.onnx", lambda model: put_card(model, replace(card(network), image_size=64)))
+    changed(folder, tmp_path / "liar.onnx", lambda model: put_card(model, replace(card(network), image_size=(48, 64))))
     with pytest.raises(UserError, match="its inputs are not what it says of itself"):
         load_onnx(tmp_path / "liar.onnx")
 
@@ -152,11 +159,29 @@ NETWORKS = {
 }
 
 
+EVERY_OP = (
+    "data.prepare=[{op: equalize}, {op: clahe}, {op: gamma, gamma: 0.8}, {op: blur, sigma: 0.7}, {op: resize, size: [64, 48]}]"
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", ["data.prepare=[]", EVERY_OP], ids=["as stored", "prepared by every op"])
+def test_colour_faces_that_are_not_square_get_pytorchs_probabilities(steps, tmp_path):
+    network = trained(*NETWORKS["three channels"], steps, size=(40, 56), channels=3)
+    save_onnx(trace(network), card(network), tmp_path / "model.onnx")
+    scorer = load_onnx(tmp_path / "model.onnx", 1)
+    assert (scorer.image_size, scorer.channels) == ((40, 56), 3)
+    for number in (1, 7):
+        images = faces(number, 3, (40, 56))
+        expected = TorchScorer(network, CPU).probabilities(images)
+        np.testing.assert_allclose(scorer.probabilities(images), expected, atol=1e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("words", NETWORKS.values(), ids=NETWORKS)
 def test_networks_of_all_kinds_can_be_written(words, tmp_path):
     network = trained(*words)
-    save_onnx(trace(network, 1), card(network), tmp_path / "model.onnx")
+    save_onnx(trace(network), card(network), tmp_path / "model.onnx")
     scorer = load_onnx(tmp_path / "model.onnx", 1)
     for number in (1, 2, 7):
         expected = TorchScorer(network, CPU).probabilities(faces(number))

@@ -2,12 +2,15 @@
 
 import threading
 from collections import Counter
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
+from fer_ablate.config.choices import Fit
+from fer_ablate.data.load import load_faces
 from fer_ablate.errors import UserError
 from fer_ablate.inference.crops import Cropping
 from fer_ablate.inference.frames import read
@@ -18,6 +21,7 @@ from fer_ablate.inference.sources import Skipped, find
 from fer_ablate.inference.timing import Timing
 
 from .drawn import Brightness, save_video, scene
+from .odd_pictures import save_odd
 
 
 class Inverted(Brightness):
@@ -32,7 +36,7 @@ def flat(level, side=48):
 def run(sources, scorer=None, **options):
     media, _ = find([str(source) for source in sources])
     frames = read(media, limit=options.pop("decoded", 10**6))
-    detectors, cropping = build_detectors(options.pop("detector", "none")), Cropping(48)
+    detectors, cropping = build_detectors(options.pop("detector", "none")), Cropping((48, 48))
     return list(
         predictions(frames, scorer or Brightness(), detectors, cropping, options.pop("batch_size", 4), Timing(), **options)
     )
@@ -65,6 +69,49 @@ def test_probabilities_take_faces_of_any_size_and_say_what_else_is_wrong():
     assert predictor.probabilities(np.zeros((0, 48, 48), np.uint8)).shape == (0, 2)
     with pytest.raises(UserError, match=r"uint8 of the shape .* these are float64 of the shape \(2, 48, 48\)"):
         predictor.probabilities(np.zeros((2, 48, 48)))
+
+
+def test_faces_of_another_kind_become_what_they_would_be_in_the_training():
+    predictor = Predictor(Brightness(image_size=(40, 20), channels=3, fit=Fit.crop))
+    faces = np.zeros((1, 1, 40, 60), np.uint8)
+    faces[..., 20:40] = 255  # what is left of its width
+    assert predictor.probabilities(faces) == pytest.approx(np.array([[1.0, 0.0]]))
+    stretching = Predictor(Brightness(image_size=(40, 20), fit=Fit.stretch))
+    assert stretching.probabilities(faces) == pytest.approx(np.array([[1 / 3, 2 / 3]]), abs=0.01)
+    green = np.zeros((1, 3, 40, 20), np.uint8)
+    green[:, 1] = 255
+    assert stretching.probabilities(green)[0, 0] == pytest.approx(0.587, abs=0.003)  # its brightness, as gray pictures have it
+    assert predictor.probabilities(green)[0, 0] == pytest.approx(1 / 3)  # as it is
+
+
+@dataclass(frozen=True)
+class Keeping(Brightness):
+    """Keeps the faces that it is given."""
+
+    given: list = field(default_factory=list)
+
+    def probabilities(self, faces_u8):
+        self.given.append(faces_u8)
+        return super().probabilities(faces_u8)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param((), id="of the most frequent size, in colour"),
+        pytest.param(("data.size=48", "data.channels=1", "data.fit=crop"), id="cut to squares, in gray"),
+        pytest.param(("data.size=[64,24]", "data.fit=stretch"), id="stretched"),
+    ],
+)
+def test_whole_pictures_are_the_very_images_of_a_training(words, config_of, tmp_path):
+    save_odd(tmp_path / "odd" / "train" / "happy")
+    save_odd(tmp_path / "odd" / "train" / "sad", 20)
+    images = load_faces(config_of("data=folder", f"data.path={tmp_path / 'odd'}", *words).data)
+    scorer = Keeping(images.size, images.channels, config_of(*words).data.fit)
+    assert len(images.files) == 22
+    for file, stored in zip(images.files, images.faces, strict=True):
+        Predictor(scorer, "none").predict(tmp_path / "odd" / file)
+        assert np.array_equal(scorer.given.pop()[0], stored), file
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path):
@@ -121,7 +168,7 @@ def test_an_error_in_a_stage_comes_out_and_all_threads_end(tmp_path):
     with pytest.raises(MemoryError, match="no memory left"):
         run([tmp_path], Failing())
     media, _ = find([str(tmp_path)])
-    items = predictions(read(media), Brightness(), build_detectors("none"), Cropping(48), 4, Timing(), limit=50_000)
+    items = predictions(read(media), Brightness(), build_detectors("none"), Cropping((48, 48)), 4, Timing(), limit=50_000)
     next(items)
     items.close()
     assert Counter(thread.name.split("-")[0] for thread in threading.enumerate())["Thread"] == 0

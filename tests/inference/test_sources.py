@@ -1,7 +1,9 @@
 """What `source=` means."""
 
 import pytest
+from PIL import Image
 
+from fer_ablate.inference.output import places
 from fer_ablate.inference.sources import RESULTS, Kind, find
 
 
@@ -31,6 +33,21 @@ def test_a_folder_is_read_sorted_with_all_below_but_hidden_files_and_earlier_res
     assert names(found) == ["a 😀 [1].png", "b.jpg", "sub/c.mp4"]
     assert [medium.kind for medium in found[0]] == [Kind.picture, Kind.picture, Kind.video]
     assert found[1] == []
+
+
+def test_a_gif_that_moves_is_a_video_and_another_one_a_picture(tmp_path):
+    frames = [Image.new("L", (8, 8), level) for level in (0, 100, 200)]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "still.gif")
+    (tmp_path / "torn.gif").write_bytes(b"GIF89a")
+    media, _ = find([str(tmp_path)])
+    assert {medium.name.name: medium.kind.name for medium in media} == {
+        "moving.gif": "video",
+        "still.gif": "picture",
+        "torn.gif": "picture",  # of which the decoder says that it is damaged
+    }
+    copies = places(media, tmp_path / "out")
+    assert [copies[medium].name for medium in media] == ["moving.mp4", "still.png", "torn.png"]
 
 
 def test_a_name_that_exists_is_no_pattern(folder):

@@ -29,13 +29,13 @@ def network():
 @pytest.fixture(scope="module")
 def program(network, tmp_path_factory):
     path = tmp_path_factory.mktemp("program") / "model.pt2"
-    save_program(trace(network, 1), card(network), path)
+    save_program(trace(network), card(network), path)
     return path
 
 
 def test_any_number_of_faces_gets_pytorchs_probabilities(network, program):
     scorer = load_program(program)
-    assert (scorer.classes, scorer.image_size) == (tuple(EMOTIONS), 48)
+    assert (scorer.classes, scorer.image_size, scorer.channels) == (tuple(EMOTIONS), (48, 48), 1)
     for number in (1, 2, 7):
         expected = TorchScorer(network, CPU).probabilities(faces(number))
         np.testing.assert_allclose(scorer.probabilities(faces(number)), expected, atol=1e-6)
@@ -48,6 +48,31 @@ def test_the_centre_crop_is_inside():
     with_other_borders = faces(3)
     with_other_borders[..., :4], with_other_borders[..., -4:, :] = 0, 255
     np.testing.assert_array_equal(deployed(network)(torch.from_numpy(with_other_borders)).detach().numpy(), found)
+
+
+COLOUR = (*NARROW, "model.in_channels=3", "data.mean=[0.4,0.5,0.6]")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", ["[]", "[{op: equalize}, {op: resize, size: [32, 40]}]"], ids=["as stored", "prepared"])
+def test_colour_faces_that_are_not_square_get_pytorchs_probabilities(steps, tmp_path):
+    network = trained(*COLOUR, f"data.prepare={steps}", size=(40, 56), channels=3)
+    save_program(trace(network), card(network), tmp_path / "model.pt2")
+    scorer = load_program(tmp_path / "model.pt2")
+    assert (scorer.image_size, scorer.channels) == ((40, 56), 3)
+    for number in (1, 7):
+        images = faces(number, 3, (40, 56))
+        expected = TorchScorer(network, CPU).probabilities(images)
+        np.testing.assert_allclose(scorer.probabilities(images), expected, atol=1e-6)
+
+
+def test_preparation_is_inside():
+    network = trained(*NARROW, "data.prepare=[{op: gamma, gamma: 2.0}, {op: resize, size: [24, 32]}]", size=(40, 56))
+    images = faces(3, size=(40, 56))
+    expected = TorchScorer(network, CPU).probabilities(images)
+    np.testing.assert_allclose(deployed(network)(torch.from_numpy(images)).detach().numpy(), expected, atol=1e-6)
+    plain = trained(*NARROW, "data.prepare=[{op: resize, size: [24, 32]}]", size=(40, 56))
+    assert np.abs(deployed(plain)(torch.from_numpy(images)).detach().numpy() - expected).max() > 1e-3
 
 
 def test_the_network_itself_stays_as_it_is(network):
@@ -63,7 +88,7 @@ class Undecided(nn.Module):
 
 def test_a_network_that_cannot_be_followed_is_told(network):
     with pytest.raises(UserError, match=r"torch\.export cannot follow the network stages of best\.ckpt: .+\n.*must not depend"):
-        trace(replace(network, network=Undecided()), 1)
+        trace(replace(network, network=Undecided()))
 
 
 ALONE = """

@@ -11,7 +11,7 @@ from fer_ablate.models import build_network
 def block_and_weights(block, in_channels, **changes):
     """The only block of a network in evaluation mode, with drawn statistics, and its weights by name."""
     stage = StageConfig(block=block, **changes)
-    network = build_network(ModelConfig(stages=[stage], in_channels=in_channels, conv_bias=False), 8, 7)
+    network = build_network(ModelConfig(stages=[stage], in_channels=in_channels, conv_bias=False), (8, 8), 7)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             for tensor in (module.running_mean, module.running_var, module.weight.data, module.bias.data):
@@ -67,6 +67,6 @@ def test_tensors_of_a_bottleneck_lie_in_the_order_of_torchvisions_files():
 
 def test_residual_blocks_without_normalisation_train():
     stage = StageConfig(block=Block.basic, channels=3, depth=2, stride=2)
-    network = build_network(ModelConfig(stages=[stage], norm=Norm.none), 8, 7)
+    network = build_network(ModelConfig(stages=[stage], norm=Norm.none), (8, 8), 7)
     network(torch.randn(2, 1, 8, 8)).sum().backward()
     assert all(parameter.grad.isfinite().all() for parameter in network.parameters())

@@ -24,7 +24,7 @@ def plugin(tmp_path, monkeypatch):
     return "my_networks.Flat"
 
 
-def told(config, size=48, plugins=()):
+def told(config, size=(48, 48), plugins=()):
     return "\n".join(map(str, check(config, size, plugins)))
 
 
@@ -36,6 +36,16 @@ def test_a_map_smaller_than_a_kernel_is_reported_with_its_stage():
     )
 
 
+def test_maps_that_are_not_square_are_told_by_height_and_width():
+    stage = StageConfig(channels=4, pool=Pool.max, pool_kernel=4)
+    config = ModelConfig(stages=[stage, stage, StageConfig(channels=4, kernel=4, padding=0)])
+    assert told(config, (48, 64)) == (
+        "model.stages[2]: kernel 4 on a 3x4 map.\n    Input is 48x64. Lower a stride or drop a stage (depth: 0)."
+    )
+    head = ModelConfig(stages=[StageConfig(channels=4)], head_pool=Pool.max, head_pool_size=9)
+    assert "model.head_pool_size: 9 on a 12x8 map" in told(head, (12, 8))
+
+
 def test_stage_numbers_in_messages_are_those_of_the_listing():
     config = ModelConfig(stages=[StageConfig(channels=4, depth=0), StageConfig(channels=4, pool=Pool.avg, pool_kernel=50)])
     assert told(config).startswith("model.stages[1]: pool_kernel 50 on a 48x48 map.")
@@ -43,7 +53,7 @@ def test_stage_numbers_in_messages_are_those_of_the_listing():
 
 def test_a_head_pool_that_does_not_fit():
     config = ModelConfig(stages=[StageConfig(channels=4)], head_pool=Pool.max, head_pool_size=9)
-    assert "model.head_pool_size: 9 on a 8x8 map" in told(config, 8)
+    assert "model.head_pool_size: 9 on a 8x8 map" in told(config, (8, 8))
 
 
 @pytest.mark.parametrize(
@@ -94,7 +104,7 @@ def test_blocks_are_counted_as_blocks():
 
 def test_all_faults_are_reported_at_once():
     stage = StageConfig(channels=-4, kernel=0, stride=0, padding=-1, dropout=2.0, pool=Pool.max, pool_padding=2)
-    keys = [fault.key for fault in check(ModelConfig(stages=[stage], width=-1.0), 48)]
+    keys = [fault.key for fault in check(ModelConfig(stages=[stage], width=-1.0), (48, 48))]
     names = ("channels", "kernel", "stride", "padding", "pool_padding", "dropout")
     assert keys == ["model.width", *(f"model.stages[0].{name}" for name in names)]
 
@@ -102,6 +112,12 @@ def test_all_faults_are_reported_at_once():
 def test_instance_norm_of_a_single_pixel_is_refused():
     config = ModelConfig(stages=[StageConfig(channels=4, pool=Pool.adaptive_avg, pool_kernel=1)], norm=Norm.instance)
     assert "model.stages[0].norm: instance normalisation on a 1x1 map." in told(config)
+
+
+def test_instance_norm_of_a_row_of_pixels_is_no_fault():
+    config = ModelConfig(stages=[StageConfig(channels=4, stride=48)], norm=Norm.instance)
+    assert told(config, (48, 96)) == ""
+    assert "instance normalisation on a 1x1 map" in told(config, (48, 48))
 
 
 def test_a_plugin_runs_only_when_its_package_is_allowed(plugin):
@@ -112,7 +128,7 @@ def test_a_plugin_runs_only_when_its_package_is_allowed(plugin):
 
 def test_a_plugin_gets_its_arguments(plugin):
     config = ModelConfig(name=plugin, in_channels=3, arguments={"features": 4})
-    assert build_network(config, 48, 7, ["my_networks"]).layers[2].in_features == 4
+    assert build_network(config, (48, 48), 7, ["my_networks"]).layers[2].in_features == 4
 
 
 @pytest.mark.parametrize(

@@ -52,68 +52,69 @@ def test_there_are_at_least_the_five_networks_of_the_papers():
 @pytest.mark.parametrize("name", CONF)
 def test_every_stored_network_gives_seven_scores_for_each_face(load, name):
     config = load(name)
-    assert check(config, 48) == []
-    scores = build_network(config, 48, 7).eval()(torch.zeros(2, config.in_channels, 48, 48))
+    assert check(config, (48, 48)) == []
+    scores = build_network(config, (48, 48), 7).eval()(torch.zeros(2, config.in_channels, 48, 48))
     assert scores.shape == (2, 7)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_trainable_parameters_are_exactly_the_published_ones(load, name):
-    size, parameters = PUBLISHED[name]
+    side, parameters = PUBLISHED[name]
     config = load(name)
-    assert describe(build_network(config, size, 7), config.in_channels, size).parameters == parameters
+    assert describe(build_network(config, (side, side), 7), config.in_channels, (side, side)).parameters == parameters
 
 
 @pytest.mark.parametrize("name", COUNTED)
 def test_classic_networks_have_the_parameters_of_their_originals(load, name):
     config = load(name)
-    assert describe(build_network(config, 48, 7), config.in_channels, 48).parameters == COUNTED[name]
+    assert describe(build_network(config, (48, 48), 7), config.in_channels, (48, 48)).parameters == COUNTED[name]
 
 
 @pytest.mark.parametrize("depths", PISA_LAYOUTS)
 def test_every_layout_of_the_pisa_table_is_reached_by_its_depths(load, depths):
     config = load("pisa", depths=[int(depth) for depth in depths.split(",")])
-    assert check(config, 48) == []
-    assert describe(build_network(config, 48, 7), 1, 48).parameters == PISA_LAYOUTS[depths]
+    assert check(config, (48, 48)) == []
+    assert describe(build_network(config, (48, 48), 7), 1, (48, 48)).parameters == PISA_LAYOUTS[depths]
 
 
 def test_reconstructions_come_close_to_the_published_counts(load):
-    counts = {name: describe(build_network(load(name), 48, 7), 1, 48).parameters for name in ("mobile_fer", "resnet_fer")}
+    names, size = ("mobile_fer", "resnet_fer"), (48, 48)
+    counts = {name: describe(build_network(load(name), size, 7), 1, size).parameters for name in names}
     assert counts["mobile_fer"] == 784_263
     assert counts["resnet_fer"] == pytest.approx(5.3e6, rel=0.01)
 
 
 def test_resnet_fer_is_33_convolutions_deep(load):
-    network = build_network(load("resnet_fer"), 48, 7)
+    network = build_network(load("resnet_fer"), (48, 48), 7)
     beside = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d) and "shortcut" in name]
     assert kinds(network).count("Conv2d") - len(beside) == 33
 
 
 def test_vgg_of_bits_gets_through_but_for_the_last_pool(load):
-    rows = describe(build_network(load("bits_vgg16"), 48, 7), 1, 48).rows
+    rows = describe(build_network(load("bits_vgg16"), (48, 48), 7), 1, (48, 48)).rows
     assert [row.shape[1] for row in rows if row.kind in ("Conv2d", "MaxPool2d")] == [46, 44, 42, 21, 19, 17, 15, 7, 5, 3, 1]
 
 
 def test_the_simple_network_of_bits_has_two_convolutions_and_two_linear_layers(load):
-    network = build_network(load("bits", conv_layers=2, fc_layers=1, norm=Norm.none, dropout=0.0), 48, 7)
+    network = build_network(load("bits", conv_layers=2, fc_layers=1, norm=Norm.none, dropout=0.0), (48, 48), 7)
     assert [kind for kind in kinds(network) if kind not in ("ReLU", "Flatten")] == [
         "Conv2d", "MaxPool2d", "Conv2d", "MaxPool2d", "Linear", "Linear",
     ]  # fmt: skip
 
 
 def test_convolutions_without_bias(load):
-    network = build_network(tiny(conv_bias=False, init=Init.kaiming), 8, 7)
+    network = build_network(tiny(conv_bias=False, init=Init.kaiming), (8, 8), 7)
     assert network.stages[0].conv0.bias is None
     assert network.output.bias is not None
 
 
 @pytest.mark.parametrize("name", STATISTICS)
 def test_batchnorm_statistics_are_the_non_trainable_parameters_keras_printed(load, name):
-    assert describe(build_network(load(name), 48, 7), 1, 48).non_trainable == STATISTICS[name]
+    assert describe(build_network(load(name), (48, 48), 7), 1, (48, 48)).non_trainable == STATISTICS[name]
 
 
 def test_bits_has_the_output_shapes_of_its_table_1(load):
-    rows = describe(build_network(load("bits"), 48, 7), 1, 48).rows
+    rows = describe(build_network(load("bits"), (48, 48), 7), 1, (48, 48)).rows
     shapes = [row.shape for row in rows if row.kind in ("Conv2d", "MaxPool2d", "Linear")]
     maps = [(32, 48), (32, 24), (64, 24), (64, 12), (128, 10), (128, 9), (256, 7), (256, 6), (512, 4), (512, 2)]
     assert shapes == [(c, side, side) for c, side in maps] + [(256,), (128,), (64,), (32,), (7,)]
@@ -121,34 +122,34 @@ def test_bits_has_the_output_shapes_of_its_table_1(load):
 
 @pytest.mark.parametrize(("conv_layers", "features"), [(1, 64 * 4), (3, 256 * 4), (5, 1024 * 4), (6, 1024 * 4)])
 def test_depth_ablation_of_fer_kd_keeps_the_first_convolutions(load, conv_layers, features):
-    network = build_network(load("fer_kd", conv_layers=conv_layers), 48, 7)
+    network = build_network(load("fer_kd", conv_layers=conv_layers), (48, 48), 7)
     assert kinds(network).count("Conv2d") == conv_layers
     assert network.hidden[0].linear.in_features == features
 
 
 def test_a_cut_inside_a_stage_keeps_its_pool_and_drops_later_stages_with_theirs(load):
-    rows = describe(build_network(load("vgg_fer", conv_layers=3), 48, 7), 1, 48).rows
+    rows = describe(build_network(load("vgg_fer", conv_layers=3), (48, 48), 7), 1, (48, 48)).rows
     assert [row.name for row in rows if row.kind in ("Conv2d", "MaxPool2d")] == [
         "stages.0.conv0", "stages.0.conv1", "stages.0.pool", "stages.1.conv0", "stages.1.pool",
     ]  # fmt: skip
 
 
 def test_fc_layers_keeps_the_first_hidden_layers(load):
-    network = build_network(load("fer_kd", fc_layers=2), 48, 7)
+    network = build_network(load("fer_kd", fc_layers=2), (48, 48), 7)
     assert [layer.linear.out_features for layer in network.hidden] == [1024, 1024]
-    assert build_network(load("fer_kd", fc_layers=0), 48, 7).output.in_features == 4096
+    assert build_network(load("fer_kd", fc_layers=0), (48, 48), 7).output.in_features == 4096
 
 
 def test_width_multiplies_channels_and_hidden_features():
-    network = build_network(tiny(width=0.5), 8, 7)
+    network = build_network(tiny(width=0.5), (8, 8), 7)
     assert network.stages[0].conv0.out_channels == 2
     assert network.hidden[0].linear.out_features == 2  # 2.5 rounds to even
 
 
 def test_dropout_replaces_every_nonzero_rate_and_no_other():
-    network = build_network(tiny(dropout=0.6, head_dropout=0.2), 8, 7)
+    network = build_network(tiny(dropout=0.6, head_dropout=0.2), (8, 8), 7)
     assert [module.p for module in network.modules() if isinstance(module, nn.Dropout)] == [0.6, 0.6, 0.6]
-    assert "Dropout" not in kinds(build_network(tiny(dropout=0.0), 8, 7))
+    assert "Dropout" not in kinds(build_network(tiny(dropout=0.0), (8, 8), 7))
 
 
 STAGE_ORDERS = {
@@ -160,7 +161,7 @@ STAGE_ORDERS = {
 
 @pytest.mark.parametrize("position", NormPosition)
 def test_layers_of_a_block_stand_in_the_promised_order(position):
-    network = build_network(tiny(norm_position=position), 8, 7)
+    network = build_network(tiny(norm_position=position), (8, 8), 7)
     hidden = "Linear Norm ReLU Dropout" if position is NormPosition.before_activation else "Linear ReLU Norm Dropout"
     assert " ".join(kinds(network.stages[0])).replace("BatchNorm2d", "Norm") == STAGE_ORDERS[position]
     assert " ".join(kinds(network.hidden[0])).replace("BatchNorm1d", "Norm") == hidden
@@ -168,35 +169,60 @@ def test_layers_of_a_block_stand_in_the_promised_order(position):
 
 @pytest.mark.parametrize("norm", [Norm.instance, Norm.layer])
 def test_instance_and_layer_norm_do_not_mix_the_images_of_a_batch(norm):
-    network = build_network(tiny(norm=norm), 8, 7).eval()
+    network = build_network(tiny(norm=norm), (8, 8), 7).eval()
     faces = torch.randn(3, 1, 8, 8)
     torch.testing.assert_close(network(faces)[1:], network(faces[1:]))
 
 
 def test_without_norm_there_is_none():
-    assert not [kind for kind in kinds(build_network(tiny(norm=Norm.none), 8, 7)) if "Norm" in kind]
+    assert not [kind for kind in kinds(build_network(tiny(norm=Norm.none), (8, 8), 7)) if "Norm" in kind]
 
 
 @pytest.mark.parametrize("activation", Activation)
 def test_every_activation_can_be_trained(activation):
-    network = build_network(tiny(activation=activation), 8, 7)
+    network = build_network(tiny(activation=activation), (8, 8), 7)
     network(torch.randn(4, 1, 8, 8)).sum().backward()
     assert network.stages[0].conv0.weight.grad.isfinite().all()
 
 
 def test_xavier_weights_lie_within_glorots_bound_and_biases_are_zero():
-    conv = build_network(tiny(init=Init.xavier), 8, 7).stages[0].conv1
+    conv = build_network(tiny(init=Init.xavier), (8, 8), 7).stages[0].conv1
     bound = (6 / (4 * 9 + 4 * 9)) ** 0.5
     assert 0.8 * bound < conv.weight.abs().max() <= bound
     assert not conv.bias.any()
 
 
 def test_kaiming_weights_have_the_spread_of_fan_out():
-    linear = build_network(tiny(init=Init.kaiming, hidden=[HiddenConfig(features=400)]), 8, 7).hidden[0].linear
+    linear = build_network(tiny(init=Init.kaiming, hidden=[HiddenConfig(features=400)]), (8, 8), 7).hidden[0].linear
     assert linear.weight.std().item() == pytest.approx((2 / 400) ** 0.5, rel=0.05)
 
 
 def test_weights_of_a_shallow_network_load_into_a_deeper_one(load):
-    shallow, deep = (build_network(load("pisa", conv_layers=n), 48, 7).stages.state_dict() for n in (2, 6))
+    shallow, deep = (build_network(load("pisa", conv_layers=n), (48, 48), 7).stages.state_dict() for n in (2, 6))
     assert shallow.keys() <= deep.keys()
     assert all(deep[name].shape == value.shape for name, value in shallow.items())
+
+
+@pytest.mark.parametrize("channels", [1, 3], ids=["gray", "colour"])
+def test_a_network_for_images_that_are_not_square_by_hand(channels):
+    stages = [
+        StageConfig(channels=4, pool=Pool.max),  # 40x56, pooled to 20x28
+        StageConfig(channels=6, stride=2, pool=Pool.max, pool_kernel=3),  # 10x14, pooled to 3x4
+    ]
+    config = ModelConfig(in_channels=channels, stages=stages, hidden=[HiddenConfig(features=5)], norm=Norm.none)
+    assert check(config, (40, 56)) == []
+    network = build_network(config, (40, 56), 7)
+    summary = describe(network, channels, (40, 56))
+    shapes = [row.shape for row in summary.rows if row.kind in ("Conv2d", "MaxPool2d", "Flatten", "Linear")]
+    assert shapes == [(4, 40, 56), (4, 20, 28), (6, 10, 14), (6, 3, 4), (72,), (5,), (7,)]
+    assert summary.parameters == (channels * 36 + 4) + (216 + 6) + (360 + 5) + (35 + 7)
+    assert summary.macs == channels * 36 * 40 * 56 + 216 * 10 * 14 + 360 + 35
+    scores = network(torch.randn(2, channels, 40, 56))
+    assert scores.shape == (2, 7)
+    scores.square().sum().backward()
+    assert all(parameter.grad.isfinite().all() and parameter.grad.any() for parameter in network.parameters())
+
+
+def test_an_adaptive_pool_makes_a_square_of_any_map():
+    config = tiny(head_pool=Pool.adaptive_avg, head_pool_size=3)
+    assert build_network(config, (40, 56), 7).hidden[0].linear.in_features == 6 * 9

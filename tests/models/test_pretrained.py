@@ -96,7 +96,7 @@ def vgg16(tmp_path_factory):
 
 def test_vgg16_weights_give_the_features_of_a_plain_forward_pass(load, vgg16):
     file, state = vgg16
-    network = build_network(load("vgg16"), 48, 7)
+    network = build_network(load("vgg16"), (48, 48), 7)
     load_pretrained(network, file)
     faces = torch.randn(1, 3, 32, 32)
     torch.testing.assert_close(network.stages(faces), vgg16_features(state, faces))
@@ -105,7 +105,7 @@ def test_vgg16_weights_give_the_features_of_a_plain_forward_pass(load, vgg16):
 def test_resnet50_weights_give_the_features_of_a_plain_forward_pass(load, tmp_path):
     state = resnet50_state()
     torch.save(state, tmp_path / "resnet50.pth")
-    network = build_network(load("resnet50"), 48, 7).eval()
+    network = build_network(load("resnet50"), (48, 48), 7).eval()
     load_pretrained(network, tmp_path / "resnet50.pth")
     faces = torch.randn(1, 3, 48, 48)
     # Its numbers grow with every block because the drawn normalisations do not hold them back.
@@ -115,11 +115,11 @@ def test_resnet50_weights_give_the_features_of_a_plain_forward_pass(load, tmp_pa
 def test_weights_of_another_network_are_refused(load, vgg16, tmp_path):
     file, state = vgg16
     with pytest.raises(UserError, match=r"vgg16.pth holds 13 layers with weights, but model.stages has 16. Take the model that"):
-        load_pretrained(build_network(load("vgg19"), 48, 7), file)
+        load_pretrained(build_network(load("vgg19"), (48, 48), 7), file)
     torch.save({**state, "features.2.weight": torch.zeros(64, 64, 5, 5)}, tmp_path / "wide.pth")
     message = r"'features.2' has bias 64, weight 64x64x5x5, but 'stages.0.conv1' needs bias 64, weight 64x64x3x3"
     with pytest.raises(UserError, match=message):
-        load_pretrained(build_network(load("vgg16"), 48, 7), tmp_path / "wide.pth")
+        load_pretrained(build_network(load("vgg16"), (48, 48), 7), tmp_path / "wide.pth")
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_files_without_weights_are_refused(load, tmp_path, content, message):
     file = tmp_path / "weights.pth"
     file.write_bytes(content) if isinstance(content, bytes) else torch.save(content, file)
     with pytest.raises(UserError, match=message):
-        load_pretrained(build_network(load("pisa", width=0.125), 48, 7), file)
+        load_pretrained(build_network(load("pisa", width=0.125), (48, 48), 7), file)
 
 
 @pytest.fixture
@@ -193,11 +193,11 @@ def test_unknown_weights_are_answered_with_the_nearest_name():
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_weights_fit_their_stored_networks(load, name):
-    assert check(load(name, pretrained=name, trainable_convs=0), 48) == []
+    assert check(load(name, pretrained=name, trainable_convs=0), (48, 48)) == []
 
 
 def told(config):
-    return "\n".join(map(str, check(config, 48)))
+    return "\n".join(map(str, check(config, (48, 48))))
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_each_fault_of_transfer_names_its_key_and_value(load, changes, message):
 def test_faults_of_transfer_are_reported_at_once(load):
     config = load("vgg16", pretrained="vgg16", in_channels=1, width=0.5, trainable_convs=20, pretrained_path="nowhere.pth")
     names = ("in_channels", "width", "pretrained_path", "trainable_convs")
-    assert [fault.key for fault in check(config, 48)] == [f"model.{name}" for name in names]
+    assert [fault.key for fault in check(config, (48, 48))] == [f"model.{name}" for name in names]
 
 
 def test_a_plugin_network_takes_no_published_weights():

@@ -43,11 +43,11 @@ networks = st.builds(
 
 
 @settings(max_examples=150, deadline=None)
-@given(config=networks, size=st.integers(1, 24))
+@given(config=networks, size=st.tuples(st.integers(1, 24), st.integers(1, 24)))
 def test_shape_arithmetic_agrees_with_torch_on_what_fits_and_how_large_it_is(config, size):
     keys = {fault.key for fault in check(config, size)}
     assume(not any(key.endswith("pool_padding") for key in keys) and "model.head_pool_size" not in keys)
-    faces = torch.zeros(1, 1, size, size)
+    faces = torch.zeros(1, 1, *size)
     if keys:
         # A head pool to 1x1 fits whatever the stages leave, so only they can fail.
         network = build_network(replace(config, head_pool=Pool.adaptive_avg, head_pool_size=1), size, 7)
@@ -75,7 +75,7 @@ def test_resolving_twice_changes_nothing(load):
 @settings(max_examples=50, deadline=None)
 @given(config=networks)
 def test_convolutions_are_counted_as_they_are_built(config):
-    network = build_network(replace(config, head_pool=Pool.adaptive_avg, head_pool_size=1), 24, 7)
+    network = build_network(replace(config, head_pool=Pool.adaptive_avg, head_pool_size=1), (24, 24), 7)
     built = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     assert len(built) == conv_count(resolved(config))
 

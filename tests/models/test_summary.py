@@ -8,7 +8,7 @@ from fer_ablate.models import build_network, describe
 
 def test_macs_and_parameters_by_hand():
     network = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(32, 7))
-    summary = describe(network, 1, 4)
+    summary = describe(network, 1, (4, 4))
     assert [(row.kind, row.shape, row.parameters, row.macs) for row in summary.rows] == [
         ("Conv2d", (2, 4, 4), 20, 18 * 16),
         ("ReLU", (2, 4, 4), 0, 0),
@@ -19,32 +19,32 @@ def test_macs_and_parameters_by_hand():
 
 
 def test_macs_are_half_the_operations_torch_counts(load):
-    network = build_network(load("pisa"), 48, 7).eval()
+    network = build_network(load("pisa"), (48, 48), 7).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(torch.zeros(1, 1, 48, 48))
-    assert describe(network, 1, 48).macs == counter.get_total_flops() // 2
+    assert describe(network, 1, (48, 48)).macs == counter.get_total_flops() // 2
 
 
 @pytest.mark.parametrize("model", ["resnet18", "resnet50", "mobile_fer"])
 def test_macs_of_residual_networks_are_half_the_operations_torch_counts(load, model):
     config = load(model, width=0.25)
-    network = build_network(config, 48, 7).eval()
+    network = build_network(config, (48, 48), 7).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(torch.zeros(1, config.in_channels, 48, 48))
-    assert describe(network, config.in_channels, 48).macs == counter.get_total_flops() // 2
+    assert describe(network, config.in_channels, (48, 48)).macs == counter.get_total_flops() // 2
 
 
 def test_rows_add_up_to_the_totals(load):
-    summary = describe(build_network(load("fer_kd"), 48, 7), 3, 48)
+    summary = describe(build_network(load("fer_kd"), (48, 48), 7), 3, (48, 48))
     assert sum(row.parameters for row in summary.rows) == summary.parameters
     assert sum(row.macs for row in summary.rows) == summary.macs
 
 
 def test_describing_leaves_the_network_as_it_was(load):
-    network = build_network(load("pisa"), 48, 7)
+    network = build_network(load("pisa"), (48, 48), 7)
     network.hidden.eval()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    describe(network, 1, 48)
+    describe(network, 1, (48, 48))
     assert network.stages.training
     assert not network.hidden.training
     assert not network.output._forward_hooks
@@ -55,7 +55,7 @@ def test_frozen_weights_are_not_trainable_and_a_shared_layer_counts_once():
     shared = nn.Linear(16, 16)
     network = nn.Sequential(nn.Flatten(), shared, shared, nn.Linear(16, 7))
     shared.requires_grad_(False)
-    summary = describe(network, 1, 4)
+    summary = describe(network, 1, (4, 4))
     assert (summary.parameters, summary.non_trainable) == (119, 272)
     assert [row.parameters for row in summary.rows] == [0, 272, 0, 119]
     assert summary.macs == 2 * 256 + 112

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fer_ablate.config.repeats import Repeat
 from fer_ablate.study.records import Difference, Failure, Published, Score, StudyTable, TableRow
 
 NAN = math.nan
@@ -57,7 +58,7 @@ def row(label, scores=None, *, seeds=(0, 1, 2), n=None, **rest):
     costs = {"parameters": 3_660_000, "macs": 515_700_000, "seconds": 754.0, "peak_memory_mb": 1890.0} if n else {}
     given = {"baseline": False, "stale": 0, "failures": (), "published": {}, "factor": None}
     costs = {**dict.fromkeys(("parameters", "macs", "seconds", "peak_memory_mb")), **costs}
-    return TableRow(label=label, seeds=seeds, finished=seeds[:n], scores=scores, **{**given, **costs, **rest})
+    return TableRow(label=label, seeds=seeds, finished=tuple(map(Repeat, seeds[:n])), scores=scores, **{**given, **costs, **rest})
 
 
 def table(rows, columns=("test/acc",), notes=(), factor=None, study="fer_kd/table1", source="FER_KD, Table 1"):

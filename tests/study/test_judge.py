@@ -9,6 +9,7 @@ from scipy import stats
 from sklearn.metrics import confusion_matrix, f1_score, log_loss
 from statsmodels.stats.contingency_tables import mcnemar
 
+from fer_ablate.config.repeats import Repeat
 from fer_ablate.errors import UserError
 from fer_ablate.labels import PRIVATE, PUBLIC, TRAINING, USAGES
 from fer_ablate.metrics import SplitResult, score
@@ -396,7 +397,7 @@ def test_rows_not_yet_run_stay_with_what_was_published_and_what_failed(row_of, t
     base, row = table.rows
     assert (row.scores, row.finished, row.failures, row.factor, row.parameters) == ({}, (), (failure,), 4, None)
     assert row.published["test/acc"].value == 70.0
-    assert (base.baseline, base.finished, base.parameters, base.macs, base.seconds) == (True, (0, 2), 7, 9, 11.0)
+    assert (base.baseline, base.finished, base.parameters, base.macs, base.seconds) == (True, (Repeat(0), Repeat(2)), 7, 9, 11.0)
     assert (table.factor, table.study, table.columns) == ("model.conv_layers", "depth", ("test/acc",))
 
 

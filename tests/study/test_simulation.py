@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import binom, norm
 
-from fer_ablate.study.statistics import holm, image_difference, image_mean, usual_spread
+from fer_ablate.study.statistics import fold_mean, holm, image_difference, image_mean, usual_spread
+
+from .drawn_folds import draw
 
 TABLES, ROWS, IMAGES = 700, 8, 300
 DIFFICULTY, TASTE, SHIFT = 2.0, 0.8, 0.1
@@ -83,3 +85,52 @@ def test_a_true_difference_is_found_and_the_others_are_left():
         others += min(p[:-1]) < 0.05
     assert found >= 90
     assert others <= 10
+
+
+FOLD_TABLES = 250
+FOLDS = {
+    "three folds": {"folds": 3},
+    "ten folds": {"folds": 10},
+    "five folds of three seeds": {"folds": 5, "seeds": 3},
+    "ten folds by person": {"folds": 10, "persons": 20},
+    "five folds, linear": {"folds": 5, "learner": "linear"},
+}
+
+
+def over_folds(generator, gains, **scheme):
+    """Estimates of the mean and of the difference to the first row, row by row."""
+    drawn = draw(generator, gains, **scheme)
+    baseline, *rows = values = drawn.values()
+    return [fold_mean(one, drawn.ratio) for one in values], [fold_mean(row - baseline, drawn.ratio) for row in rows]
+
+
+@pytest.fixture(scope="module", params=FOLDS.values(), ids=FOLDS.keys())
+def folds_without_difference(request):
+    """Coverage of means and of differences of equally good rows, and how many tables called any of these different."""
+    generator = np.random.default_rng(0)
+    means, differences, called = [], [], 0
+    for _ in range(FOLD_TABLES):
+        mean, difference = over_folds(generator, [1.0] * (ROWS + 1), **request.param)
+        means += mean
+        differences += [one for one in difference if not np.isnan(one.p)]
+        called += np.nanmin(holm([one.p for one in difference])) < 0.05
+    truth = np.mean([one.value for one in means])
+    return np.mean([holds(one, truth) for one in means]), np.mean([holds(one, 0) for one in differences]), called
+
+
+def test_intervals_over_folds_cover_and_few_tables_call_any_of_eight_equal_rows_different(folds_without_difference):
+    means, differences, called = folds_without_difference
+    # Cautious: the correction was made for test sets that overlap, and folds do not.
+    assert 0.93 <= means <= 0.99
+    assert 0.95 <= differences <= 0.99
+    assert called <= binom.isf(0.01, FOLD_TABLES, 0.05)
+
+
+def test_a_true_difference_is_found_over_folds():
+    generator = np.random.default_rng(0)
+    found = 0
+    for _ in range(100):
+        _, differences = over_folds(generator, [1.0] * ROWS + [2.5], folds=10, images=300)
+        p = holm([one.p for one in differences])
+        found += p[-1] < 0.05
+    assert found >= 80

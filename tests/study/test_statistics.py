@@ -8,6 +8,7 @@ from statsmodels.stats.multitest import multipletests
 
 from fer_ablate.study.statistics import (
     Estimate,
+    fold_mean,
     holm,
     image_difference,
     image_mean,
@@ -17,6 +18,29 @@ from fer_ablate.study.statistics import (
     seed_mean,
     usual_spread,
 )
+
+
+def test_folds_are_judged_by_the_corrected_resampled_t_test():
+    # Mean 0.02 with S^2 = 1e-4 over three folds that test on half as many images as they train on: (1/3 + 1/2) S^2.
+    estimate = fold_mean(np.array([0.01, 0.02, 0.03]), ratio=0.5)
+    assert estimate.value == pytest.approx(0.02)
+    assert estimate.variance == pytest.approx((1 / 3 + 1 / 2) * 1e-4)
+    assert estimate.df == 2
+    half = stats.t.ppf(0.975, 2) * math.sqrt(5e-4 / 6)
+    assert estimate.interval() == pytest.approx((0.02 - half, 0.02 + half))
+    assert estimate.p == pytest.approx(2 * stats.t.sf(0.02 / math.sqrt(5e-4 / 6), 2))
+
+
+def test_without_shared_images_the_corrected_test_is_student_s():
+    draw = np.random.default_rng(0).normal(0.1, 1, 12)
+    assert fold_mean(draw, ratio=0.0).p == pytest.approx(stats.ttest_1samp(draw, 0).pvalue)
+
+
+@pytest.mark.parametrize("values", [[0.1], [0.1, 0.1 + 1e-9, 0.1], [0.0, 0.0]], ids=["one", "equal", "none"])
+def test_nothing_is_known_of_the_spread_of_one_fold_or_of_equal_ones(values):
+    estimate = fold_mean(np.array(values), ratio=0.5)
+    assert math.isnan(estimate.p)
+    assert all(map(math.isnan, estimate.interval()))
 
 
 def right(*runs):

@@ -20,6 +20,8 @@ def record(recorder, epochs=(1, 2, 3), result=None, status="FINISHED"):
     recorder.start(make_header())
     for epoch in epochs:
         recorder.epoch(epoch, epoch_metrics(epoch), 1000 * epoch)
+    if result is not None:
+        recorder.folder.write_result(result)
     recorder.finish(result, status)
 
 
@@ -86,6 +88,7 @@ def test_why_a_run_ended_early_is_told_until_it_starts_again(folder, uri, runs_d
     again = Recorder(folder, uri, str(runs_dir), 5)
     again.start(make_header())
     assert (folder.failure, folder.pruned) == (None, None)
+    folder.write_result(make_result())
     again.finish(make_result(), "FINISHED")
     run, _ = mlflow_run(folder, uri, runs_dir)
     assert {"pruned", "failure"}.isdisjoint(run.data.tags)

@@ -43,6 +43,7 @@ def recorded(folder, tracking, runs_dir, parent=None, name="4 layers", key="0" *
     recorder = Recorder(folder, tracking.uri, str(runs_dir), timeout=5)
     header = replace(make_header(name, tracking.experiment), parent_run_id=parent, key=key)
     recorder.start(header)
+    folder.write_result(make_result())
     recorder.finish(make_result(), "FINISHED")
     assert recorder.warning == ""
     return folder

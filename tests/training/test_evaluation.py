@@ -81,7 +81,8 @@ def test_ten_crop_is_the_mean_of_corners_and_centre_with_mirrors(predict, config
 def test_there_are_one_two_or_ten_views(config_of):
     faces = torch.zeros(3, 1, 48, 48)
     shapes = {
-        kind: len(views(faces, config_of(f"evaluation.tta={kind}").evaluation.tta, 40)) for kind in ("none", "flip", "ten_crop")
+        kind: len(views(faces, config_of(f"evaluation.tta={kind}").evaluation.tta, (40, 40)))
+        for kind in ("none", "flip", "ten_crop")
     }
     assert shapes == {"none": 1, "flip": 2, "ten_crop": 10}
 

@@ -3,6 +3,7 @@
 import pytest
 
 from fer_ablate.config.compose import composed, composer, conf_dir, to_config
+from fer_ablate.data.load import known_size
 from fer_ablate.training.checks import check, check_sizes
 
 ADAPTIVE = ("model.head_pool=adaptive_avg",)
@@ -44,7 +45,7 @@ def test_a_crop_that_a_flattening_network_cannot_take_is_refused(config_of):
     ],
 )
 def test_crops_that_fit_the_network(overrides, config_of):
-    assert check_sizes(config_of(*overrides), 64, trained_size=48) == []
+    assert check_sizes(config_of(*overrides), (64, 64), trained_size=(48, 48)) == []
 
 
 @pytest.mark.parametrize(
@@ -52,6 +53,14 @@ def test_crops_that_fit_the_network(overrides, config_of):
     [
         (("evaluation.crop=50",), "crop is larger than the 48x48 images"),
         (("evaluation.crop=0",), "0 is below 1"),
+        (("evaluation.crop=wide",), "'wide' is neither a number of pixels nor [height, width]"),
+        (("evaluation.crop=[40,0]",), "[40, 0] is neither a number of pixels nor [height, width]"),
+        (("evaluation.crop=[40,32,3]",), "[40, 32, 3] is neither a number of pixels nor [height, width]"),
+        (("evaluation.crop=[48,50]",), "[48, 50]: crop is larger than the 48x48 images"),
+        (
+            ("evaluation.crop=[40,32]",),
+            "[40, 32]: trained on 48x48 images, the first linear layer takes 288 numbers; 40x32 ones give 128",
+        ),
         (("evaluation.crop=4",), "shrink to nothing"),
         (("evaluation.tta=ten_crop", "evaluation.crop=50", *ADAPTIVE), "crop is larger"),
     ],
@@ -62,13 +71,37 @@ def test_crops_that_cannot_be(overrides, words, config_of):
 
 
 def test_other_images_than_those_trained_on_need_a_crop(config_of):
-    (fault,) = check_sizes(config_of(), 96, trained_size=48)
+    (fault,) = check_sizes(config_of(), (96, 96), trained_size=(48, 48))
     assert fault.key == "evaluation.crop"
-    assert check_sizes(config_of("evaluation.crop=48"), 96, trained_size=48) == []
+    assert check_sizes(config_of("evaluation.crop=48"), (96, 96), trained_size=(48, 48)) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "size"),
+    [
+        pytest.param((), (48, 48), id="drawn faces"),
+        pytest.param(("data=fer2013",), (48, 48), id="FER2013"),
+        pytest.param(("data.size=64",), (64, 64), id="faces resized to a square"),
+        pytest.param(("data=folder", "data.size=[56,40]"), (56, 40), id="pictures of a wanted size"),
+        pytest.param(("data=folder",), None, id="pictures of their own size"),
+    ],
+)
+def test_the_size_of_the_images_is_known_before_they_are_read_where_it_can_be(words, size, config_of):
+    assert known_size(config_of(*words).data) == size
+
+
+def test_a_network_is_checked_for_the_size_of_the_prepared_images(config_of):
+    small = "data.prepare=[{op: resize, size: [6, 24]}]"
+    (fault,) = [one for one in check(config_of(small)) if one.key.startswith("model")]
+    assert "Input is 6x24." in str(fault)
+    assert check_sizes(config_of(small, "model.conv_layers=1"), (48, 48)) == []
+    assert faults(config_of(small, "evaluation.crop=8", *ADAPTIVE, "model.conv_layers=1"), "evaluation.crop")[0].startswith(
+        "evaluation.crop: 8: crop is larger than the 6x24 images"
+    )
 
 
 def test_a_crop_larger_than_the_images_of_a_folder_is_found_when_their_size_is_known(config_of):
-    (fault,) = check_sizes(config_of("augment=crop40"), 32)
+    (fault,) = check_sizes(config_of("augment=crop40"), (32, 32))
     assert fault.key == "augment.steps[0].size"
 
 

@@ -40,6 +40,6 @@ def explained(folder: RunFolder, method: str, split: str) -> Explanation:
     trainer = replace(config.trainer, accelerator="cpu", devices=1)
     machine = replace(hardware.choose(trainer), precision="32-true")
     lens = Lens(trained.network, trained.preprocess, tested_size(config, data.image_size), machine.device)
-    examiner = Examiner(TestTimeAugmentation.none, lens.side, trainer.evaluation_batch_size, machine)
+    examiner = Examiner(TestTimeAugmentation.none, lens.size, trainer.evaluation_batch_size, machine)
     predictions = examiner.predict(lens.network, lens.preprocess, data.faces, parts[split])
     return explain(lens, data.faces, predictions, Wanted((method,), PER_CLASS, PAIRS, IMAGES), lambda _: None)

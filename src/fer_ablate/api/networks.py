@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 
 from fer_ablate.config.choices import Precision, TestTimeAugmentation
-from fer_ablate.data.views import check_views
 from fer_ablate.errors import FaultyConfigError, UserError, choices
 from fer_ablate.inference.network import load_network
 from fer_ablate.inference.opening import is_onnx, scorer_of
@@ -15,6 +14,7 @@ from fer_ablate.inference.predictor import Predictor
 from fer_ablate.inference.scorer import MeanScorer, Scorer, TorchScorer
 from fer_ablate.tracking.lookup import finished_run
 from fer_ablate.training import hardware
+from fer_ablate.training.checks import check_tested
 
 CHECKPOINT = ".ckpt"
 
@@ -74,7 +74,8 @@ def _scorer(file: Path, plugins: Sequence[str], device: str, tta: TestTimeAugmen
         trainer = replace(trainer, precision=Precision.auto)  # a CPU cannot, and another card may do better
     if faults := hardware.check(trainer):
         raise FaultyConfigError(faults)
-    chosen = trained.config.evaluation.tta if tta is None else tta
-    if faults := check_views(chosen, trained.side, trained.image_size):
+    evaluation = trained.config.evaluation
+    chosen = evaluation.tta if tta is None else tta
+    if faults := check_tested(replace(trained.config, evaluation=replace(evaluation, tta=chosen)), trained.image_size):
         raise FaultyConfigError(faults)
     return TorchScorer(trained, hardware.choose(trainer), chosen)

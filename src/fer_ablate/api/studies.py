@@ -80,9 +80,9 @@ def results(
         accept_stale: see `look_up`; the column `stale` tells such runs apart.
 
     Returns:
-        `study`, `row`, `seed`, `key`; `<split>/<metric>` of every split, such as `test/acc`, fractions in [0, 1] and `loss` in
-        nats; `parameters`, `macs`, `seconds`, `epochs`, `best_epoch`, `stale`, `path`; and `published/<split>/<metric>` as
-        printed, in percent where the metric is a fraction. Without lines if nothing is finished.
+        `study`, `row`, `seed`, `key`; `fold` in a study over folds; `<split>/<metric>` of every split, such as `test/acc`,
+        fractions in [0, 1] and `loss` in nats; `parameters`, `macs`, `seconds`, `epochs`, `best_epoch`, `stale`, `path`; and
+        `published/<split>/<metric>` as printed, in percent where the metric is a fraction. Without lines if nothing is finished.
 
     Raises:
         UserError: with every fault of the study's config, as on the command line.
@@ -139,6 +139,7 @@ def _line(study: str, row: RowRuns, run: FinishedRun) -> dict[str, Any]:
     result = run.result
     return {
         **dict(zip(LEADING, (study, row.label, run.header.seed, run.header.key), strict=True)),
+        **({"fold": run.header.repeat.fold} if run.header.folds is not None else {}),
         **result.flat_metrics(),
         "parameters": result.parameters,
         "macs": result.macs,

@@ -9,6 +9,7 @@ from fer_ablate.commands import console
 from fer_ablate.commands.request import Request, run_hydra
 from fer_ablate.data.load import load_faces
 from fer_ablate.errors import UserError
+from fer_ablate.sizes import spelled
 from fer_ablate.training.assembly import role_set
 from fer_ablate.training.bench import bench
 from fer_ablate.training.hardware import choose, environment, use_threads
@@ -33,7 +34,7 @@ def _show(request: Request) -> int:
     console.facts(
         [
             ("model", request.name),
-            ("batch", f"{config.trainer.batch_size} images of {data.image_size}x{data.image_size}, augment: {_steps(request)}"),
+            ("batch", f"{config.trainer.batch_size} images of {spelled(data.image_size)}, augment: {_steps(request)}"),
             ("device", f"{where['hardware']}, {console.counted(int(where['threads']), 'thread')}, {where['precision']}"),
         ]
     )

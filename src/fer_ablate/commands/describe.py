@@ -5,11 +5,15 @@ from collections.abc import Sequence
 from fer_ablate.commands import console
 from fer_ablate.commands.request import Request, run_hydra
 from fer_ablate.config.choices import Source
-from fer_ablate.data.augment import input_size
-from fer_ablate.data.load import load_faces
-from fer_ablate.labels import EMOTIONS, SIDE
+from fer_ablate.config.schema import Config, DataConfig
+from fer_ablate.data.load import known_size, load_faces
+from fer_ablate.data.transform import network_size
+from fer_ablate.errors import FaultyConfigError
+from fer_ablate.labels import EMOTIONS
 from fer_ablate.models.build import build_network
 from fer_ablate.models.summary import describe
+from fer_ablate.sizes import Size, spelled
+from fer_ablate.training.checks import check_images, check_sizes
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -19,15 +23,12 @@ def run(arguments: Sequence[str]) -> int:
 
 def _show(request: Request) -> int:
     config = request.config
-    image_size, num_classes = SIDE, config.data.num_classes or len(EMOTIONS)
-    if config.data.source is Source.folder:  # only the images know
-        faces = load_faces(config.data)
-        image_size, num_classes = faces.size[0], len(faces.classes)
-    side = input_size(config.augment, image_size)
-    summary = describe(build_network(config.model, side, num_classes, config.plugins), config.model.in_channels, side)
+    image_size, num_classes = _inputs(config)
+    size = network_size(config, image_size)
+    summary = describe(build_network(config.model, size, num_classes, config.plugins), config.model.in_channels, size)
     rows = [[row.name, row.kind, "x".join(map(str, row.shape)), f"{row.parameters:,}", f"{row.macs:,}"] for row in summary.rows]
     console.table(
-        f"{config.model.in_channels}x{side}x{side} -> {num_classes} classes",
+        f"{config.model.in_channels}x{spelled(size)} -> {num_classes} classes",
         ["layer", "kind", "output", "parameters", "MACs"],
         rows,
         left=2,
@@ -42,3 +43,27 @@ def _show(request: Request) -> int:
         ]
     )
     return 0
+
+
+def _inputs(config: Config) -> tuple[Size, int]:
+    """Size of the stored images and number of classes; the images are read only where nothing else tells both.
+
+    Raises:
+        FaultyConfigError: they have to be read and cannot be, or the network does not fit them.
+    """
+    size, num_classes = known_size(config.data), _known_classes(config.data)
+    if size is not None and num_classes is not None:
+        return size, num_classes
+    if faults := check_images(config):
+        raise FaultyConfigError(faults)
+    with console.bar("reading the images") as tell:
+        faces = load_faces(config.data, tell)
+    if faults := check_sizes(config, faces.size):
+        raise FaultyConfigError(faults)
+    return faces.size, len(faces.classes)
+
+
+def _known_classes(data: DataConfig) -> int | None:
+    if data.merge:
+        return len(data.merge)
+    return data.num_classes or len(EMOTIONS) if data.source in (Source.synthetic, Source.fer2013) else None

@@ -116,7 +116,7 @@ def _of_study(words: dict[str, list[str]], rest: Sequence[str]) -> Choice:
     if missing and (rows or len(missing) == len(there)):
         way_out = f"Train: {shlex.join(['python', '-m', 'fer_ablate', '-m', *rest])}"
         raise UserError(f"No run of {', '.join(missing)} is finished{_stale_hint(plan)}. {way_out}")
-    finished, asked = sum(len(row.runs) for row in there), sum(len(row.seeds) for row in there)
+    finished, asked = sum(len(row.runs) for row in there), sum(row.asked for row in there)
     remarks = (f"{finished} of {asked} runs are finished{_stale_hint(plan)}.",) if finished < asked else ()
     return Choice(candidates_of(there), Path(config.runs_dir), plan.asked.name, config.tracking, remarks)
 

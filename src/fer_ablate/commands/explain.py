@@ -10,7 +10,8 @@ import torch
 
 from fer_ablate.commands import console
 from fer_ablate.commands.console import counted
-from fer_ablate.commands.subject import NAMING, Subject, images_of, own_words, settings, single, subject
+from fer_ablate.commands.subject import NAMING, Subject, own_words, settings, single, subject
+from fer_ablate.commands.subject_images import images_of
 from fer_ablate.commands.usage import asks_for_help
 from fer_ablate.config.choices import TestTimeAugmentation
 from fer_ablate.data.faces import FaceSet, Rows
@@ -77,7 +78,7 @@ def run(arguments: Sequence[str]) -> int:
     lens = Lens(about.trained.network, about.trained.preprocess, tested_size(config, data.image_size), machine.device)
     wanted = _possible(wanted, lens, data.faces, "methods" in words)
     with console.bar("testing") as tell:
-        examiner = Examiner(TestTimeAugmentation.none, lens.side, config.trainer.evaluation_batch_size, machine)
+        examiner = Examiner(TestTimeAugmentation.none, lens.size, config.trainer.evaluation_batch_size, machine)
         predictions = examiner.predict(lens.network, lens.preprocess, split.faces, split.rows, tell)
     with console.bar("heat maps") as tell:
         found = explain(lens, split.faces, predictions, wanted, tell)
@@ -139,7 +140,7 @@ def _possible(wanted: Wanted, lens: Lens, faces: FaceSet, typed: bool) -> Wanted
         return wanted
     whole = FromPixels(lens.network, lens.preprocess).to(lens.device).eval()
     try:
-        feature_layer(whole, torch.zeros(1, faces.channels, lens.side, lens.side, device=lens.device))
+        feature_layer(whole, torch.zeros(1, faces.channels, *lens.size, device=lens.device))
     except UserError as error:
         if typed:
             raise

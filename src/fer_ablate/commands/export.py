@@ -10,7 +10,8 @@ import torch
 
 from fer_ablate.commands import console
 from fer_ablate.commands.request import raise_faults
-from fer_ablate.commands.subject import CHANGEABLE, NAMING, Subject, images_of, own_words, settings, single, subject
+from fer_ablate.commands.subject import CHANGEABLE, NAMING, Subject, own_words, settings, single, subject
+from fer_ablate.commands.subject_images import images_of
 from fer_ablate.commands.usage import asks_for_help
 from fer_ablate.config.choices import TestTimeAugmentation
 from fer_ablate.config.key import short
@@ -24,6 +25,7 @@ from fer_ablate.inference.onnx_export import OPSETS
 from fer_ablate.inference.onnx_extra import PACKAGES, onnx_package
 from fer_ablate.inference.quantise import KINDS
 from fer_ablate.inference.variants import BATCH
+from fer_ablate.sizes import in_key, spelled
 from fer_ablate.tracking.additions import add_to_run
 from fer_ablate.tracking.run_folder import RunFolder
 from fer_ablate.training.assembly import RoleSet
@@ -48,13 +50,16 @@ register= name of a registered model in MLflow
 output=   folder (default: `export` beside the checkpoints of the run)
 data, data.*, evaluation.crop, trainer.*, tracking.* and runs_dir may be given; the network is the one that was trained.
 
-Every file takes faces (N, 1, S, S) as bytes, as they are stored, and gives probabilities (N, K); normalisation and centre crop
-are inside. Every face is seen once: no test-time augmentation."""
+Every file takes faces (N, 1, H, W), or (N, 3, H, W) where it was trained in colour, as bytes, as they are stored, and gives
+probabilities (N, K); preparation, normalisation and centre crop are inside. Every face is seen once: no test-time
+augmentation."""
 
 OWN = (*NAMING, "format", "quantise", "images", "opset", "register", "output")
 FORMATS = ("onnx", "torch", "mlflow", "all")
 QUANTISED = {"none": (), "dynamic": ("dynamic",), "static": ("static",), "both": KINDS}
 IMAGES = 512
+
+_KINDS = {1: "gray", 3: "colour"}
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ def run(arguments: Sequence[str]) -> int:
         )
     trained = replace(about.trained, config=about.config)
     data = _images(about)
-    card = card_of(about.trained, data.faces.channels, about.folder.header.key if about.folder else "")
+    card = card_of(about.trained, about.folder.header.key if about.folder else "")
     default = (about.folder.path if about.folder else trained.path.parent) / "export"
     output = Path(single(words, "output", str(default))).expanduser()
     sample = _sample(data, order)
@@ -148,9 +153,13 @@ def _whole(text: str) -> int | None:
 
 def _images(about: Subject) -> RoleSet:
     """The images of the run, or those that were typed instead."""
-    data, size = images_of(about), about.trained.image_size
-    if size != data.image_size:
-        raise UserError(f"The network takes images of {size} pixels, the data has {data.image_size}. They must be the same.")
+    data, trained = images_of(about), about.trained
+    if (trained.image_size, trained.channels) != (data.image_size, data.faces.channels):
+        raise UserError(
+            f"The network takes {_KINDS[trained.channels]} images of {spelled(trained.image_size)} pixels, the data has "
+            f"{_KINDS[data.faces.channels]} ones of {spelled(data.image_size)}. They must be the same: give "
+            f"data.size={in_key(trained.image_size)} data.channels={trained.channels}."
+        )
     if not len(data.roles["test"]):
         raise UserError("The data has no test images to check the exported network on. Name other data by data=...")
     return data
@@ -177,10 +186,11 @@ def _spread(rows: Rows, number: int) -> Rows:
 
 def _show(about: Subject, card: Card, order: _Order, sample: Sample, rows: Sequence[Exported]) -> None:
     trained, tta = about.trained, about.config.evaluation.tta
+    height, width = card.image_size
     counted = f"{len(sample.labels):,} real images of the test split, {'all' if order.wish.quantise else 'a part'} of it"
     told = [
         ("checkpoint", f"{trained.path}, epoch {trained.epoch}" + (f", run {short(card.key)}" if card.key else "")),
-        ("takes", f"(N, {card.channels}, {card.image_size}, {card.image_size}) uint8; normalisation and centre crop are inside"),
+        ("takes", f"(N, {card.channels}, {height}, {width}) uint8; preparation, normalisation and centre crop are inside"),
         ("gives", f"(N, {len(card.classes)}) probabilities of {', '.join(card.classes)}"),
         ("compared", f"on {counted}; {console.counted(torch.get_num_threads(), 'thread')}, batches of {BATCH}, fp32 beside"),
     ]

@@ -17,6 +17,8 @@ from fer_ablate.study.judge import build_table
 from fer_ablate.study.plan import Plan
 from fer_ablate.study.records import RowRuns, StudyTable
 from fer_ablate.tracking.files import write_text
+from fer_ablate.tracking.history import EpochRow
+from fer_ablate.tracking.log import LOG, attempt
 from fer_ablate.tracking.places import study_path
 from fer_ablate.tracking.study_runs import StudySummary
 
@@ -26,12 +28,21 @@ SUFFIX = {"markdown": "md", "latex": "tex", "csv": "csv", "html": "html"}
 
 @dataclass(frozen=True)
 class Finished:
-    """A judged study and where it was written."""
+    """A judged study and where it was written.
+
+    Args:
+        table: judged.
+        rows: with their runs.
+        files: that were written, for MLflow.
+        page: with all of it; None if it could not be made.
+        problems: what could not be made and why, a sentence each.
+    """
 
     table: StudyTable
     rows: tuple[RowRuns, ...]
     files: tuple[Path, ...]
-    page: Page
+    page: Page | None
+    problems: tuple[str, ...] = ()
 
 
 def judged(plan: Plan) -> tuple[StudyTable, list[RowRuns]]:
@@ -61,23 +72,41 @@ def show(table: StudyTable) -> None:
 def written(plan: Plan, table: StudyTable, rows: Sequence[RowRuns]) -> Finished:
     """Write the table in every format, the plots, how each class was read, and the page with all of it.
 
+    The table comes first: what of the rest cannot be made is told and tried again the next time, with a traceback in `log.txt`.
     Nothing is drawn again that is there already. The page is made every time, for heat maps of runs come later than its
     table, and is written if it is another one.
+
+    Raises:
+        UserError: the table cannot be written.
     """
     folder = folder_of(plan)
-    mark = folder / ".digest"
+    mark, log = folder / ".digest", folder / LOG
     digest = hashlib.sha256(repr((table, [run.header.key for row in rows for run in row.runs])).encode()).hexdigest()
+    problems: list[str] = []
     if not mark.is_file() or mark.read_text() != digest:
         for form in FORMATS:
             write_text(folder / f"table.{SUFFIX[form]}", render(table, form))
-        histories = {row.label: [run.folder.history for run in row.runs] for row in rows if row.runs}
-        save_study_plots(folder, table, histories)
-        save_class_tables(folder, rows, table.columns)
-        write_text(mark, digest)
+        problems.append(attempt(log, "The plots", lambda: save_study_plots(folder, table, _histories(rows))))
+        problems.append(attempt(log, "The tables by class", lambda: save_class_tables(folder, rows, table.columns)))
+        if not any(problems):
+            write_text(mark, digest)
+    pages: list[Page] = []
+    problems.append(attempt(log, "The page", lambda: pages.append(_page(plan, table, rows, folder))))
+    files = sorted(file for file in folder.iterdir() if file not in (mark, log))
+    page = pages[0] if pages else None
+    return Finished(table, tuple(rows), tuple(files), page, tuple(problem for problem in problems if problem))
+
+
+def _histories(rows: Sequence[RowRuns]) -> dict[str, list[list[EpochRow]]]:
+    return {row.label: [run.folder.history for run in row.runs] for row in rows if row.runs}
+
+
+def _page(plan: Plan, table: StudyTable, rows: Sequence[RowRuns], folder: Path) -> Page:
+    """The page of a study, written if it is another one than before."""
     page = study_page(plan.asked, table, rows, folder)
     if not (folder / PAGE).is_file() or (folder / PAGE).read_bytes() != page.html.encode():
         write_text(folder / PAGE, page.html)
-    return Finished(table, tuple(rows), tuple(sorted(file for file in folder.iterdir() if file != mark)), page)
+    return page
 
 
 def folder_of(plan: Plan) -> Path:

@@ -3,6 +3,10 @@
 from fer_ablate.commands import console
 from fer_ablate.commands.request import Request
 from fer_ablate.config.key import short
+from fer_ablate.config.repeats import repeat_of
+from fer_ablate.data.summary import class_counts, in_words, left_out
+from fer_ablate.sizes import spelled
+from fer_ablate.training.assembly import RoleSet
 from fer_ablate.training.hardware import environment
 from fer_ablate.training.run import Task
 
@@ -21,19 +25,13 @@ def show(request: Request, task: Task, finished: int) -> None:
         return
     config, data, where = request.config, task.data, environment(task.hardware)
     trainer = config.trainer
-    roles = ", ".join(f"{len(rows):,} {role}" for role, rows in data.roles.items())
-    height, width = data.faces.size
     steps = -(-len(data.roles["train"]) // trainer.batch_size)
     share = f" on {trainer.devices} devices" if trainer.devices > 1 else ""
     optimizer, scheduler = config.optimizer, config.scheduler
     rows = [
-        ("run", f"{request.name}  (seed {config.seed}, key {short(task.key)})"),
+        ("run", f"{request.name}  ({repeat_of(config)}, key {short(task.key)})"),
         *(("changed" if number == 0 else "", line) for number, line in enumerate(request.told or ["nothing: all defaults"])),
-        (
-            "data",
-            f"{config.data.source.name} {data.faces.channels}x{height}x{width}: {roles} ({config.data.roles.name}); "
-            f"{len(data.faces.classes)} classes",
-        ),
+        *_images(config.data.source.name, data),
         (
             "training",
             f"{optimizer['name']} lr {optimizer['lr']:g}, {scheduler['name']}, {config.loss.name}; "
@@ -41,7 +39,19 @@ def show(request: Request, task: Task, finished: int) -> None:
         ),
         ("device", f"{where['hardware']}, {console.counted(int(where['threads']), 'thread')}, {where['precision']}{share}"),
     ]
-    rows += [("note", note) for note in data.faces.notes]
+    rows += [("note", note) for note in data.notes]
     if finished:
         rows.append(("resumes", f"behind epoch {finished}"))
     console.facts(rows)
+
+
+def _images(name: str, data: RoleSet) -> list[tuple[str, str]]:
+    """What the run uses, and what of its source it does not."""
+    faces = data.faces
+    roles = ", ".join(f"{len(rows):,} {role}" for role, rows in data.roles.items())
+    classes = in_words(faces.classes, class_counts(faces, data.roles["train"]))
+    rows = [
+        ("data", f"{name} {faces.channels}x{spelled(faces.size)}: {roles} ({data.preset.name})"),
+        ("classes", f"{len(faces.classes)}; in train {classes}"),
+    ]
+    return [*rows, *([("left out", text)] if (text := left_out(faces)) else [])]

@@ -3,7 +3,7 @@
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -11,16 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_ablate.commands import console, intro, serving
+from fer_ablate.commands import afterwards, console, intro, serving
 from fer_ablate.commands.request import Request
 from fer_ablate.config.choices import Mode
 from fer_ablate.config.compose import to_yaml
 from fer_ablate.config.key import code_digest, relevant, run_key, short
 from fer_ablate.config.schema import Config
 from fer_ablate.data.load import load_faces
+from fer_ablate.data.summary import record
 from fer_ablate.errors import UserError
 from fer_ablate.report.quantities import duration
-from fer_ablate.report.run_pictures import save_pictures
 from fer_ablate.study.pruning import Pruned, build_pruning
 from fer_ablate.tracking.places import run_path
 from fer_ablate.tracking.recorder import build_recorder, upload_pending
@@ -109,7 +109,7 @@ def _header(request: Request, task: Task, code: str) -> RunHeader:
         settings=relevant(config),
         data_digest=data.faces.digest,
         code_digest=code,
-        dataset={"name": config.data.source.name, **{role: len(rows) for role, rows in data.roles.items()}},
+        dataset=record(config.data.source.name, data.faces, data.roles, data.preset, data.notes),
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         parent_run_id=config.tracking.parent,
     )
@@ -132,19 +132,26 @@ def _recorded(request: Request, task: Task, folder: RunFolder, header: RunHeader
         with _bar(request, "testing") as tell:
             outcome = assess(task, module, tell)
         _keep(outcome, task, folder)
+        folder.write_result(outcome.result)
     except BaseException as error:
         recorder.finish(None, _mark(folder, error))
         raise
+    # From here on the run is a finished one: nothing that still goes wrong may fail it.
+    with _bar(request, "drawing the pictures"):
+        problems = afterwards.draw(task, folder, outcome.result, outcome.predictions)
     recorder.finish(outcome.result, "FINISHED")
-    folder.last_checkpoint.unlink(missing_ok=True)  # three times the weights; a finished run needs only those
+    afterwards.make_room(folder)
     _show_result(request, folder, outcome.result)
-    warning = recorder.warning
-    if serving.wants_model(config) and not warning:
+    model = ""
+    if serving.wants_model(config):
         with _bar(request, "logging the model in MLflow"):
-            model, warning = serving.leave_model(folder, config, task.data.faces, task.tested["test"])
-        if model and not request.place:
-            console.facts([("model", model)])
-    _bring_others(request, warning)
+            model, problem = afterwards.leave_model(task, folder, recorder.warning)
+        problems += [problem] if problem else []
+    if model and not request.place:
+        console.facts([("model", model)])
+    _tell(request, [*problems, *([recorder.warning] if recorder.warning else [])])
+    if not recorder.warning:
+        _bring_others(request)
 
 
 def _mark(folder: RunFolder, error: BaseException) -> str:
@@ -160,23 +167,26 @@ def _mark(folder: RunFolder, error: BaseException) -> str:
 
 def _keep(outcome: Outcome, task: Task, folder: RunFolder) -> None:
     found, faces = outcome.predictions, task.data.faces
-    folder.write_predictions(
-        StoredPredictions(found.rows, faces.usage[found.rows].astype(np.int64), found.labels, found.probabilities)
-    )
-    test = found.of(task.tested["test"])
-    save_pictures(folder, outcome.result, faces.faces[test.rows], test.labels, test.probabilities)
+    splits = {name: np.isin(found.rows, rows) for name, rows in task.tested.items()}
+    usage = faces.usage[found.rows].astype(np.int64)
+    folder.write_predictions(StoredPredictions(found.rows, usage, found.labels, found.probabilities, splits))
 
 
-def _bring_others(request: Request, warning: str) -> None:
-    """Say what MLflow lacks; if it answers again, bring it what earlier runs could not."""
+def _bring_others(request: Request) -> None:
+    """Bring MLflow what earlier runs could not; it answers again."""
     tracking = request.config.tracking
-    if not warning and tracking.enabled:
+    if tracking.enabled:
         try:
             upload_pending(Path(request.config.runs_dir), tracking)
-        except UserError as error:
-            warning = str(error)
-    if warning:
-        console.console.print(f"  note: {warning}", style="yellow")
+        except Exception as error:  # whatever is wrong with other runs must not fail this one
+            _tell(request, [str(error)])
+
+
+def _tell(request: Request, problems: Iterable[str]) -> None:
+    """Say what the finished run lacks."""
+    whose = f"{request.title}: " if request.place else ""
+    for problem in problems:
+        console.console.print(f"  {whose}note: {problem}", style="yellow")
 
 
 def _dev_run(request: Request, data: RoleSet, key: str) -> None:
@@ -215,7 +225,10 @@ def _show_finished(request: Request, task: Task, folder: RunFolder) -> None:
         return
     intro.show(request, task, 0)
     console.console.print(f"\n  finished {folder.result.finished_at}; nothing to train (force=true trains it again)")
+    with _bar(request, "drawing the pictures"):
+        problems = afterwards.draw_missing(task, folder)
     _show_result(request, folder, folder.result)
+    _tell(request, dict.fromkeys([*problems, *folder.notes.values()]))
 
 
 def _show_result(request: Request, folder: RunFolder, result: RunResult) -> None:

@@ -6,10 +6,11 @@ from fer_ablate.commands import console
 from fer_ablate.commands.planning import cost, prepared, summary
 from fer_ablate.commands.usage import asks_for_help
 from fer_ablate.config.key import short
+from fer_ablate.config.repeats import Repeat
 
 USAGE = """Show what a study or a grid would train, and why. Nothing is trained.
 
-  python -m fer_ablate plan study=fer_kd/table1                 every row and seed, and the cost of what is missing
+  python -m fer_ablate plan study=fer_kd/table1                 every row, seed and fold, and the cost of what is missing
   python -m fer_ablate plan study=quickstart study.rows=['-1 Conv'] study.only=failed
   python -m fer_ablate plan optimizer=adam,adamw seed=0,1,2     a grid without a study
 
@@ -29,17 +30,22 @@ def run(arguments: Sequence[str]) -> int:
     rows = [
         [
             planned.cell.row.label,
-            str(planned.cell.config.seed),
+            *_told(planned.cell.repeat, plan.asked.folds),
             short(planned.cell.key),
             planned.state.value + ("" if planned.wanted or planned.state.value in ("cached",) else ", left alone"),
             planned.reason,
         ]
         for planned in plan.runs
     ]
-    console.table("", ["row", "seed", "key", "state", "why"], rows, left=5)
+    which = ["seed"] if plan.asked.folds is None else ["seed", "fold"]
+    console.table("", ["row", *which, "key", "state", "why"], rows, left=len(which) + 4)
     console.console.print()
     facts = [("study" if plan.asked.from_file else "grid", f"{plan.asked.name}, {summary(plan)}")]
     facts += [("note", remark) for remark in plan.damaged]
     facts.append(("trains", f"{console.counted(len(plan.wanted), 'run')}; {cost(plan)}" if plan.wanted else "nothing"))
     console.facts(facts)
     return 0
+
+
+def _told(repeat: Repeat, folds: int | None) -> list[str]:
+    return [str(repeat.seed)] if folds is None else [str(repeat.seed), str(repeat.fold)]

@@ -14,9 +14,9 @@ from fer_ablate.commands import console
 from fer_ablate.commands.predict_summary import Seen, summarise
 from fer_ablate.commands.predict_words import OWN, Wanted, wanted
 from fer_ablate.commands.request import raise_faults
-from fer_ablate.commands.subject import Settings, own_words, settings, subjects
+from fer_ablate.commands.subject import Settings, Subject, own_words, settings, subjects
 from fer_ablate.commands.usage import asks_for_help
-from fer_ablate.data.views import check_views
+from fer_ablate.config.choices import Precision
 from fer_ablate.errors import UserError
 from fer_ablate.inference.annotate import annotated, enlarged
 from fer_ablate.inference.crops import Cropping
@@ -28,6 +28,7 @@ from fer_ablate.inference.scorer import MeanScorer, Scorer, TorchScorer
 from fer_ablate.inference.sources import Kind, Medium, Skipped, find
 from fer_ablate.inference.timing import Timing
 from fer_ablate.training import hardware
+from fer_ablate.training.checks import check_tested
 
 USAGE = """Find faces and tell their expressions.
 
@@ -40,9 +41,9 @@ USAGE = """Find faces and tell their expressions.
 run=         key (its first digits do), row of a study, MLflow id or folder of a run; ckpt= a .ckpt or .onnx file.
              Several are averaged.
 source=      picture, folder (with all below it), pattern, video or number of a camera; may be repeated
-detector=    haar (default) or none
+detector=    haar (default) or none: each picture is a face, and becomes what it would be among the images of the training
 margin=      share of a face's box added on each side (0: as FER2013's faces are cut)
-equalize=    true: spread the gray levels of each face     colour= true: for a network trained on colour pictures
+equalize=    true: spread the gray levels of each face
 output=      folder of predictions.csv, predictions.jsonl and annotated copies (predictions, or the next free number)
 annotate=    false: no annotated copies
 every=       of a video or camera, one of so many frames   max_frames= of each video or camera
@@ -101,7 +102,7 @@ def _work(
     tell: Callable[[float], None],
 ) -> None:
     """Go through all frames; Ctrl-C ends it between two of them."""
-    cropping = Cropping(scorer.image_size, asked.margin, asked.equalize, asked.colour)
+    cropping = Cropping(scorer.image_size, scorer.channels, scorer.fit, asked.margin, asked.equalize)
     frames = read(media, asked.every, asked.max_frames)
     items = predictions(frames, scorer, build_detectors(asked.detector), cropping, asked.batch_size, timing)
     number_of = {medium: number for number, medium in enumerate(media)}
@@ -151,12 +152,31 @@ def _scorer(words: dict[str, list[str]], typed: Settings, asked: Wanted) -> Scor
     named = {name: [value for value in words.get(name, []) if name == "run" or not is_onnx(value)] for name in ("run", "ckpt")}
     for about in subjects(named, typed) if any(named.values()) or not onnx else []:
         trained, tta = replace(about.trained, config=about.config), about.config.evaluation.tta
-        raise_faults(check_views(tta, trained.side, trained.image_size))
-        members.append(TorchScorer(trained, chosen, tta))
+        raise_faults(check_tested(about.config, trained.image_size))
+        members.append(TorchScorer(trained, _machine(about), tta))
         told = f"{trained.path}, epoch {trained.epoch}" + (f", views {tta.name}" if tta.name != "none" else "")
         console.facts([("network ", told)])
+        if different := _other_format(about):
+            console.facts([("", different)])
     console.facts([("network ", str(path)) for path in onnx])
     return members[0] if len(members) == 1 else MeanScorer(members)
+
+
+def _machine(about: Subject) -> hardware.Hardware:
+    """This machine in the number format of the run, which 16-bit floats are on GPUs only."""
+    trainer = about.config.trainer
+    if hardware.check(trainer):
+        trainer = replace(trainer, precision=Precision.auto)
+    return hardware.choose(trainer)
+
+
+def _other_format(about: Subject) -> str:
+    """A sentence if the run was tested in another number format than it is used in now; empty if not, or if nobody knows."""
+    tested = about.folder.result.environment.get("precision") if about.folder is not None else None
+    used = _machine(about).precision
+    if tested is None or tested == used:
+        return ""
+    return f"computed in {used} here and in {tested} in its run, so probabilities may differ in the third digit"
 
 
 def _introduce(asked: Wanted, media: Sequence[Medium]) -> None:

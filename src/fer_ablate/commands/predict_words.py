@@ -16,7 +16,6 @@ OWN = (
     "detector",
     "margin",
     "equalize",
-    "colour",
     "output",
     "annotate",
     "every",
@@ -41,7 +40,6 @@ class Wanted:
         detector: a name of `DETECTORS`.
         margin: share of a face's box that is added on each side.
         equalize: spread the gray levels of each face.
-        colour: keep the colours.
         output: folder.
         annotate: write annotated copies.
         every: of a video or camera, one of so many frames.
@@ -53,7 +51,6 @@ class Wanted:
     detector: str
     margin: float
     equalize: bool
-    colour: bool
     output: Path
     annotate: bool
     every: int
@@ -82,7 +79,6 @@ def wanted(words: dict[str, list[str]]) -> Wanted:
         detector=detector,
         margin=_share(words, "margin", faults),
         equalize=_switch(words, "equalize", "false", faults),
-        colour=_switch(words, "colour", "false", faults),
         output=_output(single(words, "output")),
         annotate=_switch(words, "annotate", "true", faults),
         every=_number(words, "every", 1, 1, faults),

@@ -48,15 +48,15 @@ def run(arguments: Sequence[str]) -> int:
         raise UserError("Give either study=<name> or run=<id>, not both: a page is about one of them.")
     if "run" not in words and not any("=" in word for word in rest):
         raise UserError("Give study=<name> or run=<id>; `report --help` shows how.")
-    page, files, warning = _of_run(about, rest) if "run" in words else _of_study(rest)
+    page, files, warnings = _of_run(about, rest) if "run" in words else _of_study(rest)
     if output:
         files.append(Path(output).expanduser())
         write_text(files[-1], page.html)
-    _tell(page, files, warning)
+    _tell(page, files, warnings)
     return 0
 
 
-def _of_run(name: str, rest: Sequence[str]) -> tuple[Page, list[Path], str]:
+def _of_run(name: str, rest: Sequence[str]) -> tuple[Page, list[Path], list[str]]:
     typed = settings(rest, OWN, ("runs_dir",))
     folder = find_run(typed.runs_dir, name)
     if folder.status != "finished":
@@ -65,17 +65,21 @@ def _of_run(name: str, rest: Sequence[str]) -> tuple[Page, list[Path], str]:
         defaults = relevant(to_config(composed()))
     page, file = run_page(folder, defaults), folder.path / PAGE
     write_text(file, page.html)
-    return page, [file], add_to_run(folder, typed.runs_dir, [file], "report", {})
+    warning = add_to_run(folder, typed.runs_dir, [file], "report", {})
+    return page, [file], [warning] if warning else []
 
 
-def _of_study(rest: Sequence[str]) -> tuple[Page, list[Path], str]:
+def _of_study(rest: Sequence[str]) -> tuple[Page, list[Path], list[str]]:
     plan, _, _ = prepared(rest)
     table, rows = finish.judged(plan)
     if not any(row.runs for row in rows):
         raise UserError(_nothing(plan))
     with console.bar("drawing the plots"):
         finished = finish.written(plan, table, rows)
-    return finished.page, [finish.folder_of(plan) / PAGE], _told_to_mlflow(plan, finished)
+    if finished.page is None:
+        raise UserError("\n".join(finished.problems))
+    warnings = [*finished.problems, _told_to_mlflow(plan, finished)]
+    return finished.page, [finish.folder_of(plan) / PAGE], [warning for warning in warnings if warning]
 
 
 def _nothing(plan: Plan) -> str:
@@ -96,11 +100,11 @@ def _told_to_mlflow(plan: Plan, finished: finish.Finished) -> str:
     return close_study(config.tracking, Path(config.runs_dir), plan.asked.name, summary)
 
 
-def _tell(page: Page, files: Sequence[Path], warning: str) -> None:
+def _tell(page: Page, files: Sequence[Path], warnings: Sequence[str]) -> None:
     size = len(page.html.encode())
     held = f"{console.counted(page.runs, 'run')}, {console.counted(page.pictures, 'picture')}"
     console.facts([*(("page", str(file)) for file in files), ("holds", held), ("size", f"{size / 1e6:.1f} MB")])
-    notes = [*page.left_out, *([warning] if warning else [])]
+    notes = [*page.left_out, *warnings]
     if size > LARGE:
         notes.append(f"The page is larger than {LARGE / 1e6:.0f} MB; fewer rows (study.rows=[...]) make a smaller one.")
     for note in notes:

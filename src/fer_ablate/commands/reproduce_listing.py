@@ -113,6 +113,6 @@ def _published(row: Row, column: str) -> str:
 
 
 def _costs(found: Standing, trials: Sequence[Line]) -> list[str]:
-    """Of all rows, auxiliary ones too, and all seeds, on each machine where that was measured."""
+    """Of all rows, auxiliary ones too, and all seeds and folds, on each machine where that was measured."""
     labels = [row.label for row in found.study.rows]
-    return [in_words(cost, labels, found.seeds) for cost in costs(trials, found.study.name)]
+    return [in_words(cost, labels, found.repeats) for cost in costs(trials, found.study.name)]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fer_ablate.config.compose import to_config
 from fer_ablate.config.diagnosis import diagnose
+from fer_ablate.config.repeats import repeats
 from fer_ablate.errors import FaultyConfigError, UserError
 from fer_ablate.study.asked import Asked, asked
 from fer_ablate.study.cells import compose_cells
@@ -40,16 +41,16 @@ class Standing:
         return [row.label for row in self.study.rows if not row.auxiliary]
 
     @property
-    def seeds(self) -> int:
-        """Seeds of each row."""
-        return len(self.study.seeds or (0,))
+    def repeats(self) -> int:
+        """Runs of each row: one for each seed, and with folds for each of them."""
+        return len(self.study.seeds or (0,)) * (self.study.folds or 1)
 
     def told(self, labels: Sequence[str]) -> str:
         """Such as `3 of 8, 2 stale` over these rows."""
         total = Counter[State]()
         for label in labels:
             total += self.counts.get(label, Counter())
-        told = [f"{total[State.cached]} of {len(labels) * self.seeds}"]
+        told = [f"{total[State.cached]} of {len(labels) * self.repeats}"]
         told += [f"{total[state]} {state.value}" for state in (State.stale, State.failed, State.running) if total[state]]
         return ", ".join(told)
 
@@ -103,10 +104,11 @@ def _missing_data(study: Asked, words: Sequence[str], config_dir: Path | None) -
 
 
 def _by_name(study: Asked, runs: Sequence[RunRecord]) -> dict[str, Counter[State]]:
-    """What bears the name of the study, the row and the seed, whatever its config was."""
-    names = {(run.header.experiment, run.header.name, run.header.seed) for run in runs}
+    """What bears the name of the study, the row, the seed and the fold, whatever its config was."""
+    names = {(run.header.experiment, run.header.name, run.header.repeat) for run in runs}
+    wanted = repeats(study.seeds or (), study.folds)
     return {
-        row.label: Counter({State.cached: sum((study.name, row.label, seed) in names for seed in study.seeds or ())})
+        row.label: Counter({State.cached: sum((study.name, row.label, repeat) in names for repeat in wanted)})
         for row in study.rows
     }
 

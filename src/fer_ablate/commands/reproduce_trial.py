@@ -44,7 +44,7 @@ class Whole:
     """A row as it is when not on trial.
 
     Args:
-        cell: with seed 0.
+        cell: with seed 0, of the first fold if there are any.
         images: of the train role, with the copies that balance classes.
         originals: without these.
     """
@@ -73,8 +73,9 @@ def run(study: str, wanted: Wanted) -> int:
     plan, cells, _ = prepared(wanted.about(study, [SEED, *others, "tracking=none"]))
     rows = {planned.cell.row.label for planned in plan.runs}
     with console.bar("counting the images") as tell:
-        wholes = _wholes([cell for cell in cells if cell.row.label in rows], tell)
-    words = wanted.about(study, _trial_words(wholes, others, wanted.images))
+        wholes = _wholes([cell for cell in cells if cell.row.label in rows and cell.repeat.fold in (None, 0)], tell)
+    one_fold = ["study.folds=null", f"data.folds={plan.asked.folds}", "data.fold=0"] if plan.asked.folds is not None else []
+    words = wanted.about(study, [*_trial_words(wholes, others, wanted.images), *one_fold])
     show_command(["-m", *words])
     code = train.run(["-m", *words])
     trained, _, _ = prepared(words)
@@ -82,7 +83,7 @@ def run(study: str, wanted: Wanted) -> int:
     lines = [_line(study, planned, wholes[planned.cell.row.label]) | {"typed": typed} for planned in trained.runs]
     file = trials_file(wanted.folder)
     write_text(file, merged_trials(read_lines(file, COLUMNS), lines))
-    _show(study, lines, file, [row.label for row in plan.asked.rows])
+    _show(study, lines, file, [row.label for row in plan.asked.rows], plan.asked.folds or 1)
     return code or int(any(line["ok"] == NO for line in lines))
 
 
@@ -143,7 +144,7 @@ def _machine(where: dict[str, str]) -> dict[str, str]:
     return {name: where.get(name, "") for name in ("device", "hardware", "precision", "threads")}
 
 
-def _show(study: str, lines: Sequence[dict[str, str]], file: Path, labels: Sequence[str]) -> None:
+def _show(study: str, lines: Sequence[dict[str, str]], file: Path, labels: Sequence[str], folds: int) -> None:
     rows = [
         [
             line["row"],
@@ -158,5 +159,5 @@ def _show(study: str, lines: Sequence[dict[str, str]], file: Path, labels: Seque
     console.console.print()
     console.table("", ["row", "images", "one epoch", "all images", "epochs", "estimated, one seed"], rows)
     console.console.print()
-    told = [in_words(cost, labels) for cost in costs(read_lines(file, COLUMNS), study)]
+    told = [in_words(cost, labels, folds) for cost in costs(read_lines(file, COLUMNS), study)]
     console.facts([("cost", "; ".join(told)), ("kept", str(file))])

@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fer_ablate.config.binding import names_plugins
 from fer_ablate.config.compose import CONFIG_NAME, composed, conf_dir, flat, from_yaml, plain, register_schema, to_config, to_yaml
 from fer_ablate.config.diagnosis import diagnose
+from fer_ablate.config.repeats import repeat_of
 from fer_ablate.config.schema import Config
 from fer_ablate.errors import Fault, FaultyConfigError, UserError
 from fer_ablate.study.faults import config_faults, content_faults
@@ -71,7 +72,7 @@ class Request:
     @property
     def title(self) -> str:
         """How lines of a sweep begin, since several runs may print at once."""
-        return f"[{self.place}] {self.name}, seed {self.config.seed}"
+        return f"[{self.place}] {self.name}, {repeat_of(self.config)}"
 
     def save(self, path: Path) -> None:
         """Write it down for another process."""

@@ -63,7 +63,7 @@ def _exported(words: Sequence[str], overrides: Sequence[str], names: Sequence[st
     changes = [word for word in plan.asked.typed if not word.lstrip("+~").startswith(UNNAMED)]
     runs, judged = runs_file(folder, name), table_file(folder, name)
     labels = [row.label for row in plan.asked.rows]
-    reasons = {(planned.cell.row.label, planned.cell.config.seed): planned.reason for planned in plan.runs}
+    reasons = {(planned.cell.row.label, planned.cell.repeat): planned.reason for planned in plan.runs}
     write_text(runs, merged(read_lines(runs, NEEDED), run_lines(rows, changes, reasons), labels))
     write_text(judged, judged_lines(table))
     return [runs, judged]

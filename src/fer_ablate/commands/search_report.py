@@ -16,6 +16,7 @@ from fer_ablate.study.objectives import COSTS, MAXIMIZE, why_not_pruned
 from fer_ablate.study.search import Search
 from fer_ablate.study.trials import COUNTED, SearchSummary, TrialRecord, summarised
 from fer_ablate.tracking.files import write_text
+from fer_ablate.tracking.log import LOG, attempt
 from fer_ablate.tracking.places import run_path
 from fer_ablate.tracking.run_folder import RunFolder
 from fer_ablate.tracking.study_runs import ITSELF, StudySummary, close_study, open_study
@@ -75,8 +76,9 @@ def finish(search: Search, config: Config, fixed: Sequence[str], folder: Path, s
     _show_counts(summary)
     _show_best(summary)
     write_text(folder / "trials.csv", _table(summary))
+    files = [folder / "trials.csv"]
     with console.bar("drawing the pictures"):
-        files = [folder / "trials.csv", *save_search_pictures(folder, summary)]
+        problem = attempt(folder / LOG, "The pictures", lambda: files.extend(save_search_pictures(folder, summary)))
     facts = _commands(summary, fixed, config.seed)
     facts.append(("written", f"{folder}/ {', '.join(file.name for file in files)}"))
     if config.tracking.enabled:
@@ -85,8 +87,8 @@ def finish(search: Search, config: Config, fixed: Sequence[str], folder: Path, s
     console.console.print()
     console.facts(facts)
     warning = close_study(config.tracking, Path(config.runs_dir), plan.name, _told(summary, config, files, status))
-    if warning:
-        console.console.print(f"  note: {warning}", style="yellow")
+    for note in filter(None, (problem, warning)):
+        console.console.print(f"  note: {note}", style="yellow")
     _tell_failed(summary)
 
 

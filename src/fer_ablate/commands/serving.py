@@ -1,20 +1,29 @@
 """The model that a run leaves in MLflow when it ends, where `tracking.log_model` or `tracking.register` asks for one."""
 
+import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from fer_ablate.config.schema import Config
 from fer_ablate.data.faces import FaceSet, Rows
+from fer_ablate.errors import UserError
 from fer_ablate.inference.card import card_of
 from fer_ablate.inference.exporting import PROGRAM
 from fer_ablate.inference.mlflow_export import EXAMPLES, log_model
 from fer_ablate.inference.network import load_network
 from fer_ablate.inference.torch_export import save_program, trace
+from fer_ablate.tracking.log import append_to_log, first_line
 from fer_ablate.tracking.run_folder import RunFolder
 
 
 def wants_model(config: Config) -> bool:
     """Whether the run is to leave a model in MLflow."""
     return config.tracking.enabled and (config.tracking.log_model or config.tracking.register is not None)
+
+
+def retry(folder: RunFolder) -> str:
+    """The command that logs the model later."""
+    return f"python -m fer_ablate export run={folder.path} format=mlflow"
 
 
 def leave_model(folder: RunFolder, config: Config, faces: FaceSet, test: Rows) -> tuple[str, str]:
@@ -29,17 +38,18 @@ def leave_model(folder: RunFolder, config: Config, faces: FaceSet, test: Rows) -
     Returns:
         What was logged, in words; and what went wrong, in words. One of them is empty.
     """
-    retry = f"Later: python -m fer_ablate export run={folder.path} format=mlflow"
     try:
         trained = load_network(folder.best_checkpoint, config.plugins)
-        card = card_of(trained, faces.channels, folder.header.key)
+        card = card_of(trained, folder.header.key)
         path = folder.path / "export" / PROGRAM
         path.parent.mkdir(exist_ok=True)
-        save_program(trace(trained, faces.channels), card, path)
+        save_program(trace(trained), card, path)
         examples = faces.faces[test[:EXAMPLES]]
         name = config.tracking.register or ""
         logged = log_model(folder, trained, (card, path), examples, config.tracking, Path(config.runs_dir), name)
     except Exception as error:  # from a full disk to a network that cannot be traced: the run itself is finished and kept
-        first = next(iter(str(error).splitlines()), type(error).__name__)
-        return "", f"No model in MLflow: {first.rstrip('.')}. {retry}"
+        problem = f"No model in MLflow: {first_line(error).rstrip('.')}. Later: {retry(folder)}"
+        with suppress(UserError):  # on a full disk the first error is the one to tell
+            append_to_log(folder.log_file, problem, traceback.format_exc())
+        return "", problem
     return f"{logged.uri}" + (f", version {logged.version} of {name}" if logged.version else ""), ""

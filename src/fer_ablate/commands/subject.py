@@ -6,25 +6,26 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from fer_ablate.commands import console
 from fer_ablate.commands.request import allow_plugins, parse, raise_faults, sweep_faults
 from fer_ablate.config.compose import composed, composer, to_config
 from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.config.schema import Config
-from fer_ablate.data.load import load_faces
 from fer_ablate.errors import Fault, UserError, choices
 from fer_ablate.inference.network import TrainedNetwork, load_network
 from fer_ablate.tracking.lookup import finished_run
 from fer_ablate.tracking.run_folder import RunFolder
-from fer_ablate.training import hardware
-from fer_ablate.training.assembly import RoleSet, role_set
-from fer_ablate.training.checks import check_images
 
 CHANGEABLE = ("data", "evaluation", "trainer", "runs_dir", "plugins")
 """Sections that do not change what was trained."""
 
-SETTLED = ("data.mean", "data.std", "data.balance")
-"""Of these sections, what the weights were fitted to."""
+FITTED = ("mean", "std", "prepare")
+"""Keys of the data that the weights were fitted to; other data change nothing about them."""
+
+SETTLED = (*(f"data.{name}" for name in FITTED), "data.balance")
+"""Of the sections above, what was settled when the run was trained."""
+
+PLACES = ("data", "data.path", "data.source", "data.columns", "data.synthetic", "data.download", "data.ferplus_path")
+"""What names other data when typed; with the keys below each."""
 
 HARDWARE = ("accelerator", "devices", "strategy", "num_threads")
 """Keys of the trainer that tell of the machine that trained, and nothing about the one that is used now."""
@@ -61,11 +62,31 @@ class Subject:
         trained: network, classes and sizes.
         config: that it was trained with, changed as typed.
         folder: of its run; None if a checkpoint was named.
+        typed: keys and groups that were typed.
     """
 
     trained: TrainedNetwork
     config: Config
     folder: RunFolder | None
+    typed: frozenset[str] = frozenset()
+
+    @property
+    def names_data(self) -> bool:
+        """Whether data were named by what was typed; else they are those of the training."""
+        return any(self.typed_below(place) for place in PLACES)
+
+    @property
+    def data_digest(self) -> str:
+        """Of the images it was trained on; empty where nobody knows."""
+        return self.trained.data_digest or (self.folder.header.data_digest if self.folder is not None else "")
+
+    def typed_below(self, key: str) -> bool:
+        """Whether a key was typed, or one below it; `data` itself means the group alone."""
+        return any(one == key or (key != "data" and one.startswith(f"{key}.")) for one in self.typed)
+
+    def under(self, typed: "Settings") -> "Subject":
+        """The same network with other settings."""
+        return replace(self, config=_changed(self.trained.config, typed), typed=frozenset(map(_key, typed.overrides)))
 
 
 def own_words(arguments: Sequence[str], names: Collection[str]) -> tuple[dict[str, list[str]], list[str]]:
@@ -146,30 +167,10 @@ def subjects(words: dict[str, list[str]], typed: Settings) -> list[Subject]:
         folder = finished_run(typed.runs_dir, value) if name == "run" else None
         path = folder.best_checkpoint if folder is not None else Path(value).expanduser()
         trained = load_network(path, typed.config.plugins)
-        found.append(Subject(trained, _changed(trained.config, typed), folder))
+        found.append(Subject(trained, trained.config, folder).under(typed))
     if not found:
         raise UserError("Give run=<id> or ckpt=<file>; --help shows how.")
     return found
-
-
-def images_of(about: Subject) -> RoleSet:
-    """The images that the network was trained and tested on, or those that were typed instead.
-
-    Raises:
-        FaultyConfigError: of the images or the hardware asked for.
-        UserError: they cannot be read, or have other classes than the network.
-    """
-    config, classes = about.config, about.trained.classes
-    raise_faults([*check_images(config), *hardware.check(config.trainer)])
-    hardware.use_threads(config.trainer)
-    with console.bar("reading the images") as tell:
-        data = role_set(config, load_faces(config.data, tell), about.trained.image_size)
-    if classes != data.faces.classes:
-        raise UserError(
-            f"The network knows the classes {', '.join(classes)}; the data has {', '.join(data.faces.classes)}. "
-            "They must be the same, in this order."
-        )
-    return data
 
 
 def _named(words: dict[str, list[str]]) -> list[tuple[str, str]]:
@@ -177,7 +178,7 @@ def _named(words: dict[str, list[str]]) -> list[tuple[str, str]]:
 
 
 def _unchangeable(overrides: Sequence[str], names: Collection[str], changeable: Sequence[str]) -> list[Fault]:
-    keys = [text.lstrip("+~").split("=", 1)[0] for text in overrides]
+    keys = [_key(text) for text in overrides]
     sections = {one.name for one in fields(Config)}
     remedy = f"What can change here: {', '.join(changeable)}. Train another run for the rest."
     faults = []
@@ -190,8 +191,15 @@ def _unchangeable(overrides: Sequence[str], names: Collection[str], changeable: 
     return faults
 
 
+def _key(override: str) -> str:
+    return override.lstrip("+~").split("=", 1)[0]
+
+
 def _changed(stored: Config, typed: Settings) -> Config:
-    """The stored config with the overrides on top, on this machine; a chosen data group replaces the stored section."""
+    """The stored config with the overrides on top, on this machine.
+
+    A chosen data group replaces the stored section, but for what the weights were fitted to.
+    """
     here = {name: getattr(typed.config.trainer, name) for name in HARDWARE}
     stored = replace(stored, trainer=replace(stored.trainer, **here))
     groups = [text for text in typed.overrides if text.startswith(("data=", "trainer="))]
@@ -199,8 +207,9 @@ def _changed(stored: Config, typed: Settings) -> Config:
     for group in groups:
         section = group.split("=", 1)[0]
         tree[section] = typed.tree[section]
+        if section == "data":
+            tree.data.update({name: getattr(stored.data, name) for name in FITTED})
     for text in typed.overrides:
-        key = text.lstrip("+").split("=", 1)[0]
         if text not in groups:
-            OmegaConf.update(tree, key, OmegaConf.select(typed.tree, key))
+            OmegaConf.update(tree, _key(text), OmegaConf.select(typed.tree, _key(text)), merge=False)
     return to_config(tree)

@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,9 @@ from fer_ablate.tracking.files import write_error
 from fer_ablate.tracking.study_runs import StudyRuns, close_study, open_study
 
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
+
+MOST_NOTES = 4
+"""About the images of some runs only, shown before a sweep begins."""
 
 
 def run_sweep(arguments: Sequence[str]) -> int:
@@ -51,9 +55,20 @@ def _told(plan: Plan) -> list[tuple[str, str]]:
     stale = {planned.reason for planned in plan.runs if planned.state is State.stale}
     facts = [("stale", reason) for reason in sorted(stale)]
     facts += [("note", remark) for remark in plan.damaged]
+    facts += [("note", note) for note in _image_notes(plan)]
     if plan.wanted:
         facts.append(("trains", f"{console.counted(len(plan.wanted), 'run')}; {cost(plan)}"))
     return facts
+
+
+def _image_notes(plan: Plan) -> list[str]:
+    """What a person should know about the images of the wanted runs, once for all of them."""
+    counts = Counter(note for planned in plan.wanted for note in dict.fromkeys(planned.cell.notes))
+    everywhere = [note for note, count in counts.items() if count == len(plan.wanted)]
+    elsewhere = [f"{note} ({count} of {len(plan.wanted)} runs)" for note, count in counts.items() if count < len(plan.wanted)]
+    rest = len(elsewhere) - MOST_NOTES
+    more = [f"{rest:,} more notes are about the images of single runs; each run keeps its own (run.json)."] if rest > 0 else []
+    return [*everywhere, *elsewhere[:MOST_NOTES], *more]
 
 
 def _opened(plan: Plan) -> StudyRuns | None:
@@ -149,6 +164,8 @@ def _close(plan: Plan, status: str) -> str:
         )
     console.console.print()
     console.facts(facts)
+    for problem in finished.problems:
+        console.console.print(f"  note: {problem}", style="yellow")
     return close_study(config.tracking, Path(config.runs_dir), plan.asked.name, finish.summary_of(finished, status))
 
 
@@ -161,7 +178,7 @@ def _problem(planned: Planned, outcomes: dict[str, RunOutcome]) -> str:
 
 
 def _name(planned: Planned) -> str:
-    return f"{planned.cell.row.label}, seed {planned.cell.config.seed}"
+    return planned.cell.name
 
 
 def _config(plan: Plan) -> Config:

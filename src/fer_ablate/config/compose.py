@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +21,9 @@ from fer_ablate.errors import UserError
 
 CONFIG_NAME = "config"
 
+OPEN = ("data.merge",)
+"""Mappings whose keys a person chooses, so that `key={a: ...}` may be typed without a plus."""
+
 
 def conf_dir() -> Path:
     """Folder of the YAML files: inside the installed package, or at the top of a checkout."""
@@ -32,7 +36,15 @@ def conf_dir() -> Path:
 
 def register_schema() -> None:
     """Make the schema known to Hydra, under the name that conf/config.yaml starts its defaults with."""
-    ConfigStore.instance().store(name="schema", node=Config, replace=True)
+    ConfigStore.instance().store(name="schema", node=_schema(), replace=True)
+
+
+@cache
+def _schema() -> DictConfig:
+    schema: DictConfig = OmegaConf.structured(Config)
+    for key in OPEN:
+        OmegaConf.select(schema, key)._set_flag("struct", False)
+    return schema
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Heat maps: how much each pixel of a face weighs in the score of a class. The methods are captum's.
 
-Letters: `n` images, `C` channels, `S` side of what the network sees, `K` classes.
+Letters: `n` images, `C` channels, `H W` pixels of what the network sees, `K` classes.
 """
 
 import warnings
@@ -18,6 +18,7 @@ from fer_ablate.data.transform import Preprocess
 from fer_ablate.data.views import centre_crop
 from fer_ablate.errors import UserError
 from fer_ablate.labels import SIDE
+from fer_ablate.sizes import Size
 
 Maps = NDArray[np.float32]
 
@@ -29,7 +30,7 @@ STEPS = 32
 """Points between gray and the face at which integrated gradients looks (Sundararajan et al. 2017 take 20 to 300)."""
 
 PATCH, STRIDE = 8, 4
-"""Of occlusion, in pixels of a 48-pixel face; other sizes in proportion."""
+"""Of occlusion, in pixels of a 48-pixel face; other heights and widths in proportion."""
 
 GRAY = 0.5
 """What stands for `nothing there` in integrated gradients and occlusion: mid gray, since black is a strong feature of a face."""
@@ -50,7 +51,7 @@ class FromPixels(nn.Module):
         self.preprocess = preprocess
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Logits (n, K) of faces (n, C, S, S) in [0, 1]."""
+        """Logits (n, K) of prepared faces (n, C, H, W) in [0, 1]."""
         logits: Tensor = self.network(self.preprocess.normalise(faces))
         return logits
 
@@ -61,20 +62,29 @@ class Lens:
 
     Args:
         network: normalised faces -> logits, in evaluation mode.
-        preprocess: of which the normalisation is used.
-        side: S, of the centre crop that the network sees.
+        preprocess: of which the preparation and the normalisation are used.
+        size: H and W, of the centre crop that the network sees.
         device: to compute on.
     """
 
     network: nn.Module
     preprocess: Preprocess
-    side: int
+    size: Size
     device: torch.device
 
     def seen(self, faces_u8: NDArray[np.uint8]) -> Tensor:
-        """The centre crops (n, C, S, S) in [0, 1] of stored faces (n, C, H, W), on the device."""
-        faces = torch.from_numpy(np.ascontiguousarray(faces_u8)).to(self.device)
-        return centre_crop(faces, self.side).float() / 255
+        """The centre crops (n, C, H, W) in [0, 1] of stored faces of any size, after their preparation, on the device."""
+        seen = centre_crop(self._prepared(torch.from_numpy(np.ascontiguousarray(faces_u8))), self.size)
+        return seen.float() / 255 if seen.dtype == torch.uint8 else seen
+
+    def prepared_size(self, image_size: Size) -> Size:
+        """Of stored images of this size after their preparation."""
+        height, width = self._prepared(torch.zeros((1, 1, *image_size), dtype=torch.uint8)).shape[-2:]
+        return height, width
+
+    def _prepared(self, faces_u8: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self.preprocess.to(self.device).prepared(faces_u8.to(self.device))
 
     def maps(self, method: str, faces_u8: NDArray[np.uint8], targets: NDArray[np.int64]) -> Maps:
         """Weight of every pixel in the logit of a class.
@@ -82,11 +92,11 @@ class Lens:
         Args:
             method: among `PASSES`. Those of `saliency` and `gradcam` are never negative; the others tell what speaks against
                 the class by negative weights.
-            faces_u8: (n, C, H, W) stored faces.
+            faces_u8: (n, C, ...) stored faces, larger than (H, W) if the network sees a crop.
             targets: (n,) class index for each.
 
         Returns:
-            (n, S, S) float32; channels of colour faces are added up.
+            (n, H, W) float32; channels of colour faces are added up.
 
         Raises:
             UserError: Grad-CAM of a network without a map of features that is large enough.
@@ -168,13 +178,13 @@ def _integrated_gradients(network: nn.Module, faces: Tensor, classes: Tensor) ->
 
 def _occlusion(network: nn.Module, faces: Tensor, classes: Tensor) -> Tensor:
     """Zeiler and Fergus 2014 (arXiv:1311.2901): how far the score falls when a gray patch covers the place."""
-    channels, side = faces.shape[1], faces.shape[-1]
-    patch, stride = (max(1, round(side * size / SIDE)) for size in (PATCH, STRIDE))
+    channels, *sides = faces.shape[1:]
+    patch, stride = ([max(1, round(side * size / SIDE)) for side in sides] for size in (PATCH, STRIDE))
     with torch.no_grad():
         weights: Tensor = Occlusion(network).attribute(
             faces.detach(),
-            (channels, patch, patch),
-            (channels, stride, stride),
+            (channels, *patch),
+            (channels, *stride),
             torch.full_like(faces, GRAY),
             classes,
             perturbations_per_eval=max(1, AT_ONCE // len(faces)),

@@ -1,17 +1,15 @@
 """Everything that `explain` finds out about a network: chosen images, heat maps, weight per region, sanity of each method.
 
-Letters: K classes, R regions, S side of what the network sees.
+Letters: K classes, R regions, H W pixels of what the network sees.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from fer_ablate.data.faces import FaceSet, Rows
-from fer_ablate.data.views import centre_crop
 from fer_ablate.explain.attributions import PASSES, Lens, Maps
 from fer_ablate.explain.choose import Confusion, common_confusions, spread_right, surest_right
 from fer_ablate.explain.regions import Shares, as_shares, region_masks, region_shares
@@ -73,17 +71,19 @@ class Explanation:
 
     Args:
         wanted: what was asked for.
+        lens: the network.
         faces: the set that the rows are of.
         predictions: of the split.
         right: class -> rows of the surest right images.
         spread: class -> rows of the right images that means are taken over.
         confusions: most common first.
-        maps: method -> request -> (S, S).
-        masks: (R, S, S) of the regions.
+        maps: method -> request -> (H, W).
+        masks: (R, H, W) of the regions.
         sanity: of each method.
     """
 
     wanted: Wanted
+    lens: Lens
     faces: FaceSet
     predictions: Predictions
     right: list[Rows]
@@ -93,23 +93,22 @@ class Explanation:
     masks: NDArray[np.bool_]
     sanity: dict[str, Sanity]
 
-    def face(self, row: int) -> NDArray[np.float32]:
-        """Gray levels (S, S) of what the network sees of an image."""
-        image = torch.from_numpy(self.faces.faces[row][None].astype(np.float32))
-        seen: NDArray[np.float32] = centre_crop(image, self.masks.shape[-1])[0].mean(dim=0).numpy()
-        return seen
+    def face(self, row: int) -> NDArray[np.float64]:
+        """What the network sees of an image, as (H, W, 3) red, green, blue in [0, 1]; those of a gray one are equal."""
+        seen = self.lens.seen(self.faces.faces[row][None])[0]
+        return np.asarray(seen.expand(3, -1, -1).permute(1, 2, 0).cpu().numpy(), np.float64)
 
     def probability(self, row: int, label: int) -> float:
         """What the network gave a class for an image of the split."""
         return float(self.predictions.probabilities[np.searchsorted(self.predictions.rows, row), label])
 
     def class_maps(self, method: str, label: int) -> Maps:
-        """Maps (n, S, S) of the right images of one class."""
+        """Maps (n, H, W) of the right images of one class."""
         found = [self.maps[method][int(row), label] for row in self.spread[label]]
         return np.stack(found) if found else np.zeros((0, *self.masks.shape[1:]), np.float32)
 
     def mean_map(self, method: str, label: int) -> Maps:
-        """Mean (S, S) of the shares of the right images of one class; zero if there are none."""
+        """Mean (H, W) of the shares of the right images of one class; zero if there are none."""
         shares = as_shares(self.class_maps(method, label))
         mean: Maps = shares.sum(axis=0) / max(1, len(shares))
         return mean
@@ -130,7 +129,7 @@ def explain(lens: Lens, faces: FaceSet, predictions: Predictions, wanted: Wanted
 
     Args:
         lens: the network.
-        faces: the set; of its images, the centre crops are seen.
+        faces: the set; of its prepared images, the centre crops are seen.
         predictions: what the network said about the images of the split.
         wanted: how much of everything.
         tell: told the finished fraction.
@@ -151,14 +150,14 @@ def explain(lens: Lens, faces: FaceSet, predictions: Predictions, wanted: Wanted
     blank = replace(lens, network=randomised(lens.network))
     redrawn = {method: heat_maps(blank, method, faces, compared, step) for method in wanted.methods}
     sanity = {method: _sanity(maps[method], redrawn[method]) for method in wanted.methods}
-    masks = region_masks(faces.size[0], lens.side)
-    return Explanation(wanted, faces, predictions, right, spread, confusions, maps, masks, sanity)
+    masks = region_masks(lens.prepared_size(faces.size), lens.size)
+    return Explanation(wanted, lens, faces, predictions, right, spread, confusions, maps, masks, sanity)
 
 
 def heat_maps(
     lens: Lens, method: str, faces: FaceSet, requests: Sequence[Request], step: Callable[[int], None]
 ) -> dict[Request, Maps]:
-    """Maps (S, S) of one method.
+    """Maps (H, W) of one method.
 
     Args:
         lens: the network.

@@ -4,7 +4,7 @@ Every file is whole or absent; files of an earlier explanation that this one doe
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,9 @@ from fer_ablate.explain.pictures import confusions_picture, means_picture, regio
 from fer_ablate.explain.regions import REGIONS, Shares, areas
 from fer_ablate.explain.sanity import ALIKE
 from fer_ablate.report.canvas import save
+from fer_ablate.sizes import spelled
 from fer_ablate.tracking.files import write_json, write_text
+from fer_ablate.tracking.places import folder_name
 
 JSON = "explain.json"
 
@@ -94,7 +96,7 @@ def as_json(found: Explanation) -> dict[str, Any]:
     return {
         "settings": {
             "methods": list(found.wanted.methods),
-            "side": int(found.masks.shape[-1]),
+            "size": spelled(found.lens.size),
             "baseline": GRAY,
             "integrated_gradients_steps": STEPS,
             "occlusion_patch_of_48": PATCH,
@@ -136,13 +138,23 @@ def _direction(direction: Direction, classes: tuple[str, ...]) -> dict[str, Any]
 
 def _pictures(found: Explanation) -> Iterator[tuple[str, Callable[[], Figure]]]:
     """File names and what draws them; those that would be empty are left out."""
-    for label, name in enumerate(found.faces.classes):
+    names = _file_names(found.faces.classes)
+    for label, name in enumerate(names):
         if len(found.right[label]):
             yield f"right_{name}.png", partial(right_picture, found, label)
     for method in found.wanted.methods if found.confusions else ():
         yield f"confusions_{method}.png", partial(confusions_picture, found, method)
     yield "mean_maps.png", partial(means_picture, found)
     yield "regions.png", partial(regions_picture, found)
+
+
+def _file_names(classes: Sequence[str]) -> list[str]:
+    """Names of classes as parts of file names, each once; those of a list may hold slashes."""
+    names: list[str] = []
+    for name in classes:
+        base = folder_name(name)
+        names.append(base if base not in names else f"{base}_{len(names)}")
+    return names
 
 
 def _earlier(folder: Path) -> set[str]:

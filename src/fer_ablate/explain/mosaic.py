@@ -1,6 +1,6 @@
 """Tiles side by side: faces, faces under their heat map, and captions.
 
-Letters: S side of a face in pixels.
+Letters: `H W` pixels of a face.
 """
 
 from collections.abc import Sequence
@@ -32,10 +32,10 @@ Colors = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture of a mosaic.
+    """One picture of a mosaic, in the middle of a square place whose side is its longer one.
 
     Args:
-        pixels: (S, S, 3) in [0, 1].
+        pixels: (H, W, 3) in [0, 1].
         column: of its left edge, in tiles.
         row: of its upper edge, in tiles.
         caption: above it; may have two lines.
@@ -60,24 +60,19 @@ class Words:
     bold: bool = False
 
 
-def gray(face: NDArray[np.floating] | NDArray[np.uint8]) -> Colors:
-    """A face (S, S) of gray levels from 0 to 255 as colours."""
-    return np.repeat(np.asarray(face, np.float64)[..., None] / 255, 3, axis=-1)
-
-
-def overlay(face: NDArray[np.floating] | NDArray[np.uint8], weights: NDArray[np.float32]) -> Colors:
+def overlay(face: Colors, weights: NDArray[np.float32]) -> Colors:
     """A face under the positive part of its heat map.
 
     Args:
-        face: (S, S) gray levels from 0 to 255.
-        weights: (S, S); blurred by a pixel of 48, and what is above its own 99.5th percentile is brightest.
+        face: (H, W, 3) in [0, 1].
+        weights: (H, W); blurred by a pixel of 48, and what is above its own 99.5th percentile is brightest.
     """
-    positive = gaussian_filter(np.maximum(weights, 0), BLUR * len(weights))
+    positive = gaussian_filter(np.maximum(weights, 0), [BLUR * side for side in weights.shape])
     top = float(np.percentile(positive, BRIGHTEST)) or float(positive.max())
     strength = np.clip(positive / top, 0, 1) if top > 0 else np.zeros(positive.shape)
     heat = mpl.colormaps[COLORS](strength)[..., :3]
     opacity = OPACITY * np.sqrt(strength)[..., None]
-    mixed: Colors = (1 - opacity) * gray(face) + opacity * heat
+    mixed: Colors = (1 - opacity) * face + opacity * heat
     return mixed
 
 
@@ -97,11 +92,9 @@ def mosaic(title: str, tiles: Sequence[Tile], words: Sequence[Words], columns: f
     axes.set_axis_off()
     axes.set_title(plain(title), fontsize=11)
     for tile in tiles:
-        extent = (tile.column, tile.column + 1, tile.row + 1, tile.row)
-        axes.imshow(np.clip(tile.pixels, 0, 1), interpolation="bilinear", extent=extent)
-        axes.text(
-            tile.column + 0.5, tile.row - 0.03, plain(tile.caption), fontsize=8.5, color=tile.color, ha="center", va="bottom"
-        )
+        left, right, bottom, top = _extent(tile)
+        axes.imshow(np.clip(tile.pixels, 0, 1), interpolation="bilinear", extent=(left, right, bottom, top))
+        axes.text(tile.column + 0.5, top - 0.03, plain(tile.caption), fontsize=8.5, color=tile.color, ha="center", va="bottom")
     for one in words:
         weight = "bold" if one.bold else "normal"
         axes.text(one.column, one.row, plain(one.text), fontsize=9, ha=one.align, va="center", fontweight=weight)
@@ -109,3 +102,10 @@ def mosaic(title: str, tiles: Sequence[Tile], words: Sequence[Words], columns: f
     axes.set_ylim(rows, 0)
     axes.set_aspect("equal")
     return picture
+
+
+def _extent(tile: Tile) -> tuple[float, float, float, float]:
+    """Left, right, lower and upper edge in tiles."""
+    height, width = (side / max(tile.pixels.shape[:2]) for side in tile.pixels.shape[:2])
+    left, top = tile.column + (1 - width) / 2, tile.row + (1 - height) / 2
+    return left, left + width, top + height, top

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from fer_ablate.explain.choose import Direction
 from fer_ablate.explain.explanation import Explanation
-from fer_ablate.explain.mosaic import Tile, Words, gray, mosaic, overlay
+from fer_ablate.explain.mosaic import Tile, Words, mosaic, overlay
 from fer_ablate.explain.regions import REGIONS, areas
 from fer_ablate.report.canvas import GREEN, ORANGE, figure, plain
 
@@ -36,7 +36,7 @@ def right_picture(found: Explanation, label: int) -> Figure:
         line, column = divmod(place, beside)
         left, top = column * (wide + 0.15) + 0.05, line * 1.32 + 0.27
         face = found.face(row)
-        tiles.append(Tile(gray(face), left, top, f"{100 * found.probability(row, label):.1f} %", GREEN))
+        tiles.append(Tile(face, left, top, f"{100 * found.probability(row, label):.1f} %", GREEN))
         for number, method in enumerate(found.wanted.methods, 1):
             pixels = overlay(face, found.maps[method][row, label])
             tiles.append(Tile(pixels, left + 1.03 * number - 0.03, top, _short(method)))
@@ -68,7 +68,7 @@ def means_picture(found: Explanation) -> Figure:
             words.append(Words(f"{name}\nnone right", left + 0.5, 0.8, "center"))
             continue
         face = np.mean([found.face(row) for row in rows.tolist()], axis=0)
-        tiles.append(Tile(gray(face), left, 0.35, f"{name}\n{len(rows)} images"))
+        tiles.append(Tile(face, left, 0.35, f"{name}\n{len(rows)} images"))
         for line, method in enumerate(found.wanted.methods, 1):
             tiles.append(Tile(overlay(face, found.mean_map(method, label)), left, 0.35 + 1.04 * line))
     for line, text in enumerate(("mean face", *(TITLES[method] for method in found.wanted.methods))):
@@ -117,7 +117,7 @@ def _direction(found: Explanation, direction: Direction, method: str, top: float
     words.append(Words(f"{truth} taken for {said}: {images}", 0.05, top + 0.2, bold=True))
     for place, row in enumerate(direction.rows.tolist()):
         left, face = 0.05 + 3.3 * place, found.face(row)
-        tiles.append(Tile(gray(face), left, top + 0.65, f"truth: {truth}\nsaid: {said}"))
+        tiles.append(Tile(face, left, top + 0.65, f"truth: {truth}\nsaid: {said}"))
         for column, label, color in ((1, direction.said, ORANGE), (2, direction.truth, GREEN)):
             weights = found.maps[method][row, label]
             empty = "" if (weights > 0).any() else ", empty map"

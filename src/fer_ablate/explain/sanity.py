@@ -48,8 +48,8 @@ def rank_correlations(first: Maps, second: Maps) -> NDArray[np.float64]:
     """Spearman's rank correlation of the positive parts of two maps of each image.
 
     Args:
-        first: (n, S, S).
-        second: (n, S, S), of the same images.
+        first: (n, H, W).
+        second: (n, H, W), of the same images.
 
     Returns:
         (m,) with m <= n: a pair of which one map is the same everywhere, such as an empty one, has none.

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from fer_ablate.data.decode import Pixels
 from fer_ablate.inference.detection import Boxes
-from fer_ablate.inference.pictures import Pixels
 
 COLOURS = ((0, 94, 213), (115, 158, 0), (167, 121, 204), (0, 159, 230), (178, 114, 0), (233, 180, 86), (66, 228, 240))
 """Blue, green, red; told apart by colour-blind readers too (Okabe and Ito, 2008). One per class, then from the beginning."""

@@ -6,8 +6,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_ablate.config.choices import Fit
+from fer_ablate.data.decode import Pixels, fitted, planes, resized
 from fer_ablate.inference.detection import Boxes, Detector
-from fer_ablate.inference.pictures import Pixels
+from fer_ablate.sizes import Size
 
 MARGIN = 0.0
 """Share of a box that is added on each of its sides.
@@ -23,16 +25,18 @@ class Cropping:
     """How faces are cut out.
 
     Args:
-        size: side of the result in pixels.
-        margin: share of the box that is added on each side.
+        size: of the result.
+        channels: of the result, 1 for gray levels, 3 for red, green, blue.
+        fit: how a picture that is a face already is brought to the shape of `size`.
+        margin: share of a found box that is added on each side.
         equalize: spread the gray levels of each face evenly (histogram equalisation).
-        colour: keep red, green and blue, for a network that was trained on colour pictures.
     """
 
-    size: int
+    size: Size
+    channels: int = 1
+    fit: Fit = Fit.pad
     margin: float = MARGIN
     equalize: bool = False
-    colour: bool = False
 
 
 def faces_in(pixels: Pixels, detector: Detector, cropping: Cropping) -> tuple[Boxes, Pixels]:
@@ -44,40 +48,38 @@ def faces_in(pixels: Pixels, detector: Detector, cropping: Cropping) -> tuple[Bo
         cropping: how they are cut.
 
     Returns:
-        (n, 4) boxes, the largest first; (n, C, size, size) faces, C = 1 or, in colour, 3 in the order red, green, blue.
+        (n, 4) boxes, the largest first; (n, C, *size) faces, colours in the order red, green, blue.
     """
     gray = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), np.uint8)
     boxes = detector.faces(gray)
-    shown = pixels if cropping.colour else gray
+    shown = gray if cropping.channels == 1 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
     cut = [crop(shown, box, cropping, detector.whole) for box in boxes]
-    channels = 3 if cropping.colour else 1
-    return boxes, np.array(cut, np.uint8).reshape(len(boxes), channels, cropping.size, cropping.size)
+    return boxes, np.array(cut, np.uint8).reshape(len(boxes), cropping.channels, *cropping.size)
 
 
 def crop(pixels: Pixels, box: NDArray[np.int64], cropping: Cropping, whole: bool = False) -> Pixels:
-    """Cut one face out: a square around the box, continued by the nearest pixels where it leaves the picture.
+    """Cut one face out: the smallest box of the wanted shape around a square around the given one.
+
+    It is continued by the nearest pixels where it leaves the picture.
 
     Args:
-        pixels: (H, W) gray, or (H, W, 3) blue, green, red.
+        pixels: (H, W) gray, or (H, W, 3) red, green, blue.
         box: x, y, width, height.
         cropping: how.
-        whole: cut the box as it is, and stretch it to a square.
+        whole: cut the box as it is, and bring it to the wanted shape as pictures were for the training.
 
     Returns:
-        (C, size, size); colours in the order red, green, blue.
+        (C, *size), with as many channels as `pixels`.
     """
     left, top, width, height = (int(value) for value in box)
-    if not whole:
-        side = max(1, round(max(width, height) * (1 + 2 * cropping.margin)))
-        left, top = left + (width - side) // 2, top + (height - side) // 2
-        width = height = side
-    part = _part(pixels, left, top, width, height)
-    shrinks = width > cropping.size or height > cropping.size
-    size = (cropping.size, cropping.size)
-    face = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR), np.uint8)
-    if cropping.equalize:
-        face = _equalized(face)
-    return face[None] if face.ndim == 2 else face[:, :, ::-1].transpose(2, 0, 1)
+    if whole:
+        face = fitted(_part(pixels, left, top, width, height), cropping.size, cropping.fit)
+    else:
+        side = max(width, height) * (1 + 2 * cropping.margin)
+        down, across = (max(1, round(side * (one / min(cropping.size)))) for one in cropping.size)
+        left, top = left + (width - across) // 2, top + (height - down) // 2
+        face = resized(_part(pixels, left, top, across, down), cropping.size)
+    return planes(_equalized(face) if cropping.equalize else face)
 
 
 def _part(pixels: Pixels, left: int, top: int, width: int, height: int) -> Pixels:
@@ -93,6 +95,6 @@ def _equalized(face: Pixels) -> Pixels:
     """Of a colour face only the brightness is changed."""
     if face.ndim == 2:
         return np.asarray(cv2.equalizeHist(face), np.uint8)
-    brightness = cv2.cvtColor(face, cv2.COLOR_BGR2YCrCb)
+    brightness = cv2.cvtColor(face, cv2.COLOR_RGB2YCrCb)
     brightness[:, :, 0] = cv2.equalizeHist(brightness[:, :, 0])
-    return np.asarray(cv2.cvtColor(brightness, cv2.COLOR_YCrCb2BGR), np.uint8)
+    return np.asarray(cv2.cvtColor(brightness, cv2.COLOR_YCrCb2RGB), np.uint8)

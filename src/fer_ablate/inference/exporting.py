@@ -1,6 +1,6 @@
 """A finished network written in other formats, each checked against PyTorch before it takes its place.
 
-Letters: N images, C channels, S side in pixels.
+Letters: N images, C channels, H W pixels.
 """
 
 import tempfile
@@ -53,9 +53,9 @@ class Sample:
     """Real images to check with.
 
     Args:
-        faces_u8: (N, C, S, S) of the test role.
+        faces_u8: (N, C, H, W) of the test role.
         labels: (N,) true class indices.
-        calibration: (n, C, S, S) of the train role; empty if nothing is quantised statically.
+        calibration: (n, C, H, W) of the train role; empty if nothing is quantised statically.
     """
 
     faces_u8: NDArray[np.uint8]
@@ -116,7 +116,7 @@ def _written(
 ) -> dict[str, Path]:
     """Files by title."""
     steps = 1 + wish.program + wish.onnx + len(wish.quantise)
-    program = torch_export.trace(trained, card.channels)
+    program = torch_export.trace(trained)
     tell(1 / steps)
     files = {}
     if wish.onnx:

@@ -9,9 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from fer_ablate.data.decode import LIMIT, Pixels, decode
 from fer_ablate.errors import UserError
-from fer_ablate.inference.pictures import LIMIT, Pixels, decode
 from fer_ablate.inference.sources import Kind, Medium, Skipped
+from fer_ablate.sizes import Size
 
 USUAL_FPS = 30.0
 """Frames per second where a file or camera does not say."""
@@ -29,7 +30,7 @@ class Frame:
         number: of the frame, from 0.
         time_s: since the beginning of the video; None for a picture.
         pixels: (H, W, 3) blue, green, red.
-        size: (width, height) of the original, of which `pixels` may be a reduced copy; boxes are told in its coordinates.
+        size: of the original, of which `pixels` may be a reduced copy; boxes are told in its coordinates.
         fps: of the frames that are read; 0 for a picture.
         count: frames that are to come of this medium, this one and earlier ones included; 0 if nobody knows.
     """
@@ -38,7 +39,7 @@ class Frame:
     number: int
     time_s: float | None
     pixels: Pixels
-    size: tuple[int, int]
+    size: Size
     fps: float = 0.0
     count: int = 1
 
@@ -70,6 +71,11 @@ def quiet_opencv() -> None:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
+def as_frame(pixels: Pixels) -> Pixels:
+    """(H, W, 3) blue, green, red of a gray picture (H, W) or a colour picture (H, W, 3) in red, green, blue; nothing is lost."""
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR if pixels.ndim == 2 else cv2.COLOR_RGB2BGR), np.uint8)
+
+
 def _picture(medium: Medium, limit: int) -> Frame | Skipped:
     try:
         pixels, size = decode(medium.path.read_bytes(), limit)
@@ -77,7 +83,7 @@ def _picture(medium: Medium, limit: int) -> Frame | Skipped:
         return Skipped(medium.told, f"cannot be read ({error.strerror}).")
     except UserError as error:
         return Skipped(medium.told, str(error))
-    return Frame(medium, 0, None, pixels, size)
+    return Frame(medium, 0, None, as_frame(pixels), size)
 
 
 def _moving(medium: Medium, every: int, max_frames: int) -> Iterator[Frame | Skipped]:
@@ -110,7 +116,7 @@ def _captured(capture: cv2.VideoCapture, medium: Medium, every: int, max_frames:
                 break
             known = time_s > 0 or number == 0
             seen = np.asarray(pixels, np.uint8)
-            size = (seen.shape[1], seen.shape[0])
+            size = (seen.shape[0], seen.shape[1])
             yield Frame(medium, number, time_s if known else number / fps, seen, size, fps / every, count)
             taken += 1
         number += 1

@@ -13,6 +13,7 @@ from fer_ablate.config.schema import TrackingConfig
 from fer_ablate.errors import FaultyConfigError, UserError
 from fer_ablate.inference.card import Card
 from fer_ablate.inference.network import TrainedNetwork
+from fer_ablate.sizes import Size, spelled
 from fer_ablate.tracking.opening import check, open_store
 from fer_ablate.tracking.run_folder import RunFolder
 
@@ -44,7 +45,7 @@ def log_model(
         folder: of the finished run.
         trained: its network.
         program: card and file of `torch_export.save_program`; the request of the input example is kept beside it.
-        faces_u8: (n, C, S, S), of which the first few become the input example.
+        faces_u8: (n, C, H, W), of which the first few become the input example.
         tracking: asked only if the run was never recorded, and for how long a server may take.
         runs_dir: artifacts of a store without a server lie below it.
         register: name to register the model under; empty for none.
@@ -58,7 +59,12 @@ def log_model(
     try:
         store, run_id = _opened(folder, tracking, runs_dir)
         module = importlib.import_module("fer_ablate.tracking.mlflow_model")
-        facts = {"key": card.key, "image_size": str(card.image_size), "channels": str(card.channels), "epoch": str(trained.epoch)}
+        facts = {
+            "key": card.key,
+            "image_size": spelled(card.image_size),
+            "channels": str(card.channels),
+            "epoch": str(trained.epoch),
+        }
         served = module.Served(path, card.classes, _digest(trained, card), np.ascontiguousarray(faces_u8[:EXAMPLES]), facts)
         logged: Logged = module.log_served(store, run_id, served, register)
         module.write_example(store, logged, path.with_name(EXAMPLE))
@@ -106,9 +112,17 @@ def _opened(folder: RunFolder, tracking: TrackingConfig, runs_dir: Path) -> tupl
 def _digest(trained: TrainedNetwork, card: Card) -> str:
     """The same for the same weights, seen the same way."""
     data = trained.config.data
-    seen = [card.classes, card.image_size, card.channels, card.key, trained.side, data.mean, data.std]
+    sizes = [_number(card.image_size), _number(trained.seen_size)]
+    seen = [card.classes, sizes[0], card.channels, card.key, sizes[1], data.mean, data.std]
+    if data.prepare:
+        seen.append(data.prepare)
     content = hashlib.sha256(json.dumps(seen).encode())
     for name, weights in sorted(trained.network.state_dict().items()):
         content.update(name.encode())
         content.update(np.ascontiguousarray(weights.detach().cpu().numpy()).data)
     return content.hexdigest()
+
+
+def _number(size: Size) -> int | Size:
+    """The side of a square alone, so that the digests of earlier versions stay."""
+    return size[0] if size[0] == size[1] else size

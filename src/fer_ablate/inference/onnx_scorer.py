@@ -75,7 +75,7 @@ def _checked(session: Any, path: Path) -> Card:
     card = read_card(session.get_modelmeta().custom_metadata_map, path)
     inputs, outputs = session.get_inputs(), session.get_outputs()
     names = ([one.name for one in inputs], [one.name for one in outputs])
-    expected = [card.channels, card.image_size, card.image_size]
+    expected = [card.channels, *card.image_size]
     if names != ([INPUT], [OUTPUT]) or inputs[0].type != "tensor(uint8)" or list(inputs[0].shape[1:]) != expected:
         raise UserError(f"{path}: its inputs are not what it says of itself. Export the network again.")
     return card

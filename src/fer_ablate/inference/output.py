@@ -11,10 +11,10 @@ from typing import Any
 
 import cv2
 
+from fer_ablate.data.decode import Pixels
 from fer_ablate.errors import UserError
-from fer_ablate.inference.pictures import Pixels
 from fer_ablate.inference.pipeline import Scored
-from fer_ablate.inference.sources import PICTURES, RESULTS, Kind, Medium
+from fer_ablate.inference.sources import RESULTS, Kind, Medium
 from fer_ablate.tracking.files import REASONS
 
 TABLE = "predictions.csv"
@@ -80,7 +80,7 @@ class Tables:
 def lines(scored: Scored, classes: Sequence[str]) -> Iterator[dict[str, Any]]:
     """What is written about a frame: one entry per face, or a single one without a face.
 
-    Boxes are in pixels of the original, probabilities have 5 decimals.
+    Boxes are in pixels of the original, probabilities have 7 decimals, as many as 32-bit floats are good for.
     """
     frame = scored.frame
     time_s = None if frame.time_s is None else round(frame.time_s, 4)
@@ -90,7 +90,7 @@ def lines(scored: Scored, classes: Sequence[str]) -> Iterator[dict[str, Any]]:
     if not len(scored.boxes):
         yield {**where, "face": None, "box": None, "label": None, "probabilities": None}
     for number, (box, shares) in enumerate(zip(scored.original_boxes, scored.probabilities, strict=True)):
-        probabilities = {name: round(float(share), 5) for name, share in zip(classes, shares, strict=True)}
+        probabilities = {name: round(float(share), 7) for name, share in zip(classes, shares, strict=True)}
         label = classes[int(shares.argmax())]
         yield {**where, "face": number, "box": list(box), "label": label, "probabilities": probabilities}
 
@@ -107,7 +107,7 @@ def places(media: Iterable[Medium], folder: Path) -> dict[Medium, Path]:
     found = {}
     for medium in media:
         suffix = medium.name.suffix.lower()
-        kept = medium.name.suffix if suffix in _AS_THEY_ARE else ".png" if suffix in PICTURES else ".mp4"
+        kept = medium.name.suffix if suffix in _AS_THEY_ARE else ".png" if medium.kind is Kind.picture else ".mp4"
         place = folder / medium.name.with_suffix(kept)
         number = 1
         while str(place).casefold() in taken:  # some file systems take a.jpg and A.JPG for one

@@ -10,10 +10,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_ablate.data.decode import Pixels
 from fer_ablate.inference.crops import Cropping, faces_in
 from fer_ablate.inference.detection import MOVING_SIDE, STILL_SIDE, Boxes, Detector, build_detector
 from fer_ablate.inference.frames import Frame
-from fer_ablate.inference.pictures import Pixels
 from fer_ablate.inference.scorer import Scorer
 from fer_ablate.inference.sources import Kind, Skipped
 from fer_ablate.inference.timing import Timing
@@ -56,7 +56,7 @@ class Scored:
     def original_boxes(self) -> list[tuple[int, int, int, int]]:
         """x, y, width, height in the coordinates of the original, of which the pixels may be a reduced copy."""
         height, width = self.frame.pixels.shape[:2]
-        across, down = self.frame.size[0] / width, self.frame.size[1] / height
+        down, across = self.frame.size[0] / height, self.frame.size[1] / width
         return [(round(x * across), round(y * down), round(w * across), round(h * down)) for x, y, w, h in self.boxes.tolist()]
 
 

@@ -5,19 +5,19 @@ from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fer_ablate.data.decode import Pixels, decode, fitted, pixels_of, planes, with_channels
 from fer_ablate.errors import UserError
 from fer_ablate.inference.crops import MARGIN, Cropping, faces_in
-from fer_ablate.inference.frames import Frame, read
-from fer_ablate.inference.pictures import Pixels, decode, pixels_of
+from fer_ablate.inference.frames import Frame, as_frame, read
 from fer_ablate.inference.pipeline import Scored, build_detectors, predictions
 from fer_ablate.inference.scorer import Scorer
 from fer_ablate.inference.sources import Kind, Medium, Skipped, find
 from fer_ablate.inference.timing import Timing
+from fer_ablate.sizes import Size
 
 BATCH = 32
 
@@ -67,15 +67,12 @@ class Predictor:
         detector: `haar`, or `none` for pictures that are faces already.
         margin: share of a face's box that is added on each side.
         equalize: spread the gray levels of each face evenly.
-        colour: keep the colours, for a network that was trained on colour pictures.
     """
 
-    def __init__(
-        self, scorer: Scorer, detector: str = "haar", margin: float = MARGIN, equalize: bool = False, colour: bool = False
-    ) -> None:
+    def __init__(self, scorer: Scorer, detector: str = "haar", margin: float = MARGIN, equalize: bool = False) -> None:
         self.scorer = scorer
         self._detectors = build_detectors(detector)
-        self._cropping = Cropping(scorer.image_size, margin, equalize, colour)
+        self._cropping = Cropping(scorer.image_size, scorer.channels, scorer.fit, margin, equalize)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -85,8 +82,10 @@ class Predictor:
     def probabilities(self, faces_u8: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Score pictures that are faces already.
 
+        Other sizes and channels than those of the images that it was trained on become the same as they did in the training.
+
         Args:
-            faces_u8: (N, H, W) or (N, 1, H, W) gray levels, or (N, 3, H, W) red, green, blue; resized if need be.
+            faces_u8: (N, H, W) or (N, 1, H, W) gray levels, or (N, 3, H, W) red, green, blue.
 
         Returns:
             (N, K) in [0, 1].
@@ -96,16 +95,15 @@ class Predictor:
         """
         faces = np.asarray(faces_u8)
         faces = faces[:, None] if faces.ndim == 3 else faces
-        if faces.dtype != np.uint8 or faces.ndim != 4 or faces.shape[1] not in (1, 3):
+        if faces.dtype != np.uint8 or faces.ndim != 4 or faces.shape[1] not in (1, 3) or 0 in faces.shape[2:]:
             raise UserError(
                 f"Faces must be uint8 of the shape (N, H, W), (N, 1, H, W) or (N, 3, H, W); these are {faces_u8.dtype} "
                 f"of the shape {np.shape(faces_u8)}."
             )
-        size = self.scorer.image_size
-        if faces.shape[2:] != (size, size):
-            way = cv2.INTER_AREA if max(faces.shape[2:]) > size else cv2.INTER_LINEAR
-            planes = [cv2.resize(plane, (size, size), interpolation=way) for plane in faces.reshape(-1, *faces.shape[2:])]
-            faces = np.array(planes, np.uint8).reshape(len(faces), faces.shape[1], size, size)
+        size, channels = self.scorer.image_size, self.scorer.channels
+        if faces.shape[1:] != (channels, *size) and len(faces):
+            kept = [with_channels(_channels_last(face), channels) for face in faces]
+            faces = np.stack([planes(fitted(pixels, size, self.scorer.fit)) for pixels in kept])
         parts = [self.scorer.probabilities(faces[start : start + BATCH]) for start in range(0, len(faces), BATCH)]
         return np.concatenate([np.zeros((0, len(self.classes)), np.float32), *parts])
 
@@ -156,21 +154,26 @@ class Predictor:
         return [Face(box, shares) for box, shares in zip(scored.original_boxes, named, strict=True)]
 
 
-def _pixels(image: str | PathLike[str] | NDArray[np.uint8] | Image.Image) -> tuple[Pixels, tuple[int, int]]:
-    """Blue, green, red of a picture, and the width and height of the original."""
+def _channels_last(face: Pixels) -> Pixels:
+    """(H, W) or (H, W, 3) of (1, H, W) or (3, H, W)."""
+    return face[0] if len(face) == 1 else np.ascontiguousarray(face.transpose(1, 2, 0))
+
+
+def _pixels(image: str | PathLike[str] | NDArray[np.uint8] | Image.Image) -> tuple[Pixels, Size]:
+    """Blue, green, red of a picture, and the size of the original."""
     if isinstance(image, Image.Image):
-        return pixels_of(image), image.size
+        return as_frame(pixels_of(image)), (image.height, image.width)
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)) or not image.size:
             raise UserError(
                 f"A picture must be uint8 of the shape (H, W), or (H, W, 3) in red, green, blue; this is {image.dtype} "
                 f"of the shape {image.shape}."
             )
-        size = (image.shape[1], image.shape[0])
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR if image.ndim == 2 else cv2.COLOR_RGB2BGR), np.uint8), size
+        return as_frame(image), (image.shape[0], image.shape[1])
     path = Path(fspath(image)).expanduser()
     try:
-        return decode(path.read_bytes())
+        pixels, size = decode(path.read_bytes())
+        return as_frame(pixels), size
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
     except UserError as error:

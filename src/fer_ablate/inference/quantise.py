@@ -58,7 +58,7 @@ def save_static(source: Path, target: Path, card: Card, faces_u8: NDArray[np.uin
         source: of `save_onnx`.
         target: the new file.
         card: what it is to say of itself.
-        faces_u8: (N, C, S, S) training images, on which the ranges of all maps are measured.
+        faces_u8: (N, C, H, W) training images, on which the ranges of all maps are measured.
     """
     tools = onnx_package("onnxruntime.quantization")
     # As onnxruntime advises: signed maps on ARM, unsigned ones on x86.

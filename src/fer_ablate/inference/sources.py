@@ -7,7 +7,9 @@ from enum import Enum
 from glob import glob, has_magic
 from pathlib import Path
 
-from fer_ablate.data.pictures import SUFFIXES
+from PIL import Image
+
+from fer_ablate.data.decode import SUFFIXES
 
 PICTURES = frozenset(SUFFIXES)
 VIDEOS = frozenset((".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp", ".gif"))
@@ -124,9 +126,18 @@ def _below(folder: Path) -> list[Path]:
 
 def _file(path: Path, name: Path) -> Medium | Skipped:
     suffix = path.suffix.lower()
-    if suffix in PICTURES:
+    if suffix in PICTURES and not (suffix in VIDEOS and _moves(path)):
         return Medium(Kind.picture, printable(path), path, name)
     if suffix in VIDEOS:
         return Medium(Kind.video, printable(path), path, name)
     known = ", ".join(sorted(PICTURES)) + "; " + ", ".join(sorted(VIDEOS))
     return Skipped(printable(path), f"'{suffix}' is neither a picture nor a video that can be read ({known}).")
+
+
+def _moves(path: Path) -> bool:
+    """Whether a file that may be a picture or a video, such as a .gif, has more than one frame."""
+    try:
+        with Image.open(path) as image:
+            return bool(getattr(image, "is_animated", False))
+    except Exception:  # Pillow raises no closed list; whoever decodes the file says what is wrong with it
+        return False

@@ -1,6 +1,6 @@
 """A finished network as a program of torch.export: it needs torch, but neither this package nor the network's code.
 
-Letters: N faces, C channels of the faces, S their side in pixels, K classes.
+Letters: N faces, C channels, H W pixels, K classes.
 """
 
 import copy
@@ -28,7 +28,7 @@ INPUT, OUTPUT = "faces", "probabilities"
 
 
 class Deployed(nn.Module):
-    """From stored bytes to probabilities in one module: centre crop, normalisation, network, softmax.
+    """From stored bytes to probabilities in one module: preparation, centre crop, normalisation, network, softmax.
 
     Every face is seen once: no test-time augmentation.
     """
@@ -39,33 +39,30 @@ class Deployed(nn.Module):
         self.network = network
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Turn (N, C, S, S) uint8 into (N, K) float32."""
+        """Turn (N, C, H, W) uint8 into (N, K) float32."""
         logits: Tensor = self.network(self.preprocess(faces))
         return logits.float().softmax(dim=1)
 
 
 def deployed(trained: TrainedNetwork) -> Deployed:
     """A copy of a finished network in 32-bit floats on the CPU, with what stands before and behind it."""
-    data, model = trained.config.data, trained.config.model
-    preprocess = Preprocess(nn.Identity(), size=trained.side, mean=data.mean, std=data.std, channels=model.in_channels)
+    preprocess = copy.deepcopy(trained.preprocess).cpu()
+    preprocess.augment, preprocess.size = nn.Identity(), trained.seen_size
     network = copy.deepcopy(trained.network).cpu().float()
     # The other memory format would only add transpositions to what other programs run in a format of their own.
     network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch's stub lacks it
+    preprocess.memory_format = torch.contiguous_format
     return Deployed(preprocess, network).eval()
 
 
-def trace(trained: TrainedNetwork, channels: int) -> ExportedProgram:
-    """Record what a finished network does to any number of faces.
-
-    Args:
-        trained: the network.
-        channels: C of the faces, 1 or 3.
+def trace(trained: TrainedNetwork) -> ExportedProgram:
+    """Record what a finished network does to any number of faces of the kind that it was trained on.
 
     Raises:
         UserError: torch.export cannot follow the network, which may happen to one of the user's own.
     """
     # Of a batch of one torch would conclude that it is always one.
-    faces = torch.zeros((2, channels, trained.image_size, trained.image_size), dtype=torch.uint8)
+    faces = torch.zeros((2, trained.channels, *trained.image_size), dtype=torch.uint8)
     with quiet("torch.onnx"), torch.no_grad():
         try:
             return torch.export.export(deployed(trained), (faces,), dynamic_shapes=({0: Dim("batch", min=1)},))
@@ -88,7 +85,7 @@ class ProgramScorer(Carded):
     """A network in a `.pt2` file, run by PyTorch on the CPU; a `Scorer`.
 
     Args:
-        program: (N, C, S, S) uint8 -> (N, K).
+        program: (N, C, H, W) uint8 -> (N, K).
     """
 
     program: Any

@@ -54,7 +54,7 @@ class Comparison:
 
 
 def measured(scorer: Scorer, faces_u8: NDArray[np.uint8], tell: Callable[[float], None]) -> Variant:
-    """Run a network over (N, C, S, S) images, after a first batch that is not timed."""
+    """Run a network over (N, C, H, W) images, after a first batch that is not timed."""
     scorer.probabilities(faces_u8[:BATCH])
     parts, began = [], perf_counter()
     for start in range(0, len(faces_u8), BATCH):

@@ -13,6 +13,7 @@ from fer_ablate.models.blocks import ResidualBlock, block_body, conv_2d, norm_2d
 from fer_ablate.models.checks import STAGES
 from fer_ablate.models.freeze import freeze, quiet
 from fer_ablate.models.stages import block_convolutions, flat_features, resolved, shortcut_convolution
+from fer_ablate.sizes import Size
 
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     Activation.relu: nn.ReLU,
@@ -53,14 +54,14 @@ class StageNetwork(nn.Module):
         return self
 
 
-def build_network(config: ModelConfig, image_size: int, num_classes: int, plugins: Sequence[str] = ()) -> nn.Module:
+def build_network(config: ModelConfig, image_size: Size, num_classes: int, plugins: Sequence[str] = ()) -> nn.Module:
     """Build the network of a config that passed `check`, with all but the last `trainable_convs` convolutions frozen.
 
     Weights are drawn; those of `model.pretrained` are put in by `pretrained.load_pretrained`.
 
     Args:
         config: stages, or a plugin's dotted path and arguments.
-        image_size: pixels along each side of the faces it will be given.
+        image_size: of the faces it will be given.
         num_classes: logits per face.
         plugins: packages of the user's own that may run.
     """

@@ -6,8 +6,9 @@ from fer_ablate.config.binding import argument_faults, load_plugin
 from fer_ablate.config.choices import Block, Norm, NormPosition
 from fer_ablate.config.schema import HiddenConfig, ModelConfig, StageConfig
 from fer_ablate.errors import Fault, FaultyConfigError
-from fer_ablate.models.stages import FIXED_POOLS, listed_depths, resolved, size_faults, stage_sides
+from fer_ablate.models.stages import FIXED_POOLS, listed_depths, resolved, size_faults, stage_sizes
 from fer_ablate.models.transfer_checks import plugin_transfer_faults, transfer_faults
+from fer_ablate.sizes import Size
 
 STAGES = "stages"
 """`model.name` of a network that is a list of stages."""
@@ -16,8 +17,8 @@ SUPPLIED = ("in_channels", "num_classes")
 """Arguments that the program passes to a plugin network."""
 
 
-def check(config: ModelConfig, image_size: int, plugins: Sequence[str] = ()) -> list[Fault]:
-    """All faults of a network for square images of `image_size` pixels a side."""
+def check(config: ModelConfig, image_size: Size, plugins: Sequence[str] = ()) -> list[Fault]:
+    """All faults of a network for images of this size."""
     faults = []
     if config.in_channels not in (1, 3):
         faults.append(Fault("model.in_channels", f"{config.in_channels} is neither 1 (gray) nor 3 (gray repeated, or colour)."))
@@ -159,12 +160,12 @@ def _hidden_faults(layer: HiddenConfig, key: str) -> list[Fault]:
     return faults + _rate_faults(f"{key}.dropout", layer.dropout)
 
 
-def _instance_norm_faults(network: ModelConfig, image_size: int) -> list[Fault]:
+def _instance_norm_faults(network: ModelConfig, image_size: Size) -> list[Fault]:
     """Instance normalisation of a 1x1 map would turn every value into zero."""
-    side = image_size
+    size = image_size
     for index, stage in enumerate(network.stages):
-        sides = stage_sides(stage, side) if stage.depth else [side]
-        if stage.depth and stage.norm is Norm.instance and min(sides) == 1:
+        sizes = stage_sizes(stage, size) if stage.depth else [size]
+        if stage.depth and stage.norm is Norm.instance and (1, 1) in sizes:
             return [
                 Fault(
                     f"model.stages[{index}].norm",
@@ -172,5 +173,5 @@ def _instance_norm_faults(network: ModelConfig, image_size: int) -> list[Fault]:
                     "Use norm: layer or batch there, or keep the map larger.",
                 )
             ]
-        side = sides[-1]
+        size = sizes[-1]
     return []

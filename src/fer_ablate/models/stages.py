@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from fer_ablate.config.choices import Block, Pool
 from fer_ablate.config.schema import HiddenConfig, ModelConfig, StageConfig
 from fer_ablate.errors import Fault
+from fer_ablate.sizes import Size, spelled
 
 FIXED_POOLS = (Pool.max, Pool.avg)
 ADAPTIVE_POOLS = (Pool.adaptive_max, Pool.adaptive_avg)
@@ -129,55 +130,62 @@ def conv_count(network: ModelConfig) -> int:
 
 
 def window_side(side: int, kernel: int, stride: int, padding: int) -> int:
-    """Side of the map that a convolution or pool leaves of a square one; below 1 if the kernel does not fit."""
+    """Height or width of the map that a convolution or pool leaves of this one; below 1 if the kernel does not fit."""
     return (side + 2 * padding - kernel) // stride + 1
 
 
-def stage_sides(stage: StageConfig, side: int) -> list[int]:
-    """Side after each block of a resolved stage and, last, after its pool; stops at the first that is below 1.
+def window_size(size: Size, kernel: int, stride: int, padding: int) -> Size:
+    """Size of the map that a convolution or pool with a square kernel leaves of one of this size."""
+    height, width = (window_side(side, kernel, stride, padding) for side in size)
+    return height, width
 
-    Blocks with a shortcut keep the size but for their stride, so they are counted like a single convolution.
+
+def stage_sizes(stage: StageConfig, size: Size) -> list[Size]:
+    """Size after each block of a resolved stage and, last, after its pool; stops at the first with a side below 1.
+
+    Blocks with a shortcut keep the size but for their stride, so they are counted like a single convolution. Adaptive pools
+    make a square of any map.
     """
-    sides = [side]
+    sizes = [size]
     for block in range(stage.depth):
         stride = stage.stride if block == 0 else 1
-        sides.append(window_side(sides[-1], stage.kernel, stride, stage.padding or 0))
-        if sides[-1] < 1:
-            return sides[1:]
+        sizes.append(window_size(sizes[-1], stage.kernel, stride, stage.padding or 0))
+        if min(sizes[-1]) < 1:
+            return sizes[1:]
     if stage.pool in FIXED_POOLS:
-        sides.append(window_side(sides[-1], stage.pool_kernel, stage.pool_stride or stage.pool_kernel, stage.pool_padding))
+        sizes.append(window_size(sizes[-1], stage.pool_kernel, stage.pool_stride or stage.pool_kernel, stage.pool_padding))
     else:
-        sides.append(stage.pool_kernel if stage.pool in ADAPTIVE_POOLS else sides[-1])
-    return sides[1:]
+        sizes.append((stage.pool_kernel, stage.pool_kernel) if stage.pool in ADAPTIVE_POOLS else sizes[-1])
+    return sizes[1:]
 
 
-def flat_features(network: ModelConfig, image_size: int) -> int:
+def flat_features(network: ModelConfig, image_size: Size) -> int:
     """Numbers per image that reach the first linear layer of a resolved network that fits its input."""
-    side, channels = image_size, network.in_channels
+    size, channels = image_size, network.in_channels
     for stage in network.stages:
         if stage.depth:
-            side, channels = stage_sides(stage, side)[-1], stage.channels
+            size, channels = stage_sizes(stage, size)[-1], stage.channels
     if network.head_pool in FIXED_POOLS:
-        side = window_side(side, network.head_pool_size, network.head_pool_size, 0)
+        size = window_size(size, network.head_pool_size, network.head_pool_size, 0)
     elif network.head_pool in ADAPTIVE_POOLS:
-        side = network.head_pool_size
-    return channels * side * side
+        size = (network.head_pool_size, network.head_pool_size)
+    return channels * size[0] * size[1]
 
 
-def size_faults(network: ModelConfig, image_size: int) -> list[Fault]:
+def size_faults(network: ModelConfig, image_size: Size) -> list[Fault]:
     """The first place, if any, where the maps of a resolved network get smaller than a kernel."""
-    remedy = f"Input is {image_size}x{image_size}. Lower a stride or drop a stage (depth: 0)."
-    side = image_size
+    remedy = f"Input is {spelled(image_size)}. Lower a stride or drop a stage (depth: 0)."
+    size = image_size
     for index, stage in enumerate(network.stages):
         if not stage.depth:
             continue
-        sides = stage_sides(stage, side)
-        if sides[-1] < 1:
-            before = [side, *sides][-2]
-            in_pool = len(sides) > stage.depth
+        sizes = stage_sizes(stage, size)
+        if min(sizes[-1]) < 1:
+            before = [size, *sizes][-2]
+            in_pool = len(sizes) > stage.depth
             window = f"pool_kernel {stage.pool_kernel}" if in_pool else f"kernel {stage.kernel}"
-            return [Fault(f"model.stages[{index}]", f"{window} on a {before}x{before} map.", remedy)]
-        side = sides[-1]
-    if network.head_pool in FIXED_POOLS and network.head_pool_size > side:
-        return [Fault("model.head_pool_size", f"{network.head_pool_size} on a {side}x{side} map.", remedy)]
+            return [Fault(f"model.stages[{index}]", f"{window} on a {spelled(before)} map.", remedy)]
+        size = sizes[-1]
+    if network.head_pool in FIXED_POOLS and network.head_pool_size > min(size):
+        return [Fault("model.head_pool_size", f"{network.head_pool_size} on a {spelled(size)} map.", remedy)]
     return []

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fer_ablate.sizes import Size
+
 
 @dataclass(frozen=True)
 class LayerRow:
@@ -48,7 +50,7 @@ class Summary:
         return self.parameters + self.non_trainable
 
 
-def describe(network: nn.Module, in_channels: int, image_size: int) -> Summary:
+def describe(network: nn.Module, in_channels: int, image_size: Size) -> Summary:
     """Run a black image through a network and note what each layer does.
 
     The network's mode, weights and statistics are left as they were. A layer counts if it is a module of its own; what a
@@ -72,7 +74,7 @@ def describe(network: nn.Module, in_channels: int, image_size: int) -> Summary:
     try:
         network.eval()
         with torch.no_grad():
-            network(torch.zeros(1, in_channels, image_size, image_size, device=device))
+            network(torch.zeros(1, in_channels, *image_size, device=device))
     finally:
         for hook in hooks:
             hook.remove()

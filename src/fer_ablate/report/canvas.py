@@ -7,8 +7,10 @@ from io import BytesIO
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from fer_ablate.tracking.files import write_atomically
 
@@ -40,6 +42,12 @@ def figure(width: float, height: float) -> Figure:
 def plain(text: str) -> str:
     """Text that matplotlib shows letter by letter: dollars begin no formula, a leading underscore hides nothing in a legend."""
     return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
+
+
+def shown_pixels(face: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The (H, W, 3) pixels by which (H, W) or (1, H, W) gray levels, or (3, H, W) colours, are shown."""
+    planes = face[None] if face.ndim == 2 else face
+    return np.moveaxis(np.broadcast_to(planes, (3, *planes.shape[1:])), 0, -1)
 
 
 @contextmanager

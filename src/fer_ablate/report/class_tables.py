@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from fer_ablate.metrics import SplitResult
+from fer_ablate.metrics import SplitResult, from_confusion
 from fer_ablate.report.canvas import figure, plain, save
 from fer_ablate.report.quantities import one_line, shorten
-from fer_ablate.study.records import RowRuns
+from fer_ablate.study.records import FinishedRun, RowRuns
 from fer_ablate.tracking.files import write_text
 
 PANELS = 3
@@ -61,9 +61,28 @@ def save_class_tables(folder: Path, rows: Sequence[RowRuns], columns: Sequence[s
 
 
 def scored(rows: Sequence[RowRuns], split: str) -> dict[str, list[SplitResult]]:
-    """Label -> what its runs scored on a split; rows and runs without it are left out."""
-    found = {row.label: [run.result.splits[split] for run in row.runs if split in run.result.splits] for row in rows}
+    """Label -> what each of its seeds scored on a split; rows and runs without it are left out.
+
+    The folds of a seed are counted together: they are parts of one set, and a class may be absent from some.
+    """
+    found = {row.label: [_together(runs, split) for runs in _by_seed(row, split)] for row in rows}
     return {label: results for label, results in found.items() if results}
+
+
+def _by_seed(row: RowRuns, split: str) -> list[list[FinishedRun]]:
+    """Runs whose counts belong together: those of one seed, or without folds each for itself."""
+    runs = [run for run in row.runs if split in run.result.splits]
+    if row.folds is None:
+        return [[run] for run in runs]
+    seeds = dict.fromkeys(run.header.seed for run in runs)
+    return [[run for run in runs if run.header.seed == seed] for seed in seeds]
+
+
+def _together(runs: Sequence[FinishedRun], split: str) -> SplitResult:
+    results = [run.result.splits[split] for run in runs]
+    if len(results) == 1:
+        return results[0]
+    return from_confusion(np.sum([result.confusion for result in results], axis=0).tolist(), list(results[0].per_class), {})
 
 
 def confusion_grid(results: Mapping[str, Sequence[SplitResult]]) -> Figure:

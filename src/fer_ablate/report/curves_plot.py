@@ -1,4 +1,4 @@
-"""Learning curves of a study: every seed thin, the mean of each row thick."""
+"""Learning curves of a study: every run thin, the mean of each row thick."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -49,7 +49,7 @@ def curves_plot(histories: Mapping[str, Sequence[Sequence[EpochRow]]], metric: s
         name = plain(shorten(one_line(label), LEGEND_LENGTH))
         axes.plot(common, means, color=color, linestyle=dashes, linewidth=1.8, marker=marker, label=name)
     if any(len(runs) > 1 for runs in drawn.values()):
-        axes.set_title("thin: each seed; thick: their mean, up to the first that ends", fontsize=9)
+        axes.set_title("thin: each run; thick: their mean, up to the first that ends", fontsize=9)
     axes.set_xlabel("epoch")
     axes.set_ylabel(title(metric))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

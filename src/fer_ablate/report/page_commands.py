@@ -30,7 +30,7 @@ def quoted(word: str) -> str:
 
 
 def study_command(asked: Asked, verb: str = "-m") -> str:
-    """Trains a study or a grid, or what else a verb does with it; seeds are spelled out."""
+    """Trains a study or a grid, or what else a verb does with it; seeds and folds are spelled out."""
     own = rows_of(asked.study) if asked.from_file else []
     rows = asked.rows[: len(asked.rows) // len(own)] if own else asked.rows
     known, typed = len(own[0].overrides) if own else 0, len(asked.typed)
@@ -44,6 +44,8 @@ def study_command(asked: Asked, verb: str = "-m") -> str:
     words += [word for word in asked.typed if not word.startswith(PLACES)]
     if asked.seeds is not None:
         words.append(f"seed={','.join(map(str, asked.seeds))}")
+    if asked.folds is not None:
+        words.append(f"study.folds={asked.folds}")
     return " ".join([PROGRAM, verb, *map(quoted, words)])
 
 

@@ -4,14 +4,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from fer_ablate.config.key import short
+from fer_ablate.data.roles import ROLES
 from fer_ablate.report.page import Code, Facts, Folded, Page, Part, Remarks, Section, Text, rendered
 from fer_ablate.report.page_commands import explain_command, run_command, steps
 from fer_ablate.report.page_pictures import NOT_EXPLAINED, Album, explained, heat_maps, trust
 from fer_ablate.report.page_tables import changed_grid, class_grid, environments, in_order, scores_grid
 from fer_ablate.report.quantities import count, duration, memory, one_line, spoken
+from fer_ablate.sizes import spelled
 from fer_ablate.tracking.run_folder import RunFolder, RunHeader
 from fer_ablate.training.result import RunResult
 
+SHEET = "Contact sheet of the images."
 OWN_PICTURES = (
     ("curves.png", "Loss, accuracy and learning rate over the epochs."),
     ("confusion.png", "Confusion matrix on test: rows are the truth, columns what was predicted."),
@@ -26,20 +29,22 @@ def run_page(folder: RunFolder, defaults: Mapping[str, Any]) -> Page:
         defaults: dotted key -> value of a config that nobody changed anything of.
     """
     header, result, album = folder.header, folder.result, Album()
-    name = f"{one_line(header.name)}, seed {header.seed}"
+    name = f"{one_line(header.name)}, {header.repeat}"
     pictures = [picture for file, said in OWN_PICTURES for picture in album.read(folder.path / file, said, said)]
     said = "The test faces it was surest about, right ones above, wrong ones below."
     faces = album.read(folder.path / "faces.png", f"Grids of faces with predictions. {said}", said)
+    sheets = [picture for file in sorted(folder.sheets.glob("*.png")) for picture in album.read(file, SHEET, _titled(file.stem))]
     maps: tuple[Part, ...] = (*explained(album, heat_maps(folder), name), *trust(folder))
     hint = (Text(NOT_EXPLAINED, soft=True), Code(explain_command(header.key)))
     sections = (
+        Section("notes", "Not made", (Remarks(tuple(map(one_line, folder.notes.values()))),) if folder.notes else ()),
         Section("scores", "Scores", tuple(_scores(result))),
         Section("pictures", "Curves and confusions", tuple(pictures)),
         Section("faces", "Faces", tuple(faces)),
         Section("heat-maps", "Heat maps", maps or hint),
         Section("config", "Config", tuple(_config(folder, header, defaults))),
         Section("environment", "Environment", tuple(environments({name: result.environment}))),
-        Section("data", "Data and protocol", (Facts(tuple(_data(header, result))),)),
+        Section("data", "Data and protocol", (Facts(tuple(_data(header, result))), *_remarks(header), *sheets)),
         Section("reproduce", "How to reproduce", tuple(_reproduce(folder, header, result))),
         Section("left-out", "Left out", (Remarks(tuple(album.left_out)),) if album.left_out else ()),
     )
@@ -79,8 +84,29 @@ def _config(folder: RunFolder, header: RunHeader, defaults: Mapping[str, Any]) -
 
 
 def _data(header: RunHeader, result: RunResult) -> list[tuple[str, str]]:
-    counts = [(role, f"{number:,} images") for role, number in header.dataset.items() if isinstance(number, int)]
+    """What was used; runs of earlier versions know less of it."""
+    stored = header.dataset
+    counts = [(role, f"{stored[role]:,} images") for role in ROLES if role in stored]
+    if "size" in stored:
+        counts.append(("images", f"{stored['channels']}x{spelled(tuple(stored['size']))}"))
+    if stored.get("groups"):
+        counts.append(("groups", f"{stored['groups']:,}"))
+    if stored.get("left_out"):
+        counts.append(("left out", ", ".join(f"{reason} {count:,}" for reason, count in sorted(stored["left_out"].items()))))
     return [*counts, ("classes", ", ".join(result.classes)), *result.protocol.items()]
+
+
+def _remarks(header: RunHeader) -> list[Part]:
+    notes = tuple(map(one_line, header.dataset.get("notes", ())))
+    return [Remarks(notes)] if notes else []
+
+
+def _titled(name: str) -> str:
+    """A contact sheet by the name of its file."""
+    kind, _, rest = name.partition("-")
+    page = rest.removeprefix("0") if rest.isdigit() else ""
+    said = {"samples": f"Random images of {rest}", "augmented": "Originals beside augmented copies", "classes": "Classes"}
+    return said.get(kind, name) + (f", page {page}" if page else "") + "."
 
 
 def _reproduce(folder: RunFolder, header: RunHeader, result: RunResult) -> list[Part]:

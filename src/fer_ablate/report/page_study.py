@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from markupsafe import Markup
 
+from fer_ablate.data.roles import ROLES
 from fer_ablate.report.class_tables import scored
 from fer_ablate.report.page import Code, Facts, Folded, Heading, Page, Part, Picture, Ready, Remarks, Section, Text, rendered
 from fer_ablate.report.page_commands import explain_command, own_file, steps, study_command
@@ -95,7 +97,7 @@ def _role(label: str, table: StudyTable) -> str:
 def _facts(table: StudyTable, rows: Sequence[RowRuns], chief: Mapping[str, FinishedRun]) -> Facts:
     runs = [run for row in rows for run in row.runs]
     failed, stale = sum(len(row.failures) for row in rows), sum(run.stale for run in runs)
-    counts = [f"{len(runs)} of {sum(len(row.seeds) for row in rows)} finished"]
+    counts = [f"{len(runs)} of {sum(row.asked for row in rows)} finished"]
     counts += [f"{failed} failed"] * bool(failed) + [f"{stale} of an earlier config, data or code"] * bool(stale)
     pairs = [("runs", ", ".join(counts)), ("rows", str(len(rows)))]
     pairs += [(_role(label, table), one_line(label)) for label in chief]
@@ -127,7 +129,8 @@ def _classes(album: Album, folder: Path, table: StudyTable, rows: Sequence[RowRu
     for split in dict.fromkeys(column.partition("/")[0] for column in table.columns):
         results = scored(rows, split)
         if results:
-            caption = f"Confusion matrices on {spoken(split)}: rows are the truth, columns what was predicted; summed over seeds."
+            caption = f"Confusion matrices on {spoken(split)}: rows are the truth, columns what was predicted; summed over "
+            caption += "seeds." if table.folds is None else "seeds and folds."
             parts.append(Heading(spoken(split).capitalize()))
             parts += album.read(folder / f"confusion-{split}.png", caption, caption)
             parts += classes_grid(results, split)
@@ -159,6 +162,8 @@ def _heat_maps(album: Album, rows: Sequence[RowRuns], chief: Mapping[str, Finish
 
 def _settings(table: StudyTable, rows: Sequence[RowRuns]) -> list[Part]:
     known = {row.label: row.runs[0].header.settings for row in rows if row.runs and row.runs[0].header.settings}
+    if table.folds is not None:  # one run stands for all folds of its row
+        known = {label: {key: value for key, value in found.items() if key != "data.fold"} for label, found in known.items()}
     first = [row.label for row in table.rows if row.baseline and row.label in known]
     grid, alike = settings_grid({label: known[label] for label in (*first, *(label for label in known if label not in first))})
     if not known:
@@ -170,7 +175,7 @@ def _settings(table: StudyTable, rows: Sequence[RowRuns]) -> list[Part]:
 
 def _failures(rows: Sequence[RowRuns]) -> list[Part]:
     told = [
-        f"{one_line(row.label)}, seed {failure.seed}: {one_line(failure.problem)} (log: {failure.log})"
+        f"{one_line(row.label)}, {failure.repeat}: {one_line(failure.problem)} (log: {failure.log})"
         for row in rows
         for failure in row.failures
     ]
@@ -178,15 +183,27 @@ def _failures(rows: Sequence[RowRuns]) -> list[Part]:
 
 
 def _data(table: StudyTable, runs: Sequence[FinishedRun]) -> list[Part]:
-    sets = list(dict.fromkeys(_dataset(run) for run in runs))
-    pairs = [("images", described) for described in sets]
+    stored = [run.header.dataset for run in runs]
+    pairs = [("images", described) for described in ([_folded(stored)] if table.folds and stored else _alone(stored))]
     pairs += [("classes", ", ".join(names)) for names in dict.fromkeys(tuple(run.result.classes) for run in runs)]
     return [Facts((*pairs, *table.protocol.items()))]
 
 
-def _dataset(run: FinishedRun) -> str:
-    counts = ", ".join(f"{count:,} {role}" for role, count in run.header.dataset.items() if isinstance(count, int))
-    return f"{run.header.dataset.get('name', 'unknown')}: {counts}"
+def _alone(stored: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Images of each role, once for all runs that have the same."""
+    counts = (", ".join(f"{one[role]:,} {role}" for role in ROLES if role in one) for one in stored)
+    return list(dict.fromkeys(f"{one.get('name', 'unknown')}: {count}" for one, count in zip(stored, counts, strict=True)))
+
+
+def _folded(stored: Sequence[Mapping[str, Any]]) -> str:
+    """Images of each role in a fold, fewest to most."""
+    counts = {role: [one[role] for one in stored if role in one] for role in ROLES}
+    told = [
+        f"{min(found):,} {role}" if min(found) == max(found) else f"{min(found):,} to {max(found):,} {role}"
+        for role, found in counts.items()
+        if found
+    ]
+    return f"{stored[0].get('name', 'unknown')}: in each fold {', '.join(told)}"
 
 
 def _reproduce(asked: Asked, rows: Sequence[RowRuns], runs: Sequence[FinishedRun]) -> list[Part]:
@@ -206,4 +223,4 @@ def _reproduce(asked: Asked, rows: Sequence[RowRuns], runs: Sequence[FinishedRun
 
 
 def _name(run: FinishedRun) -> str:
-    return f"{one_line(run.header.name)}, seed {run.header.seed}"
+    return f"{one_line(run.header.name)}, {run.header.repeat}"

@@ -130,19 +130,23 @@ def environments(runs: Mapping[str, Mapping[str, str]]) -> list[Part]:
 
 def runs_grid(rows: Sequence[RowRuns]) -> Grid:
     """Every finished run with what identifies it."""
+    folds = any(run.header.folds is not None for row in rows for run in row.runs)
+    header = ("row", "seed", *(("fold",) if folds else ()), "key", "epochs", "tested epoch", "time", "finished", "code")
     return Grid(
         "Finished runs",
-        ("row", "seed", "key", "epochs", "tested epoch", "time", "finished", "code"),
-        tuple(_run(row.label, run) for row in rows for run in row.runs),
-        words=frozenset({2, 6, 7}),
+        header,
+        tuple(_run(row.label, run, folds) for row in rows for run in row.runs),
+        words=frozenset(map(header.index, ("key", "finished", "code"))),
     )
 
 
-def _run(label: str, run: FinishedRun) -> tuple[str, ...]:
+def _run(label: str, run: FinishedRun, folds: bool) -> tuple[str, ...]:
     result, code = run.result, run.header.code_digest + (" (stale)" if run.stale else "")
     numbers = (str(result.epochs), str(result.best_epoch), duration(result.seconds))
     finished = result.finished_at[:16].replace("T", " ")
-    return (one_line(label), str(result.seed), short(run.header.key), *numbers, finished, code)
+    fold = run.header.repeat.fold
+    which = (str(result.seed), ABSENT if fold is None else str(fold)) if folds else (str(result.seed),)
+    return (one_line(label), *which, short(run.header.key), *numbers, finished, code)
 
 
 def _leaves(settings: Mapping[str, Any]) -> dict[str, str]:

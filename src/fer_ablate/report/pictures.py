@@ -8,34 +8,47 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from fer_ablate.report.canvas import BLUE, GRAY, GREEN, ORANGE, figure
+from fer_ablate.report.canvas import BLUE, GRAY, GREEN, ORANGE, figure, plain, shown_pixels
+from fer_ablate.report.quantities import one_line, shorten
 
 FACES_PER_ROW = 8
 CELL_WIDTH, CELL_HEIGHT = 1.35, 1.4
 """Of a face and its caption, in sides of the face."""
+
+FACE_PIXELS = 108
+"""Side of a face as `faces_picture` draws it."""
+
+NAME_LENGTH, CAPTION_LENGTH = 24, 16
+"""Letters of a class's name beside a matrix and above a face."""
+
+NUMBERED = 0.45
+"""Inches: numbers have room in cells of this width or more, which 30 classes have."""
 
 
 def confusion_picture(confusion: ArrayLike, classes: Sequence[str]) -> Figure:
     """Counts and percentages of how each class was read.
 
     Args:
-        confusion: (K, K) counts; row = truth, column = prediction.
+        confusion: (K, K) counts; row = truth, column = prediction. Of more than about 30 classes only the colours are shown.
         classes: K names.
     """
     counts = np.asarray(confusion)
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
     k = len(classes)
-    picture = figure(2.2 + 0.78 * k, 1.6 + 0.66 * k)
+    cell = min(0.78, max(0.16, 14 / k))  # inches; a hundred classes fit into 16
+    picture = figure(2.2 + cell * k, 1.6 + 0.85 * cell * k)
     axes = picture.subplots()
     image = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100, aspect="auto")
-    for row in range(k):
-        for column in range(k):
-            text = f"{100 * shares[row, column]:.0f} %\n{counts[row, column]}"
-            color = "white" if shares[row, column] > 0.55 else "black"
-            axes.text(column, row, text, ha="center", va="center", fontsize=8.5, color=color)
-    axes.set_xticks(range(k), classes, rotation=35, ha="right")
-    axes.set_yticks(range(k), [f"{name} ({total})" for name, total in zip(classes, totals[:, 0], strict=True)])
+    for (row, column), share in np.ndenumerate(shares) if cell >= NUMBERED else ():
+        text = f"{100 * share:.0f} %\n{counts[row, column]}"
+        size = 8.5 * min(1.0, cell / 0.6)
+        axes.text(column, row, text, ha="center", va="center", fontsize=size, color="white" if share > 0.55 else "black")
+    names = [plain(_short(name, NAME_LENGTH)) for name in classes]
+    size = min(10.0, 0.75 * 72 * 0.85 * cell)  # of letters that leave a quarter of a line between lines
+    axes.set_xticks(range(k), names, rotation=35 if cell >= NUMBERED else 90, ha="right" if cell >= NUMBERED else "center")
+    axes.set_yticks(range(k), [f"{name} ({total})" for name, total in zip(names, totals[:, 0], strict=True)])
+    axes.tick_params(labelsize=size)
     axes.set_xlabel("prediction")
     axes.set_ylabel("truth (images)")
     accuracy = counts.trace() / max(counts.sum(), 1)
@@ -93,36 +106,59 @@ def faces_picture(
     The choice is the same every time: by falling probability of the prediction, in each block class after class in turn.
 
     Args:
-        faces_u8: (N, H, W) or (N, 1, H, W) gray levels.
+        faces_u8: (N, H, W) or (N, 1, H, W) gray levels, or (N, 3, H, W) colours; of any shape, which is kept.
         labels: (N,) true class indices.
         probabilities: (N, K).
         classes: K names.
     """
-    faces = np.asarray(faces_u8).reshape(len(labels), *faces_u8.shape[-2:])
-    predictions = probabilities.argmax(axis=1)
-    confidences = probabilities.max(axis=1)
-    right = predictions == labels
-    blocks = [_varied(np.flatnonzero(chosen), labels, confidences) for chosen in (right, ~right)]
+    predictions, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
     picture = figure(11, 6.9)
     # One mosaic for each half: axes for every face would take most of the time that a short run needs beside training.
-    for axes, chosen, title in zip(
-        picture.subplots(2, 1), blocks, ("right, and sure of it", "wrong, and sure of it"), strict=True
-    ):
-        axes.set_title(title, fontsize=11)
+    halves = zip(picture.subplots(2, 1), _halves(labels, probabilities), ("right", "wrong"), strict=True)
+    for axes, chosen, title in halves:
+        axes.set_title(f"{title}, and sure of it", fontsize=11)
         axes.set_axis_off()
         for place, index in enumerate(chosen):
             row, column = divmod(place, FACES_PER_ROW)
             left, top = CELL_WIDTH * (column + 0.5) - 0.5, CELL_HEIGHT * (row + 1) - 1
-            extent = (left, left + 1, top + 1, top)
-            axes.imshow(faces[index], cmap="gray", vmin=0, vmax=255, interpolation="nearest", extent=extent)
-            truth, said = classes[labels[index]], classes[predictions[index]]
+            said, truth = (_short(classes[one], CAPTION_LENGTH) for one in (predictions[index], labels[index]))
+            right = predictions[index] == labels[index]
             caption = f"{said} {100 * confidences[index]:.0f} %"
-            color = GREEN if truth == said else ORANGE
-            told = caption if truth == said else f"{caption}\ntruth: {truth}"
-            axes.text(left + 0.5, top - 0.04, told, fontsize=8.5, color=color, ha="center", va="bottom")
+            told, color = (caption, GREEN) if right else (f"{caption}\ntruth: {truth}", ORANGE)
+            upper = _show_face(axes, faces_u8[index], left, top)
+            axes.text(left + 0.5, upper - 0.04, plain(told), fontsize=8.5, color=color, ha="center", va="bottom")
         axes.set_xlim(0, CELL_WIDTH * FACES_PER_ROW)  # at the end, since every image sets them to its own
         axes.set_ylim(2 * CELL_HEIGHT, 0)
     return picture
+
+
+def shown_faces(labels: NDArray[np.int64], probabilities: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Ascending indices of the images that `faces_picture` shows; of these alone it makes the same picture."""
+    return np.array(sorted(index for half in _halves(labels, probabilities) for index in half), np.intp)
+
+
+def _halves(labels: NDArray[np.int64], probabilities: NDArray[np.float32]) -> list[list[int]]:
+    """Which images are shown above, and which below."""
+    right = probabilities.argmax(axis=1) == labels
+    return [_varied(np.flatnonzero(half), labels, probabilities.max(axis=1)) for half in (right, ~right)]
+
+
+def _show_face(axes: Axes, face: NDArray[np.uint8], left: float, top: float) -> float:
+    """Draw (H, W) or (C, H, W) with its own aspect at the lower edge of a place whose side is 1; where its upper edge is."""
+    pixels = shown_pixels(face)
+    longer = max(pixels.shape[:2])
+    height, width = pixels.shape[0] / longer, pixels.shape[1] / longer
+    edge = left + (1 - width) / 2
+    # Pixels are shown as they are, unless there are more of them than the place has.
+    way = "nearest" if longer <= FACE_PIXELS else "antialiased"
+    upper = top + 1 - height
+    axes.imshow(pixels, interpolation=way, extent=(edge, edge + width, top + 1, upper), aspect="equal")
+    return upper
+
+
+def _short(name: str, length: int) -> str:
+    """A class's name as a picture has room for it."""
+    return shorten(one_line(name), length)
 
 
 def _varied(indices: NDArray[np.intp], labels: NDArray[np.int64], confidences: NDArray[np.float32]) -> list[int]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fer_ablate.config.repeats import Repeat
 from fer_ablate.errors import UserError
 
 PAGE = "results.md"
@@ -47,6 +48,11 @@ class Line:
             return int(self.text(column))
         except ValueError:
             raise self.fault(f"{column} is '{self.text(column)}', expected a whole number.") from None
+
+    @property
+    def repeat(self) -> Repeat:
+        """Which run of its row the line is about, where it is about one."""
+        return Repeat(self.whole_in("seed"), self.whole_in("fold") if self.text("fold") else None)
 
     def fault(self, problem: str) -> UserError:
         """What to raise if this line is wrong."""

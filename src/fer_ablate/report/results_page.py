@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from fer_ablate.config.repeats import repeats
 from fer_ablate.report.quantities import ABSENT, number, scale, spoken, title
 from fer_ablate.report.results_files import Line, read_lines, runs_file, table_file, trials_file
 from fer_ablate.report.results_runs import NEEDED
@@ -61,7 +62,7 @@ def _overview(exports: Sequence[Exported], tables: Sequence[StudyTable], trials:
     rows = []
     for export, table in zip(exports, tables, strict=True):
         done = [row for row in table.rows if row.finished]
-        seeds = sorted({seed for row in done for seed in row.finished})
+        seeds = sorted({repeat.seed for row in done for repeat in row.finished})
         told = [
             f"[{table.study}](#{table.study.replace('/', '')})",
             f"{len(done)} of {len(table.rows)}",
@@ -74,8 +75,8 @@ def _overview(exports: Sequence[Exported], tables: Sequence[StudyTable], trials:
 
 
 def _state(export: Exported, table: StudyTable, trials: Sequence[Line]) -> str:
-    asked = [(row.label, seed) for row in table.rows for seed in export.study.seeds or ()]
-    faithful = {(line.text("label"), line.whole_in("seed")) for line in export.runs if _as_studied(line)}
+    asked = [(row.label, repeat) for row in table.rows for repeat in repeats(export.study.seeds or (), export.study.folds)]
+    faithful = {(line.text("label"), line.repeat) for line in export.runs if _as_studied(line)}
     done = sum(name in faithful for name in asked)
     if done == len(asked):
         return FULL
@@ -199,14 +200,14 @@ def _cost(studies: Sequence[Asked], trials: Sequence[Line]) -> str:
             images = f"{low:,}" if low == high else f"{low:,} to {high:,}"
             dates = " to ".join(dict.fromkeys(cost.dates))
             tried = f"{len(labels) - len(cost.short_of(labels))} of {len(labels)}"
-            rows.append((study.name, tried, images, in_words(cost, labels), dates))
+            rows.append((study.name, tried, images, in_words(cost, labels, study.folds or 1), dates))
             changed += [f"- {markdown_text(f'{study.name}: {words}')}" for words in cost.changes]
             problems += [f"- {markdown_text(f'{study.name}, {row}: {problem}')}" for row, problem in cost.problems.items()]
         if not found:
             rows.append((study.name, f"0 of {len(labels)}", ABSENT, "unknown", ABSENT))
     told = (
-        "Estimated from one epoch on so many images, scaled to all images and to the last epoch: one seed of every row, one "
-        "after another, with rows that others start from. Early stopping may end sooner. "
+        "Estimated from one epoch on so many images, scaled to all images and to the last epoch: one seed of every row and fold, "
+        "one after another, with rows that others start from. Early stopping may end sooner. "
         "`python -m fer_ablate reproduce DOCUMENT TABLE trial=true` measures it."
     )
     table = _text_table(("table", "rows tried", "images", "one seed", "measured"), rows)

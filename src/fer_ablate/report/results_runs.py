@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from fer_ablate.config.key import short
+from fer_ablate.config.repeats import Repeat
 from fer_ablate.report.results_files import Line, as_csv
 from fer_ablate.report.study_csv import csv as judged_csv
 from fer_ablate.study.records import FinishedRun, RowRuns, StudyTable
@@ -13,6 +14,7 @@ from fer_ablate.study.records import FinishedRun, RowRuns, StudyTable
 FACTS = (
     "label",
     "seed",
+    "fold",
     "key",
     "changes",
     "stale",
@@ -42,18 +44,18 @@ NOTES = "notes"
 """Column of the judged table whose first cell holds the remarks, one in each line of it."""
 
 
-def run_lines(rows: Sequence[RowRuns], changes: Sequence[str], reasons: Mapping[tuple[str, int], str]) -> list[dict[str, str]]:
-    """One line for each finished run, row by row and seed by seed.
+def run_lines(rows: Sequence[RowRuns], changes: Sequence[str], reasons: Mapping[tuple[str, Repeat], str]) -> list[dict[str, str]]:
+    """One line for each finished run, row by row, seed by seed and fold by fold.
 
     Args:
         rows: of a study.
         changes: overrides that these runs were given beyond the study's file.
-        reasons: label and seed -> why a run is stale.
+        reasons: label and seed with fold -> why a run is stale.
     """
     lines = []
     for row in rows:
-        for run in sorted(row.runs, key=lambda found: found.header.seed):
-            stale = reasons.get((row.label, run.header.seed), "") if run.stale else ""
+        for run in sorted(row.runs, key=lambda found: found.header.repeat.place):
+            stale = reasons.get((row.label, run.header.repeat), "") if run.stale else ""
             lines.append({"label": row.label, **_run_line(run), "changes": " ".join(changes), "stale": stale})
     return lines
 
@@ -61,17 +63,17 @@ def run_lines(rows: Sequence[RowRuns], changes: Sequence[str], reasons: Mapping[
 def merged(old: Sequence[Line], new: Sequence[Mapping[str, str]], labels: Sequence[str]) -> str:
     """The file with the new lines in it.
 
-    Lines of other labels or seeds stay, those of the same label and seed are replaced.
+    Lines of other labels, seeds or folds stay, those of the same are replaced.
 
     Args:
         old: lines of the file as it is.
         new: of `run_lines`.
         labels: of the study's rows, in order; lines of other labels go to the end.
     """
-    lines = {(line.text("label"), line.whole_in("seed")): line.cells for line in old}
-    lines |= {(line["label"], int(line["seed"])): line for line in new}
+    lines = {(line.text("label"), line.repeat): line.cells for line in old}
+    lines |= {(line["label"], Repeat(int(line["seed"]), int(line["fold"]) if line["fold"] else None)): line for line in new}
     place = {label: number for number, label in enumerate(labels)}
-    order = sorted(lines, key=lambda name: (place.get(name[0], len(place)), *name))
+    order = sorted(lines, key=lambda name: (place.get(name[0], len(place)), name[0], name[1].place))
     columns = dict.fromkeys((*FACTS, *(column for line in lines.values() for column in line)))
     return as_csv(list(columns), [lines[name] for name in order])
 
@@ -87,6 +89,7 @@ def _run_line(run: FinishedRun) -> dict[str, str]:
     result, where = run.result, run.result.environment
     facts = {
         "seed": str(run.header.seed),
+        "fold": "" if run.header.repeat.fold is None else str(run.header.repeat.fold),
         "key": short(run.header.key),
         "protocol": "; ".join(f"{name}={value}" for name, value in result.protocol.items()),
         **{name: where.get(name, "") for name in ("hardware", "device", "devices", "threads", "precision", "torch")},

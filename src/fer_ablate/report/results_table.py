@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 
+from fer_ablate.config.repeats import Repeat
 from fer_ablate.report.quantities import scale
 from fer_ablate.report.results_files import Line
 from fer_ablate.report.results_runs import NOTES
@@ -14,7 +15,7 @@ from fer_ablate.study.asked import Asked
 from fer_ablate.study.gather import published_number
 from fer_ablate.study.records import Difference, Failure, Published, Score, StudyTable, TableRow
 
-FAILED = re.compile(r"(?:^|; )seed (?P<seed>-?\d+): (?P<problem>.*?) \((?P<log>[^()]*)\)(?=; seed |$)")
+FAILED = re.compile(r"(?:^|; )seed (?P<seed>-?\d+)(?:, fold (?P<fold>\d+))?: (?P<problem>.*?) \((?P<log>[^()]*)\)(?=; seed |$)")
 """How `study_csv` writes down failures."""
 
 TRUE = "True"
@@ -35,8 +36,8 @@ class Exported:
     judged: Sequence[Line]
 
     def of(self, label: str) -> list[Line]:
-        """The runs of a row, by seed."""
-        return sorted((line for line in self.runs if line.text("label") == label), key=lambda line: line.whole_in("seed"))
+        """The runs of a row, by seed and fold."""
+        return sorted((line for line in self.runs if line.text("label") == label), key=lambda line: line.repeat.place)
 
     @property
     def labels(self) -> list[str]:
@@ -70,13 +71,14 @@ def table_of(exported: Exported) -> StudyTable:
         rows=table_rows,
         protocol=_protocol(exported),
         notes=tuple(notes),
+        folds=study.folds,
     )
 
 
 def _same_runs(exported: Exported, label: str) -> bool:
     """Whether the judged table had just the runs of a row that are exported."""
     judged = next((line.text("seeds") for line in exported.judged if line.text("row") == label), "")
-    return judged.split() == [line.text("seed") for line in exported.of(label)]
+    return judged.split() == [line.repeat.short for line in exported.of(label)]
 
 
 def _row(
@@ -88,7 +90,7 @@ def _row(
     apart: bool,
 ) -> TableRow:
     runs, baseline = exported.of(label), exported.study.baseline
-    finished = tuple(line.whole_in("seed") for line in runs)
+    finished = tuple(line.repeat for line in runs)
     compared = not apart and _same_runs(exported, baseline)
     lines = {column: line for column in columns if not apart and (line := judged.get((label, column))) is not None}
     scores = {
@@ -101,7 +103,7 @@ def _row(
     return TableRow(
         label=label,
         baseline=label == baseline,
-        seeds=tuple(sorted({*(exported.study.seeds or ()), *finished})),
+        seeds=tuple(sorted({*(exported.study.seeds or ()), *(repeat.seed for repeat in finished)})),
         finished=finished,
         stale=int(about.number_in("stale") or 0) if about is not None else 0,
         failures=_failures(about.text("failed")) if about is not None else (),
@@ -112,11 +114,12 @@ def _row(
         macs=None if macs is None else round(macs),
         seconds=_mean(runs, "seconds"),
         peak_memory_mb=_mean(runs, "peak_memory_mb"),
+        folds=exported.study.folds,
     )
 
 
 def _score(column: str, runs: Sequence[Line], judged: Line | None, published: Published | None, compared: bool) -> Score | None:
-    values = [value for line in runs if (value := line.number_in(column)) is not None]
+    values = _repetitions(column, runs)
     if not values:
         return None
     mean = fmean(values)
@@ -134,6 +137,16 @@ def _score(column: str, runs: Sequence[Line], judged: Line | None, published: Pu
         gap=scale(column) * mean - published.value if published is not None else None,
         agrees=agrees == TRUE if agrees else None,
     )
+
+
+def _repetitions(column: str, runs: Sequence[Line]) -> list[float]:
+    """What mean and spread are taken over: single runs, or with folds the mean over the seeds of each."""
+    found: dict[Repeat, list[float]] = {}
+    for line in runs:
+        value, repeat = line.number_in(column), line.repeat
+        if value is not None:
+            found.setdefault(repeat if repeat.fold is None else Repeat(0, repeat.fold), []).append(value)
+    return [fmean(values) for values in found.values()]
 
 
 def _difference(judged: Line) -> Difference | None:
@@ -154,7 +167,10 @@ def _mean(runs: Sequence[Line], column: str) -> float | None:
 
 
 def _failures(text: str) -> tuple[Failure, ...]:
-    return tuple(Failure(int(found["seed"]), found["problem"], Path(found["log"])) for found in FAILED.finditer(text))
+    return tuple(
+        Failure(int(found["seed"]), found["problem"], Path(found["log"]), int(found["fold"]) if found["fold"] else None)
+        for found in FAILED.finditer(text)
+    )
 
 
 def _protocol(exported: Exported) -> dict[str, str]:

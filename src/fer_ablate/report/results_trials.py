@@ -94,7 +94,7 @@ def in_words(cost: Cost, labels: Iterable[str], seeds: int = 1) -> str:
     Args:
         cost: of one seed.
         labels: of all rows of the study, auxiliary ones too.
-        seeds: how many there are to be.
+        seeds: how many there are to be; with folds, of all of them.
     """
     if not cost.rows:
         return f"unknown on {cost.machine}"

@@ -38,6 +38,12 @@ ROW, SEEDS, MEAN, SINGLE, INTERVAL, DIFFERENCE, VERDICT, PUBLISHED, GAP, AGREES 
     "gap",
     "agrees",
 )
+RUNS = "runs"
+"""Title of their numbers where folds are crossed with seeds."""
+
+NETWORK = "network"
+"""Title of the labels where rows are single networks."""
+
 COST = "cost"
 COSTS: tuple[tuple[str, Callable[[TableRow], float | None], Callable[[float], str]], ...] = (
     ("parameters", lambda row: row.parameters, count),
@@ -65,7 +71,7 @@ class ShownColumn:
     @property
     def words(self) -> bool:
         """Whether it reads from the left."""
-        return self.name in (ROW, VERDICT)
+        return self.name in (ROW, NETWORK, VERDICT)
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,7 @@ def cells(table: StudyTable) -> ShownTable:
     """Put a judged table into words and digits; columns in which no row has anything are left out."""
     columns = [
         ShownColumn("", ROW, tuple(_label(row) for row in table.rows)),
-        ShownColumn("", SEEDS, tuple(_seeds(row) for row in table.rows)),
+        ShownColumn("", SEEDS if table.folds is None else RUNS, tuple(_runs(row) for row in table.rows)),
     ]
     for name in table.columns:
         columns += _metric(table, name)
@@ -104,10 +110,18 @@ def state(row: TableRow) -> str:
     """Why a row has no score: `not yet run`, or `failed (seed 1): ...` with the beginning of the error."""
     if not row.failures:
         return ABSENT if row.finished else "not yet run"
-    seeds = ", ".join(str(failure.seed) for failure in row.failures)
-    which = f"failed (seed {seeds})" if len(row.failures) == 1 else f"failed (seeds {seeds})"
+    which = f"failed ({_failed(row)})"
     text = f"{which}: {first_line(row.failures[0])}"
     return text if len(text) <= PROBLEM_LENGTH else f"{text[: PROBLEM_LENGTH - 1].rstrip()}…"
+
+
+def _failed(row: TableRow) -> str:
+    """`seed 1`, `seeds 0, 2`, or of a cross-validated row `seed 1, fold 3` or `4 runs`."""
+    if len(row.failures) == 1:
+        return str(row.failures[0].repeat)
+    if row.folds is not None:
+        return f"{len(row.failures)} runs"
+    return f"seeds {', '.join(str(failure.seed) for failure in row.failures)}"
 
 
 def first_line(failure: Failure) -> str:
@@ -164,8 +178,8 @@ def _label(row: TableRow) -> str:
     return one_line(row.label) + (" (baseline)" if row.baseline else "") + (f" {STALE}" if row.stale else "")
 
 
-def _seeds(row: TableRow) -> str:
-    return str(len(row.seeds)) if len(row.finished) == len(row.seeds) else f"{len(row.finished)}/{len(row.seeds)}"
+def _runs(row: TableRow) -> str:
+    return str(row.asked) if len(row.finished) == row.asked else f"{len(row.finished)}/{row.asked}"
 
 
 def _known(value: float | None, show: Callable[[float], str]) -> str:
@@ -178,10 +192,10 @@ def _caption(table: StudyTable) -> str:
     tested = ", ".join(f"{key} {value}" for key, value in table.protocol.items())
     statistics = []
     if any(score.n > 1 for score in scores):
-        statistics.append("mean ± standard deviation over seeds")
+        statistics.append(f"mean ± standard deviation over {'seeds' if table.folds is None else 'folds'}")
     if any(math.isfinite(score.low) for score in scores):
         over = "test images and seeds" if any(score.over_images for score in scores) else "seeds"
-        statistics.append(f"[a, b] is a 95 % interval over {over}")
+        statistics.append(f"[a, b] is a 95 % interval over {over if table.folds is None else 'folds'}")
     if any(score.difference for score in scores):
         baseline = next(one_line(row.label) for row in table.rows if row.baseline)
         statistics.append(f"differences are row minus baseline ({baseline})")
@@ -203,7 +217,7 @@ def _notes(table: StudyTable) -> tuple[str, ...]:
                 remarks.setdefault((spoken(column), one_line(printed.note)), []).append(one_line(row.label))
     notes += [f"Published {metric} of {', '.join(labels)}: {note.rstrip('.')}." for (metric, note), labels in remarks.items()]
     notes += [
-        f"{one_line(row.label)}, seed {failure.seed} failed: {first_line(failure)} (log: {failure.log})"
+        f"{one_line(row.label)}, {failure.repeat} failed: {first_line(failure)} (log: {failure.log})"
         for row in table.rows
         for failure in row.failures
     ]

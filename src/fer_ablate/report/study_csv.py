@@ -17,6 +17,7 @@ def csv(table: StudyTable) -> str:
 def frame(table: StudyTable) -> pd.DataFrame:
     """One line for each row and metric; fractions stay fractions and seconds seconds.
 
+    Of cross-validated rows `n` counts folds, and `seeds` names every run as `seed/fold`.
     Published numbers and gaps are in `published_unit`: percent for fractions, else the metric's own.
     """
     return pd.DataFrame([_line(table, row, column) for row in table.rows for column in table.columns])
@@ -32,7 +33,8 @@ def _line(table: StudyTable, row: TableRow, column: str) -> dict[str, Any]:
         "column": column,
         "n": score.n if score else 0,
         "seeds_asked": " ".join(map(str, row.seeds)),
-        "seeds": " ".join(map(str, row.finished)),
+        "folds_asked": row.folds,
+        "seeds": " ".join(repeat.short for repeat in row.finished),
         **_score(score),
         **_difference(score.difference if score else None),
         **_published(printed, column),
@@ -43,7 +45,7 @@ def _line(table: StudyTable, row: TableRow, column: str) -> dict[str, Any]:
         "seconds": row.seconds,
         "peak_memory_mb": row.peak_memory_mb,
         "stale": row.stale,
-        "failed": "; ".join(f"seed {failure.seed}: {first_line(failure)} ({failure.log})" for failure in row.failures),
+        "failed": "; ".join(f"{failure.repeat}: {first_line(failure)} ({failure.log})" for failure in row.failures),
     }
 
 

@@ -3,10 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from fer_ablate.errors import UserError
-from fer_ablate.study.evidence import Evidence
+from fer_ablate.study.evidence import Known
 from fer_ablate.study.records import RowRuns
 
 CONFIG_KEYS = {
@@ -20,6 +18,7 @@ CONFIG_KEYS = {
     "balance": "data.balance",
     "copies": "data.balance.steps",
     "images": "trainer.limit_test_batches",
+    "folds": "data.folds",
 }
 """Part of a protocol -> config key that sets it."""
 
@@ -40,7 +39,7 @@ class Likeness:
 
     baseline: RowRuns
     rows: Mapping[str, RowRuns]
-    evidence: Mapping[str, Mapping[str, Evidence]]
+    evidence: Mapping[str, Mapping[str, Known]]
 
     def comparable(self, label: str, column: str) -> bool:
         """Whether a row and the baseline, both there and not the same, were tested alike in a column."""
@@ -55,9 +54,7 @@ class Likeness:
         """Whether all runs of a row and of the baseline that tell about a column were tested on the same images."""
         digests = {run.header.data_digest for row in (self.rows[label], self.baseline) for run in row.runs}
         one, other = self.evidence[label][column], self.evidence[self.baseline.label][column]
-        if len(digests) > 1 or one.count != other.count:
-            return False
-        return one.images is None or other.images is None or np.array_equal(one.images, other.images)
+        return len(digests) == 1 and one.same_images(other)
 
 
 def unlike(rows: Iterable[RowRuns]) -> dict[str, dict[str, list[str]]]:

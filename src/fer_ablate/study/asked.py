@@ -1,4 +1,4 @@
-"""What a command line asks for: rows and seeds of a study, of a grid, or of a study crossed with a grid."""
+"""What a command line asks for: rows, seeds and folds of a study, of a grid, or of a study crossed with a grid."""
 
 import hashlib
 import itertools
@@ -12,7 +12,7 @@ from hydra.core.override_parser.types import Override
 from fer_ablate.config.compose import to_config
 from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.config.schema import StudyConfig
-from fer_ablate.config.study_rows import Row, baseline_of, check_study, rows_of
+from fer_ablate.config.study_rows import FOLD_KEYS, Row, baseline_of, check_study, rows_of
 from fer_ablate.errors import Fault, FaultyConfigError
 from fer_ablate.study.faults import content_faults
 
@@ -22,7 +22,7 @@ GRID_DIGITS = 8
 
 @dataclass(frozen=True)
 class Asked:
-    """Rows x seeds.
+    """Rows x seeds, and with `folds` x folds.
 
     Args:
         name: of the study, or `grid-` and a digest of what was typed.
@@ -44,6 +44,11 @@ class Asked:
     typed: tuple[str, ...]
     factor: str | None
 
+    @property
+    def folds(self) -> int | None:
+        """Folds that every row is trained on for each seed; None: its images are not divided, or its configs say how."""
+        return self.study.folds
+
 
 def asked(overrides: Sequence[str], config_dir: Path | None = None) -> Asked:
     """Read a command line.
@@ -60,6 +65,8 @@ def asked(overrides: Sequence[str], config_dir: Path | None = None) -> Asked:
     study = _study(about_study, config_dir)
     hydra = [text for text in overrides if is_hydra(text)]
     parsed = _parsed(others, hydra, study.base if study is not None else (), config_dir)
+    if study is not None and study.folds is not None:
+        _refuse_folds(parsed, study.folds)
     seeds = [one for one in parsed if one.key_or_group == "seed"]
     swept = [one for one in parsed if one.is_sweep_override() and one not in seeds]
     typed = tuple(str(one.input_line) for one in parsed if one not in seeds and one not in swept)
@@ -136,6 +143,20 @@ def _parsed(words: Sequence[str], hydra: Sequence[str], base: Sequence[str], con
             ]
         )
     return parsed
+
+
+def _refuse_folds(parsed: Sequence[Override], folds: int) -> None:
+    faults = [
+        Fault(
+            one.key_or_group,
+            f"{one.input_line}: the study trains each of its {folds} folds.",
+            "Give study.folds=5 for another number, study.folds=null for none.",
+        )
+        for one in parsed
+        if one.key_or_group in FOLD_KEYS
+    ]
+    if faults:
+        raise FaultyConfigError(faults)
 
 
 def _grid(swept: Sequence[Override]) -> tuple[str, list[tuple[str, tuple[str, ...]]]]:

@@ -10,8 +10,9 @@ from omegaconf import DictConfig
 from fer_ablate.config.compose import flat, plain, to_config
 from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.config.key import code_digest, run_key
+from fer_ablate.config.repeats import Repeat, repeat_of, repeats
 from fer_ablate.config.schema import Config
-from fer_ablate.config.study_rows import Row, waves
+from fer_ablate.config.study_rows import FOLD_KEYS, Row, waves
 from fer_ablate.data.load import load_faces
 from fer_ablate.errors import Fault, FaultyConfigError
 from fer_ablate.study.asked import Asked
@@ -32,6 +33,7 @@ class Cell:
         changed: every leaf that differs from the baseline's config -> its value.
         factor: value of the study's swept key.
         start_key: key of the run whose weights this one starts with, if that is a row of the study.
+        notes: what a person should know about its images and their roles, a sentence each.
     """
 
     row: Row
@@ -42,18 +44,31 @@ class Cell:
     changed: dict[str, str] = field(default_factory=dict)
     factor: float | str | None = None
     start_key: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def overrides(self) -> tuple[str, ...]:
         """What one would type to get this run alone."""
-        return (*self.row.overrides, f"seed={self.config.seed}")
+        data = self.config.data
+        folds = (f"data.folds={data.folds}", f"data.fold={data.fold}") if data.folds is not None else ()
+        return (*self.row.overrides, f"seed={self.config.seed}", *folds)
+
+    @property
+    def repeat(self) -> Repeat:
+        """Its seed, and its fold if it has one."""
+        return repeat_of(self.config)
+
+    @property
+    def name(self) -> str:
+        """For people: `-1 Conv, seed 0`, or `-1 Conv, seed 0, fold 3`."""
+        return f"{self.row.label}, {self.repeat}"
 
 
 def compose_cells(asked: Asked, config_dir: Path | None = None, tell: Callable[[float], None] | None = None) -> list[Cell]:
-    """Compose and check every row for every seed.
+    """Compose and check every row for every seed, and every fold if there are any.
 
     Args:
-        asked: rows and seeds.
+        asked: rows, seeds and folds.
         config_dir: what was given as `--config-dir`.
         tell: told the finished fraction.
 
@@ -101,29 +116,40 @@ def _told_once(faults: dict[str, list[Fault]]) -> list[Fault]:
 
 
 def _keyed(asked: Asked, trees: dict[str, DictConfig]) -> list[Cell]:
-    digests: dict[str, str] = {}
-    cells: dict[tuple[str, int], Cell] = {}
+    known: dict[str, _Images] = {}
+    cells: dict[tuple[str, Repeat], Cell] = {}
     seeds = {label: asked.seeds if asked.seeds is not None else (int(tree.seed),) for label, tree in trees.items()}
-    configs = {row.label: _configs(trees[row.label], row.label, seeds[row.label], asked) for row in asked.rows}
+    wanted = {label: repeats(seeds[label], asked.folds) for label in trees}
+    configs = {row.label: _configs(trees[row.label], row.label, wanted[row.label], asked) for row in asked.rows}
     reference = flat(plain(configs[asked.baseline][0]))
     for wave in waves(asked.rows):
         for row in wave:
-            for config in configs[row.label]:
-                start = cells.get((row.start_from, config.seed)) if row.start_from else None
-                cells[row.label, config.seed] = _cell(row, config, reference, digests, start, asked.factor)
-    return [cells[row.label, seed] for row in asked.rows for seed in seeds[row.label]]
+            for repeat, config in zip(wanted[row.label], configs[row.label], strict=True):
+                # A row starts from the weights of the same seed and fold: those of another have seen the tested images.
+                start = cells.get((row.start_from, repeat)) if row.start_from else None
+                cells[row.label, repeat] = _cell(row, config, reference, known, start, asked)
+    return [cells[row.label, repeat] for row in asked.rows for repeat in wanted[row.label]]
 
 
-def _configs(tree: DictConfig, label: str, seeds: Sequence[int], asked: Asked) -> list[Config]:
-    """The configs of one row, seed by seed."""
-    first, last = _config(tree, label, seeds[0], asked), _config(tree, label, seeds[-1], asked)
-    if plain(replace(first, seed=seeds[-1])) == plain(last):  # nothing else depends on the seed; resolving again is slow
-        return [replace(first, seed=seed) for seed in seeds]
-    return [_config(tree, label, seed, asked) for seed in seeds]
+def _configs(tree: DictConfig, label: str, wanted: Sequence[Repeat], asked: Asked) -> list[Config]:
+    """The configs of one row, seed by seed and fold by fold."""
+    first, last = _config(tree, label, wanted[0], asked), _config(tree, label, wanted[-1], asked)
+    if plain(_repeated(first, wanted[-1])) == plain(last):  # nothing else depends on seed and fold; resolving again is slow
+        return [_repeated(first, repeat) for repeat in wanted]
+    return [_config(tree, label, repeat, asked) for repeat in wanted]
 
 
-def _config(tree: DictConfig, label: str, seed: int, asked: Asked) -> Config:
-    tree.seed = seed  # before interpolations are resolved, in case one asks for it
+def _repeated(config: Config, repeat: Repeat) -> Config:
+    """The same config for another seed and fold."""
+    if repeat.fold is None:
+        return replace(config, seed=repeat.seed)
+    return replace(config, seed=repeat.seed, data=replace(config.data, fold=repeat.fold))
+
+
+def _config(tree: DictConfig, label: str, repeat: Repeat, asked: Asked) -> Config:
+    tree.seed = repeat.seed  # before interpolations are resolved, in case one asks for it
+    if repeat.fold is not None:
+        tree.data.folds, tree.data.fold = asked.folds, repeat.fold
     config = to_config(tree)
     if asked.from_file and not any(word.startswith("tracking.experiment=") for word in asked.typed):
         config.tracking.experiment = asked.name
@@ -131,29 +157,36 @@ def _config(tree: DictConfig, label: str, seed: int, asked: Asked) -> Config:
 
 
 def _cell(
-    row: Row, config: Config, reference: dict[str, Any], digests: dict[str, str], start: Cell | None, factor: str | None
+    row: Row, config: Config, reference: dict[str, Any], known: dict[str, "_Images"], start: Cell | None, asked: Asked
 ) -> Cell:
     identity = None
     if start is not None:
         config, identity = replace(config, init_from=start.key), start.key
     elif config.init_from is not None:
         identity = resolve_start(config.init_from, Path(config.runs_dir)).identity
-    digest, code = _data_digest(config, digests), code_digest(tuple(config.plugins))
-    key = run_key(config, digest, code, identity)
+    images, code = _images(config, known), code_digest(tuple(config.plugins))
+    key = run_key(config, images.digest, code, identity)
     leaves = flat(plain(config))
-    changed = {
-        name: str(value) for name, value in leaves.items() if reference.get(name) != value and name not in ("name", "seed")
-    }
-    return Cell(row, config, key, digest, code, changed, _factor_value(row, leaves, factor), start.key if start else None)
+    apart = ("name", "seed", *(FOLD_KEYS if asked.folds is not None else ()))
+    changed = {name: str(value) for name, value in leaves.items() if reference.get(name) != value and name not in apart}
+    value, start_key = _factor_value(row, leaves, asked.factor), start.key if start else None
+    return Cell(row, config, key, images.digest, code, changed, value, start_key, images.notes)
 
 
-def _data_digest(config: Config, known: dict[str, str]) -> str:
-    """Of the images, read once for all runs that share them; that they fit the network is seen on the way."""
+@dataclass(frozen=True)
+class _Images:
+    """Digest of the images of a run, and what a person should know about them and their roles."""
+
+    digest: str
+    notes: tuple[str, ...]
+
+
+def _images(config: Config, known: dict[str, _Images]) -> _Images:
+    """Read once for all runs that share them; that they fit the network is seen on the way."""
     name = str(sorted(flat(plain(config)["data"]).items(), key=str))
-    faces = load_faces(config.data) if name not in known else None
-    if faces is not None:
-        role_set(config, faces)
-        known[name] = faces.digest
+    if name not in known:
+        faces = load_faces(config.data)
+        known[name] = _Images(faces.digest, role_set(config, faces).notes)
     return known[name]
 
 

@@ -192,7 +192,8 @@ def _joined(val: Votes, test: Votes, shares: dict[str, NDArray[np.float32]]) -> 
         np.concatenate(parts)[first]
         for parts in ((val.usage, test.usage), (val.labels, test.labels), (shares["val"], shares["test"]))
     ]
-    return StoredPredictions(rows, both[0], both[1], both[2])
+    splits = {"val": np.isin(rows, val.rows), "test": np.isin(rows, test.rows)}
+    return StoredPredictions(rows, both[0], both[1], both[2], splits)
 
 
 def _notes(members: Sequence[Member], average: str, select: str, protocol: Mapping[str, str]) -> tuple[str, ...]:

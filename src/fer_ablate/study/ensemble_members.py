@@ -20,7 +20,7 @@ from fer_ablate.tracking.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class Candidate:
-    """A finished run that may become a member; `label` is that of its row with the seed."""
+    """A finished run that may become a member; `label` is that of its row with the seed, and the fold if there is one."""
 
     label: str
     run: FinishedRun
@@ -48,7 +48,7 @@ def candidates_of(rows: Sequence[RowRuns]) -> list[Candidate]:
     runs: dict[str, Candidate] = {}
     for row in rows:
         for run in row.runs:
-            runs.setdefault(run.header.key, Candidate(f"{row.label}, seed {run.header.seed}", run))
+            runs.setdefault(run.header.key, Candidate(f"{row.label}, {run.header.repeat}", run))
     return list(runs.values())
 
 
@@ -61,7 +61,7 @@ def candidate_of(folder: RunFolder) -> Candidate:
     if folder.status != "finished":
         raise UserError(f"Run {folder.path} is not finished. Start its command again: it resumes.")
     header = folder.header
-    return Candidate(f"{header.name}, seed {header.seed}", FinishedRun(folder, header, folder.result))
+    return Candidate(f"{header.name}, {header.repeat}", FinishedRun(folder, header, folder.result))
 
 
 def told_apart(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -91,9 +91,13 @@ def check_alike(candidates: Sequence[Candidate]) -> None:
     lines = [_line(CONFIG_KEYS.get(part, part), values) for part, values in differing.items()]
     lines += _facts(candidates, "classes", lambda run: ", ".join(run.result.classes))
     lines += _facts(candidates, "digest of the data", lambda run: run.header.data_digest[:10])
-    if lines:
+    folds = _facts(candidates, "data.fold", lambda run: run.header.repeat.fold)
+    if lines or folds:
         way_out = "Choose networks that were tested in the same way on the same images."
-        raise UserError("\n".join(["These networks were not tested alike, so they cannot be averaged:", *lines, way_out]))
+        if folds:
+            first = candidates[0].run.header
+            way_out += f" Those of one fold are named as run='{first.experiment}/{candidates[0].label}' run=..."
+        raise UserError("\n".join(["These networks were not tested alike, so they cannot be averaged:", *lines, *folds, way_out]))
 
 
 def votes_of(candidates: Sequence[Candidate], split: str) -> Votes:

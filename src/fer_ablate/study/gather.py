@@ -17,11 +17,12 @@ def gathered(plan: Plan) -> list[RowRuns]:
     return [
         RowRuns(
             label=label,
-            seeds=tuple(planned.cell.config.seed for planned in runs),
+            seeds=tuple(dict.fromkeys(planned.cell.config.seed for planned in runs)),
             runs=tuple(found for planned in runs if (found := _finished(planned, plan.asked.study.accept_stale)) is not None),
             failures=tuple(failure for planned in runs if (failure := _failure(planned)) is not None),
             published={column: published_number(given) for column, given in runs[0].cell.row.published.items()},
             factor=runs[0].cell.factor,
+            folds=plan.asked.folds,
         )
         for label, runs in rows.items()
     ]
@@ -37,7 +38,10 @@ def _finished(planned: Planned, accept_stale: bool) -> FinishedRun | None:
 
 def _failure(planned: Planned) -> Failure | None:
     failure = planned.folder.failure if planned.state is State.failed else None
-    return Failure(planned.cell.config.seed, failure.problem.splitlines()[0], failure.log) if failure else None
+    if failure is None:
+        return None
+    repeat = planned.cell.repeat
+    return Failure(repeat.seed, failure.problem.splitlines()[0], failure.log, repeat.fold)
 
 
 def published_number(given: Any) -> Published:

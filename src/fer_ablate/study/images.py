@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from fer_ablate.errors import UserError
 from fer_ablate.labels import PRIVATE, PUBLIC, TRAINING, USAGES
 from fer_ablate.study.records import FinishedRun
+from fer_ablate.tracking.predictions import Flags
 from fer_ablate.tracking.run_folder import PredictedLabels, StoredPredictions
 
-Flags = NDArray[np.bool_]
 Integers = NDArray[np.integer[Any]]
 Parts = dict[str, tuple[str, ...]]
 
@@ -37,7 +37,7 @@ _USUAL: dict[str, Parts] = {
     "combined_swapped": _AS_SWAPPED,
     "holdout": {"val": (TRAINING,), "test": (PUBLIC, PRIVATE), **_OFFICIAL},
 }
-"""`data.roles` -> split of a result -> official splits it consists of, where the images come from FER2013 or are drawn."""
+"""`data.roles` -> split of a result -> official splits it consists of, in runs that did not store which images form a split."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,10 @@ def split_predictions(run: FinishedRun, split: str) -> StoredPredictions:
         raise UserError(f"Run {run.folder.path} was not scored on {split}. Train it again with force=true.")
     stored = run.folder.predictions
     chosen = _chosen(run.folder.read_predicted(), run, split)
-    return StoredPredictions(stored.rows[chosen], stored.usage[chosen], stored.labels[chosen], stored.probabilities[chosen])
+    inside = {split: np.ones(int(chosen.sum()), dtype=bool)}
+    return StoredPredictions(
+        stored.rows[chosen], stored.usage[chosen], stored.labels[chosen], stored.probabilities[chosen], inside
+    )
 
 
 def _among_two(probabilities: NDArray[np.float32], labels: Integers) -> Flags:
@@ -100,10 +103,11 @@ def _among_two(probabilities: NDArray[np.float32], labels: Integers) -> Flags:
 
 
 def _chosen(stored: PredictedLabels, run: FinishedRun, split: str) -> Flags:
-    """Which stored images are the split: the first guess that gives the very confusion matrix of the result."""
+    """Which stored images are the split; they must give the very confusion matrix of the result."""
     confusion = np.array(run.result.splits[split].confusion)
     pairs = stored.labels.astype(np.int64) * len(confusion) + stored.predicted
-    for guess in _guesses(stored, run.result.protocol.get("roles", ""), split):
+    known = [stored.splits[split]] if split in stored.splits else _guesses(stored, run.result.protocol.get("roles", ""), split)
+    for guess in known:
         if np.array_equal(np.bincount(pairs[guess], minlength=confusion.size), confusion.ravel()):
             return guess
     raise UserError(
@@ -112,6 +116,7 @@ def _chosen(stored: PredictedLabels, run: FinishedRun, split: str) -> Flags:
 
 
 def _guesses(stored: PredictedLabels, roles: str, split: str) -> Iterator[Flags]:
+    """What a split may have been, for files of versions that did not store it; the first that fits is it."""
     usual = _USUAL.get(roles, {}).get(split)
     if usual is not None:
         yield np.isin(stored.usage, [USAGES.index(name) for name in usual])

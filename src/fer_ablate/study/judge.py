@@ -7,11 +7,11 @@ import numpy as np
 
 from fer_ablate.errors import UserError, choices
 from fer_ablate.study.alike import Likeness, check_protocols, joined_protocol
-from fer_ablate.study.evidence import Evidence, row_evidence, split_and_metric
+from fer_ablate.study.evidence import Evidence, Known, row_evidence, split_and_metric
 from fer_ablate.study.images import PER_IMAGE
 from fer_ablate.study.records import PERCENT, Published, RowRuns, Score, StudyTable, TableRow
 from fer_ablate.study.remarks import remarks
-from fer_ablate.study.statistics import SeedSpread, holm, image_mean, prediction_interval, seed_mean, usual_spread
+from fer_ablate.study.statistics import SeedSpread, holm, usual_spread
 from fer_ablate.study.verdicts import compared, judged
 
 _ROUNDING = 1e-6
@@ -65,16 +65,18 @@ def build_table(
         protocol=joined_protocol(rows),
         notes=tuple(remarks(judged_rows, columns, evidence, likeness)),
         factor=factor,
+        folds=next((row.folds for row in rows if row.folds is not None), None),
     )
 
 
 def _column(
-    column: str, rows: Sequence[RowRuns], evidence: Mapping[str, Mapping[str, Evidence]], likeness: Likeness
+    column: str, rows: Sequence[RowRuns], evidence: Mapping[str, Mapping[str, Known]], likeness: Likeness
 ) -> dict[str, Score]:
     """Scores of all rows that have one, by label."""
     metric = split_and_metric(column)[1]
     there = {row.label: found for row in rows if (found := evidence[row.label].get(column)) is not None}
-    usual = usual_spread([found.values for found in there.values() if found.right is not None]) if metric in PER_IMAGE else None
+    seeds = [found.values for found in there.values() if isinstance(found, Evidence) and found.right is not None]
+    usual = usual_spread(seeds) if metric in PER_IMAGE else None
     scores = {row.label: _score(metric, there[row.label], usual, row.published.get(column)) for row in rows if row.label in there}
     comparisons = {
         label: compared(found, there[likeness.baseline.label], usual)
@@ -87,8 +89,8 @@ def _column(
     return scores
 
 
-def _score(metric: str, found: Evidence, usual: SeedSpread | None, published: Published | None) -> Score:
-    estimate = seed_mean(found.values) if found.right is None else image_mean(found.right, usual)
+def _score(metric: str, found: Known, usual: SeedSpread | None, published: Published | None) -> Score:
+    estimate = found.estimate(usual)
     low, high = estimate.interval()
     if metric in PERCENT:
         low, high = float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1))
@@ -99,15 +101,15 @@ def _score(metric: str, found: Evidence, usual: SeedSpread | None, published: Pu
         sd=float(found.values.std(ddof=1)) if found.n > 1 else np.nan,
         low=low,
         high=high,
-        over_images=found.right is not None,
+        over_images=found.over_images,
     )
     if published is None:
         return score
     unit = 100 if metric in PERCENT else 1
     agrees = None
-    if found.n > 1:
-        bottom, top = prediction_interval(unit * found.values)
-        agrees = bool(bottom - _ROUNDING <= published.value <= top + _ROUNDING)
+    if (another := found.another()) is not None:
+        low, high = another
+        agrees = bool(unit * low - _ROUNDING <= published.value <= unit * high + _ROUNDING)
     return replace(score, published=published, gap=unit * score.mean - published.value, agrees=agrees)
 
 
@@ -117,7 +119,7 @@ def _table_row(row: RowRuns, baseline: bool, scores: dict[str, Score]) -> TableR
         label=row.label,
         baseline=baseline,
         seeds=row.seeds,
-        finished=tuple(sorted(run.header.seed for run in row.runs)),
+        finished=tuple(sorted((run.header.repeat for run in row.runs), key=lambda repeat: repeat.place)),
         stale=sum(run.stale for run in row.runs),
         failures=row.failures,
         scores=scores,
@@ -127,4 +129,5 @@ def _table_row(row: RowRuns, baseline: bool, scores: dict[str, Score]) -> TableR
         macs=results[0].macs if results else None,
         seconds=float(np.mean([result.seconds for result in results])) if results else None,
         peak_memory_mb=float(np.mean([result.peak_memory_mb for result in results])) if results else None,
+        folds=row.folds,
     )

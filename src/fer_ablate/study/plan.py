@@ -9,12 +9,16 @@ from typing import Any
 
 from fer_ablate.config.choices import Only
 from fer_ablate.config.key import relevant
+from fer_ablate.config.repeats import Repeat
 from fer_ablate.config.study_rows import Row
 from fer_ablate.study.asked import Asked
 from fer_ablate.study.cells import Cell
 from fer_ablate.tracking.places import run_path
-from fer_ablate.tracking.run_folder import RunFolder
+from fer_ablate.tracking.run_folder import RunFolder, RunHeader
 from fer_ablate.tracking.scan import RunRecord, Scan, scan
+
+Name = tuple[str, str, Repeat, int | None]
+"""Experiment, label, seed with fold, and number of folds: a fold of five is no earlier version of a fold of ten."""
 
 TOLD_KEYS = 3
 """Changed keys named in a reason; more are counted."""
@@ -39,7 +43,7 @@ class Planned:
         state: see `State`.
         reason: what a person wants to know about the state; may be empty.
         folder: of this very run, whether or not it exists yet.
-        stale: newest finished run of this row and seed whose key is another one.
+        stale: newest finished run of this row, seed and fold whose key is another one.
         wanted: whether it is to be trained now.
     """
 
@@ -69,19 +73,18 @@ def make_plan(asked: Asked, cells: Sequence[Cell]) -> Plan:
     """Look up every run.
 
     Args:
-        asked: rows and seeds.
+        asked: rows, seeds and folds.
         cells: of `compose_cells`.
     """
     found = scan(Path(cells[0].config.runs_dir)) if cells else Scan([], [])
     by_key = {record.header.key: record for record in found.records}
-    labels = {(record.header.experiment, record.header.name, record.header.seed) for record in found.records}
-    earlier: dict[tuple[str, str, int], list[RunRecord]] = {name: [] for name in labels}
+    earlier: dict[Name, list[RunRecord]] = {}
     for record in found.records:
-        earlier[record.header.experiment, record.header.name, record.header.seed].append(record)
+        earlier.setdefault(_name_of(record.header), []).append(record)
     chosen = _with_auxiliaries(set(asked.study.select), asked.rows)
     runs = []
     for cell in cells:
-        name = (cell.config.tracking.experiment, cell.row.label, cell.config.seed)
+        name = (cell.config.tracking.experiment, cell.row.label, cell.repeat, cell.config.data.folds)
         others = [record for record in earlier.get(name, []) if record.finished and record.header.key != cell.key]
         planned = _planned(cell, by_key.get(cell.key), others, asked)
         if not chosen or _file_label(cell.row.label, chosen):
@@ -89,10 +92,14 @@ def make_plan(asked: Asked, cells: Sequence[Cell]) -> Plan:
     return Plan(asked, tuple(runs), tuple(found.damaged))
 
 
+def _name_of(header: RunHeader) -> Name:
+    return header.experiment, header.name, header.repeat, header.folds
+
+
 def seconds_left(plan: Plan) -> tuple[float | None, int]:
     """What the wanted runs will take one after another, judged by finished ones.
 
-    A run costs what its row's other seeds or earlier versions cost per epoch; one whose row has none costs the median of
+    A run costs what its row's other seeds, folds or earlier versions cost per epoch; one whose row has none costs the median of
     the rest.
 
     Returns:

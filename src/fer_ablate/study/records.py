@@ -6,6 +6,7 @@ Metrics are fractions where they are fractions (`acc` = 0.65); published numbers
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fer_ablate.config.repeats import Repeat
 from fer_ablate.tracking.run_folder import RunFolder, RunHeader
 from fer_ablate.training.result import RunResult
 
@@ -46,11 +47,17 @@ class Published:
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that ended with an error: its seed, the first line of the error, and the file with the whole of it."""
+    """A run that ended with an error: its seed, the first line of the error, the file with the whole of it, and its fold."""
 
     seed: int
     problem: str
     log: Path
+    fold: int | None = None
+
+    @property
+    def repeat(self) -> Repeat:
+        """Which run of its row."""
+        return Repeat(self.seed, self.fold)
 
 
 @dataclass(frozen=True)
@@ -60,10 +67,11 @@ class RowRuns:
     Args:
         label: of the row.
         seeds: that the study asks for.
-        runs: finished ones, at most one per seed.
-        failures: of the seeds that failed.
+        runs: finished ones, at most one per seed and fold.
+        failures: of the runs that failed.
         published: column (`test/acc`) -> printed number.
         factor: value of the study's swept key in this row, if there is one.
+        folds: of the cross-validation; None if the row is none.
     """
 
     label: str
@@ -72,6 +80,12 @@ class RowRuns:
     failures: tuple[Failure, ...] = ()
     published: dict[str, Published] = field(default_factory=dict)
     factor: float | str | None = None
+    folds: int | None = None
+
+    @property
+    def asked(self) -> int:
+        """Runs that the study asks for."""
+        return len(self.seeds) * (self.folds or 1)
 
 
 @dataclass(frozen=True)
@@ -99,16 +113,16 @@ class Score:
     """A row in one column.
 
     Args:
-        n: seeds.
-        images: tested, in each run.
-        mean: over seeds.
-        sd: between seeds, ddof 1; not a number for one seed.
-        low, high: 95 % interval of the mean over test images and seeds.
+        n: seeds, or folds of a cross-validated row.
+        images: tested, in each run, or in all folds together.
+        mean: over seeds, or over folds.
+        sd: between seeds, or between folds, ddof 1; not a number for n=1.
+        low, high: 95 % interval of the mean over test images and seeds, or over folds, see `statistics`.
         over_images: whether the interval covers the draw of the images as well; else it covers the seeds alone.
         difference: to the baseline; None for the baseline itself, or where either is not there.
         published: printed number, if there is one.
         gap: mean minus published, in the unit of `published`.
-        agrees: whether the printed number lies where one more run of ours would; None for one seed.
+        agrees: whether the printed number lies where one more run of ours would; None where that is not known.
     """
 
     n: int
@@ -132,20 +146,21 @@ class TableRow:
         label: of the row.
         baseline: whether the others are compared with it.
         seeds: that the study asks for.
-        finished: seeds that are there.
+        finished: runs that are there.
         stale: how many of these are of an earlier config, data or code.
-        failures: of the seeds that failed.
+        failures: of the runs that failed.
         scores: column -> score; columns without a finished run are absent.
         published: column -> printed number; also of rows not yet run.
         factor: value of the swept key.
         parameters, macs: of the network; None while no run is finished.
         seconds, peak_memory_mb: mean over the runs; MiB.
+        folds: of the cross-validation; None if the row is none.
     """
 
     label: str
     baseline: bool
     seeds: tuple[int, ...]
-    finished: tuple[int, ...]
+    finished: tuple[Repeat, ...]
     stale: int
     failures: tuple[Failure, ...]
     scores: dict[str, Score]
@@ -155,6 +170,12 @@ class TableRow:
     macs: int | None
     seconds: float | None
     peak_memory_mb: float | None
+    folds: int | None = None
+
+    @property
+    def asked(self) -> int:
+        """Runs that the study asks for."""
+        return len(self.seeds) * (self.folds or 1)
 
 
 @dataclass(frozen=True)
@@ -169,6 +190,7 @@ class StudyTable:
         protocol: how all runs were tested; where rows differ, the values joined by ` / `.
         notes: remarks that belong below it, such as `n=1: ...`.
         factor: the swept key; None if there is none.
+        folds: of the cross-validation; None if the study is none.
     """
 
     study: str
@@ -178,3 +200,4 @@ class StudyTable:
     protocol: dict[str, str]
     notes: tuple[str, ...]
     factor: str | None = None
+    folds: int | None = None

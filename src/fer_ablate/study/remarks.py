@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import isnan
 
 from fer_ablate.study.alike import CONFIG_KEYS, Likeness, named, unlike
-from fer_ablate.study.evidence import INHERENT, Evidence, split_and_metric
+from fer_ablate.study.evidence import INHERENT, TRAINED_ON, Evidence, FoldEvidence, Known, split_and_metric
 from fer_ablate.study.images import PER_IMAGE
 from fer_ablate.study.records import TableRow
 from fer_ablate.study.verdicts import widened
 
-Found = Mapping[str, Mapping[str, Evidence]]
+Found = Mapping[str, Mapping[str, Known]]
 """Label -> column -> what the runs tell."""
 
 
@@ -17,6 +17,7 @@ def remarks(rows: Sequence[TableRow], columns: Sequence[str], evidence: Found, l
     """Sentences about a table, the gravest first."""
     yield from _unlike(rows, columns, likeness)
     yield from _absent(rows, columns)
+    yield from _cross_validated(rows, columns, likeness)
     yield from _seeds_alone(columns, evidence)
     yield from _single(rows)
     yield from _corrected(rows, columns)
@@ -45,8 +46,49 @@ def _absent(rows: Sequence[TableRow], columns: Sequence[str]) -> Iterator[str]:
             yield f"{column}: not measured by the runs of {named(lacking)}."
 
 
-def _seeds_alone(columns: Sequence[str], evidence: Found) -> Iterator[str]:
-    if others := dict.fromkeys(metric for _, metric in map(split_and_metric, columns) if metric not in PER_IMAGE):
+def _cross_validated(rows: Sequence[TableRow], columns: Sequence[str], likeness: Likeness) -> Iterator[str]:
+    """How folds were judged, and what of them is missing."""
+    folded = [row for row in rows if row.folds is not None and row.scores]
+    if not folded:
+        return
+    runs = [run for row in folded for run in likeness.rows[row.label].runs]
+    schemes = " / ".join(dict.fromkeys(run.result.protocol.get("folds", str(run.header.folds)) for run in runs))
+    seeds = max(len(row.seeds) for row in folded)
+    averaged = f", each the mean of its {seeds} seeds, which share its images" if seeds > 1 else ""
+    whole = (row for row in folded if len({repeat.fold for repeat in row.finished}) == row.folds)
+    tested = [score.images for row in whole for column, score in row.scores.items() if column.startswith("test/")]
+    together = f"; the folds together are the {max(tested):,} images of the set" if tested else ""
+    yield f"Folds: {schemes}; corrected resampled t test over folds (Nadeau and Bengio 2003){averaged}{together}."
+    yield from _missing_folds(folded, columns, likeness)
+    if trained := [column for column in columns if column.partition("/")[0] in TRAINED_ON]:
+        yield f"{', '.join(trained)}: no interval and no test, since the folds share most of the images that they train on."
+    if any(score.published is not None for row in folded for score in row.scores.values()):
+        yield "Published numbers are not judged: one draw of the folds does not tell where the mean of another would lie."
+
+
+def _missing_folds(folded: Sequence[TableRow], columns: Sequence[str], likeness: Likeness) -> Iterator[str]:
+    fewer, uneven = [], []
+    for row in folded:
+        one, other = (likeness.evidence[label].get(columns[0]) for label in (row.label, likeness.baseline.label))
+        if not isinstance(one, FoldEvidence):
+            continue
+        if not row.baseline and isinstance(other, FoldEvidence) and len(common := one.common(other)) < (row.folds or 0):
+            fewer.append(f"{row.label} {len(common)} of {row.folds}")
+        if len({part.n for part in one.parts.values()}) > 1:
+            uneven.append(row.label)
+    if fewer:
+        yield f"Compared over the folds that the row and the baseline both have: {'; '.join(fewer)}."
+    if uneven:
+        yield f"Some folds lack seeds and count with those that they have: {named(uneven)}."
+
+
+def _seeds_alone(columns: Sequence[str], known: Found) -> Iterator[str]:
+    """What is less sure than it looks, of rows without folds; and files that cannot be read, of any row."""
+    evidence = {
+        label: {column: one for column, one in found.items() if isinstance(one, Evidence)} for label, found in known.items()
+    }
+    there = [column for column in columns if any(column in found for found in evidence.values())]
+    if others := dict.fromkeys(metric for _, metric in map(split_and_metric, there) if metric not in PER_IMAGE):
         yield f"{', '.join(others)}: intervals over seeds alone, not over test images."
     for column in columns:
         reasons = {label: found[column].problem for label, found in evidence.items() if column in found}
@@ -54,13 +96,17 @@ def _seeds_alone(columns: Sequence[str], evidence: Found) -> Iterator[str]:
             if labels := [label for label, problem in reasons.items() if problem == reason]:
                 which = "" if len(labels) == len(reasons) else f" of {named(labels)}"
                 yield f"{column}{which}: interval over seeds alone, not over images: {reason}."
-    for label, found in evidence.items():
-        for problem in dict.fromkeys(one.problem for one in found.values() if one.problem and one.problem not in INHERENT):
-            yield f"{label}: judged over seeds alone, not over test images. {problem}"
+    for label, every in known.items():
+        alone = "judged over seeds alone, not over test images" if evidence[label] else "whether its folds were tested on the same images was not checked"
+        for problem in dict.fromkeys(one.problem for one in every.values() if one.problem and one.problem not in INHERENT):
+            yield f"{label}: {alone}. {problem}"
 
 
 def _single(rows: Sequence[TableRow]) -> Iterator[str]:
     there = [row for row in rows if row.scores]
+    if alone := [row.label for row in there if row.folds and len({repeat.fold for repeat in row.finished}) == 1]:
+        yield f"n=1 ({named(alone)}): one fold, hence no interval and no test."
+    there = [row for row in there if row.folds is None]
     if single := [row.label for row in there if len(row.finished) == 1]:
         which = "all rows" if len(single) == len(there) else named(single)
         if any(score.over_images for row in there if row.label in single for score in row.scores.values()):

@@ -1,8 +1,11 @@
-"""Intervals and tests over test images and seeds together. Pure arithmetic; what it may be used for is decided in `judge`.
+"""Intervals and tests over test images and seeds, or over folds. Pure arithmetic; what it may be used for is decided in `judge`.
 
-Letters: S seeds, N test images. `scores` is (S, N), one row per run, each entry in [0, 1]: for accuracy,
+Letters: S seeds, N test images, J folds. `scores` is (S, N), one row per run, each entry in [0, 1]: for accuracy,
 whether run s was right about image i. Two kinds of chance make the mean of such a matrix: which images were drawn and which
 seeds were used. The images of two rows are the same ones, their seeds are not paired.
+
+The folds of a cross-validation test on other images, but train on many of the same ones, so that their scores are not
+independent. No unbiased estimate of the variance of their mean exists (Bengio and Grandvalet 2004, JMLR 5:1089-1105).
 """
 
 from collections.abc import Sequence
@@ -27,6 +30,9 @@ _BONETT_PRICE = (-1.0, 1.0)
 
 _ROUNDING = 1e-12
 """Means of equal numbers may differ by this much."""
+
+_SINGLE_ROUNDING = 1e-6
+"""Stored metrics are 32-bit floats: folds that differ by less are equal."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +146,22 @@ def seed_difference(row: Array, baseline: Array) -> Estimate:
     """
     parts = [_Part(part, part, len(values) - 1) for values in (row, baseline) for part in [_variance(values) / len(values)]]
     return _estimate(float(row.mean() - baseline.mean()), parts, min(len(row), len(baseline)) - 1)
+
+
+def fold_mean(values: Array, ratio: float) -> Estimate:
+    """Mean over folds, of the scores of a row or of its differences to another, by the corrected resampled t test.
+
+    With S^2 the variance between the folds, that of their mean is taken for (1/J + n_test/n_train) S^2 with J - 1 degrees of
+    freedom (Nadeau and Bengio 2003, Machine Learning 52:239-281; for folds Bouckaert and Frank 2004, PAKDD, LNCS 3056:3-12).
+
+    Args:
+        values: (J,) score of each fold, or difference. The variance is not known of one alone, nor of equal ones: few and small
+            folds come out equal by luck.
+        ratio: n_test/n_train, images tested in a fold over images trained on; not a number where nothing can be said.
+    """
+    folds, known = len(values), np.ptp(values) > _SINGLE_ROUNDING
+    variance = float(values.var(ddof=1)) * (1 / folds + ratio) if known else np.nan
+    return Estimate(float(values.mean()), variance, folds - 1)
 
 
 def mcnemar(row: Array, baseline: Array) -> float:

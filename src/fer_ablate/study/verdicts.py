@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fer_ablate.study.evidence import Evidence
+from fer_ablate.study.evidence import Evidence, FoldEvidence, Known
 from fer_ablate.study.records import LEVEL, PERCENT, Difference
-from fer_ablate.study.statistics import Estimate, SeedSpread, image_difference, mcnemar, seed_difference
+from fer_ablate.study.statistics import Estimate, SeedSpread, fold_mean, image_difference, mcnemar, seed_difference
 
 LESS_IS_BETTER = ("loss", "ece")
 
@@ -20,25 +20,32 @@ class Comparison:
     Args:
         value: row minus baseline.
         p: two-sided; not a number where nothing can be tested.
-        estimate: None where either has one seed.
+        estimate: None where nothing is known beyond these networks.
+        instead: what is said then.
     """
 
     value: float
     p: float
     estimate: Estimate | None
+    instead: str = "n=1: these two networks only"
 
 
-def compared(row: Evidence, baseline: Evidence, usual: SeedSpread | None) -> Comparison:
+def compared(row: Known, baseline: Known, usual: SeedSpread | None) -> Comparison:
     """Compare two rows that were tested alike.
 
-    Where either has a single seed, only two networks are compared: those of the first seed that both have, or the first of
-    each. The value stays the difference of the two means, which are what the table shows.
+    Cross-validated rows are compared fold by fold, over the folds that both have. Of others, where either has a single seed,
+    only two networks are compared: those of the first seed that both have, or the first of each. The value then stays the
+    difference of the two means, which are what the table shows.
 
     Args:
         row: of the table.
         baseline: of the table.
         usual: see `statistics.usual_spread`.
     """
+    if isinstance(row, FoldEvidence) and isinstance(baseline, FoldEvidence):
+        return _fold_by_fold(row, baseline)
+    assert isinstance(row, Evidence), "a row with folds is compared with a baseline that has them"
+    assert isinstance(baseline, Evidence), "as above"
     value = float(row.values.mean() - baseline.values.mean())
     if min(row.n, baseline.n) == 1:
         return Comparison(value, _two_networks(row, baseline), None)
@@ -47,6 +54,23 @@ def compared(row: Evidence, baseline: Evidence, usual: SeedSpread | None) -> Com
     else:
         estimate = seed_difference(row.values, baseline.values)
     return Comparison(value, estimate.p, estimate)
+
+
+def _fold_by_fold(row: FoldEvidence, baseline: FoldEvidence) -> Comparison:
+    common = row.common(baseline)
+    if not common:
+        return Comparison(np.nan, np.nan, None, "no fold in common")
+    values = row.of(common).values - baseline.of(common).values
+    estimate = fold_mean(values, max(row.ratio, baseline.ratio))
+    if not np.isnan(estimate.variance):
+        return Comparison(estimate.value, estimate.p, estimate)
+    if len(common) == 1:
+        instead = "n=1: this fold only"
+    elif np.isnan(row.ratio):
+        instead = "no test: folds share training images"
+    else:
+        instead = "no test: no spread between folds"
+    return Comparison(estimate.value, np.nan, None, instead)
 
 
 def _two_networks(row: Evidence, baseline: Evidence) -> float:
@@ -67,7 +91,7 @@ def judged(metric: str, comparison: Comparison, p_holm: float) -> Difference:
     """
     estimate = comparison.estimate
     if estimate is None:
-        verdict = "n=1: these two networks only" + ("" if np.isnan(p_holm) else f" ({_spoken(p_holm)})")
+        verdict = comparison.instead + ("" if np.isnan(p_holm) else f" ({spoken_p(p_holm)})")
         return Difference(comparison.value, np.nan, np.nan, comparison.p, p_holm, verdict)
     low, high = _possible(metric, *estimate.interval())
     if p_holm < ALPHA:
@@ -110,7 +134,7 @@ def _amount(metric: str, value: float) -> str:
     return f"{100 * value:.1f}" if metric in PERCENT else f"{value:.3f}"
 
 
-def _spoken(p: float) -> str:
+def spoken_p(p: float) -> str:
     """`p = 0.03`."""
     if p < 0.001:
         return "p < 0.001"

@@ -16,7 +16,8 @@ def find_run(runs_dir: Path, name: str) -> RunFolder:
     """The one run whose key or MLflow id begins with `name`, whose folder is called so, or whose folder it is.
 
     A row of a study will do as well: `quickstart/-1 Conv`, or just `-1 Conv` where no other experiment has one, is the newest
-    run of its first finished seed; `-1 Conv, seed 2` that of another.
+    run of its first finished seed; `-1 Conv, seed 2` that of another, and
+    `-1 Conv, seed 2, fold 3` that of a fold.
 
     Raises:
         UserError: none or several fit; the latest runs, or the several, are listed.
@@ -62,15 +63,16 @@ def _fits(record: RunRecord, name: str) -> bool:
 
 
 def _labelled(records: Sequence[RunRecord], name: str) -> list[RunRecord]:
-    """Of every experiment with a row of this name: the newest run of the seed asked for, or of the first that is finished."""
+    """Of every experiment with a row of this name: the newest run of the seed (and fold) asked for, or of the first finished."""
     chosen: dict[str, RunRecord] = {}
     for record in sorted(records, key=_first_choice):
         header = record.header
         label = f"{header.experiment}/{header.name}"
-        if name in {form for text in (header.name, label) for form in (text, f"{text}, seed {header.seed}")}:
+        told = ("", f", seed {header.seed}", f", {header.repeat}")
+        if name in {f"{text}{which}" for text in (header.name, label) for which in told}:
             chosen.setdefault(header.experiment, record)
     return list(chosen.values())
 
 
-def _first_choice(record: RunRecord) -> tuple[bool, int, float]:
-    return not record.finished, record.header.seed, -record.folder.header_file.stat().st_mtime
+def _first_choice(record: RunRecord) -> tuple[bool, tuple[int, int], float]:
+    return not record.finished, record.header.repeat.place, -record.folder.header_file.stat().st_mtime

@@ -1,11 +1,11 @@
 """Why a run has no result: failure.json for an error, pruned.json for a trial given up early. Starting it again removes both."""
 
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fer_ablate.tracking.files import read_json, write_error, write_json
+from fer_ablate.tracking.files import read_json, write_json
+from fer_ablate.tracking.log import append_to_log
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,7 @@ def write_failure(path: Path, log: Path, problem: str, traceback: str) -> None:
     Raises:
         UserError: the disk is full, read-only or forbidden.
     """
-    at = datetime.now(UTC).isoformat(timespec="seconds")
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.write(f"{at}  failed: {problem}\n{traceback.rstrip()}\n\n")
-    except OSError as error:
-        raise write_error(log, error) from error
+    at = append_to_log(log, f"failed: {problem}", traceback)
     write_json(path, {"problem": problem, "at": at, "log": log.name})
 
 

@@ -40,10 +40,10 @@ class Served:
     """A network as it is to be logged.
 
     Args:
-        program: `.pt2` file of torch.export, (N, C, S, S) uint8 -> (N, K) probabilities.
+        program: `.pt2` file of torch.export, (N, C, H, W) uint8 -> (N, K) probabilities.
         classes: K names, in the order of the outputs.
         digest: the same for the same weights and settings.
-        example: (n, C, S, S) uint8, a few faces.
+        example: (n, C, H, W) uint8, a few faces.
         facts: shown with the model.
     """
 

@@ -1,6 +1,6 @@
 """The code of a model in MLflow, copied beside its weights and run there: it may import nothing of this package.
 
-Letters: N faces, C channels, S side in pixels, K classes.
+Letters: N faces, C channels, H W pixels, K classes.
 """
 
 import json
@@ -33,7 +33,7 @@ class Expressions(PythonModel):
 
         Args:
             context: of MLflow; not used.
-            model_input: (N, C, S, S) uint8.
+            model_input: (N, C, H, W) uint8.
             params: not used.
 
         Returns:

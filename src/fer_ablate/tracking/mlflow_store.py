@@ -102,6 +102,8 @@ class Store:
         changed = ", ".join(f"{key}={value}" for key, value in header.changed.items())
         tags = {"key": header.key, "seed": str(header.seed), "code_digest": header.code_digest, "data_digest": header.data_digest}
         tags |= {"changed": changed or "nothing", "command": " ".join(header.overrides)}
+        if header.repeat.fold is not None:
+            tags["fold"] = str(header.repeat.fold)
         if self.active(header.parent_run_id) is not None:
             tags[PARENT] = str(header.parent_run_id)
         # MLflow refuses to change a parameter, but a resumed run may use, say, other devices: the first value stays.
@@ -173,7 +175,8 @@ class Store:
         else:
             self.client.log_batch(run_id, tags=as_tags(marks_of(folder)))
         for file in folder.artifacts if files else ():
-            self.client.log_artifact(run_id, str(file))
+            place = file.parent.relative_to(folder.path).as_posix()
+            self.client.log_artifact(run_id, str(file), None if place == "." else place)
         self.client.set_terminated(run_id, status, end_time=ended)
 
     def upload(self, folder: RunFolder, status: str, parent_run_id: str | None = None) -> str:

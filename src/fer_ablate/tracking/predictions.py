@@ -1,8 +1,8 @@
-"""predictions.npz: what the kept weights said about every image of the official test splits."""
+"""predictions.npz: what the kept weights said about every image they were tested on, and which images form which split."""
 
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 from zipfile import BadZipFile
@@ -15,22 +15,30 @@ from fer_ablate.tracking.files import write_atomically
 
 T = TypeVar("T")
 
+Flags = NDArray[np.bool_]
+
+SPLIT = "split_"
+"""Beginning of the arrays that say which images form a split of the result."""
+
 
 @dataclass(frozen=True)
 class StoredPredictions:
-    """What the kept weights said about the images of the official test splits.
+    """What the kept weights said about the images they were tested on.
 
     Args:
         rows: (N,) rows of the whole set.
-        usage: (N,) official split of each, as index into `labels.USAGES`.
+        usage: (N,) official split of each, as index into `labels.USAGES`, or of a folder's own splits in their order.
         labels: (N,) true class indices.
         probabilities: (N, K) in [0, 1].
+        splits: split of the result (`val`, `test`, ...) -> (N,) whether each image is in it; empty in files of versions that
+            did not store it.
     """
 
     rows: NDArray[np.int64]
     usage: NDArray[np.int64]
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float32]
+    splits: Mapping[str, Flags] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -41,19 +49,22 @@ class PredictedLabels:
 
     Args:
         rows: (N,) rows of the whole set.
-        usage: (N,) official split of each, as index into `labels.USAGES`.
+        usage: (N,) as in `StoredPredictions`.
         labels: (N,) true class indices.
         predicted: (N,) class indices.
+        splits: as in `StoredPredictions`.
     """
 
     rows: NDArray[np.int32]
     usage: NDArray[np.uint8]
     labels: NDArray[np.uint8]
     predicted: NDArray[np.uint8]
+    splits: Mapping[str, Flags] = field(default_factory=dict)
 
 
 def write_predictions(path: Path, predictions: StoredPredictions) -> None:
     """Replace the file; compressed, integers as small as they fit."""
+    splits: dict[str, Any] = {f"{SPLIT}{name}": inside for name, inside in predictions.splits.items()}
     write_atomically(
         path,
         lambda stream: np.savez_compressed(
@@ -63,6 +74,7 @@ def write_predictions(path: Path, predictions: StoredPredictions) -> None:
             labels=predictions.labels.astype(np.uint8),
             predicted=predictions.probabilities.argmax(axis=1).astype(np.uint8),
             probabilities=predictions.probabilities.astype(np.float32),
+            **splits,
         ),
     )
 
@@ -72,7 +84,7 @@ def read_predictions(path: Path) -> StoredPredictions:
 
     def build(arrays: Any) -> StoredPredictions:
         rows, usage, labels = (arrays[name].astype(np.int64) for name in ("rows", "usage", "labels"))
-        return StoredPredictions(rows, usage, labels, arrays["probabilities"])
+        return StoredPredictions(rows, usage, labels, arrays["probabilities"], _splits(arrays))
 
     return _read(path, build)
 
@@ -84,9 +96,13 @@ def read_predicted(path: Path) -> PredictedLabels:
         # Runs that finished before `predicted` was stored have the probabilities only, and wider integers.
         found = arrays["predicted"] if "predicted" in arrays.files else arrays["probabilities"].argmax(axis=1)
         usage, labels, predicted = (values.astype(np.uint8, copy=False) for values in (arrays["usage"], arrays["labels"], found))
-        return PredictedLabels(arrays["rows"].astype(np.int32, copy=False), usage, labels, predicted)
+        return PredictedLabels(arrays["rows"].astype(np.int32, copy=False), usage, labels, predicted, _splits(arrays))
 
     return _read(path, build)
+
+
+def _splits(arrays: Any) -> dict[str, Flags]:
+    return {name.removeprefix(SPLIT): arrays[name].astype(bool) for name in arrays.files if name.startswith(SPLIT)}
 
 
 def _read(path: Path, build: Callable[[Any], T]) -> T:

@@ -2,8 +2,10 @@
 
 import queue
 import threading
+import traceback
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ from filelock import FileLock, Timeout
 from fer_ablate.config.schema import TrackingConfig
 from fer_ablate.errors import UserError
 from fer_ablate.tracking.files import write_text
+from fer_ablate.tracking.log import append_to_log, first_line
 from fer_ablate.tracking.opening import open_store
 from fer_ablate.tracking.run_folder import RunFolder, RunHeader
 from fer_ablate.tracking.study_file import row_run
@@ -85,17 +88,16 @@ class Recorder:
             self._jobs.put(lambda store: self._epoch(store, epoch, copy, time_ms))
 
     def finish(self, result: RunResult | None, status: str) -> None:
-        """Write the result, then wait a bounded time for MLflow.
+        """Bring what the folder has by now to MLflow, and wait a bounded time for that.
 
         Args:
-            result: None if the run failed or was stopped.
+            result: which is in the folder already, for it must not wait for MLflow; None if the run failed or was stopped.
             status: FINISHED, FAILED or KILLED.
         """
-        if result is not None:
-            self.folder.write_result(result)
         if self._worker is None:
             return
-        write_text(self.folder.pending_file, status)
+        with suppress(UserError):  # a full disk: the mark of the start is still there, and a result says more than any mark
+            write_text(self.folder.pending_file, status)
         self._jobs.put(lambda store: self._finish(store, result, status))
         self._jobs.put(None)
         patience = max(self.timeout, LOCAL_SECONDS) if str(self.uri).startswith("sqlite:") else self.timeout
@@ -111,7 +113,9 @@ class Recorder:
             while (job := self._jobs.get()) is not None:
                 job(store)
         except Exception as error:
-            self._warn(f"failed ({_first_line(error)})")
+            self._warn(f"failed ({first_line(error)})")
+            with suppress(UserError):
+                append_to_log(self.folder.log_file, self.warning, traceback.format_exc())
 
     def _start(self, store: "Store", header: RunHeader) -> None:
         self._run_id = store.start_run(header, self.folder.config_yaml)
@@ -177,7 +181,7 @@ def _upload_all(runs_dir: Path, config: TrackingConfig) -> int:
         except UserError as error:
             problems.append(str(error))
         except Exception as error:
-            problems.append(f"MLflow at {config.uri} failed ({_first_line(error)})")
+            problems.append(f"MLflow at {config.uri} failed ({first_line(error)})")
             break
     if problems:
         raise UserError("\n".join(["Some runs could not be brought into MLflow; they stay marked for later:", *problems]))
@@ -190,7 +194,3 @@ def _status(folder: RunFolder) -> str:
         return "FINISHED"
     marked = folder.pending_file.read_text()
     return "KILLED" if marked == RUNNING else marked
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

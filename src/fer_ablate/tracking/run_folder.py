@@ -3,17 +3,19 @@
 import os
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from filelock import FileLock, Timeout
 
-from fer_ablate.errors import BusyError
+from fer_ablate.config.repeats import Repeat
+from fer_ablate.errors import BusyError, UserError
 from fer_ablate.tracking.files import read_json, write_error, write_json, write_text
 from fer_ablate.tracking.history import EpochRow, append_epoch, read_history
+from fer_ablate.tracking.log import LOG, attempt
 from fer_ablate.tracking.marks import RunFailure, RunPruned, read_failure, read_pruned, write_failure, write_pruned
 from fer_ablate.tracking.predictions import (
     PredictedLabels,
@@ -27,6 +29,10 @@ from fer_ablate.training.result import BEST, LAST, RunResult
 __all__ = ["PredictedLabels", "RunFailure", "RunFolder", "RunHeader", "RunPruned", "StoredPredictions"]
 
 PICTURES = ("confusion.png", "curves.png", "faces.png")
+NOTES = "notes.json"
+SHEETS = "contact_sheets"
+"""Folder within a run for pictures of its images."""
+
 LOCK_SECONDS = 1.0
 """How long to wait for the lock of a run: longer than others need to look whether it is free."""
 
@@ -41,7 +47,10 @@ class RunHeader:
         experiment: MLflow experiment; the name of the study, if there is one.
         changed: dotted key -> value of what differs from the defaults.
         overrides: the command line.
-        dataset: `name`, and the number of images of each split.
+        dataset: `name` and the number of images of each role (`train`, `val`, `test`); runs of earlier versions have only these.
+            `preset` (what `data.roles` came to), `classes` (name -> images of train, val and test), `size` ([height, width] in
+            pixels), `channels`, `groups` (number of persons, if known), `left_out` (what was not read -> how many) and `notes`
+            (sentences about all of this).
         started_at: ISO 8601 with time zone; the first start of a run that was resumed.
         mlflow_run_id: set once MLflow knows the run.
         mlflow_uri: the store that knows it.
@@ -67,6 +76,16 @@ class RunHeader:
     parent_run_id: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def repeat(self) -> Repeat:
+        """Its seed, and its fold if it has one."""
+        return Repeat(self.seed, self.settings.get("data.fold", 0) if self.folds is not None else None)
+
+    @property
+    def folds(self) -> int | None:
+        """Into how many parts the images were divided; None if they were not."""
+        return self.settings.get("data.folds")
+
 
 class RunFolder:
     """The files of one run.
@@ -85,10 +104,12 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.best_checkpoint = self.checkpoints / BEST
         self.last_checkpoint = self.checkpoints / LAST
-        self.log_file = path / "log.txt"
+        self.log_file = path / LOG
         self.pending_file = path / "upload.pending"
         self.failure_file = path / "failure.json"
         self.pruned_file = path / "pruned.json"
+        self.notes_file = path / NOTES
+        self.sheets = path / SHEETS
 
     @property
     def status(self) -> Literal["new", "started", "finished"]:
@@ -121,7 +142,7 @@ class RunFolder:
         return cast(RunResult, read_json(self.result_file, RunResult.from_json))
 
     def write_result(self, result: RunResult) -> None:
-        """Keep the result. Written last, since it makes the run a finished one."""
+        """Keep the result: the run is a finished one from here on, and what still fails is a note (`attempt`)."""
         write_json(self.result_file, result.to_json())
         self.remove_marks()
 
@@ -158,6 +179,40 @@ class RunFolder:
         self.pruned_file.unlink(missing_ok=True)
 
     @property
+    def notes(self) -> dict[str, str]:
+        """What the finished run lacks, such as `faces.png` -> why, in a sentence."""
+        away = {"MLflow": "MLflow does not have all of this run yet; `python -m fer_ablate sync` brings it."}
+        return {**self._kept_notes(), **(away if self.pending_file.is_file() and self.status == "finished" else {})}
+
+    def _kept_notes(self) -> dict[str, str]:
+        try:
+            return dict(read_json(self.notes_file, dict)) if self.notes_file.is_file() else {}
+        except UserError:  # it must not stand in the way of the result
+            return {NOTES: f"{self.notes_file} is damaged, so some of what the run lacks is not known."}
+
+    def keep_note(self, what: str, problem: str) -> None:
+        """Say what the finished run lacks and why; without a problem it lacks that no more."""
+        notes = self._kept_notes()
+        if notes.get(what, "") == problem:
+            return
+        notes = {name: text for name, text in {**notes, what: problem}.items() if text and name != NOTES}
+        if notes:
+            write_json(self.notes_file, notes)
+        else:
+            self.notes_file.unlink()
+
+    def attempt(self, what: str, make: Callable[[], object]) -> str:
+        """Make something that the finished run can do without; see `log.attempt`. A problem is a note until it is made after all.
+
+        Returns:
+            Why it could not be made; empty if it was.
+        """
+        problem = attempt(self.log_file, what, make)
+        with suppress(UserError):  # on a full disk the first error is the one to tell
+            self.keep_note(what, problem)
+        return problem
+
+    @property
     def predictions(self) -> StoredPredictions:
         """The stored predictions; `UserError` if missing or damaged."""
         return read_predictions(self.predictions_file)
@@ -174,7 +229,8 @@ class RunFolder:
     def artifacts(self) -> list[Path]:
         """The files worth a copy in MLflow that exist by now; checkpoints stay here."""
         files = (self.config_file, self.header_file, self.metrics_file, self.result_file, self.predictions_file)
-        return [file for file in (*files, *(self.path / name for name in PICTURES)) if file.is_file()]
+        pictures = (*(self.path / name for name in PICTURES), *sorted(self.sheets.glob("*.png")))
+        return [file for file in (*files, *pictures) if file.is_file()]
 
     def clear(self) -> None:
         """Forget everything but the lock, to train the run anew."""

@@ -97,8 +97,8 @@ def _bare_loop(task: Task) -> Callable[[int], None]:
     network = module.network.to(hardware.device).train()
     preprocess = module.preprocess.to(hardware.device).train()  # as many crops of every image as training makes
     size = task.config.trainer.batch_size
-    channels, side = task.data.faces.channels, task.data.image_size
-    faces = preprocess(torch.randint(0, 256, (size, channels, side, side), dtype=torch.uint8, device=hardware.device))
+    shape = (size, task.data.faces.channels, *task.data.image_size)
+    faces = preprocess(torch.randint(0, 256, shape, dtype=torch.uint8, device=hardware.device))
     labels = torch.randint(0, len(task.data.faces.classes), (len(faces),), device=hardware.device)
     optimizer = build_optimizer(task.config.optimizer, network.named_parameters(), task.config.plugins)
     loss = nn.CrossEntropyLoss()

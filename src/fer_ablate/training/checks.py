@@ -1,17 +1,18 @@
 """Everything that can be said against a config before any data is read, from all parts at once."""
 
-from fer_ablate.config.choices import Keep, Mode, Roles, Source
+from fer_ablate.config.choices import Keep, Mode, Roles
 from fer_ablate.config.schema import Config, TrainerConfig
 from fer_ablate.data import augment, balance, load
-from fer_ablate.data.transform import check_normalisation
+from fer_ablate.data.prepare import check_prepare, prepared_size
+from fer_ablate.data.transform import check_normalisation, network_size
 from fer_ablate.data.views import check_views
 from fer_ablate.errors import Fault, choices
-from fer_ablate.labels import SIDE
 from fer_ablate.models import checks as models
 from fer_ablate.models.stages import flat_features, resolved, size_faults
 from fer_ablate.optim.losses import check_loss
 from fer_ablate.optim.optimizers import check_optimizer
 from fer_ablate.optim.schedulers import Plateau, check_scheduler
+from fer_ablate.sizes import Size, as_size, in_key, spelled
 from fer_ablate.training import hardware
 
 MONITORS = tuple(f"{split}/{name}" for split in ("val", "train") for name in ("loss", "acc", "top2", "macro_f1"))
@@ -24,10 +25,10 @@ PROFILERS = ("simple", "advanced", "pytorch")
 
 def check(config: Config) -> list[Fault]:
     """All faults of a run's config; image sizes are checked as far as they are known without the images."""
-    known = config.data.source is not Source.folder
+    size = load.known_size(config.data)
     return [
         *check_images(config),
-        *(check_sizes(config, SIDE) if known else augment.check(config.augment, None)),
+        *(check_sizes(config, size) if size is not None else _unsized_faults(config)),
         *check_optimizer(config.optimizer, config.plugins),
         *check_scheduler(config.scheduler, config.trainer.max_epochs, MONITORS),
         *check_loss(config.loss),
@@ -48,46 +49,71 @@ def check_images(config: Config) -> list[Fault]:
     ]
 
 
-def check_sizes(config: Config, image_size: int, trained_size: int | None = None) -> list[Fault]:
-    """Faults that need the side of the stored images: crops, and maps that shrink to nothing.
+def check_sizes(config: Config, image_size: Size, trained_size: Size | None = None) -> list[Fault]:
+    """Faults that need the size of the stored images: crops, and maps that shrink to nothing.
 
     Args:
         config: the run.
-        image_size: side of the stored images in pixels.
-        trained_size: side of those the network was trained on, if these are others.
+        image_size: of the stored images.
+        trained_size: of those the network was trained on, if these are others.
     """
-    if faults := augment.check(config.augment, image_size):
+    faults = [*_crop_faults(config), *check_prepare(config.data.prepare, image_size)]
+    if not faults:
+        faults = augment.check(config.augment, prepared_size(config.data.prepare, image_size))
+    if faults:
         # What the network would see cannot be told; its own faults can.
         return [*faults, *models.check(config.model, image_size, config.plugins)]
-    side = augment.input_size(config.augment, trained_size or image_size)
-    faults = models.check(config.model, side, config.plugins)
+    faults = models.check(config.model, network_size(config, trained_size or image_size), config.plugins)
+    return faults + _tested_faults(config, image_size, trained_size, fits=not faults)
+
+
+def check_tested(config: Config, image_size: Size) -> list[Fault]:
+    """Faults of the views on which a finished network is to look at images of the size it was trained on."""
+    return _crop_faults(config) or _tested_faults(config, image_size)
+
+
+def tested_size(config: Config, image_size: Size) -> Size:
+    """Size of the views on which weights are tested, of stored images with this size."""
+    return as_size(config.evaluation.crop) or network_size(config, image_size)
+
+
+def _unsized_faults(config: Config) -> list[Fault]:
+    """What can be said of sizes as long as that of the images is not known."""
+    return [
+        *_crop_faults(config),
+        *check_prepare(config.data.prepare, None),
+        *augment.check(config.augment, None),
+    ]
+
+
+def _crop_faults(config: Config) -> list[Fault]:
     crop = config.evaluation.crop
-    if crop is not None and crop < 1:
-        return [*faults, Fault("evaluation.crop", f"{crop} is below 1.", "null tests at the side trained on.")]
-    tested = tested_size(config, image_size)
-    faults += check_views(config.evaluation.tta, tested, image_size)
-    return faults or _tested_side_faults(config, side, tested)
-
-
-def tested_size(config: Config, image_size: int) -> int:
-    """Side in pixels of the views on which weights are tested, of images with this side."""
-    return config.evaluation.crop or augment.input_size(config.augment, image_size)
-
-
-def _tested_side_faults(config: Config, side: int, tested: int) -> list[Fault]:
-    """Whether a network for one side can take another; a network of the user's own has to know by itself."""
-    if tested == side or config.model.name != models.STAGES:
+    if crop is None or as_size(crop) is not None:
         return []
+    below = isinstance(crop, int) and not isinstance(crop, bool)
+    problem = f"{crop} is below 1." if below else f"{crop!r} is neither a number of pixels nor [height, width]."
+    return [Fault("evaluation.crop", problem, "null tests at the size trained on.")]
+
+
+def _tested_faults(config: Config, image_size: Size, trained_size: Size | None = None, fits: bool = True) -> list[Fault]:
+    """Whether the views fit the images and a network for one size can take another.
+
+    The latter is asked only of a network that `fits` what it is trained on; one of the user's own has to know by itself.
+    """
+    size, tested = network_size(config, trained_size or image_size), tested_size(config, image_size)
+    faults = check_views(config.evaluation.tta, tested, prepared_size(config.data.prepare, image_size))
+    if faults or not fits or tested == size or config.model.name != models.STAGES:
+        return faults
     network = resolved(config.model)
-    way_out = f"Leave evaluation.crop out, train with a crop of {tested}, or set model.head_pool=adaptive_avg."
+    way_out = f"Leave evaluation.crop out, train with a crop of {in_key(tested)}, or set model.head_pool=adaptive_avg."
     if size_faults(network, tested):
-        return [Fault("evaluation.crop", f"{tested}x{tested} images shrink to nothing in this network.", way_out)]
-    built, given = flat_features(network, side), flat_features(network, tested)
+        return [Fault("evaluation.crop", f"{spelled(tested)} images shrink to nothing in this network.", way_out)]
+    built, given = flat_features(network, size), flat_features(network, tested)
     if built == given:
         return []
     problem = (
-        f"{tested}: trained on {side}x{side} images, the first linear layer takes {built:,} numbers; "
-        f"{tested}x{tested} ones give {given:,}."
+        f"{in_key(tested)}: trained on {spelled(size)} images, the first linear layer takes {built:,} numbers; "
+        f"{spelled(tested)} ones give {given:,}."
     )
     return [Fault("evaluation.crop", problem, way_out)]
 

@@ -16,6 +16,7 @@ from fer_ablate.data.faces import FaceSet
 from fer_ablate.data.transform import Preprocess
 from fer_ablate.data.views import views
 from fer_ablate.metrics import SplitResult, score
+from fer_ablate.sizes import Size
 from fer_ablate.training.hardware import Hardware
 
 Rows = NDArray[np.int64]
@@ -46,13 +47,13 @@ class Examiner:
     """How weights are tested.
 
     Args:
-        size: side of the tested crops in pixels.
+        size: of the tested crops.
         batch_size: images at once; their views are counted on top.
         hardware: device and number format.
     """
 
     tta: TestTimeAugmentation
-    size: int
+    size: Size
     batch_size: int
     hardware: Hardware
 
@@ -68,20 +69,21 @@ class Examiner:
 
         Args:
             network: normalised faces -> logits; moved to the device and put into evaluation mode.
-            preprocess: of which only the normalisation is used.
+            preprocess: of which the preparation and the normalisation are used; moved to the device.
             faces: the set.
             rows: which of its images, in any order.
             progress: told the finished fraction.
         """
         device = self.hardware.device
         network.to(device).eval()
+        preprocess.to(device)
         rows = np.unique(rows)
         images = as_tensor(faces.faces)
         parts = []
         with torch.inference_mode(), autocast(self.hardware):
             for start in range(0, len(rows), self.batch_size):
                 batch = images.index_select(0, torch.from_numpy(rows[start : start + self.batch_size])).to(device)
-                seen = views(batch, self.tta, self.size)
+                seen = views(preprocess.prepared(batch), self.tta, self.size)
                 logits: Tensor = network(preprocess.normalise(seen.flatten(0, 1)))
                 parts.append(logits.float().softmax(dim=1).view(*seen.shape[:2], -1).mean(dim=0).cpu())
                 if progress is not None:

@@ -164,7 +164,7 @@ def assess(task: Task, module: Classifier, progress: Callable[[float], None] | N
         seed=config.seed,
         splits={**trained, **split_results(predictions, parts, classes)},
         classes=list(classes),
-        protocol=protocol(config, data.image_size),
+        protocol=protocol(config, data.image_size, data.preset, data.faces.groups is not None),
         best_epoch=epoch,
         epochs=len(seconds),
         seconds=sum(seconds),

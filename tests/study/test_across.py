@@ -1,0 +1,102 @@
+"""Networks on several data sets: intervals, comparisons, and what is told where there is none."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from fer_ablate.errors import UserError
+from fer_ablate.metrics import score
+from fer_ablate.report.across_table import frame, render, shown
+from fer_ablate.study.across import CellTest, build_cross_table
+
+CLASSES = ("angry", "happy")
+
+
+def seen(right, images=None, trained_on=False, notes=()):
+    """A test of a network that is right about some of the images, which are all happy."""
+    right = np.array(right, bool)
+    probabilities = torch.stack([1 - torch.from_numpy(right).float(), torch.from_numpy(right).float()], dim=1)
+    labels = torch.ones(len(right), dtype=torch.int64)
+    return CellTest(
+        images=np.arange(len(right)) if images is None else np.array(images),
+        truth=np.array(["happy"] * len(right)),
+        right=right,
+        result=score(probabilities, labels, CLASSES),
+        trained_on=trained_on,
+        notes=notes,
+    )
+
+
+def table(tests, problems=None):
+    """Rows and columns in the order in which they come."""
+    keys = [*tests, *(problems or {})]
+    networks, data = (list(dict.fromkeys(key[place] for key in keys)) for place in (0, 1))
+    return build_cross_table(networks, data, tests, problems or {})
+
+
+def test_the_accuracy_and_its_interval_are_those_of_the_images():
+    right = np.arange(400) % 4 != 0
+    cell = table({("A", "raf"): seen(right)}).cells["A", "raf"]
+    assert cell.score.mean == 0.75
+    wilson = stats.binomtest(300, 400).proportion_ci(0.95, method="wilson")
+    assert (cell.score.low, cell.score.high) == pytest.approx((wilson.low, wilson.high), abs=0.004)
+
+
+def test_a_perfect_score_leaves_no_room_above_it():
+    score = table({("A", "raf"): seen([True] * 20)}).cells["A", "raf"].score
+    assert score.high == 1.0
+    assert 0.8 < score.low < 1.0
+
+
+def test_networks_are_compared_with_the_first_by_the_exact_test_of_the_same_images():
+    first, second = [True] * 4 + [False] * 6, [True] * 10  # 6 won, none lost: 2 / 2^6
+    found = table({("A", "raf"): seen(first), ("B", "raf"): seen(second)})
+    assert found.cells["A", "raf"].score.difference is None
+    difference = found.cells["B", "raf"].score.difference
+    assert difference.value == pytest.approx(0.6)
+    assert difference.p == pytest.approx(2 / 2**6)
+
+
+def test_each_column_is_corrected_for_its_own_comparisons():
+    first, better = seen([True] * 4 + [False] * 6), seen([True] * 10)
+    tests = {("A", "raf"): first, ("B", "raf"): better, ("C", "raf"): better, ("A", "lab"): first, ("B", "lab"): better}
+    found = table(tests, {("C", "lab"): "Too few classes are shared."})
+    assert found.cells["B", "raf"].score.difference.p_holm == pytest.approx(2 * 2 / 2**6)
+    assert found.cells["B", "lab"].score.difference.p_holm == pytest.approx(2 / 2**6)
+
+
+def test_other_images_are_not_compared():
+    found = table({("A", "raf"): seen([True] * 3), ("B", "raf"): seen([True] * 3, images=[0, 1, 3])})
+    assert found.cells["B", "raf"].score.difference is None
+    assert "raf: not compared with A, since other images were tested: B." in found.notes
+
+
+def test_a_remark_on_all_networks_is_told_once():
+    remark, other = "The set has no test split.", "Left out."
+    tests = {("A", "raf"): seen([True], notes=(remark,)), ("B", "raf"): seen([True], notes=(remark, other))}
+    assert table(tests).notes[:2] == ("raf: The set has no test split.", "raf, B: Left out.")
+
+
+def test_what_cannot_be_tested_leaves_a_gap_and_a_reason():
+    found = table({("A", "raf"): seen([True, False])}, {("B", "raf"): "Too few classes are shared."})
+    assert "raf: no score of B. Too few classes are shared." in found.notes
+    assert shown(found, "t").group("acc, % [95 % interval]")[0].cells[1] == "—"
+    assert frame(found)["acc"].tolist()[0] == 0.5
+    assert frame(found)["acc"].isna().tolist() == [False, True]
+
+
+def test_no_test_at_all_tells_why():
+    with pytest.raises(UserError, match="Too few classes"):
+        table({}, {("A", "raf"): "Too few classes are shared."})
+
+
+def test_every_format_has_every_score_and_marks_the_own_data():
+    found = table({("A", "fer"): seen([True, False], trained_on=True), ("A", "a_b"): seen([True, True, True, False])})
+    for form, mark, title in (("markdown", "†", "a_b"), ("latex", r"\textdagger{}", r"a\_b"), ("html", "†", "a_b")):
+        text = render(found, "t", form)
+        assert mark in text
+        assert title in text
+        assert "50.0 [" in text
+        assert "75.0 [" in text
+    assert render(found, "t", "csv").splitlines()[1].startswith("A,fer,2,0.5,")
