@@ -19,7 +19,7 @@ VERBS = {
     "report": "a study or a run as one page of HTML: report study=quickstart | run=<id>",
     "ensemble": "the average of finished networks: ensemble study=quickstart [rows=[...]] [select=greedy]",
     "describe": "layers, shapes, parameters and MACs of a network: describe model=fer_kd",
-    "data": "counts per split and class, audit of duplicates and conflicts: data data=fer2013",
+    "data": "what a data set holds and what is wrong with it; contact sheets: data data=fer2013 [show=samples|augmented|classes]",
     "bench": "images per second of training against a bare loop: bench model=pisa augment=vggnet",
     "reproduce": "the tables of the documents, their state and cost: reproduce [fer_kd [table1]] [trial=true]",
     "results": "published beside measured: results [study=fer_kd/table1] exports its runs and writes docs/results.md",

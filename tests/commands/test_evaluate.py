@@ -186,6 +186,10 @@ REFUSED = {
     "several values": (["evaluation.tta=flip,none"], "evaluation.tta: flip,none is several values"),
     "crops the network cannot take": (["evaluation.tta=ten_crop", "evaluation.crop=40"], "trained on 48x48 images"),
     "crops larger than the image": (["evaluation.crop=60"], "crop is larger than the 48x48 images"),
+    "draws from data that were not trained on": (
+        ["data.synthetic.seed=9", "data.folds=5", "data.fold=1"],
+        "data.folds, data.fold: nothing is drawn from data that the network was not trained on",
+    ),
     "data that is not there": (["data=folder", "data.path=/nowhere"], "/nowhere is not a folder"),
 }
 

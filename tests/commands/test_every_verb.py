@@ -1,7 +1,5 @@
 """Every kind of images goes through every verb: gray and colour, square and not, with splits and without."""
 
-import csv
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -56,7 +54,7 @@ def test_images_of_any_kind_go_through_every_verb(typed, tmp_path, kind):
     (path,) = (file.parent for file in (tmp_path / "runs").rglob("result.json"))
     folder = RunFolder(path)
     assert (folder.result.classes, folder.notes) == (list(CLASSES), {})
-    assert sum(len(folder.predictions.rows) for _ in "1") == folder.result.splits["val"].n + folder.result.splits["test"].n
+    assert len(folder.predictions.rows) == folder.result.splits["val"].n + folder.result.splits["test"].n
     run = (f"run={folder.header.key}", place)
 
     stored = folder.result.splits["test"].metrics
@@ -65,7 +63,7 @@ def test_images_of_any_kind_go_through_every_verb(typed, tmp_path, kind):
     assert (path / "explain" / "mean_maps.png").is_file()
     assert "72 files" in out("predict", *run, f"source={tmp_path / 'images'}", "detector=none", f"output={tmp_path / 'said'}")
     (table,) = (tmp_path / "said").rglob("predictions.csv")
-    assert len(list(csv.DictReader(table.open()))) == 72
+    assert len(table.read_text().splitlines()) == 1 + 72
     assert "model.onnx" in out("export", *run, "format=onnx")
     assert "1 run, " in out("report", *run)
 

@@ -122,3 +122,21 @@ def test_a_study_without_finished_runs_says_what_to_run(study, tmp_path):
     assert printed.code == 1
     assert "tiny has no finished run yet. Train it first: python -m fer_ablate -m study=tiny seed=0" in printed.err
     assert not (tmp_path / "runs" / "tiny").exists()
+
+
+def test_a_plot_that_cannot_be_drawn_leaves_table_and_page_and_is_tried_again(typed, small, finished):
+    words = ("report", *small, "trainer.max_epochs=1", "seed=0")
+    assert typed(*words).code == 0
+    (table,) = finished.parent.glob("*-table")
+    kept = (table / "table.md").read_bytes()
+    for file in (".digest", "table.md", "curves.png"):
+        (table / file).unlink()
+    (table / "curves.png").mkdir()  # where a file is to be
+    printed = typed(*words)
+    assert printed.code == 0, printed.err
+    assert "note: The plots could not be made: Cannot write" in printed.out
+    assert (table / "table.md").read_bytes() == kept
+    assert "Traceback" in (table / "log.txt").read_text()
+    (table / "curves.png").rmdir()
+    assert "note: " not in typed(*words).out
+    assert (table / "curves.png").is_file()

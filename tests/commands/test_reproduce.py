@@ -53,7 +53,7 @@ def test_all_tables_are_listed_with_state_and_published_number(reproduce):
     printed = reproduce("tracking=none")
     assert printed.code == 0, printed.err
     assert line_of(printed, "tiny", "rows").split() == ["tiny", "rows", "2", "0", "of", "4", "test", "acc", "62.5", "unknown"]
-    assert "needs FER2013" in line_of(printed, "fer_kd", "table1", "8")
+    assert "needs its images" in line_of(printed, "fer_kd", "table1", "8")
 
 
 def test_images_that_are_not_there_break_no_listing(reproduce, conf):
@@ -62,7 +62,7 @@ def test_images_that_are_not_there_break_no_listing(reproduce, conf):
     assert printed.code == 0, printed.err
     assert line_of(printed, "a", "70").split() == ["a", "0", "of", "1", "test", "acc", "70"]
     assert line_of(printed, "b").split() == ["b", "0", "of", "1", "—"]
-    assert "needs FER2013: set FER_ABLATE_DATA, or give data.path=..." in printed.out
+    assert "needs its images: set FER_ABLATE_DATA for FER2013, or give data.path=..." in printed.out
 
 
 @pytest.mark.slow

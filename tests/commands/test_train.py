@@ -1,6 +1,7 @@
 """Training from the command line: what is kept, skipped, refused, and what a grid does about a failing run."""
 
 import os
+import shutil
 
 import pytest
 
@@ -82,3 +83,54 @@ def test_a_runs_folder_that_cannot_be_written_is_named(typed, small, tmp_path):
     assert f"Cannot write {tmp_path / 'file' / 'runs'}" in printed.err
     assert "runs_dir=" in printed.err
     assert "Traceback" not in printed.err
+
+
+def test_the_record_of_a_run_says_what_its_images_were(finished):
+    stored = RunFolder(finished).header.dataset
+    assert (stored["name"], stored["preset"], stored["size"], stored["channels"]) == ("synthetic", "official", [48, 48], 1)
+    assert (stored["train"], stored["val"], stored["test"], stored["left_out"]) == (140, 70, 70, {})
+    assert [sum(counts[role] for counts in stored["classes"].values()) for role in range(3)] == [140, 70, 70]
+
+
+def test_a_picture_that_cannot_be_made_is_a_note_on_a_finished_run_until_it_can(typed, small, finished):
+    folder, words = RunFolder(finished), [*small, "trainer.max_epochs=1"]
+    before = folder.result.splits
+    for name in ("result.json", "predictions.npz", "confusion.png", "curves.png", "faces.png"):
+        (finished / name).unlink()
+    (finished / "faces.png").mkdir()  # where a file is to be
+    printed = typed(*words)
+    assert printed.code == 0, printed.err
+    assert "note: faces.png could not be made: Cannot write" in printed.out
+    assert folder.result.splits == before
+    assert (finished / "curves.png").is_file()  # the others are made all the same
+    assert list(folder.notes) == ["faces.png"]
+    assert "Traceback" in folder.log_file.read_text()
+    assert typed("report", f"run={finished}", f"runs_dir={finished.parents[1]}").code == 0
+    assert "faces.png could not be made" in (finished / "report.html").read_text()
+
+    (finished / "faces.png").rmdir()
+    printed = typed(*words)
+    assert (printed.code, "note: " in printed.out) == (0, False)
+    assert "nothing to train" in printed.out
+    assert (finished / "faces.png").is_file()
+    assert folder.notes == {}
+
+
+def test_a_run_killed_before_its_pictures_is_finished_and_gets_them_at_the_next_start(typed, small, finished):
+    pictures = [finished / name for name in ("confusion.png", "curves.png", "faces.png")]
+    before = [picture.read_bytes() for picture in pictures]
+    for picture in pictures:
+        picture.unlink()
+    printed = typed(*small, "trainer.max_epochs=1")
+    assert "nothing to train" in printed.out
+    assert [picture.read_bytes() for picture in pictures] == before
+
+
+def test_contact_sheets_are_kept_with_the_run_and_among_its_artifacts(typed, small, finished):
+    assert typed(*small, "trainer.max_epochs=1", "tracking.contact_sheets=true").code == 0
+    names = ["augmented.png", "classes.png", *(f"samples-{split}.png" for split in ("PrivateTest", "PublicTest", "Training"))]
+    assert sorted(file.name for file in RunFolder(finished).sheets.iterdir()) == names
+    assert {file.name for file in RunFolder(finished).artifacts} >= set(names)
+    shutil.rmtree(RunFolder(finished).sheets)
+    assert typed(*small, "trainer.max_epochs=1").code == 0
+    assert not RunFolder(finished).sheets.exists()

@@ -9,7 +9,7 @@ from fer_ablate.data.names import class_key, emotion, joined_classes, split_part
         (("Happy", "happiness", "HAPPY ", "joy"), "happy"),
         (("Anger", "angry", "an_gry"), "angry"),
         (("surprised", "Surprise"), "surprise"),
-        (("Fearful", "fear"), "fear"),
+        (("Fearful", "fear", "2_Fear", "fear 01"), "fear"),
         (("Class A", "class_a", "CLASSA"), "classa"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -51,14 +51,15 @@ def score(mean, sd=0.004, n=3, **rest):
     return Score(n, 3589, mean, NAN if n == 1 else sd, low, high, True, **rest)
 
 
-def row(label, scores=None, *, seeds=(0, 1, 2), n=None, **rest):
-    """A row with as many finished seeds as its scores have."""
+def row(label, scores=None, *, seeds=(0, 1, 2), n=None, finished=None, **rest):
+    """A row with as many finished seeds as its scores have, unless the finished runs are named."""
     scores = scores or {}
     n = n if n is not None else max((value.n for value in scores.values()), default=0)
     costs = {"parameters": 3_660_000, "macs": 515_700_000, "seconds": 754.0, "peak_memory_mb": 1890.0} if n else {}
     given = {"baseline": False, "stale": 0, "failures": (), "published": {}, "factor": None}
+    finished = tuple(map(Repeat, seeds[:n])) if finished is None else tuple(finished)
     costs = {**dict.fromkeys(("parameters", "macs", "seconds", "peak_memory_mb")), **costs}
-    return TableRow(label=label, seeds=seeds, finished=tuple(map(Repeat, seeds[:n])), scores=scores, **{**given, **costs, **rest})
+    return TableRow(label=label, seeds=seeds, finished=finished, scores=scores, **{**given, **costs, **rest})
 
 
 def table(rows, columns=("test/acc",), notes=(), factor=None, study="fer_kd/table1", source="FER_KD, Table 1"):

@@ -1,6 +1,7 @@
 """Confusion matrices and scores per class of the rows of a study."""
 
 import io
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -8,7 +9,10 @@ import torch
 
 from fer_ablate.metrics import score
 from fer_ablate.report.canvas import save
-from fer_ablate.report.class_tables import confusion_grid, per_class_csv, per_class_markdown
+from fer_ablate.report.class_tables import confusion_grid, per_class_csv, per_class_markdown, scored
+from fer_ablate.study.records import FinishedRun, RowRuns
+from fer_ablate.tracking.run_folder import RunFolder, RunHeader
+from fer_ablate.training.result import RunResult
 
 CLASSES = ("angry", "happy", "sad")
 
@@ -31,6 +35,31 @@ def test_the_csv_has_the_mean_over_seeds_of_every_class():
     assert list(read["n"]) == [2, 2, 2, 1, 1, 1]
     assert read["recall_sd"].isna().tolist() == [False] * 3 + [True] * 3
     assert set(read["support"]) == {20}
+
+
+def run_of(seed, fold, split):
+    header = RunHeader(
+        key="", name="", seed=seed, experiment="", changed={}, overrides=[], data_digest="", code_digest="", started_at="",
+        settings={"data.folds": 2, "data.fold": fold},
+    )  # fmt: skip
+    result = RunResult(
+        key="", name="", seed=seed, splits={"test": split}, classes=list(CLASSES), protocol={}, best_epoch=1, epochs=1, seconds=1.0,
+        seconds_per_epoch=1.0, peak_memory_mb=1.0, parameters=1, macs=1, finished_at="",
+    )  # fmt: skip
+    return FinishedRun(RunFolder(Path()), header, result)
+
+
+def test_the_folds_of_a_seed_are_counted_together(tmp_path):
+    """A class that is absent from one fold is not read with a recall of 0 there."""
+    labels = torch.tensor([0, 0, 1, 1, 2, 2, 2, 0])
+    probabilities = torch.rand(8, 3, generator=torch.Generator().manual_seed(0)).softmax(1)
+    parts = [slice(0, 4), slice(4, 8)]  # class 2 is in the second alone
+    folds = [score(probabilities[part], labels[part], CLASSES) for part in parts]
+    runs = [run_of(seed, fold, split) for seed in (0, 1) for fold, split in enumerate(folds)]
+    found = scored([RowRuns("base", (0, 1), tuple(runs), folds=2)], "test")["base"]
+    whole = score(probabilities, labels, CLASSES)
+    assert [one.per_class for one in found] == [whole.per_class] * 2
+    assert found[0].confusion == whole.confusion
 
 
 def test_markdown_keeps_its_columns_whatever_a_row_is_called():

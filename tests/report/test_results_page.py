@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from fer_ablate.config.repeats import Repeat
 from fer_ablate.config.schema import RowConfig, StudyConfig
 from fer_ablate.config.study_rows import rows_of
 from fer_ablate.errors import UserError
 from fer_ablate.report.results_files import read_lines, runs_file, table_file, trials_file
 from fer_ablate.report.results_page import exported, results_page
-from fer_ablate.report.results_runs import judged_lines
+from fer_ablate.report.results_runs import NEEDED, judged_lines, merged
 from fer_ablate.report.results_table import table_of
 from fer_ablate.report.results_trials import COLUMNS, costs, in_words, merged_trials
 from fer_ablate.study.asked import Asked
@@ -109,6 +110,31 @@ def test_a_failed_row_says_so_and_an_auxiliary_one_stands_in_no_table(study, doc
     assert list(rows) == ["FER_KD", "-1 Conv", "-2 Conv"]
     assert rows["-2 Conv"].failures == (Failure(0, "out of memory (8 GB)", Path("runs/a/log.txt")),)
     assert rows["-1 Conv"].published == {"test/acc": Published(60.78, "read off")}
+
+
+def test_folds_are_exported_one_by_one_and_averaged_over_their_seeds(study, docs):
+    study = replace(study, study=replace(study.study, folds=2))
+    lines = RUNS.splitlines()
+    header = lines[0].replace("seed,", "seed,fold,")
+    runs = [f"FER_KD,{seed},{fold},{lines[1].split(',', 2)[2]}" for seed, fold in ((0, 0), (1, 0), (0, 1))]
+    runs = [run.replace(",0.62,", f",{acc},") for run, acc in zip(runs, (0.5, 0.6, 0.75), strict=True)]
+    file = runs_file(docs, "fer_kd/table1")
+    file.write_text("\n".join([header, *runs]) + "\n")
+    finished = (Repeat(0, 0), Repeat(0, 1), Repeat(1, 0))
+    failed = Failure(1, "out of memory", Path("runs/a/log.txt"), 1)
+    judged = row("FER_KD", {"test/acc": score(0.65)}, seeds=(0, 1), finished=finished, folds=2, failures=(failed,))
+    table_file(docs, "fer_kd/table1").write_text(judged_lines(replace(table([judged]), folds=2)))
+    found, rows = rebuilt(study, docs)
+    measured = rows["FER_KD"].scores["test/acc"]
+    assert (found.folds, rows["FER_KD"].finished, rows["FER_KD"].asked) == (2, finished, 4)
+    assert (measured.n, measured.mean) == (2, pytest.approx((0.55 + 0.75) / 2))
+    assert measured.low == pytest.approx(0.641)  # the judged table had the same three runs
+    assert rows["FER_KD"].failures == (failed,)
+    assert "partly run: 3 of 12 runs" in results_page([study], docs)
+    newer = {"label": "FER_KD", "seed": "0", "fold": "1", "date": "2026-02-02"}
+    text = merged(read_lines(file, NEEDED), [newer], ["FER_KD"])
+    assert [line.split(",")[:3] for line in text.splitlines()[1:]] == [["FER_KD", *which] for which in ("00", "01", "10")]
+    assert "2026-02-02" in text.splitlines()[2]
 
 
 def test_the_page_tells_where_numbers_come_from(study, docs):

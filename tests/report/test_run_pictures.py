@@ -4,7 +4,7 @@ from PIL import Image
 
 from fer_ablate.labels import EMOTIONS
 from fer_ablate.report.canvas import save
-from fer_ablate.report.pictures import confusion_picture, curves_picture, faces_picture
+from fer_ablate.report.pictures import confusion_picture, curves_picture, faces_picture, shown_faces
 
 
 def words(picture):
@@ -48,6 +48,44 @@ def test_faces_are_captioned_with_what_was_said_and_how_surely():
     faces, _, _ = sample(2)
     picture = faces_picture(faces, np.array([0, 1]), np.array([[0.9, 0.1], [0.8, 0.2]], np.float32), ["happy", "sad"])
     assert [text.get_text() for axes in picture.axes for text in axes.texts] == ["happy 90 %", "happy 80 %\ntruth: sad"]
+
+
+def test_colour_faces_keep_their_colours_and_their_shape():
+    faces = np.zeros((1, 3, 40, 56), np.uint8)
+    faces[0, 0] = 200
+    axes = faces_picture(faces, np.array([0]), np.array([[0.9, 0.1]], np.float32), ["happy", "sad"]).axes[0]
+    (shown,) = axes.images
+    assert shown.get_array().shape == (40, 56, 3)
+    assert shown.get_array()[0, 0].tolist() == [200, 0, 0]
+    left, right, lower, upper = shown.get_extent()
+    assert (right - left) / (lower - upper) == pytest.approx(56 / 40)
+    assert axes.texts[0].get_position()[1] == pytest.approx(upper - 0.04)  # right above the face, not above a square
+
+
+def test_names_of_classes_are_shown_letter_by_letter_as_far_as_there_is_room():
+    said = words(confusion_picture([[3, 1], [0, 4]], ["a $b$ class", "quite the longest name of all"]))
+    assert r"a \$b\$ class" in said
+    assert "quite the lo…name of all" in said
+
+
+def test_a_hundred_classes_are_colours_with_names_and_fit_a_screen(tmp_path):
+    picture = confusion_picture(np.eye(100, dtype=int), [f"person {number}" for number in range(100)])
+    assert not picture.axes[0].texts
+    assert picture.axes[0].get_yticklabels()[99].get_text() == "person 99 (1)"
+    save(picture, tmp_path / "confusion.png")
+    with Image.open(tmp_path / "confusion.png") as image:
+        assert max(image.size) <= 2100
+
+
+def test_the_shown_faces_alone_make_the_same_picture():
+    faces, labels, probabilities = sample(300)
+    chosen = shown_faces(labels, probabilities)
+    assert len(chosen) == 32
+    whole, part = (faces_picture(faces[rows], labels[rows], probabilities[rows], EMOTIONS) for rows in (np.arange(300), chosen))
+    assert words(whole) == words(part)
+    for one, other in zip(whole.axes, part.axes, strict=True):
+        for shown, again in zip(one.images, other.images, strict=True):
+            np.testing.assert_array_equal(shown.get_array(), again.get_array())
 
 
 def test_the_choice_of_faces_takes_the_surest_of_every_class_first():

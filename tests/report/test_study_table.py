@@ -1,19 +1,22 @@
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from rich.cells import cell_len
 
+from fer_ablate.config.repeats import Repeat
 from fer_ablate.errors import UserError
 from fer_ablate.report.quantities import count, decimals, duration, number, shorten
 from fer_ablate.report.study_cells import cells
 from fer_ablate.report.study_latex import latex_text
 from fer_ablate.report.study_table import FORMATS, console_tables, render
-from fer_ablate.study.records import Published
+from fer_ablate.study.records import Failure, Published
 
-from .example_tables import fer_kd_table, long_table, odd_tables, row, score, table, unfinished_table
+from .example_tables import difference, fer_kd_table, long_table, odd_tables, row, score, table, unfinished_table
 
 ODD = odd_tables()
 
@@ -69,6 +72,25 @@ def test_one_seed_is_marked_and_has_no_spread_and_no_agreement():
     assert set(column(shown, "test acc, %", "score").values()) >= {"62.1 (n=1)"}
     assert "n=1: these two networks only" in column(shown, "test acc, %", "verdict")["+1 Conv"]
     assert "agrees" not in {one.name for one in shown.columns}
+
+
+def test_a_table_over_folds_counts_runs_and_says_what_its_numbers_are_over():
+    repeats = [Repeat(0, 0), Repeat(0, 1), Repeat(1, 0)]
+    failed = Failure(1, "no room", Path("log.txt"), 1)
+    rows = [
+        row("base", {"test/acc": score(0.6)}, seeds=(0, 1), finished=(*repeats, Repeat(1, 1)), folds=2, baseline=True),
+        row("more", {"test/acc": score(0.7, difference=difference(0.1, 0.05))}, seeds=(0, 1), finished=repeats, folds=2),
+        row("other", seeds=(0, 1), finished=(), folds=2, failures=(failed,)),
+    ]
+    judged = replace(table(rows), folds=2)
+    shown = cells(judged)
+    assert column(shown, "", "runs") == {"base (baseline)": "4", "more": "3/4", "other": "0/4"}
+    assert column(shown, "test acc, %", "verdict")["other"] == "failed (seed 1, fold 1): no room"
+    assert "Mean ± standard deviation over folds; [a, b] is a 95 % interval over folds;" in shown.caption
+    assert "other, seed 1, fold 1 failed: no room (log: log.txt)" in shown.notes
+    read = pd.read_csv(io.StringIO(render(judged, "csv")))
+    assert list(read["folds_asked"]) == [2, 2, 2]
+    assert read["seeds"][1] == "0/0 0/1 1/0"
 
 
 def test_rows_without_a_score_say_why():

@@ -13,6 +13,7 @@ from fer_ablate.config.repeats import Repeat
 from fer_ablate.errors import UserError
 from fer_ablate.labels import PRIVATE, PUBLIC, TRAINING, USAGES
 from fer_ablate.metrics import SplitResult, score
+from fer_ablate.study.images import split_images
 from fer_ablate.study.judge import build_table
 from fer_ablate.study.records import Failure, FinishedRun, Published, RowRuns
 from fer_ablate.study.statistics import image_difference, image_mean
@@ -251,6 +252,23 @@ def test_the_split_that_a_role_stands_for_is_found(finished):
             expected = np.mean([[one[thirds[part]].mean() for part in every[column.split("/")[0]]] for one in right])
             assert (found.mean, found.over_images) == (pytest.approx(expected), True), (roles, column)
         assert table.notes == ()
+
+
+def test_splits_that_a_run_stored_need_no_guess(finished):
+    """Drawn val and test come from one split of the set, and no two rules would tell them apart."""
+    right = np.tile([True, False, True], 2 * N // 3)
+    run = finished(right, parts={}, usage=(TRAINING,))
+    stored = run.folder.predictions
+    odd = np.arange(2 * N) // 3 % 2 == 1
+    inside = {"val": ~odd, "test": odd}
+    run.folder.write_predictions(replace(stored, splits=inside))
+    splits = {name: scored(stored.probabilities[mask], stored.labels[mask]) for name, mask in inside.items()}
+    run = replace(run, result=replace(run.result, splits=splits))
+    assert splits["val"].confusion == splits["test"].confusion
+    found = split_images(run, ("val", "test"), ("acc",))
+    assert {name: images.rows.tolist() for name, images in found.items()} == {
+        name: stored.rows[mask].tolist() for name, mask in inside.items()
+    }
 
 
 def test_splits_of_image_folders_are_found_by_their_scores(finished):

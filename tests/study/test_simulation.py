@@ -128,9 +128,11 @@ def test_intervals_over_folds_cover_and_few_tables_call_any_of_eight_equal_rows_
 
 def test_a_true_difference_is_found_over_folds():
     generator = np.random.default_rng(0)
-    found = 0
-    for _ in range(100):
-        _, differences = over_folds(generator, [1.0] * ROWS + [2.5], folds=10, images=300)
+    found = others = 0
+    for _ in range(60):
+        _, differences = over_folds(generator, [1.0] * ROWS + [3.0], folds=10, images=210)  # 29 points better
         p = holm([one.p for one in differences])
         found += p[-1] < 0.05
-    assert found >= 80
+        others += min(p[:-1]) < 0.05
+    assert found >= 48
+    assert others <= 6

@@ -31,6 +31,17 @@ def test_a_row_is_the_newest_run_of_its_first_finished_seed(tmp_path, name):
     assert find_run(tmp_path, f"{name}, seed 2").path == other
 
 
+def test_a_fold_is_named_behind_the_seed(tmp_path):
+    for seed, fold in ((0, 1), (0, 0), (1, 1)):
+        folder = RunFolder(tmp_path / "depth" / f"four-{seed}-{fold}")
+        header = replace(make_header("four", "depth"), seed=seed, key=f"{seed}{fold}ab")
+        folder.write_header(replace(header, settings={"data.folds": 2, **({"data.fold": 1} if fold else {})}))
+        folder.write_result(make_result())
+    assert find_run(tmp_path, "four").path.name == "four-0-0"
+    assert find_run(tmp_path, "four, seed 1").path.name == "four-1-1"
+    assert find_run(tmp_path, "depth/four, seed 0, fold 1").path.name == "four-0-1"
+
+
 @pytest.mark.parametrize("name", ["four-0-0", "depth/four-0-0"])
 def test_a_run_is_known_by_its_folder(tmp_path, name):
     path = add(tmp_path, "depth", "four", 0)

@@ -52,7 +52,11 @@ def test_no_metric_is_a_curve_and_a_final_score_at_once(folder, uri, runs_dir):
 
 def test_dataset_and_artifacts_are_where_they_belong(folder, uri, runs_dir):
     store = opened(uri, runs_dir, "study/table1")
-    run = store.client.get_run(store.upload(fill(folder), "FINISHED"))
+    fill(folder).sheets.mkdir()
+    (folder.sheets / "classes.png").write_bytes(b"a contact sheet")
+    run = store.client.get_run(store.upload(folder, "FINISHED"))
+    (sheet,) = store.client.list_artifacts(run.info.run_id, "contact_sheets")
+    assert sheet.path == "contact_sheets/classes.png"
     dataset = run.inputs.dataset_inputs[0].dataset
     assert (dataset.name, dataset.digest) == ("synthetic", "d" * 36)
     assert run.info.artifact_uri.startswith((runs_dir / "artifacts" / "study_table1").as_uri())

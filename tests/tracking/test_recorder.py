@@ -50,8 +50,11 @@ def test_a_dead_server_costs_seconds_and_a_later_upload_brings_everything(tmp_pa
     assert folder.result == make_result()
     assert recorder.warning.startswith(f"MLflow at {NOBODY} ")
     assert [found.path for found in pending(tmp_path)] == [folder.path]
+    assert folder.notes == {"MLflow": "MLflow does not have all of this run yet; `python -m fer_ablate sync` brings it."}
+    assert "Traceback" in folder.log_file.read_text()
     config = TrackingConfig(uri=uri, experiment="unused")
     assert (upload_pending(tmp_path, config), upload_pending(tmp_path, config)) == (1, 0)
+    assert folder.notes == {}
     run, steps = mlflow_run(folder, uri, runs_dir)
     assert (run.info.status, steps, run.data.metrics["test/acc"]) == ("FINISHED", [1, 2, 3], 0.75)
 

@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -78,8 +79,21 @@ def test_likeliest_classes_are_read_without_the_probabilities(folder):
 def test_likeliest_classes_of_earlier_files_come_from_the_probabilities(folder):
     stored = make_predictions()
     folder.path.mkdir()
-    np.savez_compressed(folder.predictions_file, **vars(stored))
-    assert folder.read_predicted().predicted.tolist() == stored.probabilities.argmax(axis=1).tolist()
+    np.savez_compressed(
+        folder.predictions_file, **{name: getattr(stored, name) for name in ("rows", "usage", "labels", "probabilities")}
+    )
+    found = folder.read_predicted()
+    assert found.predicted.tolist() == stored.probabilities.argmax(axis=1).tolist()
+    assert found.splits == folder.predictions.splits == {}
+
+
+def test_which_images_form_which_split_comes_back(folder):
+    splits = {"val": np.array([True, False]), "test": np.array([False, True]), "private": np.array([True, True])}
+    folder.write_predictions(replace(make_predictions(), splits=splits))
+    for found in (folder.predictions.splits, folder.read_predicted().splits):
+        assert {name: inside.tolist() for name, inside in found.items()} == {
+            name: inside.tolist() for name, inside in splits.items()
+        }
 
 
 def test_damaged_predictions_are_named_by_the_short_reader_too(folder):
@@ -101,6 +115,36 @@ def test_a_failure_is_kept_until_there_is_a_result(folder):
     folder.write_result(make_result())
     assert folder.failure is None
     assert folder.log_file.is_file()
+
+
+def test_what_a_finished_run_lacks_is_a_note_until_it_is_made(folder):
+    fill(folder)
+    assert folder.notes == {}
+    problem = folder.attempt("faces.png", lambda: [][0])
+    assert problem == f"faces.png could not be made: list index out of range. The traceback is in {folder.log_file}."
+    assert folder.notes == {"faces.png": problem}
+    assert folder.status == "finished"
+    assert "IndexError" in folder.log_file.read_text()
+    assert folder.attempt("curves.png", lambda: None) == ""
+    assert folder.attempt("faces.png", lambda: None) == ""
+    assert folder.notes == {}
+    assert not folder.notes_file.exists()
+
+
+def test_ctrl_c_interrupts_what_a_finished_run_could_do_without(folder):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fill(folder).attempt("faces.png", interrupted)
+    assert folder.notes == {}
+
+
+def test_damaged_notes_do_not_stand_in_the_way_of_the_result(folder):
+    fill(folder).notes_file.write_text("{")
+    assert "notes.json is damaged" in folder.notes["notes.json"]
+    folder.attempt("faces.png", lambda: [][0])
+    assert list(folder.notes) == ["faces.png"]
 
 
 def test_a_pruned_trial_says_where_it_was_given_up(folder):

@@ -158,7 +158,7 @@ def _images(about: Subject) -> RoleSet:
         raise UserError(
             f"The network takes {_KINDS[trained.channels]} images of {spelled(trained.image_size)} pixels, the data has "
             f"{_KINDS[data.faces.channels]} ones of {spelled(data.image_size)}. They must be the same: give "
-            f"data.size={in_key(trained.image_size)} data.channels={trained.channels}."
+            f"data.size={in_key(trained.image_size).replace(' ', '')} data.channels={trained.channels}."
         )
     if not len(data.roles["test"]):
         raise UserError("The data has no test images to check the exported network on. Name other data by data=...")

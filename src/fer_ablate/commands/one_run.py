@@ -251,9 +251,16 @@ def _show_result(request: Request, folder: RunFolder, result: RunResult) -> None
             f"weights of epoch {result.best_epoch}, {result.parameters:,} parameters, {result.macs / 1e6:,.1f} M MACs",
         ),
         ("run", f"{short(result.key)}  {folder.path}/"),
-        ("pictures", ", ".join(file.name for file in folder.artifacts if file.suffix == ".png")),
+        ("pictures", ", ".join(_pictures(folder))),
         ("again", f"python -m fer_ablate evaluate run={short(result.key)} evaluation.tta=flip"),
     ]
     if header.mlflow_uri:
         rows.append(("compare", f"mlflow ui --backend-store-uri {header.mlflow_uri}   (there: Model training, top left)"))
     console.facts(rows)
+
+
+def _pictures(folder: RunFolder) -> list[str]:
+    """Pictures of a run as they are found in its folder; contact sheets together."""
+    found = [file for file in folder.artifacts if file.suffix == ".png"]
+    sheets = sum(file.parent == folder.sheets for file in found)
+    return [*(file.name for file in found if file.parent == folder.path), *([f"{folder.sheets.name}/ ({sheets})"] if sheets else [])]

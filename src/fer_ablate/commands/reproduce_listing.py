@@ -48,7 +48,7 @@ def show(known: Mapping[str, Sequence[str]], wanted: Wanted, rows: bool) -> None
         _show_tables(standings, costs_told)
     facts += [("note", f"{found.study.name}: {found.problem}") for found in standings if found.problem not in ("", NEEDS_DATA)]
     if any(found.problem == NEEDS_DATA for found in standings):
-        facts.append(("note", f"{NEEDS_DATA}: set FER_ABLATE_DATA, or give data.path=..."))
+        facts.append(("note", f"{NEEDS_DATA}: set FER_ABLATE_DATA for FER2013, or give data.path=..."))
     if not all(costs_told.values()):
         facts.append(("note", "an unknown cost is measured with trial=true"))
     document, table = standings[0].study.name.split("/", 1)

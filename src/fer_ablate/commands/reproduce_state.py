@@ -18,7 +18,7 @@ from fer_ablate.tracking.scan import RunRecord, scan
 DATA_KEYS = ("data.path", "data.ferplus_path")
 """Faults of these say only that this machine has no such files."""
 
-NEEDS_DATA = "needs FER2013"
+NEEDS_DATA = "needs its images"
 
 
 @dataclass(frozen=True)

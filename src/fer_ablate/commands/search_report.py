@@ -10,6 +10,8 @@ from pathlib import Path
 from fer_ablate.commands import console
 from fer_ablate.config.key import short
 from fer_ablate.config.schema import Config
+from fer_ablate.data.load import load_faces
+from fer_ablate.errors import UserError
 from fer_ablate.report.quantities import count, scale, title
 from fer_ablate.report.search_plots import save_search_pictures
 from fer_ablate.study.objectives import COSTS, MAXIMIZE, why_not_pruned
@@ -20,6 +22,7 @@ from fer_ablate.tracking.log import LOG, attempt
 from fer_ablate.tracking.places import run_path
 from fer_ablate.tracking.run_folder import RunFolder
 from fer_ablate.tracking.study_runs import ITSELF, StudySummary, close_study, open_study
+from fer_ablate.training.assembly import role_set
 
 SHOWN = 10
 """Trials of the Pareto front on the screen; all of them are in the file."""
@@ -48,8 +51,16 @@ def begin(search: Search, config: Config, n_trials: int, missing: int, at_once: 
         ("kept in", plan.address),
     ]
     notes = [search.note, why_not_pruned(config) if plan.pruner_settings.get("name") != "none" else ""]
-    rows += [("note", note) for note in notes if note]
+    rows += [("note", note) for note in (*notes, *_image_notes(config)) if note]
     console.facts(rows)
+
+
+def _image_notes(config: Config) -> tuple[str, ...]:
+    """What a person should know about the images, once for all trials; trials themselves say what is wrong with them."""
+    try:
+        return role_set(config, load_faces(config.data)).notes
+    except UserError:
+        return ()
 
 
 def open_parent(search: Search, config: Config) -> str | None:

@@ -10,7 +10,7 @@ from fer_ablate.commands import console
 from fer_ablate.commands.console import counted
 from fer_ablate.commands.request import raise_faults
 from fer_ablate.commands.subject import Subject
-from fer_ablate.config.choices import Keep
+from fer_ablate.config.choices import Keep, Roles
 from fer_ablate.config.schema import BalanceConfig, Config, DataConfig
 from fer_ablate.data.faces import FaceSet, Progress, Rows
 from fer_ablate.data.load import check as check_data
@@ -117,7 +117,8 @@ def read_images(about: Subject, progress: Progress | None = None, load: Load = l
         faces = load(about.config.data, progress)
         return _as_trained(about, about.config, faces, load)
     if about.data_digest:
-        config = _with(about.config, _of_training(about))
+        # Equal images are equal when read in the form of the training, too; so foreign ones are read and cached but once.
+        config = _with(about.config, {**_shape(about), **_of_training(about)})
         found = _read_or_none(config.data, progress, load)
         if found is not None and found.digest == about.data_digest:
             return _as_trained(about, config, found, load)
@@ -125,14 +126,23 @@ def read_images(about: Subject, progress: Progress | None = None, load: Load = l
     config = _with(about.config, changed)
     if not about.typed_below("trainer.limit_test_batches"):
         config = replace(config, trainer=replace(config.trainer, limit_test_batches=None))
+    _refuse_draws(about)
     unseen = unseen_set(config, load(config.data, progress), trained.image_size)
-    if about.typed_below("data.folds") or about.typed_below("data.fold"):
-        raise UserError(
-            "data.folds is for data to train on; of other data every image is tested. Leave data.folds and data.fold out."
-        )
-    notes = (*unseen.data.notes, *_copies_of_training(about, unseen.data, load))
+    notes = (*unseen.data.notes, *_copies_of_training(about, unseen.data, progress, load))
     matched = with_classes(replace(unseen.data, notes=notes), trained.classes, trained.config.data.merge)
     return Images(matched, config, trained_on=False, tested=unseen.tested, reading=_reading(about, unseen.data.faces))
+
+
+def _refuse_draws(about: Subject) -> None:
+    """Words that would change nothing about other data."""
+    typed = [f"data.{name}" for name in DRAWS if about.typed_below(f"data.{name}")]
+    if about.typed_below("data.roles") and about.config.data.roles is Roles.drawn:
+        typed.append("data.roles=drawn")
+    if typed:
+        raise UserError(
+            f"{', '.join(typed)}: nothing is drawn from data that the network was not trained on; its test split is tested, or "
+            "all images where there is none. Leave the word out."
+        )
 
 
 def _as_trained(about: Subject, config: Config, faces: FaceSet, load: Load) -> Images:
@@ -175,10 +185,12 @@ def _shape(about: Subject) -> dict[str, object]:
 
 
 def _of_training(about: Subject) -> dict[str, object]:
-    """How the images of the training were read, drawn and called, unless that was typed."""
-    data = about.trained.config.data
-    names = ("size", "fit", "channels", "merge", *DRAWS)
-    return {name: getattr(data, name) for name in names if not about.typed_below(f"data.{name}")}
+    """How the images of the training were drawn and called, unless that was typed; and read, if they are still in that place."""
+    then, now = about.trained.config.data, about.config.data
+    names = ["merge", *DRAWS]
+    if (then.source, then.path) == (now.source, now.path):
+        names += ["size", "fit", "channels"]
+    return {name: getattr(then, name) for name in names if not about.typed_below(f"data.{name}")}
 
 
 def _unmerged(about: Subject) -> dict[str, object]:
@@ -201,7 +213,7 @@ def _reading(about: Subject, faces: FaceSet) -> str:
     return f"These are other images than the network was trained on; they are read as {shape}."
 
 
-def _copies_of_training(about: Subject, data: RoleSet, load: Load) -> list[str]:
+def _copies_of_training(about: Subject, data: RoleSet, progress: Progress | None, load: Load) -> list[str]:
     """A sentence about tested images that have the very pixels of one that the network was trained on, if there are any.
 
     Nothing is said where the images of the training are not on this machine any more, or are others now.
@@ -210,7 +222,7 @@ def _copies_of_training(about: Subject, data: RoleSet, load: Load) -> list[str]:
     if check_data(then):
         return []
     try:
-        old = load(then, None)
+        old = load(then, progress)
         trained = role_rows(old, then).rows["train"]
     except UserError:
         return []

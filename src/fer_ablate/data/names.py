@@ -39,10 +39,12 @@ def bare(name: str) -> str:
 def emotion(name: str) -> str | None:
     """The emotion of `labels.EMOTIONS_8` that a name spells, or None.
 
-    >>> emotion("Happiness"), emotion("SURPRISED "), emotion("bored")
-    ('happy', 'surprise', None)
+    A number before or after it does not matter, as in `0_Sadness`.
+
+    >>> emotion("Happiness"), emotion("4 - sad"), emotion("bored")
+    ('happy', 'sad', None)
     """
-    key = bare(name)
+    key = bare(name).strip("0123456789")
     return _EMOTION_OF.get(key) if len(key) >= _SHORTEST else None
 
 

@@ -21,8 +21,11 @@ from fer_ablate.tracking.files import write_text
 PANELS = 3
 """Confusion matrices side by side."""
 
-TITLE_LENGTH = 34
-"""Letters of a row's label above its matrix."""
+TITLE_LENGTH, NAME_LENGTH = 34, 18
+"""Letters of a row's label above its matrix, and of a class beside it."""
+
+NAMED = 16
+"""Classes whose names and numbers have room in a matrix; of more only the colours are shown."""
 
 SCORES = ("precision", "recall", "f1")
 HEADER = ("row", "class", "n", *(f"{name}{end}" for name in SCORES for end in ("", "_sd")), "support")
@@ -99,12 +102,15 @@ def confusion_grid(results: Mapping[str, Sequence[SplitResult]]) -> Figure:
         axes.set_axis_off()
     for place, (axes, (label, seeds)) in enumerate(zip(panels, results.items(), strict=False)):
         _panel(axes, label, sum((np.array(result.confusion) for result in seeds), np.zeros(1, np.int64)), len(seeds))
-        classes = list(seeds[0].per_class)
+        classes = [plain(shorten(one_line(name), NAME_LENGTH)) for name in seeds[0].per_class]
+        classes = classes if len(classes) <= NAMED else []
         axes.set_yticks(range(len(classes)), classes)
         axes.set_xticks(range(len(classes)), classes, rotation=50, ha="right")
         # Where no panel stands below, the names of the predictions belong under this one.
         axes.tick_params(labelsize=8.5, labelbottom=place + across >= len(results))
-    picture.supxlabel("prediction", fontsize=10)
+    count = len(next(iter(results.values()))[0].per_class)
+    order = f" ({count} classes in the order of the csv)" if count > NAMED else ""
+    picture.supxlabel(f"prediction{order}", fontsize=10)
     picture.supylabel("truth; % of the true class", fontsize=10)
     return picture
 
@@ -113,7 +119,7 @@ def _panel(axes: Axes, label: str, counts: Counts, seeds: int) -> None:
     totals = counts.sum(axis=1, keepdims=True)
     shares = 100 * np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, aspect="auto")
-    for (row, column), share in np.ndenumerate(shares):
+    for (row, column), share in np.ndenumerate(shares) if len(counts) <= NAMED else ():
         axes.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=8, color="white" if share > 55 else "black")
     accuracy = 100 * counts.trace() / max(counts.sum(), 1)
     over = f", {seeds} seeds" if seeds > 1 else ""

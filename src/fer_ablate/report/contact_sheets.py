@@ -168,24 +168,28 @@ KINDS: dict[str, Callable[[Material], list[Sheet]]] = {"samples": samples, "augm
 """What `data show=` may name."""
 
 
-def save_sheets(folder: Path, sheets: Sequence[Sheet]) -> tuple[list[Path], list[str]]:
+def save_sheets(folder: Path, sheets: Sequence[Sheet], most_pages: int = MOST_PAGES) -> tuple[list[Path], list[str]]:
     """Write the pages of all sheets as PNG files, and remove further pages of the same sheets drawn earlier.
+
+    Args:
+        folder: for the files; made if missing.
+        sheets: of any kinds.
+        most_pages: of one sheet.
 
     Returns:
         The files; and what a person should know, such as what was left out, a sentence each.
     """
     files, notes = [], [sheet.note for sheet in sheets if sheet.note]
     for sheet in sheets:
-        pages = list(_pages(sheet))
-        if len(pages) > MOST_PAGES:
-            shown = sum(len(page) for page in pages[:MOST_PAGES])
-            lines = sum(len(page) for page in pages)
-            notes.append(f"{sheet.name}: {shown:,} of {lines:,} lines of images are shown, on {MOST_PAGES} pages.")
-        for number, lines_of_page in enumerate(pages[:MOST_PAGES], start=1):
+        pages = _pages(sheet)
+        for number, lines in enumerate(pages[:most_pages], start=1):
             path = folder / (f"{sheet.name}.png" if len(pages) == 1 else f"{sheet.name}-{number:02}.png")
             title = sheet.title if len(pages) == 1 else f"{sheet.title}; page {number} of {len(pages)}"
-            save(_page(title, lines_of_page, sheet.across), path)
+            save(_page(title, lines, sheet.across), path)
             files.append(path)
+        if len(pages) > most_pages:
+            shown, total = sum(map(len, pages[:most_pages])), sum(map(len, pages))
+            notes.append(f"{sheet.name}: {shown:,} of {total:,} lines of images are shown, on {most_pages} pages.")
     for path in folder.glob("*.png"):
         if path not in files and any(re.fullmatch(rf"{re.escape(sheet.name)}(-\d\d)?", path.stem) for sheet in sheets):
             path.unlink()

@@ -37,7 +37,7 @@ def run_page(folder: RunFolder, defaults: Mapping[str, Any]) -> Page:
     maps: tuple[Part, ...] = (*explained(album, heat_maps(folder), name), *trust(folder))
     hint = (Text(NOT_EXPLAINED, soft=True), Code(explain_command(header.key)))
     sections = (
-        Section("notes", "Not made", (Remarks(tuple(map(one_line, folder.notes.values()))),) if folder.notes else ()),
+        Section("lacking", "What the run lacks", (Remarks(tuple(map(one_line, folder.notes.values()))),) if folder.notes else ()),
         Section("scores", "Scores", tuple(_scores(result))),
         Section("pictures", "Curves and confusions", tuple(pictures)),
         Section("faces", "Faces", tuple(faces)),

@@ -146,12 +146,12 @@ def _halves(labels: NDArray[np.int64], probabilities: NDArray[np.float32]) -> li
 def _show_face(axes: Axes, face: NDArray[np.uint8], left: float, top: float) -> float:
     """Draw (H, W) or (C, H, W) with its own aspect at the lower edge of a place whose side is 1; where its upper edge is."""
     pixels = shown_pixels(face)
-    longer = max(pixels.shape[:2])
+    longer = float(max(pixels.shape[:2]))
     height, width = pixels.shape[0] / longer, pixels.shape[1] / longer
     edge = left + (1 - width) / 2
     # Pixels are shown as they are, unless there are more of them than the place has.
     way = "nearest" if longer <= FACE_PIXELS else "antialiased"
-    upper = top + 1 - height
+    upper: float = top + 1 - height
     axes.imshow(pixels, interpolation=way, extent=(edge, edge + width, top + 1, upper), aspect="equal")
     return upper
 
