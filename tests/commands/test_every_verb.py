@@ -50,7 +50,9 @@ def test_images_of_any_kind_go_through_every_verb(typed, tmp_path, kind):
         assert printed.code == 0, printed.err
         return printed.out
 
-    assert f"{channels}x{size[0]}x{size[1]}: " in out("train", *words, "trainer.max_epochs=1")
+    trained = out("train", *words, "trainer.max_epochs=1")
+    assert f"{channels}x{size[0]}x{size[1]}: " in trained
+    assert ": 72 images." in trained  # how the folder was understood
     (path,) = (file.parent for file in (tmp_path / "runs").rglob("result.json"))
     folder = RunFolder(path)
     assert (folder.result.classes, folder.notes) == (list(CLASSES), {})
@@ -67,7 +69,9 @@ def test_images_of_any_kind_go_through_every_verb(typed, tmp_path, kind):
     assert "model.onnx" in out("export", *run, "format=onnx")
     assert "1 run, " in out("report", *run)
 
-    assert "report.html has it all" in out("-m", *grid)
+    swept = out("-m", *grid)
+    assert "report.html has it all" in swept
+    assert swept.count(": 72 images.") == 1  # once for all runs
     assert "test acc, %" in out("table", *grid)
     assert "2 runs, " in out("report", *grid)
     assert "2 of 2 networks" in out("ensemble", *grid)

@@ -124,6 +124,7 @@ def test_a_study_without_finished_runs_says_what_to_run(study, tmp_path):
     assert not (tmp_path / "runs" / "tiny").exists()
 
 
+@pytest.mark.slow
 def test_a_plot_that_cannot_be_drawn_leaves_table_and_page_and_is_tried_again(typed, small, finished):
     words = ("report", *small, "trainer.max_epochs=1", "seed=0")
     assert typed(*words).code == 0

@@ -63,6 +63,19 @@ def test_a_study_is_trained_once_and_judged(study, conf, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_study_over_folds_trains_every_fold_once_and_says_how_it_is_judged(study):
+    first = study("-m", "study.folds=2", "study.seeds=[0]")
+    assert first.code == 0, first.err
+    assert trained(first) == [f"{label}, seed 0, fold {fold}" for label in ("all", "-2 conv") for fold in (0, 1)]
+    assert "Folds: 2 by class; corrected resampled t test over folds (Nadeau and Bengio 2003); the folds together" in first.out
+    assert trained(study("-m", "study.folds=2", "study.seeds=[0,1]")) == [
+        f"{label}, seed 1, fold {fold}" for label in ("all", "-2 conv") for fold in (0, 1)
+    ]
+    plan = study("plan", "study.folds=2", "study.seeds=[0,1]")
+    assert "8 cached" in plan.out
+
+
+@pytest.mark.slow
 def test_a_failing_row_is_a_failed_cell(study, conf):
     conf.write_text(STUDY + "  - {label: broken, overrides: [optimizer.lr=1e30]}\n")
     printed = study("-m", "seed=0")

@@ -155,6 +155,7 @@ NETWORKS = {
     "layer norm, gelu": (*NARROW, "model.norm=layer", "model.activation=gelu"),
     "instance norm, silu": (*NARROW, "model.norm=instance", "model.activation=silu"),
     "uneven adaptive pools": (*NARROW, "model.head_pool=adaptive_avg", "model.head_pool_size=2"),
+    "uneven adaptive maxima": (*NARROW, "model.head_pool=adaptive_max", "model.head_pool_size=2"),
     "three channels": (*NARROW, "model.in_channels=3", "data.mean=[0.4,0.5,0.6]", "data.std=[0.2,0.25,0.3]"),
 }
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from fer_ablate.config.choices import Fit
 from fer_ablate.inference.card import Card
 from fer_ablate.inference.torch_export import save_program
 from fer_ablate.tracking.opening import open_store
@@ -45,7 +46,7 @@ def program(tmp_path_factory):
     path = tmp_path_factory.mktemp("program") / "model.pt2"
     shapes = ({0: torch.export.Dim("batch", min=1)},)
     traced = torch.export.export(Brightness().eval(), (torch.zeros(2, 1, 4, 4, dtype=torch.uint8),), dynamic_shapes=shapes)
-    save_program(traced, Card(tuple(CLASSES), 4, 1, "0123", ""), path)
+    save_program(traced, Card(tuple(CLASSES), (4, 4), 1, Fit.pad, "0123", ""), path)
     return path
 
 

@@ -59,7 +59,8 @@ def test_pooled_predictions_are_those_of_all_epochs_together(recipe, config_of, 
         assert np.array_equal(whole.confusion, sum(np.array(part.confusion) for part in parts))
         for name in ("acc", "top2", "loss"):  # means over images; all epochs have equally many
             assert whole.metrics[name] == pytest.approx(np.mean([part.metrics[name] for part in parts]), rel=1e-5)
-    assert len({str(each["test"].confusion) for each in alone}) == 3
+    # Epochs differ, or the above would say nothing; on some processors all of them predict one class, so not by their counts.
+    assert len({each["test"].metrics["loss"] for each in alone}) == 3
 
 
 @pytest.mark.parametrize(

@@ -100,9 +100,13 @@ def _show(request: Request, wish: _Wish) -> int:
     _show_counts(faces)
     try:
         roles = role_rows(faces, config)
-    except UserError:
+    except UserError as error:
         _show_audit(request.config, faces)  # what is there often says why the roles cannot be given
-        raise
+        if wish.show:
+            raise
+        # The images were read and shown, which is all that was asked.
+        console.console.print(f"\n  a run would be refused: {error}", style="yellow")
+        return 0
     _show_roles(request.config, faces, roles)
     _show_audit(request.config, faces)
     if wish.show:

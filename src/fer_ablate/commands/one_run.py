@@ -263,4 +263,7 @@ def _pictures(folder: RunFolder) -> list[str]:
     """Pictures of a run as they are found in its folder; contact sheets together."""
     found = [file for file in folder.artifacts if file.suffix == ".png"]
     sheets = sum(file.parent == folder.sheets for file in found)
-    return [*(file.name for file in found if file.parent == folder.path), *([f"{folder.sheets.name}/ ({sheets})"] if sheets else [])]
+    return [
+        *(file.name for file in found if file.parent == folder.path),
+        *([f"{folder.sheets.name}/ ({sheets})"] if sheets else []),
+    ]

@@ -1,9 +1,12 @@
 """A finished network as an ONNX file, with its card among the file's properties."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.export import ExportedProgram
 
 from fer_ablate.errors import UserError
@@ -14,6 +17,20 @@ from fer_ablate.tracking.quiet import quiet
 
 OPSETS = (18, 23)
 """First and last version of ONNX's operators that torch's exporter writes and the checks here were made with."""
+
+
+def _adaptive_max(features: Tensor, output_size: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """The largest value of each bin, since ONNX has no pooling whose bins differ in size; indices are of no use here."""
+    for axis, number in zip((-2, -1), output_size, strict=True):
+        size = features.shape[axis]
+        edges = [(place * size // number, -(-(place + 1) * size // number)) for place in range(number)]
+        bins = [features.narrow(axis, start, end - start).amax(axis, keepdim=True) for start, end in edges]
+        features = torch.cat(bins, axis)
+    return features, torch.zeros_like(features, dtype=torch.int64)
+
+
+REPLACED = {torch.ops.aten.adaptive_max_pool2d.default: _adaptive_max}
+"""Operators that torch's exporter cannot always translate, by what they do."""
 
 
 def save_onnx(program: ExportedProgram, card: Card, path: Path, opset: int | None = None) -> None:
@@ -33,10 +50,16 @@ def save_onnx(program: ExportedProgram, card: Card, path: Path, opset: int | Non
     with quiet("torch.onnx"):
         try:
             exported = torch.onnx.export(
-                program, input_names=[INPUT], output_names=[OUTPUT], opset_version=opset, external_data=False, verbose=False
+                program.run_decompositions(REPLACED),
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                opset_version=opset,
+                external_data=False,
+                verbose=False,
             )
         except torch.onnx.OnnxExporterError as error:
-            first = next(iter(str(error).splitlines()), type(error).__name__)
+            reason = str(error.__cause__ or error).splitlines() or [type(error).__name__]
+            first = re.sub(r"\x1b\[\d*m", "", reason[0])  # torch colours its messages
             raise UserError(f"The network cannot be written as ONNX: {first}\nformat=torch writes it as torch.export.") from error
     assert exported is not None  # only the old exporter, which is not asked for, returns nothing
     model = exported.model_proto
