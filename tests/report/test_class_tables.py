@@ -43,8 +43,8 @@ def run_of(seed, fold, split):
         settings={"data.folds": 2, "data.fold": fold},
     )  # fmt: skip
     result = RunResult(
-        key="", name="", seed=seed, splits={"test": split}, classes=list(CLASSES), protocol={}, best_epoch=1, epochs=1, seconds=1.0,
-        seconds_per_epoch=1.0, peak_memory_mb=1.0, parameters=1, macs=1, finished_at="",
+        key="", name="", seed=seed, splits={"test": split}, classes=list(CLASSES), protocol={}, best_epoch=1, epochs=1,
+        seconds=1.0, seconds_per_epoch=1.0, peak_memory_mb=1.0, parameters=1, macs=1, finished_at="",
     )  # fmt: skip
     return FinishedRun(RunFolder(Path()), header, result)
 

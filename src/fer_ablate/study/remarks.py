@@ -97,7 +97,11 @@ def _seeds_alone(columns: Sequence[str], known: Found) -> Iterator[str]:
                 which = "" if len(labels) == len(reasons) else f" of {named(labels)}"
                 yield f"{column}{which}: interval over seeds alone, not over images: {reason}."
     for label, every in known.items():
-        alone = "judged over seeds alone, not over test images" if evidence[label] else "whether its folds were tested on the same images was not checked"
+        alone = (
+            "judged over seeds alone, not over test images"
+            if evidence[label]
+            else "whether its folds were tested on the same images was not checked"
+        )
         for problem in dict.fromkeys(one.problem for one in every.values() if one.problem and one.problem not in INHERENT):
             yield f"{label}: {alone}. {problem}"
 
