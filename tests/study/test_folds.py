@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from fer_ablate.config.repeats import Repeat, repeats
+from fer_ablate.data.load import load_faces
 from fer_ablate.errors import FaultyConfigError, UserError
 from fer_ablate.metrics import SplitResult
 from fer_ablate.study.asked import asked
@@ -19,6 +20,7 @@ from fer_ablate.study.judge import build_table
 from fer_ablate.study.plan import State, make_plan, seconds_left
 from fer_ablate.study.records import FinishedRun, Published, RowRuns
 from fer_ablate.tracking.run_folder import RunFolder, RunHeader, StoredPredictions
+from fer_ablate.training.assembly import role_set
 from fer_ablate.training.result import RunResult
 
 from .conftest import finish, folder_of, header_of
@@ -94,6 +96,13 @@ def test_what_contradicts_the_folds_of_a_study_is_refused(planned, words, told):
     with pytest.raises(FaultyConfigError) as error:
         planned(*words)
     assert told in str(error.value)
+
+
+def test_no_run_of_a_fold_is_scored_on_an_official_split_that_it_trained_on(planned):
+    config = planned("study.folds=3").runs[1].cell.config
+    data = role_set(config, load_faces(config.data))
+    assert list(data.tested) == ["val", "test"]
+    assert sum(len(rows) for rows in data.roles.values()) == len(data.faces)
 
 
 def test_folds_typed_without_a_study_are_rows_of_a_grid(tmp_path, cache_dir):
@@ -260,6 +269,15 @@ def test_a_published_number_has_a_gap_but_is_not_judged(row_of):
     score = found(table, "base")
     assert (score.gap, score.agrees) == (pytest.approx(60 - 61), None)
     assert any(note.startswith("Published numbers are not judged") for note in table.notes)
+
+
+def test_damaged_predictions_leave_the_test_over_folds_and_are_named(row_of):
+    whole = judge(row_of("base", (10, 12, 14)), row_of("more", (15, 16, 20)))
+    more = row_of("more", (15, 16, 20))
+    more.runs[0].folder.predictions_file.write_bytes(b"")
+    table = judge(row_of("base", (10, 12, 14)), more)
+    assert found(table, "more").difference.p == pytest.approx(found(whole, "more").difference.p)
+    assert any(note.startswith("more: whether its folds were tested on the same images was not checked.") for note in table.notes)
 
 
 def test_networks_of_several_folds_are_not_averaged(row_of):

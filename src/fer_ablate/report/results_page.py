@@ -18,7 +18,7 @@ from fer_ablate.study.records import StudyTable
 COMMAND = "python -m fer_ablate results"
 NEEDED_OF_TABLE = ("row", "column", "seeds", "ci_low", "ci_high", "verdict", "failed", "stale")
 
-INTRODUCTION = """Every table of the five documents, what was published beside what this code measured; and studies over folds.
+INTRODUCTION = """Every table of the five documents: what was published beside what this code measured.
 
 - Scores in percent where they are fractions; `gap` is measured minus published, `n` the number of seeds, `runs` of seeds x folds.
 - A verdict compares a row with the baseline of its table and allows for the number of rows compared (Holm).
