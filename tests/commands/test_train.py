@@ -126,6 +126,7 @@ def test_a_run_killed_before_its_pictures_is_finished_and_gets_them_at_the_next_
     assert [picture.read_bytes() for picture in pictures] == before
 
 
+@pytest.mark.slow
 def test_contact_sheets_are_kept_with_the_run_and_among_its_artifacts(typed, small, finished):
     assert typed(*small, "trainer.max_epochs=1", "tracking.contact_sheets=true").code == 0
     names = ["augmented.png", "classes.png", *(f"samples-{split}.png" for split in ("PrivateTest", "PublicTest", "Training"))]

@@ -62,7 +62,7 @@ def test_an_epoch_goes_through(overrides, config_of, run):
     [
         pytest.param("majority", marks=pytest.mark.slow),
         pytest.param("probability", marks=pytest.mark.slow),
-        "cross_entropy",
+        pytest.param("cross_entropy", marks=pytest.mark.slow),
     ],
 )
 def test_the_votes_of_ferplus_train(labels, run):
