@@ -50,6 +50,12 @@ def test_a_floating_point_picture_is_stretched():
     assert decode(content)[0].tolist() == [[0, 128, 255]]
 
 
+def test_deep_gray_is_the_same_in_every_format():
+    deep = np.linspace(10_000, 20_000, 24).astype(np.uint16).reshape(4, 6)
+    pgm = b"P5 6 4 65535\n" + deep.astype(">u2").tobytes()
+    assert np.array_equal(decode(pgm)[0], decode(encoded(Image.fromarray(deep)))[0])
+
+
 def test_a_picture_is_turned_upright():
     image = Image.fromarray(GRAY)
     orientation = Image.Exif()
@@ -99,7 +105,7 @@ def test_a_picture_takes_another_shape(fit, size, expected):
 
 
 @pytest.mark.parametrize("fit", list(Fit), ids=lambda fit: fit.name)
-@pytest.mark.parametrize("shape", [(1, 1), (5, 300), (300, 5), (48, 48), (47, 49)])
+@pytest.mark.parametrize("shape", [(1, 400_000), (1, 1), (5, 300), (300, 5), (48, 48), (47, 49)])
 @pytest.mark.parametrize("size", [(48, 48), (56, 40), (1, 7)])
 def test_every_shape_comes_out_as_asked(shape, size, fit):
     assert fitted(np.zeros((*shape, 3), np.uint8), size, fit).shape == (*size, 3)

@@ -26,6 +26,8 @@ def found(folder):
         (["cats/kittens/1.png", "cats/2.png", "dogs/1.png"], {("all", "cats"): 2, ("all", "dogs"): 1}),
         (["happy/train/1.png", "sad/test/1.png"], {("train", "happy"): 1, ("test", "sad"): 1}),
         (["Train/cat/1.png", "preview.png", "TEST/dog/1.JPG"], {("Train", "cat"): 1, ("TEST", "dog"): 1}),
+        (["train/p1/happy/1.png", "train/p1/sad/2.png", "train/p2/sad/3.png"], {("train", "happy"): 1, ("train", "sad"): 2}),
+        (["in/train/cat/1.png", "in/test/dog/2.png", "previews/3.png"], {("train", "cat"): 1, ("test", "dog"): 1}),
         (["preview.png", "in/train/cat/1.png", "in/test/dog/1.png"], {("train", "cat"): 1, ("test", "dog"): 1}),
     ],
     ids=[
@@ -39,6 +41,8 @@ def found(folder):
         "a folder within a class",
         "classes before splits",
         "any case, and a picture beside",
+        "persons between splits and classes",
+        "a folder of previews beside",
         "a picture beside the only folder",
     ],
 )
@@ -60,6 +64,19 @@ def test_every_file_that_is_not_read_is_counted(folder_of):
     }  # fmt: skip
 
 
+def test_a_pipe_is_not_waited_for(folder_of):
+    folder = folder_of("happy/1.png", "sad/1.png")
+    os.mkfifo(folder / "happy" / "2.png")
+    assert folder_inventory(folder).left_out == {"pipes and devices": 1}
+
+
+def test_one_other_file_does_not_part_the_images_of_a_person(folder_of):
+    names = [f"{label}/s00{person}_001_0000000{person}.png" for label in ("happy", "sad") for person in range(1, 4)]
+    inventory = folder_inventory(folder_of(*names, "happy/extra.png"))
+    assert [picture.group for picture in inventory.pictures] == ["", "S001", "S002", "S003", "S001", "S002", "S003"]
+    assert inventory.notes[0].endswith("1 others count as a person each.")
+
+
 def test_a_linked_folder_counts_as_a_folder(folder_of):
     folder = folder_of("train/cat/1.png", "train/dog/1.png")
     os.symlink(folder / "train", folder / "test")
@@ -76,7 +93,7 @@ def test_rafdb_is_read_by_its_list(folder_of):
         "Image/aligned/train_00001_aligned.jpg", "Image/aligned/test_0001_aligned.jpg", "Image/original/train_00001.jpg"
     )
     (folder / "EmoLabel").mkdir()
-    (folder / "EmoLabel" / "list_patition_label.txt").write_text("train_00001.jpg 4\ntest_0001.jpg 1\ntest_0002.jpg 7\n")
+    (folder / "EmoLabel" / "list_patition_label.txt").write_text("train_00001.jpg 4\ntest_0001.jpg\t1.0\r\ntest_0002.jpg,7\n")
     inventory = folder_inventory(folder)
     assert found(folder) == {("train", "happy"): 1, ("test", "surprise"): 1}
     assert inventory.left_out == {"without a label": 1}
@@ -107,14 +124,14 @@ def test_ferplus_is_read_by_its_votes(folder_of):
 
 
 def test_affectnet_is_read_by_its_annotations(folder_of):
-    names = [f"train_set/images/{label}.jpg" for label in range(9)]
+    names = [f"train_set/images/{label}.jpg" for label in range(-1, 9)]
     folder = folder_of(*names)
     (folder / "train_set" / "annotations").mkdir()
-    for label in range(9):
-        np.save(folder / "train_set" / "annotations" / f"{label}_exp.npy", np.array(str(label)))
+    for label in range(-1, 9):
+        np.save(folder / "train_set" / "annotations" / f"{label}_exp.npy", np.array(str(label) if label % 2 else float(label)))
         np.save(folder / "train_set" / "annotations" / f"{label}_aro.npy", np.array("0.1"))
     assert found(folder) == {("train_set", name): 1 for name in AFFECTNET}
-    assert folder_inventory(folder).left_out == {"no expression by their label": 1}
+    assert folder_inventory(folder).left_out == {"no expression by their label": 2}
 
 
 def test_ckplus_is_read_by_its_emotion_files(folder_of):
@@ -165,9 +182,13 @@ def test_a_detectors_export_is_refused_with_the_way_out(folder_of, images, label
             ["a/cat/1.png", "a/dog/1.png", "b/cat/1.png", "b/dog/1.png"],
             r"a, b hold the same classes but none of them is a known split",
         ),
+        (
+            ["raf/train/cat/1.png", "raf/test/dog/1.png", "ck/train/cat/1.png", "ck/test/dog/1.png"],
+            r"in several folders: ck, raf",
+        ),
         (["raf/train/cat/1.png", "ck/train/cat/1.png", "raf/x/1.png"], r"splits are found in several folders: ck, raf"),
     ],
-    ids=["nothing", "a flat folder", "splits of unknown name", "two data sets"],
+    ids=["nothing", "a flat folder", "splits of unknown name", "two whole data sets", "two data sets"],
 )
 def test_what_cannot_be_understood_says_what_was_seen(folder_of, tmp_path, names, message):
     (tmp_path / "faces").mkdir()

@@ -57,12 +57,18 @@ def test_rows_that_cannot_be_used_are_counted(listed):
         ("file,label\nnone.png,1\n", r"none of its 1 rows is a picture that is there \(not found 1\), such as 'none\.png'"),
         ("file,label\n1.png,1\n1.png,2\n", r"1\.png is listed as 1 and as 2"),
         ("\0\1\2", "is no text"),
+        ('file,label\n1.png,"happy\n2.png,sad\n', r"row 2: a quote is opened and not closed on its line"),
     ],
-    ids=["nothing", "no rows", "no label", "pixels", "no pictures", "two labels", "binary"],
+    ids=["nothing", "no rows", "no label", "pixels", "no pictures", "two labels", "binary", "an open quote"],
 )
 def test_a_list_that_cannot_be_used_says_why(listed, text, message):
     with pytest.raises(UserError, match=message):
         listed(text)
+
+
+def test_one_picture_under_two_paths_counts_once(listed, tmp_path):
+    found = listed(f"sep=,\nfile,label\n1.png,happy\n{tmp_path / 'faces' / '1.png'},Happiness\n2.png,nan\n")
+    assert (len(found.pictures), found.left_out) == (1, {"listed twice": 1, "without a label": 1})
 
 
 def test_a_column_that_is_not_there_is_named_with_the_others(listed):

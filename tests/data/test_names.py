@@ -18,6 +18,15 @@ def test_spellings_of_one_class_have_one_key(spellings, key):
     assert {class_key(name) for name in spellings} == {key}
 
 
+def test_marks_that_tell_classes_apart_stay():
+    for names in (("-1", "0", "+1"), ("1", "1.0", "10"), ("A", "A+", "A-"), ("1_1", "11")):
+        assert len({class_key(name) for name in names}) == len(names)
+
+
+def test_letters_that_unicode_has_twice_are_the_same():
+    assert class_key("fr\u00f6hlich") == class_key("fro\u0308hlich")
+
+
 def test_two_letters_are_no_emotion():
     assert emotion("an") is None
     assert class_key("3") == "3"

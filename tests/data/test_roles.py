@@ -89,7 +89,9 @@ def test_a_missing_split_names_a_preset_that_works(set_of):
 
 
 def test_a_role_without_images_is_refused(faces):
-    with pytest.raises(UserError, match="leaves no image for test"):
+    with pytest.raises(
+        UserError, match=r"needs a split test, but the splits are .*PrivateTest \(0 images\).*data\.roles=holdout"
+    ):
         role_rows(replace(faces, rows=np.arange(43)), config())
 
 
@@ -185,3 +187,14 @@ def test_holdout_keeps_persons_together_too(persons):
     rows = role_rows(faces, config(roles=Roles.auto)).rows
     assert rows["test"].tolist() == list(range(40, 48))
     assert not set(faces.groups[rows["train"]]) & set(faces.groups[rows["val"]])
+
+
+def test_a_split_without_images_is_no_split(set_of):
+    faces = set_of(np.arange(10), [0, 1] * 5, ["Training"] * 8 + ["PrivateTest"] * 2)
+    assert role_rows(faces, config(roles=Roles.auto)).preset is Roles.holdout
+
+
+def test_a_set_without_training_images_says_so(set_of):
+    faces = set_of(np.arange(4), [0, 1, 0, 1], ["val", "val", "test", "test"], ("val", "test"))
+    with pytest.raises(UserError, match=r"There is no split train; the splits are val \(2 images\), test \(2 images\)\."):
+        role_rows(faces, config(roles=Roles.auto))

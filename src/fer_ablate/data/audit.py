@@ -119,9 +119,8 @@ def copies_across(faces: FaceSet, roles: Mapping[str, Rows], dropped: Collection
         shared[role] = int(np.isin(known[own], known[roles["train"]]).sum())
     if any(shared.values()):
         counts = " and ".join(f"{count:,} {role}" for role, count in shared.items() if count)
-        way_out = (
-            "" if Drop.duplicates_of_train in dropped else " data.drop=[duplicates_of_train] leaves those of other splits out."
-        )
+        helps = len(faces.splits) > 1 and Drop.duplicates_of_train not in dropped
+        way_out = " data.drop=[duplicates_of_train] leaves those of other splits out." if helps else ""
         yield f"Copies: {counts} images have the very pixels of a training image.{way_out}"
 
 

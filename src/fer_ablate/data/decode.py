@@ -87,15 +87,21 @@ def decode(content: bytes, limit: int = LIMIT) -> tuple[Pixels, Size]:
         width, height = image.size
         _reduce(image, limit)
         turned = image.getexif().get(ExifTags.Base.Orientation) in _TURNING
-        pixels = pixels_of(ImageOps.exif_transpose(image))
+        pixels = pixels_of(ImageOps.exif_transpose(image), sixteen_bits=image.format == "PPM")
     return pixels, (width, height) if turned else (height, width)
 
 
-def pixels_of(image: Image.Image) -> Pixels:
-    """(H, W) or (H, W, 3) of a Pillow image as it is, not turned: transparency on white, more than 8 bits cut down to 8."""
+def pixels_of(image: Image.Image, sixteen_bits: bool = False) -> Pixels:
+    """(H, W) or (H, W, 3) of a Pillow image as it is, not turned: transparency on white, more than 8 bits cut down to 8.
+
+    Args:
+        image: of any mode.
+        sixteen_bits: whether its integers are known to go up to 65,535, as those of a deep PGM file do in Pillow.
+    """
     mode = "L" if _is_gray(image) else "RGB"
     if image.mode.startswith(_DEEP):
-        image = Image.fromarray(_eight_bits(np.asarray(image)))
+        deep = np.asarray(image)
+        image = Image.fromarray(_eight_bits(deep.astype(np.uint16) if sixteen_bits else deep))
     elif image.has_transparency_data:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, GROUND), layer)
@@ -120,15 +126,16 @@ def fitted(pixels: Pixels, size: Size, fit: Fit) -> Pixels:
     if pixels.shape[:2] == size:
         return pixels
     height, width = pixels.shape[:2]
-    if fit is not Fit.stretch and height * size[1] != width * size[0]:
-        # Of the wanted ratio: the smallest shape around the picture, or the largest within it.
-        around = fit is Fit.pad
-        taller = (height * size[1] < width * size[0]) == around
-        shape = (
-            (max(1, round(width * size[0] / size[1])), width) if taller else (height, max(1, round(height * size[1] / size[0])))
-        )
-        pixels = _padded(pixels, shape) if around else _middle(pixels, shape)
-    return resized(pixels, size)
+    if fit is Fit.stretch or height * size[1] == width * size[0]:
+        return resized(pixels, size)
+    wide = height * size[1] < width * size[0]
+    if fit is Fit.pad:
+        # Resized before the border is added: a picture of one line would otherwise be padded to gigabytes.
+        scale = size[1] / width if wide else size[0] / height
+        inside = (max(1, min(size[0], round(height * scale))), max(1, min(size[1], round(width * scale))))
+        return _padded(resized(pixels, inside), size)
+    shape = (height, max(1, round(height * size[1] / size[0]))) if wide else (max(1, round(width * size[0] / size[1])), width)
+    return resized(_middle(pixels, shape), size)
 
 
 def resized(pixels: Pixels, size: Size) -> Pixels:
@@ -195,6 +202,8 @@ def _eight_bits(deep: NDArray[np.generic]) -> Pixels:
         return (deep.astype(np.uint16) >> 8).astype(np.uint8)
     values = np.nan_to_num(deep.astype(np.float64))
     low, high = float(values.min()), float(values.max())
+    if low == high:  # nothing to stretch: a gray level if it can be one
+        return np.full(values.shape, min(255, max(0, round(low))), np.uint8)
     return ((values - low) * (255 / (high - low) if high > low else 0)).round().astype(np.uint8)
 
 

@@ -4,6 +4,7 @@ Everything that is not read is counted under its reason. How a folder is underst
 """
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -176,7 +177,9 @@ def _files(root: Path, passed: Counter[str]) -> Iterator[File]:
                 passed["links to nothing"] += 1
                 continue
             path = prefix + entry.name
-            if not folder:
+            if not folder and not stat.S_ISREG(state.st_mode):  # a pipe would be waited for, a device read without end
+                passed["pipes and devices"] += 1
+            elif not folder:
                 yield File(path, state.st_size, state.st_mtime_ns)
             elif (own := _identity(state)) in above:
                 passed[LOOP] += 1

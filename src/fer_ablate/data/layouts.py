@@ -33,13 +33,14 @@ PEAK_FRAMES = 3
 WRONG_PLACE = "not below a class"
 UNLISTED, UNDECIDED = "without a label", "no expression by their label"
 
-_JAFFE_NAME = re.compile(r"([A-Z]{2})[.-](AN|DI|FE|HA|NE|SA|SU)\d*[.-]\d+")
-_CK_NAME = re.compile(r"(S\d{3})_\d{3}_\d{8}")
+_JAFFE_NAME = re.compile(r"([A-Z]{2})[._-](AN|DI|FE|HA|NE|SA|SU)\d*[._-]\d+", re.IGNORECASE)
+_CK_NAME = re.compile(r"(S\d{3})_\d{3}_\d{8}", re.IGNORECASE)
 _CK_PERSON = re.compile(r"S\d{3}")
 _CK_SEQUENCE = re.compile(r"(S\d{3}_\d{3})_\d{8}")
 _RAF_NAME = re.compile(r"(train|test)_\d+(_aligned)?$")
 _RAF_LIST = re.compile(r"list_pa(rt|t)ition_label")
 _LISTED = 6
+_MOST_VOTES = 10_000  # of one image; FER+ has ten
 
 
 def understood(walk: Walk) -> Inventory:
@@ -64,12 +65,16 @@ def _raf_db(walk: Walk) -> Inventory | None:
         return None
     label_of: dict[str, str] = {}
     for number, line in enumerate(_lines(walk, lists[0]), start=1):
-        name, _, label = line.strip().rpartition(" ")
-        if not line.strip():
+        words = line.replace(",", " ").split()
+        if not words:
             continue
-        if not label.isdigit() or not 1 <= int(label) <= len(RAF_DB):
+        if len(words) != 2 or not _whole(words[1]) or not 1 <= float(words[1]) <= len(RAF_DB):
             raise UserError(f"{walk.root / lists[0].path} line {number}: {line.strip()!r} is not a file name and a class 1 to 7.")
-        label_of[_stem(name.strip())] = RAF_DB[int(label) - 1]
+        stem, label = _stem(words[0]), RAF_DB[int(float(words[1])) - 1]
+        if label_of.setdefault(stem, label) != label:
+            raise UserError(
+                f"{walk.root / lists[0].path} line {number}: {words[0]} is listed as {label_of[stem]} and as {label}."
+            )
     # Of an image and its aligned copy, the aligned one is what everybody trains on.
     chosen: dict[str, File] = {}
     for file in walk.pictures:
@@ -112,6 +117,8 @@ def _votes(walk: Walk, file: File) -> dict[str, tuple[int, ...]]:
             if found:
                 raise UserError(f"{walk.root / file.path}: {row} is no file name with {len(FERPLUS_COLUMNS)} numbers of votes.")
             continue  # a header
+        if not all(0 <= float(vote) <= _MOST_VOTES for vote in votes):
+            raise UserError(f"{walk.root / file.path}: {row} has a number of votes that is not from 0 to {_MOST_VOTES}.")
         found[row[0].strip()] = tuple(int(float(vote)) for vote in votes)
     return found
 
@@ -127,19 +134,26 @@ def _affectnet(walk: Walk) -> Inventory | None:
         place = f"{folder}/annotations/{_stem(file.name)}_exp.npy".lstrip("/")
         if bare(images) != "images" or place not in labels:
             continue
-        try:
-            label = int(str(np.load(walk.root / place, allow_pickle=False)))
-        except (ValueError, OSError) as error:
-            raise UserError(f"{walk.root / place}: not a number of a class ({error}). Copy the file again.") from error
-        if label < len(AFFECTNET):
+        label = _stored_class(walk.root / place)
+        known = 0 <= label < len(AFFECTNET)
+        if known:
             pictures.append(Picture(file, folder.rpartition("/")[2] or ALL, AFFECTNET[label]))
-        undecided += label >= len(AFFECTNET)
+        undecided += not known
     if not pictures:
         return None
     notes = [f"Classes 0 to 7 of AffectNet are {', '.join(AFFECTNET)}."]
     used = [file for file in walk.others if file.name.endswith(("_exp.npy", "_aro.npy", "_val.npy", "_lnd.npy"))]
     found = _inventory(walk, "AffectNet with its annotations", pictures, notes, {UNLISTED}, used)
     return replace(found, left_out=_counted(found.left_out, {UNLISTED: -undecided, UNDECIDED: undecided}))
+
+
+def _stored_class(path: Path) -> int:
+    """The number that an annotation of AffectNet holds, as text or as a number."""
+    try:
+        (value,) = np.load(path, allow_pickle=False).reshape(-1).tolist()
+        return int(float(value))
+    except (ValueError, OverflowError, EOFError, OSError) as error:
+        raise UserError(f"{path}: not a number of a class ({error}). Copy the file again.") from error
 
 
 def _ck_plus_sequences(walk: Walk) -> Inventory | None:
@@ -172,7 +186,7 @@ def _jaffe(walk: Walk) -> Inventory | None:
     folders = {file.parts[-2] for file, _ in named if len(file.parts) > 1}
     if len({class_key(folder) for folder in folders} & set(JAFFE.values())) > 1:
         return None  # sorted into classes
-    pictures = [Picture(file, _split_above(file), JAFFE[match[2]], match[1]) for file, match in named]
+    pictures = [Picture(file, _split_above(file), JAFFE[match[2].upper()], match[1].upper()) for file, match in named]
     notes = ["Persons and expressions are read from the file names of JAFFE."]
     return _inventory(walk, "JAFFE by its file names", pictures, notes, {"not named like JAFFE"})
 
@@ -201,11 +215,13 @@ def _tree(walk: Walk) -> Inventory:
     pictures, numbered = _numbers(pictures)
     notes += numbered
     for data_set, pattern in (("CK+", _CK_NAME), ("JAFFE", _JAFFE_NAME)):
-        persons = [pattern.match(picture.file.name) for picture in pictures]
-        if all(persons):
-            pictures = [replace(one, group=match[1]) for one, match in zip(pictures, persons, strict=True) if match]
+        persons = [match[1].upper() if (match := pattern.match(picture.file.name)) else "" for picture in pictures]
+        named = sum(map(bool, persons))
+        if 2 * named > len(pictures):
+            pictures = [replace(one, group=person) for one, person in zip(pictures, persons, strict=True)]
+            rest = f" {len(pictures) - named:,} others count as a person each." if named < len(pictures) else ""
             notes.append(
-                f"File names are those of {data_set}: images of one person stay together where splits or folds are drawn."
+                f"File names are those of {data_set}: images of one person stay together where splits or folds are drawn.{rest}"
             )
     return _inventory(walk, layout, pictures, notes, {WRONG_PLACE})
 
@@ -216,8 +232,20 @@ def _split_first(files: Sequence[File], depth: int, names: Sequence[str]) -> lis
     for split in names:
         own = [file for file in files if file.parts[depth] == split]
         place = depth + 1 + len(_descended([file.parts[depth + 1 :] for file in own], classes=True))
-        pictures += [Picture(file, split, file.parts[place]) for file in own if len(file.parts) > place + 1]
+        inner = [file for file in own if len(file.parts) > place + 1]
+        if _persons([file.parts[place:] for file in inner]):
+            pictures += [Picture(file, split, file.parts[place + 1], file.parts[place]) for file in inner]
+        else:
+            pictures += [Picture(file, split, file.parts[place]) for file in inner]
     return pictures
+
+
+def _persons(paths: Sequence[tuple[str, ...]]) -> bool:
+    """Whether folders of persons stand between a split and its classes: all hold emotions, and none is called like one."""
+    inner: dict[str, set[str]] = {path[0]: set() for path in paths}
+    for path in paths:
+        inner[path[0]].add(path[1] if len(path) > 2 else "")
+    return bool(inner) and not any(map(emotion, inner)) and all(emotion(name) for names in inner.values() for name in names)
 
 
 def _class_first(walk: Walk, files: Sequence[File], depth: int, names: Sequence[str]) -> tuple[list[Picture], str]:
@@ -226,12 +254,18 @@ def _class_first(walk: Walk, files: Sequence[File], depth: int, names: Sequence[
         for name in names
     }
     nested = set().union(*below.values()) if below else set()
+    # Below the splits of a data set stand classes, below those of a class only pictures.
+    homes = sorted({one.parts[depth] for one in files if len(one.parts) > depth + 3 and split_part(one.parts[depth + 1])})
+    if len(homes) == 1:
+        own = [one for one in files if one.parts[depth] == homes[0] and len(one.parts) > depth + 2]
+        return _split_first(own, depth + 1, sorted({one.parts[depth + 1] for one in own})), "<split>/<class>/<image>"
+    if homes:
+        raise _several(walk, homes)
     if nested and all(map(split_part, nested)):
         inner = [file for file in files if len(file.parts) > depth + 2]
         return [Picture(file, file.parts[depth + 1], file.parts[depth]) for file in inner], "<class>/<split>/<image>"
     if any(split_part(name) for name in nested):
-        listed = ", ".join(sorted(name for name, inner in below.items() if any(map(split_part, inner)))[:_LISTED])
-        raise UserError(f"{walk.root}: splits are found in several folders: {listed}. Pass one of them as data.path=...")
+        raise _several(walk, sorted(name for name, inner in below.items() if any(map(split_part, inner))))
     if not any(map(emotion, names)) and _alike(below):
         raise UserError(
             f"{walk.root}: the folders {', '.join(names[:_LISTED])} hold the same classes but none of them is a known split. "
@@ -243,6 +277,11 @@ def _class_first(walk: Walk, files: Sequence[File], depth: int, names: Sequence[
             "holds CK+'s folder Emotion, or sort the pictures into <class>/<image>."
         )
     return [Picture(file, ALL, file.parts[depth]) for file in files], "<class>/<image>"
+
+
+def _several(walk: Walk, homes: Sequence[str]) -> UserError:
+    listed = ", ".join(homes[:_LISTED])
+    return UserError(f"{walk.root}: splits are found in several folders: {listed}. Pass one of them as data.path=...")
 
 
 def _alike(below: dict[str, set[str]]) -> bool:

@@ -3,6 +3,8 @@
 import csv
 import io
 import os
+import re
+import stat
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from pathlib import Path
 from fer_ablate.config.schema import ColumnsConfig
 from fer_ablate.data.decode import SUFFIXES
 from fer_ablate.data.inventory import ALL, File, Inventory, Picture, ending
-from fer_ablate.data.names import bare
+from fer_ablate.data.names import bare, class_key
 from fer_ablate.errors import UserError, choices
 
 USUAL = {
@@ -37,6 +39,9 @@ USUAL = {
 
 REQUIRED = ("file", "label")
 MISSING, UNLABELLED, NO_PICTURE, TWICE = "not found", "without a label", "not a picture by their ending", "listed twice"
+NO_LABELS = ("", "nan", "none", "null")
+"""What programs write into a cell without a label."""
+
 LARGEST = 1 << 30
 """Bytes of a list that are read; that of AffectNet has 60 MB."""
 
@@ -73,17 +78,17 @@ def list_inventory(path: Path, columns: ColumnsConfig) -> Inventory:
     pictures: dict[str, Picture] = {}
     for _, fields in table.rows:
         file, label, split, group = (_field(fields, table.places.get(name)) for name in ("file", "label", "split", "group"))
-        if not label:
+        if label.lower() in NO_LABELS:
             left_out[UNLABELLED] += 1
         elif ending(file) not in SUFFIXES:
             left_out[NO_PICTURE] += 1
         elif (found := _looked_up(path.parent, file)) is None:
             left_out[MISSING] += 1
-        elif found.path in pictures:
-            _require_same(path, pictures[found.path], label)
+        elif (real := os.path.realpath(path.parent / found.path)) in pictures:
+            _require_same(path, pictures[real], label)
             left_out[TWICE] += 1
         else:
-            pictures[found.path] = Picture(found, split or ALL, _without_point(label), group)
+            pictures[real] = Picture(found, split or ALL, _without_point(label), group)
     if not pictures:
         raise UserError(_nothing(path, table, left_out))
     splits = sorted({picture.split for picture in pictures.values()})
@@ -96,8 +101,8 @@ def list_inventory(path: Path, columns: ColumnsConfig) -> Inventory:
 
 
 def _read(path: Path, columns: ColumnsConfig) -> _Table:
-    lines = _text(path).splitlines()
-    header_at = next((number for number, line in enumerate(lines) if line.strip()), None)
+    lines = re.split(r"\r\n|\n|\r", _text(path))
+    header_at = next((number for number, line in enumerate(lines) if line.strip() and not line.startswith("sep=")), None)
     if header_at is None:
         raise UserError(f"{path} is empty. Write a header such as file,label,split and a line for each picture.")
     delimiter = max(DELIMITERS, key=lines[header_at].count)
@@ -107,6 +112,8 @@ def _read(path: Path, columns: ColumnsConfig) -> _Table:
         raise UserError(f"{path} is no csv ({error}). Save it again as csv.") from error
     header = [name.strip() for name in rows[0]]
     places = _places(path, header, columns)
+    if (broken := next((number for number, row in enumerate(rows) if any("\n" in field for field in row)), None)) is not None:
+        raise UserError(f"{path} row {broken + 1}: a quote is opened and not closed on its line. Correct that row.")
     filled = [(number, row) for number, row in enumerate(rows[1:], start=header_at + 2) if any(field.strip() for field in row)]
     named = ", ".join(f"{header[place]} as {name}" for name, place in places.items() if header[place] != name)
     return _Table(places, filled, (f"Columns read: {named}.",) if named else ())
@@ -143,6 +150,8 @@ def _places(path: Path, header: Sequence[str], columns: ColumnsConfig) -> dict[s
             places[name] = names.index(bare(given))
         elif (found := next((one for one in usual if one in names), None)) is not None:
             places[name] = names.index(found)
+    if places.get("file") is not None and places.get("file") == places.get("label"):
+        raise UserError(f"{path}: data.columns.file and data.columns.label are both {header[places['file']]}. Give two columns.")
     if "pixels" in names and "file" not in places:
         raise UserError(f"{path} holds the pixels themselves: read it by data=fer2013 data.path={path}.")
     if lacking := [name for name in REQUIRED if name not in places]:
@@ -162,12 +171,14 @@ def _looked_up(folder: Path, name: str) -> File | None:
             state = os.stat(folder / spelling)
         except (OSError, ValueError):
             continue
+        if not stat.S_ISREG(state.st_mode):
+            return None
         return File(os.path.normpath(spelling), state.st_size, state.st_mtime_ns)
     return None
 
 
 def _require_same(path: Path, known: Picture, label: str) -> None:
-    if known.label != _without_point(label):
+    if class_key(known.label) != class_key(_without_point(label)):
         raise UserError(
             f"{path}: {known.file.path} is listed as {known.label} and as {label}. Take one of the two lines out, or both."
         )

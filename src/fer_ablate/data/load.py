@@ -68,9 +68,12 @@ def check(config: DataConfig) -> list[Fault]:
     for key in ("train_fraction", "val_fraction", "test_fraction"):
         if not 0 < getattr(config, key) <= 1:
             faults.append(Fault(f"data.{key}", f"{getattr(config, key)} is not above 0 and at most 1"))
+    if config.split_seed < 0:
+        faults.append(Fault("data.split_seed", f"{config.split_seed} is below 0"))
     if config.val_fraction == 1 and (config.roles in (Roles.holdout, Roles.auto) or config.folds is not None):
         faults.append(Fault("data.val_fraction", "1.0 leaves nothing to train on", "0.1 is usual."))
-    if config.roles in (Roles.drawn, Roles.auto) and config.val_fraction < 1 <= config.val_fraction + config.test_fraction:
+    drawn = config.roles in (Roles.drawn, Roles.auto) and config.folds is None
+    if drawn and config.val_fraction < 1 <= config.val_fraction + config.test_fraction:
         problem = f"{config.test_fraction} and data.val_fraction={config.val_fraction} leave nothing to train on"
         faults.append(Fault("data.test_fraction", problem, "0.2 is usual."))
     faults += [*_normalisation_faults(config), *_form_faults(config), *_group_faults(config), *check_merge(config.merge)]
@@ -289,6 +292,8 @@ def _group_faults(config: DataConfig) -> list[Fault]:
         faults.append(Fault("data.fold", f"{config.fold} is none of {config.folds} folds", f"Give 0 to {config.folds - 1}."))
     elif config.folds is None and config.fold:
         faults.append(Fault("data.fold", f"{config.fold}, but there are no folds", "Give data.folds=10 as well."))
+    if config.group == "":
+        faults.append(Fault("data.group", "is empty", "null ignores persons; auto takes what the source says."))
     if config.group not in (None, AUTO):
         try:
             re.compile(str(config.group))

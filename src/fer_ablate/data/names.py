@@ -1,6 +1,7 @@
 """Names of classes and splits as people write them: without case, blanks and marks, with the usual spellings joined."""
 
 import re
+import unicodedata
 from collections.abc import Iterable
 
 from fer_ablate.labels import EMOTIONS_8
@@ -33,7 +34,12 @@ _ADDED = ("set", "data", "class", "split", "images", "faces", "folder")
 
 def bare(name: str) -> str:
     """Letters and digits of a name alone, in lower case: `Happy_ ` and `happy` are the same."""
-    return re.sub(r"[\W_]+", "", name.casefold())
+    return re.sub(r"[\W_]+", "", _folded(name))
+
+
+def _folded(name: str) -> str:
+    """In lower case and in one spelling of letters that Unicode has two for, as Linux and macOS write them."""
+    return unicodedata.normalize("NFKC", name).casefold()
 
 
 def emotion(name: str) -> str | None:
@@ -49,12 +55,17 @@ def emotion(name: str) -> str | None:
 
 
 def class_key(name: str) -> str:
-    """What two spellings of one class have in common: the emotion's own name, else the bare letters.
+    """What two spellings of one class have in common: the emotion's own name, else the name without case, blanks and underscores.
 
-    >>> class_key("Anger"), class_key("Class A")
-    ('angry', 'classa')
+    Other marks may tell classes apart, and so may all of them where a name has no letters.
+
+    >>> class_key("Anger"), class_key("Class A"), class_key("A+"), class_key("-1")
+    ('angry', 'classa', 'a+', '-1')
     """
-    return emotion(name) or bare(name) or name
+    folded = _folded(name).strip()
+    if found := emotion(name):
+        return found
+    return re.sub(r"[\s_]+", "", folded) if any(map(str.isalpha, folded)) else folded
 
 
 def split_part(name: str) -> str | None:

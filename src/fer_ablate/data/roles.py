@@ -91,6 +91,11 @@ def stratified(rows: Rows, labels: Rows, fraction: float, draw: np.random.Genera
     return np.sort(np.concatenate(chosen)) if chosen else rows
 
 
+def _split_of(part: str, faces: FaceSet) -> str | None:
+    """The split that plays a part and has usable images."""
+    return split_called(part, [split for split in faces.splits if len(faces.split_rows(split))])
+
+
 def _by_split(faces: FaceSet, config: DataConfig) -> RoleRows:
     preset = _resolved(faces, config.roles)
     if preset is Roles.official and faces.splits == (ALL,):
@@ -114,7 +119,7 @@ def _as_listed(faces: FaceSet, preset: Roles) -> dict[str, Rows]:
 def _resolved(faces: FaceSet, preset: Roles) -> Roles:
     if preset is not Roles.auto:
         return preset
-    there = {part for part in PARTS if split_called(part, faces.splits)}
+    there = {part for part in PARTS if _split_of(part, faces)}
     if {"val", "test"} <= there and "train" in there:
         return Roles.official
     return Roles.holdout if "train" in there and there & {"val", "test"} else Roles.drawn
@@ -122,7 +127,7 @@ def _resolved(faces: FaceSet, preset: Roles) -> Roles:
 
 def _holdout(faces: FaceSet, config: DataConfig) -> RoleRows:
     training = _rows_of(faces, "train", Roles.holdout)
-    tested = [part for part in ("val", "test") if split_called(part, faces.splits)]
+    tested = [part for part in ("val", "test") if _split_of(part, faces)]
     if not tested:
         raise UserError(
             f"data.roles=holdout tests on the splits val and test, but the splits are {_listed(faces)}. "
@@ -130,14 +135,14 @@ def _holdout(faces: FaceSet, config: DataConfig) -> RoleRows:
         )
     test = np.sort(np.concatenate([_rows_of(faces, part, Roles.holdout) for part in tested]))
     val = _drawn_from(faces, training, config.val_fraction, config.split_seed, _HOLDOUT_STREAM)
-    names = " and ".join(str(split_called(part, faces.splits)) for part in tested)
+    names = " and ".join(str(_split_of(part, faces)) for part in tested)
     notes = [f"Tested on the split {names}; {len(val):,} of {len(training):,} training images were drawn as val."]
     notes += [unused] if (unused := _unused(faces, ("train", *tested))) else []
     return RoleRows({"train": np.setdiff1d(training, val), "val": val, "test": test}, Roles.holdout, tuple(notes))
 
 
 def _drawn(faces: FaceSet, config: DataConfig) -> RoleRows:
-    there = split_called("train", faces.splits)
+    there = _split_of("train", faces)
     source = faces.split_rows(there) if there else _all_unless_named(faces)
     test = _drawn_from(faces, source, config.test_fraction, config.split_seed, _TEST_STREAM)
     rest = np.setdiff1d(source, test)
@@ -152,7 +157,13 @@ def _drawn(faces: FaceSet, config: DataConfig) -> RoleRows:
 
 def _all_unless_named(faces: FaceSet) -> Rows:
     """All images of a set without splits; one whose splits have names that nobody knows must not be mixed up."""
-    if len(faces.splits) > 1:
+    there = [split for split in faces.splits if len(faces.split_rows(split))]
+    if any(map(split_part, there)):
+        raise UserError(
+            f"There is no split train; the splits are {_listed(faces)}. Add training images, name one of the splits train, or "
+            "train on folds of all images with data.folds=5."
+        )
+    if len(there) > 1:
         raise UserError(
             f"None of the splits is known by its name; they are {_listed(faces)}. "
             "Name them train, val and test, or pass the folder of one of them as data.path=..."
@@ -178,13 +189,12 @@ def _drawn_from(faces: FaceSet, rows: Rows, fraction: float, seed: int, stream: 
 
 
 def _rows_of(faces: FaceSet, part: str, preset: Roles) -> Rows:
-    split = split_called(part, faces.splits)
-    if split is not None:
+    if _split_of(part, faces) is not None:
         # Several splits of one part, such as `val` and `validation`, count together.
         return np.sort(np.concatenate([faces.split_rows(one) for one in faces.splits if split_part(one) == part]))
     if part == "train":
         way_out = "Name one of them train, or draw the roles from all images with data.roles=drawn."
-    elif any(split_called(other, faces.splits) for other in ("val", "test")):
+    elif any(_split_of(other, faces) for other in ("val", "test")):
         way_out = "data.roles=holdout takes val from the training split and tests on the rest."
     else:
         way_out = "data.roles=drawn draws val and test from the images."
