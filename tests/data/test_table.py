@@ -332,3 +332,9 @@ def test_a_long_line_without_an_end_is_refused_at_once(text_of):
     with pytest.raises(UserError, match="line 2 is longer than 16 MB"):
         read(path)
     assert time.process_time() - start < 3  # 0.2 on an idle core
+
+
+def test_pixels_as_numpy_writes_them_are_read(table_of, table_row, collected):
+    path = table_of(table_row(value="1.450000000000000000e+02"))
+    faces, _ = collected(lambda write: read_table(path, write))
+    assert (faces == 145).all()

@@ -14,23 +14,31 @@ AGAIN = "The file may be damaged or edited: correct the line, or copy or downloa
 _MARKS = b"[](){},;|\t\r\n\v\f\"'"
 _MARKS_AS_BLANKS = bytes.maketrans(_MARKS, b" " * len(_MARKS))
 _WHOLE = re.compile(rb"(?<=\d)\.0*(?= |$)")
+_POWER = re.compile(rb"(?<![^ ])\d+\.?\d*e[+-]?\d{1,3}(?![^ ])", re.IGNORECASE)
 _PLUS = re.compile(rb"(?:(?<= )|^)\+(?=\d)")
 
 
 def plain(text: bytes) -> bytes:
     r"""Rewrite pixels as whole numbers with single blanks between them.
 
-    Brackets, quotes, commas and tabs become blanks; `253.0` and `+253` become `253`. What is no number stays.
+    Brackets, quotes, commas and tabs become blanks; `253.0`, `+253` and `2.53e+02` become `253`. What is no number stays.
 
-    >>> plain(b"[253.0, +7,\t12]")
+    >>> plain(b"[253.0, +7,\t1.2e+01]")
     b'253 7 12'
     """
     text = text.translate(_MARKS_AS_BLANKS)
+    if b"e" in text or b"E" in text:  # as numpy.savetxt writes them
+        text = _POWER.sub(_without_power, text)
     if b"." in text:
         text = _WHOLE.sub(b"", text)
     if b"+" in text:
         text = _PLUS.sub(b"", text)
     return b" ".join(text.split())
+
+
+def _without_power(match: re.Match[bytes]) -> bytes:
+    value = float(match[0])
+    return b"%d" % value if value.is_integer() else match[0]
 
 
 def side(text: bytes, where: str) -> int:
