@@ -222,8 +222,9 @@ def _check(faces: FaceSet, roles: RoleRows, config: DataConfig) -> None:
         if roles.preset is Roles.drawn and len(rows["train"]):
             raise UserError(
                 f"No image could be drawn for {' and '.join(empty)}: the last image of a class stays in train, and "
-                f"{len(faces):,} images of {len(faces.classes)} classes are too few for data.test_fraction={config.test_fraction} and "
-                f"data.val_fraction={config.val_fraction}. Give more images, smaller fractions, or a val and a test split."
+                f"{len(faces):,} images of {len(faces.classes)} classes are too few for "
+                f"data.test_fraction={config.test_fraction} and data.val_fraction={config.val_fraction}. "
+                "Give more images, smaller fractions, or a val and a test split."
             )
         raise UserError(
             f"data.roles={config.roles.name} leaves no image for {' and '.join(empty)}; the splits are {_listed(faces)}. "
