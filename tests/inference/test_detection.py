@@ -86,7 +86,7 @@ def test_without_a_detector_the_whole_picture_is_the_face():
     [
         pytest.param(Fit.stretch, (2, 97, 37), id="stretched to a square"),
         pytest.param(Fit.crop, (40, 59, 75), id="its middle"),
-        pytest.param(Fit.pad, (2, 97, 2), id="between borders of its edge pixels"),
+        pytest.param(Fit.pad, (12, 107, 12), id="between borders of its edge pixels"),
     ],
 )
 def test_a_whole_picture_is_fitted_as_those_of_the_training_were(fit, corners):
