@@ -194,6 +194,15 @@ def test_persons_are_found_by_a_pattern_on_file_names(folder_config, folder_of):
     assert load_faces(replace(folder_config, path=str(folder))).groups is None
 
 
+def test_a_plain_word_is_a_column_of_a_list_and_a_pattern_elsewhere(folder_config, folder_of):
+    folder = folder_of("happy/S001_001_00000001.png", "happy/S002_001_00000001.png", "sad/S002_001_00000002.png")
+    by_pattern = load_faces(replace(folder_config, path=str(folder), group="sad"))
+    assert by_pattern.notes[-1] == "Groups (data.group): 1 in 1 images; 2 images without a match are a group each."
+    (folder / "labels.csv").write_text("file,label,lab\nhappy/S001_001_00000001.png,happy,a\nsad/S002_001_00000002.png,sad,a\n")
+    by_column = load_faces(replace(folder_config, source=Source.list, path=str(folder / "labels.csv"), group="lab"))
+    assert by_column.groups.tolist() == [0, 0]
+
+
 def test_other_groups_make_another_data_set(folder_config, folder_of):
     folder = folder_of("happy/ann_1.png", "sad/ann_2.png", "sad/bob_3.png")
     digests = {

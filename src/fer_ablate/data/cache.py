@@ -9,7 +9,6 @@ import hashlib
 import json
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from fer_ablate.data.faces import Bytes, FaceSet, Parsed, Progress, Reader, content_digest
+from fer_ablate.data.faces import Bytes, FaceSet, Parsed, Progress, Reader, Rows, content_digest
 from fer_ablate.data.prints import prints_of
 from fer_ablate.errors import UserError
 
@@ -54,7 +53,7 @@ class Entry(FaceSet):
     """
 
     group_names: tuple[str, ...] = ()
-    votes: Any = None
+    votes: Rows | None = None
 
 
 def file_origin(path: Path, reading: str = "") -> Origin:
@@ -117,7 +116,6 @@ def _acquired(folder: Path, progress: Progress | None) -> FileLock:
         except Timeout:
             if progress is not None:
                 progress(0.0)
-            time.sleep(_POLL)
         else:
             return lock
 

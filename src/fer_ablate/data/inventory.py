@@ -109,11 +109,6 @@ class Inventory:
     left_out: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """Names of the splits, sorted."""
-        return tuple(sorted({picture.split for picture in self.pictures}))
-
 
 def walked(root: Path) -> Walk:
     """List all files below a folder; links are followed unless they lead back to a folder above.

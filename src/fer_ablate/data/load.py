@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fer_ablate.config.choices import Labels, Roles, Source
-from fer_ablate.config.schema import ColumnsConfig, DataConfig
+from fer_ablate.config.schema import DataConfig
 from fer_ablate.data.archives import KNOWN, TABLES, table_files
 from fer_ablate.data.audit import without
 from fer_ablate.data.cache import Entry, Origin, cached, file_origin, files_origin
@@ -111,7 +111,11 @@ def _folder(config: DataConfig, progress: Progress | None) -> FaceSet:
 
 
 def _list(config: DataConfig, progress: Progress | None) -> FaceSet:
-    return _pictures(list_inventory(_given_path(config), _columns(config)), config, _form(config), progress)
+    columns, group = config.columns, config.group
+    if group is not None and re.fullmatch(r"[\w ]+", group):  # a plain word is a column, or `auto`, which takes its usual name
+        columns = replace(columns, group=columns.group or (group if group != AUTO else None))
+        config = replace(config, group=AUTO)
+    return _pictures(list_inventory(_given_path(config), columns), config, _form(config), progress)
 
 
 def _pictures(
@@ -161,23 +165,11 @@ def _room(cache_dir: Path) -> int | None:
     return shutil.disk_usage(there).free if there is not None else None
 
 
-def _columns(config: DataConfig) -> ColumnsConfig:
-    """The columns of a list; a plain word in `data.group` names one, too."""
-    group = config.group
-    if config.columns.group is None and group not in (None, AUTO) and re.fullmatch(r"[\w ]+", str(group)):
-        return replace(config.columns, group=group)
-    return config.columns
-
-
 def _grouped(entry: Entry, pattern: str | None) -> FaceSet:
     """A set with the groups that the source names, or that a pattern finds in the file names."""
     if pattern is None:
         return entry
-    if pattern == AUTO or (entry.group_names and re.fullmatch(r"[\w ]+", pattern)):
-        names = list(entry.group_names)
-        notes = entry.notes
-    else:
-        names, notes = _found_groups(entry, pattern)
+    names, notes = (list(entry.group_names), entry.notes) if pattern == AUTO else _found_groups(entry, pattern)
     if not names:
         return entry
     # An image that says nothing about its group is one of its own.

@@ -14,14 +14,12 @@ import numpy as np
 from fer_ablate.data import names, table_pixels
 from fer_ablate.data.archives import GLANCE, TABLES, opened
 from fer_ablate.data.faces import Bytes, Parsed, Progress, Write
+from fer_ablate.data.inventory import ALL
 from fer_ablate.data.table_columns import Columns, find_columns, has_pixels, says_delimiter
 from fer_ablate.data.table_lines import Batch, Lines, joined
 from fer_ablate.data.table_pixels import shown
 from fer_ablate.errors import UserError
 from fer_ablate.labels import EMOTIONS, EMOTIONS_8, SIDE, USAGES
-
-WHOLE = "all"
-"""Name of the only split of a table without a column of splits."""
 
 _CONTEMPT = EMOTIONS_8.index("contempt")
 _MOST_ROWS = 2_000_000  # AffectNet has one million; far more rows can be in a small archive
@@ -63,7 +61,7 @@ def read_table(path: Path, write: Write, progress: Progress | None = None) -> Pa
     return Parsed(
         np.array(rows.labels, np.int64),
         np.array(rows.usage, np.uint8),
-        (WHOLE,) if columns.usage is None else USAGES,
+        (ALL,) if columns.usage is None else USAGES,
         EMOTIONS if max(rows.labels) < len(EMOTIONS) else EMOTIONS_8,
         left_out={what: count for what, count in left_out.items() if count},
         notes=(*_members_note(members), *columns.notes, *rows.notes()),
