@@ -36,8 +36,8 @@ USAGE = """Test several finished networks on several data sets, and put their sc
   python -m fer_ablate across ckpt=best.ckpt data=folder data.path=raf title=RAF-DB data=folder data.path=lab title='our lab'
 
 run=, ckpt=  networks, the rows of the table: as for `evaluate`; repeated
-data=        a data set, a column; repeated. The words data.* behind it, up to the next data=, are about this one
-title=       behind data=: what it is called in the table (the name of its file or folder)
+data=        a data set, a column; repeated. The words data.* after it, up to the next data=, belong to it
+title=       after data=: what it is called in the table (the name of its file or folder)
 name=        of the folder of the table below <runs_dir>/across      output= another folder
 evaluation.*, trainer.*, runs_dir, plugins, and data.* before the first data= hold for all.
 
@@ -115,7 +115,7 @@ def _columns(rest: Sequence[str]) -> tuple[list[str], list[Column]]:
 
 
 def _settings(shared: Sequence[str], columns: Sequence[Column]) -> list[Settings]:
-    """Of every column; the faults of all are told at once."""
+    """The data configs of all columns; the faults of all are reported together."""
     found, faults = [], list[Fault]()
     for column in columns:
         try:
