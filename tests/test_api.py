@@ -12,11 +12,11 @@ from PIL import Image
 
 import fer_ablate
 from fer_ablate import plots
-from fer_ablate.cli import main
+from fer_ablate.cli.main import main
 from fer_ablate.config.compose import from_yaml
 from fer_ablate.data.load import load_faces
 from fer_ablate.errors import UserError
-from fer_ablate.tracking.run_folder import RunFolder
+from fer_ablate.tracking.disk.run_folder import RunFolder
 
 SNIPPETS = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "docs" / "python.md").read_text(), re.S)
 

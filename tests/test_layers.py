@@ -11,15 +11,19 @@ import fer_ablate
 
 PACKAGE = Path(fer_ablate.__file__).parent
 ROWS = (
-    ("labels", "errors", "sizes"),
+    ("labels", "errors", "sizes", "metrics"),
     ("config",),
-    ("data", "models", "optim", "metrics"),
+    ("data", "models", "optim"),
     ("training",),
     ("tracking",),
     ("study",),
+    ("judgement",),
+    ("search", "ensemble"),
     ("report", "inference"),
     ("explain",),
-    ("commands", "api", "cli", "__main__"),
+    ("cli",),
+    ("execution",),
+    ("commands", "api", "__main__"),
 )
 ROW_OF = {name: number for number, names in enumerate(ROWS) for name in names}
 FILES = sorted(PACKAGE.rglob("*.py"))

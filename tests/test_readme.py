@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from fer_ablate.cli import VERBS
-from fer_ablate.commands.planning import as_keys
+from fer_ablate.cli.main import VERBS
 from fer_ablate.config.compose import to_config
 from fer_ablate.config.diagnosis import diagnose
-from fer_ablate.study.asked import asked
+from fer_ablate.execution.planning import as_keys
 from fer_ablate.study.documents import documents, study_names
+from fer_ablate.study.spec import asked
 from fer_ablate.training.checks import check
 
 TEXTS = [(Path(__file__).parents[1] / name).read_text() for name in ("README.md", "docs/studies.md")]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fer_ablate.cli import main
+from fer_ablate.cli.main import main
 
 
 @dataclass(frozen=True)

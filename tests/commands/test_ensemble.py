@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from fer_ablate.tracking.predictions import read_predictions
-from fer_ablate.tracking.scan import scan
+from fer_ablate.tracking.disk.predictions import read_predictions
+from fer_ablate.tracking.disk.scan import scan
 
 from ..study.voting_runs import finish, guesses
 

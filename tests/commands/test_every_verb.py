@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer_ablate.tracking.run_folder import RunFolder
+from fer_ablate.tracking.disk.run_folder import RunFolder
 
 CLASSES = ("angry", "happy", "sad")
 KINDS = {

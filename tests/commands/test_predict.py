@@ -14,8 +14,8 @@ import pytest
 from fer_ablate.config.compose import from_yaml
 from fer_ablate.config.schema import SyntheticConfig
 from fer_ablate.data.load import load_faces
-from fer_ablate.data.synthetic import draw_faces
-from fer_ablate.tracking.run_folder import RunFolder
+from fer_ablate.data.sources.synthetic import draw_faces
+from fer_ablate.tracking.disk.run_folder import RunFolder
 
 from ..inference.odd_pictures import odd_folder
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from fer_ablate.cli import main
+from fer_ablate.cli.main import main
 
 STUDY = """
 source: tiny, Table 1

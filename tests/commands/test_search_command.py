@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from fer_ablate.tracking.run_folder import RunFolder
+from fer_ablate.tracking.disk.run_folder import RunFolder
 
 SPACE = ("model.conv_layers=choice(2,3)", "optimizer.lr=tag(log, interval(1e-3, 1e-1))")
 

@@ -6,9 +6,9 @@ from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from fer_ablate.commands.search_settings import Settings, derived_name, grid_size, read_words, sampler_of
 from fer_ablate.config.compose import conf_dir
 from fer_ablate.errors import FaultyConfigError
+from fer_ablate.execution.search.settings import Settings, derived_name, grid_size, read_words, sampler_of
 
 OURS = conf_dir() / "hydra" / "sweeper"
 

@@ -5,7 +5,6 @@ import importlib
 import numpy as np
 import pytest
 
-from fer_ablate.commands import serving
 from fer_ablate.tracking.quiet import quiet
 
 
@@ -29,7 +28,7 @@ def test_a_run_registers_the_model_it_leaves(recorded, tmp_path):
 
 
 def test_a_model_that_cannot_be_logged_is_a_note_on_a_finished_run(recorded, monkeypatch):
-    monkeypatch.setattr(serving, "trace", lambda *_: 1 / 0)
+    monkeypatch.setattr("fer_ablate.execution.log_model.trace", lambda *_: 1 / 0)
     printed = recorded("tracking.log_model=true")
     assert printed.code == 0
     assert "No model in MLflow: division by zero. Later: python -m fer_ablate export run=" in printed.out

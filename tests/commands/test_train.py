@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from fer_ablate.tracking.run_folder import RunFolder
+from fer_ablate.tracking.disk.run_folder import RunFolder
 
 
 def test_a_finished_run_is_shown_and_not_trained_again(typed, small, finished):

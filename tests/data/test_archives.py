@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fer_ablate.data import archives
-from fer_ablate.data.archives import opened, table_files
-from fer_ablate.data.table import looks_like_table, read_table
+from fer_ablate.data.sources import archives
+from fer_ablate.data.sources.archives import opened, table_files
+from fer_ablate.data.sources.table import looks_like_table, read_table
 from fer_ablate.errors import UserError
 
 TABLE = b"emotion,pixels,Usage\n3,1 22 3 255,Training\n5,5 6 70 8,PrivateTest\n"

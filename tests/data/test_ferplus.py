@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fer_ablate.config.choices import Labels
-from fer_ablate.data.ferplus import targets_from_votes, with_votes
+from fer_ablate.data.sources.ferplus import targets_from_votes, with_votes
 from fer_ablate.errors import UserError
 from fer_ablate.labels import EMOTIONS_8, FERPLUS_COLUMNS, FERPLUS_TO_EMOTION
 

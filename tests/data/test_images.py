@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from fer_ablate.config.choices import Fit
-from fer_ablate.data.images import Form, read_pictures, reshaped
-from fer_ablate.data.layouts import folder_inventory
+from fer_ablate.data.sources.images import Form, read_pictures, reshaped
+from fer_ablate.data.sources.layouts import folder_inventory
 from fer_ablate.errors import UserError
 
 

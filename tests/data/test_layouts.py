@@ -4,7 +4,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from fer_ablate.data.layouts import AFFECTNET, CK_PLUS, RAF_DB, folder_inventory
+from fer_ablate.data.sources.layouts import AFFECTNET, CK_PLUS, RAF_DB, folder_inventory
 from fer_ablate.errors import UserError
 
 

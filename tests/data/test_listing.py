@@ -1,7 +1,7 @@
 import pytest
 
 from fer_ablate.config.schema import ColumnsConfig
-from fer_ablate.data.listing import list_inventory
+from fer_ablate.data.sources.listing import list_inventory
 from fer_ablate.errors import UserError
 
 

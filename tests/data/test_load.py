@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 
 from fer_ablate.config.choices import Drop, Labels, Roles, Source
 from fer_ablate.config.schema import DataConfig, SyntheticConfig
-from fer_ablate.data import download
 from fer_ablate.data.load import check, load_faces
+from fer_ablate.data.sources import download
 from fer_ablate.errors import UserError
 from fer_ablate.labels import EMOTIONS
 

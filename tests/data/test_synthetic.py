@@ -5,7 +5,7 @@ import pytest
 
 from fer_ablate.config.schema import SyntheticConfig
 from fer_ablate.data.faces import Parsed, content_digest
-from fer_ablate.data.synthetic import draw_faces
+from fer_ablate.data.sources.synthetic import draw_faces
 from fer_ablate.labels import EMOTIONS, USAGES
 
 DIGEST = "9c045230cd60a7915aa9d404a072f833a4801b0ec0e2a80f1d96c63bc87d4782"  # of SMALL; new whenever DRAWING is raised

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fer_ablate.data import table_lines
 from fer_ablate.data.faces import content_digest
-from fer_ablate.data.table import looks_like_table, read_table
+from fer_ablate.data.sources import table_lines
+from fer_ablate.data.sources.table import looks_like_table, read_table
 from fer_ablate.errors import UserError
 from fer_ablate.labels import EMOTIONS, EMOTIONS_8, USAGES
 

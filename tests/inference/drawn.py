@@ -7,7 +7,7 @@ import numpy as np
 
 from fer_ablate.config.choices import Fit
 from fer_ablate.config.schema import SyntheticConfig
-from fer_ablate.data.synthetic import draw_faces
+from fer_ablate.data.sources.synthetic import draw_faces
 
 
 def drawn(config):

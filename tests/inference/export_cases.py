@@ -7,7 +7,7 @@ import torch
 
 from fer_ablate.config.compose import composed, composer, to_config
 from fer_ablate.data.transform import build_preprocess
-from fer_ablate.inference.card import card_of
+from fer_ablate.inference.export.metadata import card_of
 from fer_ablate.inference.network import TrainedNetwork
 from fer_ablate.labels import EMOTIONS
 from fer_ablate.training.assembly import build_formatted_network

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from fer_ablate.errors import UserError
-from fer_ablate.inference.annotate import annotated, enlarged
-from fer_ablate.inference.output import places
-from fer_ablate.inference.sources import find
+from fer_ablate.inference.media.annotate import annotated, enlarged
+from fer_ablate.inference.media.output import places
+from fer_ablate.inference.media.sources import find
 
 CLASSES = ("glücklich", "😀", "a very long name of a class that does not fit anywhere")
 SHARES = np.array([[0.2, 0.1, 0.7]], np.float32)

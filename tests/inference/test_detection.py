@@ -7,9 +7,9 @@ import pytest
 from fer_ablate.config.choices import Fit
 from fer_ablate.data.decode import planes, with_channels
 from fer_ablate.errors import UserError
-from fer_ablate.inference.crops import Cropping, crop, faces_in
-from fer_ablate.inference.detection import build_detector, distinct
-from fer_ablate.inference.frames import as_frame
+from fer_ablate.inference.media.crops import Cropping, crop, faces_in
+from fer_ablate.inference.media.detection import build_detector, distinct
+from fer_ablate.inference.media.frames import as_frame
 
 from .drawn import scene
 

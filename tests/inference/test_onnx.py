@@ -13,14 +13,14 @@ import torch
 import fer_ablate
 from fer_ablate.config.choices import Fit
 from fer_ablate.errors import UserError
-from fer_ablate.inference import onnx_extra
-from fer_ablate.inference.card import read_card
-from fer_ablate.inference.exporting import Sample, Wish, export
-from fer_ablate.inference.onnx_export import put_card, save_onnx
+from fer_ablate.inference.export import onnx_extra
+from fer_ablate.inference.export.export import Sample, Wish, export
+from fer_ablate.inference.export.metadata import read_card
+from fer_ablate.inference.export.onnx_file import put_card, save_onnx
+from fer_ablate.inference.export.torch_program import trace
+from fer_ablate.inference.export.variants import Comparison, require_equal
 from fer_ablate.inference.onnx_scorer import load_onnx
 from fer_ablate.inference.scorer import TorchScorer
-from fer_ablate.inference.torch_export import trace
-from fer_ablate.inference.variants import Comparison, require_equal
 from fer_ablate.labels import EMOTIONS
 from fer_ablate.training.hardware import Hardware
 

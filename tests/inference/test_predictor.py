@@ -12,13 +12,13 @@ from PIL import Image
 from fer_ablate.config.choices import Fit
 from fer_ablate.data.load import load_faces
 from fer_ablate.errors import UserError
-from fer_ablate.inference.crops import Cropping
-from fer_ablate.inference.frames import read
+from fer_ablate.inference.media.crops import Cropping
+from fer_ablate.inference.media.frames import read
+from fer_ablate.inference.media.sources import Skipped, find
+from fer_ablate.inference.media.timing import Timing
 from fer_ablate.inference.pipeline import build_detectors, predictions
 from fer_ablate.inference.predictor import Predictor
 from fer_ablate.inference.scorer import MeanScorer
-from fer_ablate.inference.sources import Skipped, find
-from fer_ablate.inference.timing import Timing
 
 from .drawn import Brightness, save_video, scene
 from .odd_pictures import save_odd

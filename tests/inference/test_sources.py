@@ -3,8 +3,8 @@
 import pytest
 from PIL import Image
 
-from fer_ablate.inference.output import places
-from fer_ablate.inference.sources import RESULTS, Kind, find
+from fer_ablate.inference.media.output import places
+from fer_ablate.inference.media.sources import RESULTS, Kind, find
 
 
 @pytest.fixture

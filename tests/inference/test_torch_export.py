@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from fer_ablate.errors import UserError
+from fer_ablate.inference.export.torch_program import deployed, load_program, save_program, trace
 from fer_ablate.inference.scorer import TorchScorer
-from fer_ablate.inference.torch_export import deployed, load_program, save_program, trace
 from fer_ablate.labels import EMOTIONS
 from fer_ablate.training.hardware import Hardware
 

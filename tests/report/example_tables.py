@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from fer_ablate.config.repeats import Repeat
-from fer_ablate.study.records import Difference, Failure, Published, Score, StudyTable, TableRow
+from fer_ablate.judgement.records import Difference, Failure, Published, Score, StudyTable, TableRow
 
 NAN = math.nan
 FER_KD = {

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 import torch
 
+from fer_ablate.judgement.records import FinishedRun, RowRuns
 from fer_ablate.metrics import score
-from fer_ablate.report.canvas import save
-from fer_ablate.report.class_tables import confusion_grid, per_class_csv, per_class_markdown, scored
-from fer_ablate.study.records import FinishedRun, RowRuns
-from fer_ablate.tracking.run_folder import RunFolder, RunHeader
+from fer_ablate.report.plots.canvas import save
+from fer_ablate.report.table.classes import confusion_grid, per_class_csv, per_class_markdown, scored
+from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader
 from fer_ablate.training.result import RunResult
 
 CLASSES = ("angry", "happy", "sad")

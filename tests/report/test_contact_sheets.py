@@ -10,7 +10,7 @@ from fer_ablate.data.augment import build_augment
 from fer_ablate.data.faces import FaceSet
 from fer_ablate.data.prepare import build_prepare
 from fer_ablate.data.transform import Preprocess
-from fer_ablate.report.contact_sheets import (
+from fer_ablate.report.plots.contact_sheets import (
     KINDS,
     MOST_LINES,
     Block,

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer_ablate.report.page import Code, Facts, Folded, Grid, Picture, Remarks, Section, Text, rendered
-from fer_ablate.report.page_commands import installing, quoted, study_command
-from fer_ablate.report.page_pictures import Album, explained, heat_maps, trust
-from fer_ablate.report.page_tables import changed_grid, environments, settings_grid
-from fer_ablate.study.asked import asked
-from fer_ablate.tracking.run_folder import RunFolder
+from fer_ablate.report.page.album import Album, explained, heat_maps, trust
+from fer_ablate.report.page.commands import installing, quoted, study_command
+from fer_ablate.report.page.elements import Code, Facts, Folded, Grid, Picture, Remarks, Section, Text, rendered
+from fer_ablate.report.page.tables import changed_grid, environments, settings_grid
+from fer_ablate.study.spec import asked
+from fer_ablate.tracking.disk.run_folder import RunFolder
 
 NASTY = "<script>alert(1)</script> & \"x\" 'y' <b>"
 

@@ -10,14 +10,14 @@ from fer_ablate.config.repeats import Repeat
 from fer_ablate.config.schema import RowConfig, StudyConfig
 from fer_ablate.config.study_rows import rows_of
 from fer_ablate.errors import UserError
-from fer_ablate.report.results_files import read_lines, runs_file, table_file, trials_file
-from fer_ablate.report.results_page import exported, results_page
-from fer_ablate.report.results_runs import NEEDED, judged_lines, merged
-from fer_ablate.report.results_table import table_of
-from fer_ablate.report.results_trials import COLUMNS, costs, in_words, merged_trials
-from fer_ablate.study.asked import Asked
+from fer_ablate.judgement.records import Failure, Published
+from fer_ablate.report.results.files import read_lines, runs_file, table_file, trials_file
+from fer_ablate.report.results.page import exported, results_page
+from fer_ablate.report.results.runs import NEEDED, judged_lines, merged
+from fer_ablate.report.results.table import table_of
+from fer_ablate.report.results.trials import COLUMNS, costs, in_words, merged_trials
 from fer_ablate.study.documents import documents, read_studies, study_names
-from fer_ablate.study.records import Failure, Published
+from fer_ablate.study.spec import Asked
 
 from .example_tables import difference, row, score, table
 

@@ -3,8 +3,8 @@ import pytest
 from PIL import Image
 
 from fer_ablate.labels import EMOTIONS
-from fer_ablate.report.canvas import save
-from fer_ablate.report.pictures import confusion_picture, curves_picture, faces_picture, shown_faces
+from fer_ablate.report.plots.canvas import save
+from fer_ablate.report.plots.run_figures import confusion_picture, curves_picture, faces_picture, shown_faces
 
 
 def words(picture):

@@ -1,8 +1,8 @@
 import pytest
 from PIL import Image
 
-from fer_ablate.report.search_plots import history_picture, importance_picture, pareto_picture, save_search_pictures
-from fer_ablate.study.trials import SearchSummary, TrialRecord
+from fer_ablate.report.plots.search import history_picture, importance_picture, pareto_picture, save_search_pictures
+from fer_ablate.search.trials import SearchSummary, TrialRecord
 
 
 def trial(number, *values, state="done", last=None):

@@ -8,10 +8,10 @@ from matplotlib.colors import to_hex
 from matplotlib.text import Annotation
 from PIL import Image
 
-from fer_ablate.report.canvas import GRAY, GREEN, ORANGE, save
-from fer_ablate.report.cost_plot import cost_plot
-from fer_ablate.report.curves_plot import curves_plot
-from fer_ablate.report.study_plots import factor_plot, forest_plot, save_study_plots
+from fer_ablate.report.plots.canvas import GRAY, GREEN, ORANGE, save
+from fer_ablate.report.plots.cost import cost_plot
+from fer_ablate.report.plots.curves import curves_plot
+from fer_ablate.report.plots.study import factor_plot, forest_plot, save_study_plots
 
 from .example_tables import difference, fer_kd_table, long_table, odd_tables, row, score, table, unfinished_table
 

@@ -10,11 +10,11 @@ from rich.cells import cell_len
 
 from fer_ablate.config.repeats import Repeat
 from fer_ablate.errors import UserError
+from fer_ablate.judgement.records import Failure, Published
 from fer_ablate.report.quantities import count, decimals, duration, number, shorten
-from fer_ablate.report.study_cells import cells
-from fer_ablate.report.study_latex import latex_text
-from fer_ablate.report.study_table import FORMATS, console_tables, render
-from fer_ablate.study.records import Failure, Published
+from fer_ablate.report.table.cells import cells
+from fer_ablate.report.table.formats import FORMATS, console_tables, render
+from fer_ablate.report.table.latex import latex_text
 
 from .example_tables import difference, fer_kd_table, long_table, odd_tables, row, score, table, unfinished_table
 

@@ -9,11 +9,11 @@ import pytest
 
 from fer_ablate.config.key import relevant
 from fer_ablate.metrics import SplitResult
-from fer_ablate.study.asked import asked
 from fer_ablate.study.cells import compose_cells
 from fer_ablate.study.plan import make_plan
-from fer_ablate.tracking.places import run_path
-from fer_ablate.tracking.run_folder import RunFolder, RunHeader, StoredPredictions
+from fer_ablate.study.spec import asked
+from fer_ablate.tracking.disk.places import run_path
+from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader, StoredPredictions
 from fer_ablate.training.result import RunResult
 
 STUDY = """

@@ -6,9 +6,9 @@ import torch
 from scipy import stats
 
 from fer_ablate.errors import UserError
+from fer_ablate.judgement.cross_table import CellTest, build_cross_table
 from fer_ablate.metrics import score
-from fer_ablate.report.across_table import frame, render, shown
-from fer_ablate.study.across import CellTest, build_cross_table
+from fer_ablate.report.table.cross_table import frame, render, shown
 
 CLASSES = ("angry", "happy")
 

@@ -3,7 +3,7 @@
 import pytest
 
 from fer_ablate.errors import FaultyConfigError
-from fer_ablate.study.asked import asked
+from fer_ablate.study.spec import asked
 
 STUDY = """
 base: [experiment=fer_kd, data=synthetic]

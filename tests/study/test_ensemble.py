@@ -7,10 +7,10 @@ from sklearn.metrics import accuracy_score
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
+from fer_ablate.ensemble.average import build_ensemble
+from fer_ablate.ensemble.choice import average_of, greedy, ranked
+from fer_ablate.ensemble.members import candidate_of, told_apart
 from fer_ablate.errors import UserError
-from fer_ablate.study.ensemble import build_ensemble
-from fer_ablate.study.ensemble_choice import average_of, greedy, ranked
-from fer_ablate.study.ensemble_members import candidate_of, told_apart
 
 from .voting_runs import finish, guesses, shares
 

@@ -9,17 +9,17 @@ from scipy import stats
 
 from fer_ablate.config.repeats import Repeat, repeats
 from fer_ablate.data.load import load_faces
+from fer_ablate.ensemble.average import build_ensemble
+from fer_ablate.ensemble.members import candidates_of
 from fer_ablate.errors import FaultyConfigError, UserError
+from fer_ablate.judgement.gather import gathered
+from fer_ablate.judgement.judge import build_table
+from fer_ablate.judgement.records import FinishedRun, Published, RowRuns
 from fer_ablate.metrics import SplitResult
-from fer_ablate.study.asked import asked
 from fer_ablate.study.cells import compose_cells
-from fer_ablate.study.ensemble import build_ensemble
-from fer_ablate.study.ensemble_members import candidates_of
-from fer_ablate.study.gather import gathered
-from fer_ablate.study.judge import build_table
 from fer_ablate.study.plan import State, make_plan, seconds_left
-from fer_ablate.study.records import FinishedRun, Published, RowRuns
-from fer_ablate.tracking.run_folder import RunFolder, RunHeader, StoredPredictions
+from fer_ablate.study.spec import asked
+from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader, StoredPredictions
 from fer_ablate.training.assembly import role_set
 from fer_ablate.training.result import RunResult
 

@@ -11,13 +11,13 @@ from statsmodels.stats.contingency_tables import mcnemar
 
 from fer_ablate.config.repeats import Repeat
 from fer_ablate.errors import UserError
+from fer_ablate.judgement.judge import build_table
+from fer_ablate.judgement.records import Failure, FinishedRun, Published, RowRuns
+from fer_ablate.judgement.split_images import split_images
+from fer_ablate.judgement.statistics import image_difference, image_mean
 from fer_ablate.labels import PRIVATE, PUBLIC, TRAINING, USAGES
 from fer_ablate.metrics import SplitResult, score
-from fer_ablate.study.images import split_images
-from fer_ablate.study.judge import build_table
-from fer_ablate.study.records import Failure, FinishedRun, Published, RowRuns
-from fer_ablate.study.statistics import image_difference, image_mean
-from fer_ablate.tracking.run_folder import RunFolder, RunHeader, StoredPredictions
+from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader, StoredPredictions
 from fer_ablate.training.result import RunResult
 
 CLASSES = ("angry", "happy", "sad")

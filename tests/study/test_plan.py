@@ -4,7 +4,7 @@ import pytest
 
 from fer_ablate.config.key import relevant
 from fer_ablate.errors import FaultyConfigError
-from fer_ablate.study.gather import gathered
+from fer_ablate.judgement.gather import gathered
 from fer_ablate.study.plan import State, seconds_left
 
 from .conftest import finish, folder_of, header_of

@@ -9,11 +9,11 @@ from optuna.samplers import RandomSampler
 from fer_ablate.config.key import run_key
 from fer_ablate.data.load import load_faces
 from fer_ablate.errors import UserError
-from fer_ablate.study.pruners import build_pruner, check_pruner
-from fer_ablate.study.pruning import Pruned, Pruning, build_pruning
-from fer_ablate.study.search import Search, SearchPlan
-from fer_ablate.study.trial_store import default_address
-from fer_ablate.tracking.run_folder import RunFolder
+from fer_ablate.search.pruners import build_pruner, check_pruner
+from fer_ablate.search.pruning import Pruned, Pruning, build_pruning
+from fer_ablate.search.search import Search, SearchPlan
+from fer_ablate.search.trial_store import default_address
+from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.training.assembly import role_set
 from fer_ablate.training.run import Task, assess, finished_epochs, fit
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from fer_ablate.config.compose import conf_dir
-from fer_ablate.study.asked import asked
-from fer_ablate.study.gather import published_number
+from fer_ablate.judgement.gather import published_number
+from fer_ablate.study.spec import asked
 
 TRANSCRIPTION = Path(__file__).parent / "published.csv"
 SPLITS = {"train_pooled": "train", "test_pooled": "test"}

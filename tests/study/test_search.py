@@ -12,10 +12,10 @@ from optuna.pruners import NopPruner
 from optuna.samplers import CmaEsSampler, GridSampler, NSGAIISampler, RandomSampler, TPESampler
 
 from fer_ablate.errors import BusyError, UserError
-from fer_ablate.study.objectives import check_objectives, directions, why_not_pruned
-from fer_ablate.study.search import Search, SearchPlan, lock
-from fer_ablate.study.trial_store import absolute, default_address, open_store
-from fer_ablate.study.trials import summarised
+from fer_ablate.search.objectives import check_objectives, directions, why_not_pruned
+from fer_ablate.search.search import Search, SearchPlan, lock
+from fer_ablate.search.trial_store import absolute, default_address, open_store
+from fer_ablate.search.trials import summarised
 
 SPACE = {"width": FloatDistribution(0.1, 1.0), "depth": IntDistribution(1, 6), "norm": CategoricalDistribution(["batch", "none"])}
 SAMPLERS = {

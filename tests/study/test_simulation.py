@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, norm
 
-from fer_ablate.study.statistics import fold_mean, holm, image_difference, image_mean, usual_spread
+from fer_ablate.judgement.statistics import fold_mean, holm, image_difference, image_mean, usual_spread
 
 from .drawn_folds import draw
 

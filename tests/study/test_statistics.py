@@ -6,7 +6,7 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from fer_ablate.study.statistics import (
+from fer_ablate.judgement.statistics import (
     Estimate,
     fold_mean,
     holm,

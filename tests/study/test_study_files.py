@@ -4,8 +4,8 @@ import pytest
 
 from fer_ablate.config.compose import conf_dir, to_config
 from fer_ablate.config.diagnosis import diagnose
-from fer_ablate.study.asked import asked
 from fer_ablate.study.faults import content_faults, study_faults
+from fer_ablate.study.spec import asked
 
 STUDIES = sorted(str(file.relative_to(conf_dir() / "study").with_suffix("")) for file in (conf_dir() / "study").rglob("*.yaml"))
 OF_THE_READER = ("data.path", "data.ferplus_path")

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from fer_ablate.study.outcome import Ended, RunOutcome
-from fer_ablate.study.sweep import train_wanted
+from fer_ablate.execution.launching import train_wanted
+from fer_ablate.execution.outcome import Ended, RunOutcome
 
 from .conftest import finish, folder_of, header_of
 

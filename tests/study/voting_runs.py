@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from fer_ablate.metrics import score
-from fer_ablate.tracking.places import run_path
-from fer_ablate.tracking.run_folder import RunFolder, RunHeader, StoredPredictions
+from fer_ablate.tracking.disk.places import run_path
+from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader, StoredPredictions
 from fer_ablate.training.result import RunResult
 
 CLASSES = ["happy", "sad", "fear"]

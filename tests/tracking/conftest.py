@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from fer_ablate.tracking.run_folder import RunFolder
+from fer_ablate.tracking.disk.run_folder import RunFolder
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fer_ablate.metrics import SplitResult
-from fer_ablate.tracking.run_folder import RunHeader, StoredPredictions
+from fer_ablate.tracking.disk.run_folder import RunHeader, StoredPredictions
 from fer_ablate.training.result import RunResult
 
 CLASSES = ["happy", "sad"]

@@ -3,9 +3,9 @@
 import pytest
 
 from fer_ablate.config.schema import TrackingConfig
-from fer_ablate.tracking.ensemble_runs import Recorded, Told, record_ensemble
-from fer_ablate.tracking.opening import open_store
-from fer_ablate.tracking.study_runs import open_study
+from fer_ablate.tracking.mlflow.connection import open_store
+from fer_ablate.tracking.mlflow.ensemble_runs import Recorded, Told, record_ensemble
+from fer_ablate.tracking.mlflow.study_runs import open_study
 
 
 @pytest.fixture

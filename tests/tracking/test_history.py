@@ -1,7 +1,7 @@
 import pytest
 
 from fer_ablate.errors import UserError
-from fer_ablate.tracking.history import append_epoch, read_history
+from fer_ablate.tracking.disk.history import append_epoch, read_history
 
 
 def test_epochs_come_back_as_they_were_written(tmp_path):

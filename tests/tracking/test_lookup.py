@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from fer_ablate.errors import UserError
-from fer_ablate.tracking.lookup import find_run, finished_run
-from fer_ablate.tracking.run_folder import RunFolder
+from fer_ablate.tracking.disk.lookup import find_run, finished_run
+from fer_ablate.tracking.disk.run_folder import RunFolder
 
 from .finished_run import make_header, make_result
 

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from fer_ablate.config.choices import Fit
-from fer_ablate.inference.card import Card
-from fer_ablate.inference.torch_export import save_program
-from fer_ablate.tracking.opening import open_store
+from fer_ablate.inference.export.metadata import Card
+from fer_ablate.inference.export.torch_program import save_program
+from fer_ablate.tracking.mlflow.connection import open_store
 
 from .finished_run import CLASSES, fill
 
@@ -36,9 +36,9 @@ def store(uri, runs_dir):
 @pytest.fixture
 def models(store):
     """Imported after the store, as it asks for."""
-    from fer_ablate.tracking import mlflow_model
+    from fer_ablate.tracking.mlflow import models as module
 
-    return mlflow_model
+    return module
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from fer_ablate.errors import UserError
-from fer_ablate.tracking.opening import open_store
+from fer_ablate.tracking.mlflow.connection import open_store
 
 from .finished_run import epoch_metrics, fill, make_header, make_result
 
@@ -124,7 +124,7 @@ def test_a_run_whose_process_was_killed_before_it_knew_the_id_is_taken_up(uri, r
 
 @pytest.mark.slow
 def test_processes_that_start_together_share_one_new_database_quietly(tmp_path):
-    code = "import sys; from fer_ablate.tracking.opening import open_store\n"
+    code = "import sys; from fer_ablate.tracking.mlflow.connection import open_store\n"
     code += "print(open_store(sys.argv[1], 'depth', sys.argv[2], 5).experiment_id)"
     command = [sys.executable, "-W", "default", "-c", code, f"sqlite:///{tmp_path}/new/mlflow.db", str(tmp_path)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]

@@ -5,11 +5,11 @@ import pytest
 
 from fer_ablate.config.compose import composed, composer, to_config
 from fer_ablate.config.schema import TrackingConfig
-from fer_ablate.tracking.opening import check
+from fer_ablate.tracking.mlflow.connection import check
 
 
 def test_importing_tracking_does_not_import_mlflow():
-    modules = ", ".join(f"fer_ablate.tracking.{name}" for name in ("recorder", "run_folder", "scan", "study_runs"))
+    modules = ", ".join(f"fer_ablate.tracking.{name}" for name in ("recorder", "disk.run_folder", "disk.scan", "mlflow.study_runs"))
     code = f"import sys, {modules}; print('mlflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 

@@ -1,7 +1,7 @@
 import posixpath
 import re
 
-from fer_ablate.tracking.params import PARAM_LENGTH, ROW_NAME_LENGTH, distinct_names, parameter_name, parameters
+from fer_ablate.tracking.mlflow.params import PARAM_LENGTH, ROW_NAME_LENGTH, distinct_names, parameter_name, parameters
 
 CONFIG = "seed: 3\nname: null\nmodel: {conv_layers: 4, width: 1.0, stages: [{channels: 64}]}\n"
 

@@ -6,9 +6,9 @@ from filelock import FileLock
 
 from fer_ablate.config.schema import TrackingConfig
 from fer_ablate.errors import UserError
-from fer_ablate.tracking.opening import open_store
+from fer_ablate.tracking.disk.run_folder import RunFolder
+from fer_ablate.tracking.mlflow.connection import open_store
 from fer_ablate.tracking.recorder import Recorder, build_recorder, pending, upload_pending
-from fer_ablate.tracking.run_folder import RunFolder
 
 from .finished_run import epoch_metrics, make_header, make_result
 

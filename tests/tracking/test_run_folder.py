@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fer_ablate.errors import UserError
-from fer_ablate.tracking.files import write_atomically, write_error
+from fer_ablate.tracking.disk.files import write_atomically, write_error
 
 from .finished_run import fill, make_header, make_predictions, make_result
 
@@ -185,7 +185,7 @@ def test_errors_of_the_disk_are_said_in_words(tmp_path, code, reason):
 
 @pytest.mark.slow
 def test_two_processes_never_train_the_same_run(folder):
-    code = "import sys; from pathlib import Path; from fer_ablate.tracking.run_folder import RunFolder\n"
+    code = "import sys; from pathlib import Path; from fer_ablate.tracking.disk.run_folder import RunFolder\n"
     code += "with RunFolder(Path(sys.argv[1])).lock(): print('locked', flush=True); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", code, folder.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout.readline() == b"locked\n"
@@ -199,7 +199,7 @@ def test_two_processes_never_train_the_same_run(folder):
 
 
 def test_the_lock_of_a_killed_process_is_free(folder):
-    code = "import os, sys; from pathlib import Path; from fer_ablate.tracking.run_folder import RunFolder\n"
+    code = "import os, sys; from pathlib import Path; from fer_ablate.tracking.disk.run_folder import RunFolder\n"
     code += "with RunFolder(Path(sys.argv[1])).lock(): os.kill(os.getpid(), 9)"
     assert subprocess.run([sys.executable, "-c", code, folder.path], check=False).returncode == -9
     with folder.lock():

@@ -4,9 +4,9 @@ import time
 import pytest
 
 from fer_ablate.errors import UserError
-from fer_ablate.tracking.lookup import find_run
-from fer_ablate.tracking.run_folder import RunFolder
-from fer_ablate.tracking.scan import scan
+from fer_ablate.tracking.disk.lookup import find_run
+from fer_ablate.tracking.disk.run_folder import RunFolder
+from fer_ablate.tracking.disk.scan import scan
 
 from .finished_run import fill, make_header, make_result
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from fer_ablate.errors import UserError
-from fer_ablate.tracking.run_folder import RunFolder
-from fer_ablate.tracking.starting import resolve_start
+from fer_ablate.tracking.disk.run_folder import RunFolder
+from fer_ablate.tracking.disk.starting import resolve_start
 from fer_ablate.training.start import weights_identity
 
 from .finished_run import fill, make_header

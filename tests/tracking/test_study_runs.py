@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from fer_ablate.config.schema import TrackingConfig
-from fer_ablate.tracking.opening import open_store
+from fer_ablate.tracking.disk.run_folder import RunFolder
+from fer_ablate.tracking.mlflow.connection import open_store
+from fer_ablate.tracking.mlflow.study_runs import StudySummary, close_study, open_study
 from fer_ablate.tracking.recorder import Recorder, upload_pending
-from fer_ablate.tracking.run_folder import RunFolder
-from fer_ablate.tracking.study_runs import StudySummary, close_study, open_study
 
 from .finished_run import fill, make_header, make_result
 
@@ -91,7 +91,7 @@ def test_runs_deleted_in_mlflow_are_made_anew(tracking, runs_dir, client):
 @pytest.mark.slow
 def test_two_processes_that_open_a_study_at_once_make_one_parent(tracking, runs_dir, client):
     code = "import sys; from pathlib import Path\nfrom fer_ablate.config.schema import TrackingConfig\n"
-    code += "from fer_ablate.tracking.study_runs import open_study\n"
+    code += "from fer_ablate.tracking.mlflow.study_runs import open_study\n"
     code += "tracking = TrackingConfig(uri=sys.argv[1], experiment=sys.argv[2])\n"
     code += "runs, warning = open_study(tracking, Path(sys.argv[3]), 'depth', ['a', 'b'], {})\n"
     code += "print(warning, runs.parent_id, sorted(runs.row_ids.items()))"

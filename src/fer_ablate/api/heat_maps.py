@@ -8,7 +8,7 @@ from fer_ablate.errors import UserError, choices
 from fer_ablate.explain.attributions import PASSES, Lens
 from fer_ablate.explain.explanation import Explanation, Wanted, explain
 from fer_ablate.inference.network import load_network
-from fer_ablate.tracking.run_folder import RunFolder
+from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.training import hardware
 from fer_ablate.training.assembly import role_set
 from fer_ablate.training.checks import tested_size

@@ -12,7 +12,7 @@ from fer_ablate.inference.network import load_network
 from fer_ablate.inference.opening import is_onnx, scorer_of
 from fer_ablate.inference.predictor import Predictor
 from fer_ablate.inference.scorer import MeanScorer, Scorer, TorchScorer
-from fer_ablate.tracking.lookup import finished_run
+from fer_ablate.tracking.disk.lookup import finished_run
 from fer_ablate.training import hardware
 from fer_ablate.training.checks import check_tested
 

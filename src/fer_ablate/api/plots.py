@@ -10,21 +10,21 @@ from matplotlib.figure import Figure
 
 from fer_ablate.api.heat_maps import explained
 from fer_ablate.api.studies import Study, opened
-from fer_ablate.commands.finish import judged
 from fer_ablate.config.compose import from_yaml
 from fer_ablate.data.load import load_faces
+from fer_ablate.ensemble.members import candidate_of
 from fer_ablate.errors import UserError, choices
+from fer_ablate.execution.study_output import judged
 from fer_ablate.explain.explanation import Explanation
-from fer_ablate.explain.pictures import confusions_picture, means_picture, regions_picture
-from fer_ablate.report.cost_plot import cost_plot
-from fer_ablate.report.curves_plot import curves_plot
-from fer_ablate.report.pictures import confusion_picture, curves_picture, faces_picture
-from fer_ablate.report.study_plots import factor_plot, forest_plot
-from fer_ablate.study.ensemble_members import candidate_of
-from fer_ablate.study.gather import gathered
-from fer_ablate.study.images import split_predictions
-from fer_ablate.study.records import FinishedRun, StudyTable
-from fer_ablate.tracking.lookup import find_run, finished_run
+from fer_ablate.explain.figures import confusions_picture, means_picture, regions_picture
+from fer_ablate.judgement.gather import gathered
+from fer_ablate.judgement.records import FinishedRun, StudyTable
+from fer_ablate.judgement.split_images import split_predictions
+from fer_ablate.report.plots.cost import cost_plot
+from fer_ablate.report.plots.curves import curves_plot
+from fer_ablate.report.plots.run_figures import confusion_picture, curves_picture, faces_picture
+from fer_ablate.report.plots.study import factor_plot, forest_plot
+from fer_ablate.tracking.disk.lookup import find_run, finished_run
 
 __all__ = ["accuracy", "confusion", "cost", "curves", "differences", "faces", "heat_maps", "learning"]
 

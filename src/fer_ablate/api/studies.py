@@ -6,14 +6,14 @@ from typing import Any
 
 import pandas as pd
 
-from fer_ablate.commands.finish import judged
-from fer_ablate.commands.planning import planned, summary
 from fer_ablate.config.study_rows import quoted
 from fer_ablate.errors import UserError
-from fer_ablate.report.study_csv import frame
-from fer_ablate.study.gather import gathered
+from fer_ablate.execution.planning import planned, summary
+from fer_ablate.execution.study_output import judged
+from fer_ablate.judgement.gather import gathered
+from fer_ablate.judgement.records import FinishedRun, RowRuns
+from fer_ablate.report.table.csv_format import frame
 from fer_ablate.study.plan import Plan
-from fer_ablate.study.records import FinishedRun, RowRuns
 
 LEADING = ("study", "row", "seed", "key")
 """Columns of `results` that are there even where nothing is finished."""

@@ -8,24 +8,24 @@ from typing import Any
 
 import numpy as np
 
-from fer_ablate.commands import console
+from fer_ablate.cli import console
+from fer_ablate.cli.request import raise_faults
+from fer_ablate.cli.usage import asks_for_help
 from fer_ablate.commands.evaluate import about_data
-from fer_ablate.commands.request import raise_faults
-from fer_ablate.commands.subject import NAMING, Settings, Subject, own_words, settings, single, subjects
-from fer_ablate.commands.subject_images import Images, check_hardware, read_images
-from fer_ablate.commands.usage import asks_for_help
 from fer_ablate.config.key import short
 from fer_ablate.config.schema import DataConfig
 from fer_ablate.data.faces import FaceSet, Progress
 from fer_ablate.data.load import load_faces
 from fer_ablate.data.names import class_key
 from fer_ablate.errors import Fault, FaultyConfigError, UserError
+from fer_ablate.execution.finished_network import NAMING, Settings, Subject, own_words, settings, single, subjects
+from fer_ablate.execution.tested_images import Images, check_hardware, read_images
 from fer_ablate.inference.other_data import UnlikeError
-from fer_ablate.report.across_table import render, shown
-from fer_ablate.report.study_cells import NETWORK
-from fer_ablate.study.across import CellTest, CrossTable, build_cross_table
-from fer_ablate.tracking.files import write_json, write_text
-from fer_ablate.tracking.places import folder_name
+from fer_ablate.judgement.cross_table import CellTest, CrossTable, build_cross_table
+from fer_ablate.report.table.cells import NETWORK
+from fer_ablate.report.table.cross_table import render, shown
+from fer_ablate.tracking.disk.files import write_json, write_text
+from fer_ablate.tracking.disk.places import folder_name
 from fer_ablate.training import hardware
 from fer_ablate.training.assembly import build_examiner
 from fer_ablate.training.evaluation import split_results

@@ -5,8 +5,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from fer_ablate.commands import console
-from fer_ablate.commands.request import Request, run_hydra
+from fer_ablate.cli import console
+from fer_ablate.cli.request import Request, run_hydra
 from fer_ablate.data.load import load_faces
 from fer_ablate.errors import UserError
 from fer_ablate.sizes import spelled

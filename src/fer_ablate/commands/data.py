@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_ablate.commands import console
-from fer_ablate.commands.request import Request, raise_faults, run_hydra
-from fer_ablate.commands.subject import own_words, single
+from fer_ablate.cli import console
+from fer_ablate.cli.request import Request, raise_faults, run_hydra
 from fer_ablate.config.key import short
 from fer_ablate.config.schema import Config
 from fer_ablate.data import augment, prepare
@@ -19,7 +18,8 @@ from fer_ablate.data.roles import RoleRows, role_rows
 from fer_ablate.data.summary import class_counts, counts, flaws, left_out
 from fer_ablate.data.transform import build_preprocess
 from fer_ablate.errors import UserError, choices
-from fer_ablate.report.contact_sheets import KINDS, Material, save_sheets
+from fer_ablate.execution.finished_network import own_words, single
+from fer_ablate.report.plots.contact_sheets import KINDS, Material, save_sheets
 from fer_ablate.sizes import spelled
 
 USAGE = """What a data set holds: images of each split and class, the role each plays, what was left out and why, copies.

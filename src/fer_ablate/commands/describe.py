@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from fer_ablate.commands import console
-from fer_ablate.commands.request import Request, run_hydra
+from fer_ablate.cli import console
+from fer_ablate.cli.request import Request, run_hydra
 from fer_ablate.config.choices import Source
 from fer_ablate.config.schema import Config, DataConfig
 from fer_ablate.data.load import known_size, load_faces

@@ -5,24 +5,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fer_ablate.commands import console
-from fer_ablate.commands.planning import prepared
-from fer_ablate.commands.request import raise_faults
-from fer_ablate.commands.subject import own_words, settings, single
-from fer_ablate.commands.usage import asks_for_help
+from fer_ablate.cli import console
+from fer_ablate.cli.request import raise_faults
+from fer_ablate.cli.usage import asks_for_help
 from fer_ablate.config.key import short
 from fer_ablate.config.schema import TrackingConfig
+from fer_ablate.ensemble.average import Ensemble, build_ensemble
+from fer_ablate.ensemble.members import Candidate, candidate_of, candidates_of, told_apart
 from fer_ablate.errors import UserError
+from fer_ablate.execution.finished_network import own_words, settings, single
+from fer_ablate.execution.planning import prepared
+from fer_ablate.judgement.gather import gathered
 from fer_ablate.report.ensemble_files import EnsembleFolder
 from fer_ablate.report.quantities import interval, number
-from fer_ablate.study.ensemble import Ensemble, build_ensemble
-from fer_ablate.study.ensemble_members import Candidate, candidate_of, candidates_of, told_apart
-from fer_ablate.study.gather import gathered
 from fer_ablate.study.plan import Plan, State
-from fer_ablate.tracking.ensemble_runs import Told, record_ensemble
-from fer_ablate.tracking.lookup import find_run
-from fer_ablate.tracking.opening import check
-from fer_ablate.tracking.places import ensemble_path
+from fer_ablate.tracking.disk.lookup import find_run
+from fer_ablate.tracking.disk.places import ensemble_path
+from fer_ablate.tracking.mlflow.connection import check
+from fer_ablate.tracking.mlflow.ensemble_runs import Told, record_ensemble
 
 USAGE = """Average finished networks, from the predictions that they left behind.
 

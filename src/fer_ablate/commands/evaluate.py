@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from fer_ablate.commands import console
-from fer_ablate.commands.subject import NAMING, Subject, own_words, settings, subject
-from fer_ablate.commands.subject_images import Images, images, tell_notes
-from fer_ablate.commands.usage import asks_for_help
+from fer_ablate.cli import console
+from fer_ablate.cli.usage import asks_for_help
 from fer_ablate.errors import UserError
+from fer_ablate.execution.finished_network import NAMING, Subject, own_words, settings, subject
+from fer_ablate.execution.tested_images import Images, images, tell_notes
 from fer_ablate.metrics import SplitResult
-from fer_ablate.tracking.files import write_json
+from fer_ablate.tracking.disk.files import write_json
 from fer_ablate.training import hardware
 from fer_ablate.training.assembly import build_examiner
 from fer_ablate.training.evaluation import split_results

@@ -8,21 +8,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fer_ablate.commands import console
-from fer_ablate.commands.console import counted
-from fer_ablate.commands.subject import NAMING, Subject, own_words, settings, single, subject
-from fer_ablate.commands.subject_images import images_of
-from fer_ablate.commands.usage import asks_for_help
+from fer_ablate.cli import console
+from fer_ablate.cli.console import counted
+from fer_ablate.cli.usage import asks_for_help
 from fer_ablate.config.choices import TestTimeAugmentation
 from fer_ablate.data.faces import FaceSet, Rows
 from fer_ablate.errors import UserError, choices
+from fer_ablate.execution.finished_network import NAMING, Subject, own_words, settings, single, subject
+from fer_ablate.execution.tested_images import images_of
 from fer_ablate.explain.attributions import GRADCAM, PASSES, FromPixels, Lens, feature_layer
 from fer_ablate.explain.choose import confusion_counts
 from fer_ablate.explain.explanation import Explanation, Wanted, explain
+from fer_ablate.explain.figures import TITLES
 from fer_ablate.explain.files import metrics, write
-from fer_ablate.explain.pictures import TITLES
 from fer_ablate.explain.regions import REGIONS, areas
-from fer_ablate.tracking.additions import add_to_run
+from fer_ablate.tracking.mlflow.attach import add_to_run
 from fer_ablate.training import hardware
 from fer_ablate.training.assembly import RoleSet
 from fer_ablate.training.checks import tested_size

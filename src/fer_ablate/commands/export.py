@@ -8,30 +8,30 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from fer_ablate.commands import console
-from fer_ablate.commands.request import raise_faults
-from fer_ablate.commands.subject import CHANGEABLE, NAMING, Subject, own_words, settings, single, subject
-from fer_ablate.commands.subject_images import images_of
-from fer_ablate.commands.usage import asks_for_help
+from fer_ablate.cli import console
+from fer_ablate.cli.request import raise_faults
+from fer_ablate.cli.usage import asks_for_help
 from fer_ablate.config.choices import TestTimeAugmentation
 from fer_ablate.config.key import short
 from fer_ablate.data.faces import Rows
 from fer_ablate.errors import Fault, UserError, choices
-from fer_ablate.inference import mlflow_export
-from fer_ablate.inference.card import Card, card_of
-from fer_ablate.inference.exporting import ONNX, PROGRAM, PYTORCH, Exported, Sample, Wish, export
-from fer_ablate.inference.mlflow_export import EXAMPLE
-from fer_ablate.inference.onnx_export import OPSETS
-from fer_ablate.inference.onnx_extra import PACKAGES, onnx_package
-from fer_ablate.inference.quantise import KINDS
-from fer_ablate.inference.variants import BATCH
+from fer_ablate.execution.finished_network import CHANGEABLE, NAMING, Subject, own_words, settings, single, subject
+from fer_ablate.execution.tested_images import images_of
+from fer_ablate.inference.export import mlflow_model
+from fer_ablate.inference.export.export import ONNX, PROGRAM, PYTORCH, Exported, Sample, Wish, export
+from fer_ablate.inference.export.metadata import Card, card_of
+from fer_ablate.inference.export.mlflow_model import EXAMPLE
+from fer_ablate.inference.export.onnx_extra import PACKAGES, onnx_package
+from fer_ablate.inference.export.onnx_file import OPSETS
+from fer_ablate.inference.export.quantise import KINDS
+from fer_ablate.inference.export.variants import BATCH
 from fer_ablate.sizes import in_key, spelled
-from fer_ablate.tracking.additions import add_to_run
-from fer_ablate.tracking.run_folder import RunFolder
+from fer_ablate.tracking.disk.run_folder import RunFolder
+from fer_ablate.tracking.mlflow.attach import add_to_run
 from fer_ablate.training.assembly import RoleSet
 
 if TYPE_CHECKING:
-    from fer_ablate.tracking.mlflow_model import Logged
+    from fer_ablate.tracking.mlflow.models import Logged
 
 USAGE = """Write a finished network for other programs, and check it against PyTorch on real images.
 
@@ -93,7 +93,7 @@ def run(arguments: Sequence[str]) -> int:
             onnx_package(name)
     about = subject(words, typed)
     if order.mlflow and about.folder is not None:
-        mlflow_export.require_store(about.folder, typed.config.tracking)
+        mlflow_model.require_store(about.folder, typed.config.tracking)
     elif order.mlflow:
         raise UserError(
             "A model in MLflow belongs to a run: give run=<id>, or format=onnx or format=torch for a checkpoint alone."
@@ -113,7 +113,7 @@ def run(arguments: Sequence[str]) -> int:
             with console.bar("logging the model in MLflow"):
                 program, faces = (card, output / PROGRAM), sample.faces_u8
                 tracking, runs_dir = typed.config.tracking, typed.runs_dir
-                logged = mlflow_export.log_model(about.folder, trained, program, faces, tracking, runs_dir, order.register)
+                logged = mlflow_model.log_model(about.folder, trained, program, faces, tracking, runs_dir, order.register)
             console.facts(_served(logged, about.folder, output))
         files = [row.path for row in rows[1:]]
         problem = add_to_run(about.folder, typed.runs_dir, files, "export", _metrics(rows, whole=bool(order.wish.quantise)))

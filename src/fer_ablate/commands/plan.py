@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from fer_ablate.commands import console
-from fer_ablate.commands.planning import cost, prepared, summary
-from fer_ablate.commands.usage import asks_for_help
+from fer_ablate.cli import console
+from fer_ablate.cli.usage import asks_for_help
 from fer_ablate.config.key import short
 from fer_ablate.config.repeats import Repeat
+from fer_ablate.execution.planning import cost, prepared, summary
 
 USAGE = """Show what a study or a grid would train, and why. Nothing is trained.
 

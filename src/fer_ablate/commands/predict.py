@@ -10,23 +10,23 @@ from pathlib import Path
 import cv2
 import torch
 
-from fer_ablate.commands import console
+from fer_ablate.cli import console
+from fer_ablate.cli.request import raise_faults
+from fer_ablate.cli.usage import asks_for_help
 from fer_ablate.commands.predict_summary import Seen, summarise
 from fer_ablate.commands.predict_words import OWN, Wanted, wanted
-from fer_ablate.commands.request import raise_faults
-from fer_ablate.commands.subject import Settings, Subject, own_words, settings, subjects
-from fer_ablate.commands.usage import asks_for_help
 from fer_ablate.config.choices import Precision
 from fer_ablate.errors import UserError
-from fer_ablate.inference.annotate import annotated, enlarged
-from fer_ablate.inference.crops import Cropping
-from fer_ablate.inference.frames import quiet_opencv, read
+from fer_ablate.execution.finished_network import Settings, Subject, own_words, settings, subjects
+from fer_ablate.inference.media.annotate import annotated, enlarged
+from fer_ablate.inference.media.crops import Cropping
+from fer_ablate.inference.media.frames import quiet_opencv, read
+from fer_ablate.inference.media.output import Copies, Tables, places
+from fer_ablate.inference.media.sources import Kind, Medium, Skipped, find
+from fer_ablate.inference.media.timing import Timing
 from fer_ablate.inference.opening import is_onnx, scorer_of
-from fer_ablate.inference.output import Copies, Tables, places
 from fer_ablate.inference.pipeline import Scored, build_detectors, predictions
 from fer_ablate.inference.scorer import MeanScorer, Scorer, TorchScorer
-from fer_ablate.inference.sources import Kind, Medium, Skipped, find
-from fer_ablate.inference.timing import Timing
 from fer_ablate.training import hardware
 from fer_ablate.training.checks import check_tested
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fer_ablate.commands import console
+from fer_ablate.cli import console
+from fer_ablate.inference.media.sources import Skipped
+from fer_ablate.inference.media.timing import STAGES, Timing
 from fer_ablate.inference.pipeline import Scored
-from fer_ablate.inference.sources import Skipped
-from fer_ablate.inference.timing import STAGES, Timing
 
 LISTED = 20
 """Skipped files that are named at the end; all were named when they were met."""

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from fer_ablate.commands.request import raise_faults
-from fer_ablate.commands.subject import NAMING, single
+from fer_ablate.cli.request import raise_faults
 from fer_ablate.errors import Fault, UserError, choices
-from fer_ablate.inference.crops import MARGIN
-from fer_ablate.inference.detection import DETECTORS
+from fer_ablate.execution.finished_network import NAMING, single
+from fer_ablate.inference.media.crops import MARGIN
+from fer_ablate.inference.media.detection import DETECTORS
 
 OWN = (
     *NAMING,

@@ -3,21 +3,22 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from fer_ablate.commands import console, finish
-from fer_ablate.commands.planning import prepared
-from fer_ablate.commands.subject import own_words, settings, single
-from fer_ablate.commands.usage import asks_for_help
+from fer_ablate.cli import console
+from fer_ablate.cli.usage import asks_for_help
 from fer_ablate.config.compose import composed, composer, to_config
 from fer_ablate.config.key import relevant
 from fer_ablate.errors import UserError
-from fer_ablate.report.page import PAGE, Page
-from fer_ablate.report.page_commands import study_command
-from fer_ablate.report.page_run import run_page
+from fer_ablate.execution import study_output
+from fer_ablate.execution.finished_network import own_words, settings, single
+from fer_ablate.execution.planning import prepared
+from fer_ablate.report.page.commands import study_command
+from fer_ablate.report.page.elements import PAGE, Page
+from fer_ablate.report.page.run import run_page
 from fer_ablate.study.plan import Plan, State
-from fer_ablate.tracking.additions import add_to_run
-from fer_ablate.tracking.files import write_text
-from fer_ablate.tracking.lookup import find_run
-from fer_ablate.tracking.study_runs import FAILED, FINISHED, close_study
+from fer_ablate.tracking.disk.files import write_text
+from fer_ablate.tracking.disk.lookup import find_run
+from fer_ablate.tracking.mlflow.attach import add_to_run
+from fer_ablate.tracking.mlflow.study_runs import FAILED, FINISHED, close_study
 
 USAGE = """One page of HTML about a study or a run, with its pictures inside: opens without network, prints, fits a phone.
 
@@ -71,15 +72,15 @@ def _of_run(name: str, rest: Sequence[str]) -> tuple[Page, list[Path], list[str]
 
 def _of_study(rest: Sequence[str]) -> tuple[Page, list[Path], list[str]]:
     plan, _, _ = prepared(rest)
-    table, rows = finish.judged(plan)
+    table, rows = study_output.judged(plan)
     if not any(row.runs for row in rows):
         raise UserError(_nothing(plan))
     with console.bar("drawing the plots"):
-        finished = finish.written(plan, table, rows)
+        finished = study_output.written(plan, table, rows)
     if finished.page is None:
         raise UserError("\n".join(finished.problems))
     warnings = [*finished.problems, _told_to_mlflow(plan, finished)]
-    return finished.page, [finish.folder_of(plan) / PAGE], [warning for warning in warnings if warning]
+    return finished.page, [study_output.folder_of(plan) / PAGE], [warning for warning in warnings if warning]
 
 
 def _nothing(plan: Plan) -> str:
@@ -90,13 +91,13 @@ def _nothing(plan: Plan) -> str:
     return f"{name} has runs only of an earlier config, data or code. Show them with study.accept_stale=true, or train: {command}"
 
 
-def _told_to_mlflow(plan: Plan, finished: finish.Finished) -> str:
+def _told_to_mlflow(plan: Plan, finished: study_output.Finished) -> str:
     """Why MLflow does not have the page; empty if it has. A study at work is left alone: its end brings the page."""
     if any(planned.state is State.running for planned in plan.runs):
         return "Runs of this study are being trained; its end brings a page with them to MLflow."
     config = plan.runs[0].cell.config
     complete = all(planned.state is State.cached or not planned.wanted for planned in plan.runs)
-    summary = finish.summary_of(finished, FINISHED if complete else FAILED)
+    summary = study_output.summary_of(finished, FINISHED if complete else FAILED)
     return close_study(config.tracking, Path(config.runs_dir), plan.asked.name, summary)
 
 

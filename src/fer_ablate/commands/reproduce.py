@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from fer_ablate.cli.request import inspected, parse
 from fer_ablate.commands import reproduce_listing, reproduce_trial, train
 from fer_ablate.commands.reproduce_words import Wanted, show_command
-from fer_ablate.commands.request import inspected, parse
 from fer_ablate.commands.results import folder_of
 from fer_ablate.errors import UserError, choices
 from fer_ablate.study.documents import documents, named_study, named_tables

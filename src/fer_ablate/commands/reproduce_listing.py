@@ -5,16 +5,16 @@ from textwrap import wrap
 
 from rich.cells import cell_len
 
-from fer_ablate.commands import console
-from fer_ablate.commands.reproduce_state import NEEDS_DATA, Standing, runs_of, standing
+from fer_ablate.cli import console
 from fer_ablate.commands.reproduce_words import Wanted
 from fer_ablate.config.study_rows import Row
 from fer_ablate.errors import UserError
+from fer_ablate.execution.standing import NEEDS_DATA, Standing, runs_of, standing
+from fer_ablate.judgement.gather import published_number
 from fer_ablate.report.quantities import ABSENT, spoken
-from fer_ablate.report.results_files import Line, read_lines, trials_file
-from fer_ablate.report.results_trials import COLUMNS, costs, in_words
+from fer_ablate.report.results.files import Line, read_lines, trials_file
+from fer_ablate.report.results.trials import COLUMNS, costs, in_words
 from fer_ablate.study.documents import read_studies, study_names
-from fer_ablate.study.gather import published_number
 
 UNKNOWN = "unknown"
 HEADER = ("row", "finished", "published")

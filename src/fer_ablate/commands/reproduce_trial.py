@@ -6,20 +6,21 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fer_ablate.commands import console, train
-from fer_ablate.commands.planning import prepared
+from fer_ablate.cli import console
+from fer_ablate.commands import train
 from fer_ablate.commands.reproduce_words import Wanted, show_command
 from fer_ablate.config.compose import flat, plain
 from fer_ablate.config.key import IRRELEVANT
 from fer_ablate.config.schema import BalanceConfig, Config
 from fer_ablate.data.load import load_faces
+from fer_ablate.execution.planning import prepared
 from fer_ablate.report.quantities import ABSENT, duration, one_line
-from fer_ablate.report.results_files import read_lines, trials_file
-from fer_ablate.report.results_runs import digits
-from fer_ablate.report.results_trials import COLUMNS, NO, YES, costs, estimated_seconds, in_words, merged_trials
+from fer_ablate.report.results.files import read_lines, trials_file
+from fer_ablate.report.results.runs import digits
+from fer_ablate.report.results.trials import COLUMNS, NO, YES, costs, estimated_seconds, in_words, merged_trials
 from fer_ablate.study.cells import Cell
 from fer_ablate.study.plan import Planned, State
-from fer_ablate.tracking.files import write_text
+from fer_ablate.tracking.disk.files import write_text
 from fer_ablate.training.assembly import role_set
 from fer_ablate.training.hardware import choose, environment
 

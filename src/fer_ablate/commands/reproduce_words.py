@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fer_ablate.commands import console
+from fer_ablate.cli import console
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from fer_ablate.commands import console, finish
-from fer_ablate.commands.planning import prepared
-from fer_ablate.commands.request import UNNAMED, parse
+from fer_ablate.cli import console
+from fer_ablate.cli.request import UNNAMED, parse
 from fer_ablate.errors import UserError, choices
-from fer_ablate.report.results_files import foreign_files, page_file, read_lines, runs_file, table_file
-from fer_ablate.report.results_page import results_page
-from fer_ablate.report.results_runs import NEEDED, judged_lines, merged, run_lines
+from fer_ablate.execution import study_output
+from fer_ablate.execution.planning import prepared
+from fer_ablate.report.results.files import foreign_files, page_file, read_lines, runs_file, table_file
+from fer_ablate.report.results.page import results_page
+from fer_ablate.report.results.runs import NEEDED, judged_lines, merged, run_lines
 from fer_ablate.study.documents import documents, read_studies, study_names
 from fer_ablate.study.plan import Plan, State
-from fer_ablate.tracking.files import write_text
+from fer_ablate.tracking.disk.files import write_text
 
 USAGE = """Keep a study's runs as csv, and write the page of all results from such files.
 
@@ -57,7 +58,7 @@ def _exported(words: Sequence[str], overrides: Sequence[str], names: Sequence[st
         problem = f"study={name}: this is no table of a document." if name else f"{' '.join(overrides)}: of which study?"
         raise UserError(f"{problem} {choices(name, names)}")
     plan, _, _ = prepared(words)
-    table, rows = finish.judged(plan)
+    table, rows = study_output.judged(plan)
     if not any(row.runs for row in rows):
         raise UserError(_nothing(plan))
     changes = [word for word in plan.asked.typed if not word.lstrip("+~").startswith(UNNAMED)]

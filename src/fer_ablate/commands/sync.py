@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from fer_ablate.commands import console
-from fer_ablate.commands.request import Request, run_hydra
+from fer_ablate.cli import console
+from fer_ablate.cli.request import Request, run_hydra
 from fer_ablate.tracking.recorder import upload_pending
 
 

@@ -4,12 +4,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fer_ablate.commands import finish
-from fer_ablate.commands.planning import prepared
-from fer_ablate.commands.usage import asks_for_help
+from fer_ablate.cli.usage import asks_for_help
 from fer_ablate.errors import UserError, choices
-from fer_ablate.report.study_table import FORMATS, render
-from fer_ablate.tracking.files import write_text
+from fer_ablate.execution import study_output
+from fer_ablate.execution.planning import prepared
+from fer_ablate.report.table.formats import FORMATS, render
+from fer_ablate.tracking.disk.files import write_text
 
 USAGE = """Show the judged table of a study or a grid, from what is finished.
 
@@ -37,9 +37,9 @@ def run(arguments: Sequence[str]) -> int:
     if output and not form:
         raise UserError(f"output={output}: give the format as well, such as format=latex.")
     plan, _, _ = prepared([word for word in arguments if word.split("=", 1)[0] not in OWN])
-    table, _ = finish.judged(plan)
+    table, _ = study_output.judged(plan)
     if not form:
-        finish.show(table)
+        study_output.show(table)
     elif output:
         write_text(Path(output), render(table, form))
         print(output)

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from fer_ablate.commands.one_run import train
-from fer_ablate.commands.request import Request, inspected, parse, run_hydra
-from fer_ablate.commands.search import run_search
-from fer_ablate.commands.sweep import run_sweep
+from fer_ablate.cli.request import Request, inspected, parse, run_hydra
 from fer_ablate.errors import UserError, choices
+from fer_ablate.execution.one_run import train
+from fer_ablate.execution.search.run import run_search
+from fer_ablate.execution.sweep import run_sweep
 
 SWEEPERS: dict[str, Callable[[Sequence[str]], int]] = {"study": run_sweep, "optuna": run_search}
 """What `-m` may do, by the name it has for Hydra."""

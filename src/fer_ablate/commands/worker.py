@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from fer_ablate.commands.one_run import train_here
-from fer_ablate.commands.request import Request
+from fer_ablate.cli.request import Request
+from fer_ablate.execution.one_run import train_here
 from fer_ablate.training.processes import follow_parent
 
 

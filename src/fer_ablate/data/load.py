@@ -12,22 +12,22 @@ import numpy as np
 
 from fer_ablate.config.choices import Labels, Roles, Source
 from fer_ablate.config.schema import DataConfig
-from fer_ablate.data.archives import KNOWN, TABLES, table_files
 from fer_ablate.data.audit import without
 from fer_ablate.data.cache import Entry, Origin, cached, file_origin, files_origin
 from fer_ablate.data.classes import check_merge, merged
-from fer_ablate.data.download import kaggle_copy
 from fer_ablate.data.faces import FaceSet, Progress, Rows
-from fer_ablate.data.ferplus import FILE, voted, with_votes
 from fer_ablate.data.folds import FEWEST as FEWEST_FOLDS
-from fer_ablate.data.images import Form, read_pictures, reshaped, with_inventory
-from fer_ablate.data.inventory import Inventory
-from fer_ablate.data.kaggle import as_fer2013
-from fer_ablate.data.layouts import folder_inventory
-from fer_ablate.data.listing import list_inventory
 from fer_ablate.data.names import split_part
-from fer_ablate.data.synthetic import DRAWING, draw_faces
-from fer_ablate.data.table import looks_like_table, read_table
+from fer_ablate.data.sources.archives import KNOWN, TABLES, table_files
+from fer_ablate.data.sources.download import kaggle_copy
+from fer_ablate.data.sources.ferplus import FILE, voted, with_votes
+from fer_ablate.data.sources.images import Form, read_pictures, reshaped, with_inventory
+from fer_ablate.data.sources.inventory import Inventory
+from fer_ablate.data.sources.kaggle import as_fer2013
+from fer_ablate.data.sources.layouts import folder_inventory
+from fer_ablate.data.sources.listing import list_inventory
+from fer_ablate.data.sources.synthetic import DRAWING, draw_faces
+from fer_ablate.data.sources.table import looks_like_table, read_table
 from fer_ablate.errors import Fault, UserError
 from fer_ablate.labels import EMOTIONS, EMOTIONS_8, SIDE
 from fer_ablate.sizes import Size, as_size

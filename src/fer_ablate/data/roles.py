@@ -9,8 +9,8 @@ from fer_ablate.config.choices import Roles
 from fer_ablate.config.schema import DataConfig
 from fer_ablate.data.faces import FaceSet, Rows
 from fer_ablate.data.folds import drawn_part, fold_rows
-from fer_ablate.data.inventory import ALL
 from fer_ablate.data.names import split_part
+from fer_ablate.data.sources.inventory import ALL
 from fer_ablate.errors import UserError
 from fer_ablate.labels import METRIC_NAMES, PRIVATE, PUBLIC
 

@@ -9,8 +9,8 @@ import numpy as np
 from fer_ablate.config.choices import Roles
 from fer_ablate.data.audit import Audit
 from fer_ablate.data.faces import FaceSet, Rows
-from fer_ablate.data.inventory import told
 from fer_ablate.data.names import split_part
+from fer_ablate.data.sources.inventory import told
 
 LISTED = 12
 """Classes that are named with their counts in one line; of more only the smallest and the largest count."""

@@ -15,13 +15,13 @@ from matplotlib.figure import Figure
 from fer_ablate.explain.attributions import GRAY, PATCH, STEPS, STRIDE
 from fer_ablate.explain.choose import Direction
 from fer_ablate.explain.explanation import Explanation
-from fer_ablate.explain.pictures import confusions_picture, means_picture, regions_picture, right_picture
+from fer_ablate.explain.figures import confusions_picture, means_picture, regions_picture, right_picture
 from fer_ablate.explain.regions import REGIONS, Shares, areas
 from fer_ablate.explain.sanity import ALIKE
-from fer_ablate.report.canvas import save
+from fer_ablate.report.plots.canvas import save
 from fer_ablate.sizes import spelled
-from fer_ablate.tracking.files import write_json, write_text
-from fer_ablate.tracking.places import folder_name
+from fer_ablate.tracking.disk.files import write_json, write_text
+from fer_ablate.tracking.disk.places import folder_name
 
 JSON = "explain.json"
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from fer_ablate.report.canvas import figure, plain
+from fer_ablate.report.plots.canvas import figure, plain
 
 COLORS = "inferno"
 """Brighter is more, for colour-blind readers too, and in print."""

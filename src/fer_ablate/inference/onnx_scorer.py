@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_ablate.errors import UserError
-from fer_ablate.inference.card import Card, Carded, read_card
-from fer_ablate.inference.onnx_extra import onnx_package
-from fer_ablate.inference.torch_export import INPUT, OUTPUT
+from fer_ablate.inference.export.metadata import Card, Carded, read_card
+from fer_ablate.inference.export.onnx_extra import onnx_package
+from fer_ablate.inference.export.torch_program import INPUT, OUTPUT
 
 ONLY_ERRORS = 3
 """Severity from which on onnxruntime writes to the console."""

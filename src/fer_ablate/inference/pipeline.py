@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_ablate.data.decode import Pixels
-from fer_ablate.inference.crops import Cropping, faces_in
-from fer_ablate.inference.detection import MOVING_SIDE, STILL_SIDE, Boxes, Detector, build_detector
-from fer_ablate.inference.frames import Frame
+from fer_ablate.inference.media.crops import Cropping, faces_in
+from fer_ablate.inference.media.detection import MOVING_SIDE, STILL_SIDE, Boxes, Detector, build_detector
+from fer_ablate.inference.media.frames import Frame
+from fer_ablate.inference.media.sources import Kind, Skipped
+from fer_ablate.inference.media.timing import Timing
 from fer_ablate.inference.scorer import Scorer
-from fer_ablate.inference.sources import Kind, Skipped
-from fer_ablate.inference.timing import Timing
 
 T = TypeVar("T")
 

@@ -11,12 +11,12 @@ from PIL import Image
 
 from fer_ablate.data.decode import Pixels, decode, fitted, pixels_of, planes, with_channels
 from fer_ablate.errors import UserError
-from fer_ablate.inference.crops import MARGIN, Cropping, faces_in
-from fer_ablate.inference.frames import Frame, as_frame, read
+from fer_ablate.inference.media.crops import MARGIN, Cropping, faces_in
+from fer_ablate.inference.media.frames import Frame, as_frame, read
+from fer_ablate.inference.media.sources import Kind, Medium, Skipped, find
+from fer_ablate.inference.media.timing import Timing
 from fer_ablate.inference.pipeline import Scored, build_detectors, predictions
 from fer_ablate.inference.scorer import Scorer
-from fer_ablate.inference.sources import Kind, Medium, Skipped, find
-from fer_ablate.inference.timing import Timing
 from fer_ablate.sizes import Size
 
 BATCH = 32

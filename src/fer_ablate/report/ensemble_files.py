@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fer_ablate.report.canvas import save
-from fer_ablate.report.pictures import confusion_picture
-from fer_ablate.study.ensemble import Ensemble, Member
-from fer_ablate.tracking.ensemble_runs import Recorded
-from fer_ablate.tracking.files import read_json, write_json
-from fer_ablate.tracking.predictions import write_predictions
+from fer_ablate.ensemble.average import Ensemble, Member
+from fer_ablate.report.plots.canvas import save
+from fer_ablate.report.plots.run_figures import confusion_picture
+from fer_ablate.tracking.disk.files import read_json, write_json
+from fer_ablate.tracking.disk.predictions import write_predictions
+from fer_ablate.tracking.mlflow.ensemble_runs import Recorded
 
 DESCRIPTION, PREDICTIONS, CONFUSION = "ensemble.json", "predictions.npz", "confusion.png"
 

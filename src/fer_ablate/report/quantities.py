@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from statistics import median
 
-from fer_ablate.study.records import PERCENT
+from fer_ablate.judgement.records import PERCENT
 
 ABSENT = "—"
 """A cell without a value."""

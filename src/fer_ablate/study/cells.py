@@ -15,9 +15,9 @@ from fer_ablate.config.schema import Config
 from fer_ablate.config.study_rows import FOLD_KEYS, Row, waves
 from fer_ablate.data.load import load_faces
 from fer_ablate.errors import Fault, FaultyConfigError
-from fer_ablate.study.asked import Asked
 from fer_ablate.study.faults import content_faults, study_faults
-from fer_ablate.tracking.starting import resolve_start
+from fer_ablate.study.spec import Asked
+from fer_ablate.tracking.disk.starting import resolve_start
 from fer_ablate.training.assembly import role_set
 
 

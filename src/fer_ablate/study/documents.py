@@ -12,7 +12,7 @@ from fer_ablate.config.compose import conf_dir
 from fer_ablate.config.schema import StudyConfig
 from fer_ablate.config.study_rows import baseline_of, check_study, rows_of
 from fer_ablate.errors import FaultyConfigError, UserError, choices
-from fer_ablate.study.asked import Asked
+from fer_ablate.study.spec import Asked
 
 
 def documents(config_dir: Path | None = None) -> dict[str, tuple[str, ...]]:

@@ -13,7 +13,7 @@ from fer_ablate.config.schema import Config, StudyConfig
 from fer_ablate.data.load import known_size
 from fer_ablate.errors import Fault, choices
 from fer_ablate.labels import METRIC_NAMES, SIDE
-from fer_ablate.tracking import opening
+from fer_ablate.tracking.mlflow import connection
 from fer_ablate.training.assembly import protocol
 from fer_ablate.training.checks import check
 
@@ -23,7 +23,7 @@ def config_faults(config: Config, typed: Sequence[str]) -> list[Fault]:
     if config.study is not None:
         return [Fault("study", "a study is several runs.", "Add -m to train it, or type plan or table before it.")]
     # Those of the plugins alone come first: the other checks import what is allowed to run.
-    return plugin_faults(config, typed) or [*check(config), *opening.check(config.tracking)]
+    return plugin_faults(config, typed) or [*check(config), *connection.check(config.tracking)]
 
 
 def content_faults(diagnosis: Diagnosis, typed: Sequence[str] | None = None) -> list[Fault]:

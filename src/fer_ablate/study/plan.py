@@ -11,11 +11,11 @@ from fer_ablate.config.choices import Only
 from fer_ablate.config.key import relevant
 from fer_ablate.config.repeats import Repeat
 from fer_ablate.config.study_rows import Row
-from fer_ablate.study.asked import Asked
 from fer_ablate.study.cells import Cell
-from fer_ablate.tracking.places import run_path
-from fer_ablate.tracking.run_folder import RunFolder, RunHeader
-from fer_ablate.tracking.scan import RunRecord, Scan, scan
+from fer_ablate.study.spec import Asked
+from fer_ablate.tracking.disk.places import run_path
+from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader
+from fer_ablate.tracking.disk.scan import RunRecord, Scan, scan
 
 Name = tuple[str, str, Repeat, int | None]
 """Experiment, label, seed with fold, and number of folds: a fold of five is no earlier version of a fold of ten."""

@@ -14,15 +14,15 @@ from filelock import FileLock, Timeout
 
 from fer_ablate.config.schema import TrackingConfig
 from fer_ablate.errors import UserError
-from fer_ablate.tracking.files import write_text
-from fer_ablate.tracking.log import append_to_log, first_line
-from fer_ablate.tracking.opening import open_store
-from fer_ablate.tracking.run_folder import RunFolder, RunHeader
-from fer_ablate.tracking.study_file import row_run
+from fer_ablate.tracking.disk.files import write_text
+from fer_ablate.tracking.disk.log import append_to_log, first_line
+from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader
+from fer_ablate.tracking.mlflow.connection import open_store
+from fer_ablate.tracking.mlflow.study_file import row_run
 from fer_ablate.training.result import RunResult
 
 if TYPE_CHECKING:
-    from fer_ablate.tracking.mlflow_store import Store
+    from fer_ablate.tracking.mlflow.store import Store
 
 Job = Callable[["Store"], None]
 

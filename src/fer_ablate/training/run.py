@@ -30,13 +30,13 @@ from fer_ablate.training.assembly import (
     protocol,
 )
 from fer_ablate.training.callbacks import SECONDS, EpochRandomness, EpochReport, KeptWeights, Observer
+from fer_ablate.training.epoch_counts import EpochTally, stored_tally, tally_results
 from fer_ablate.training.evaluation import Predictions, Rows, limited, split_results
 from fer_ablate.training.hardware import Hardware, choose, environment, forget_peak_memory, peak_memory_mb, use_threads
 from fer_ablate.training.module import Classifier
 from fer_ablate.training.processes import losing_others
 from fer_ablate.training.result import BEST, LAST, RunResult, SplitResult
 from fer_ablate.training.start import Start, load_start
-from fer_ablate.training.tally import EpochTally, stored_tally, tally_results
 
 PROFILERS: dict[str, type[Profiler]] = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 """What `trainer.profiler` may name."""

@@ -1,0 +1,1 @@
+"""Readers of every kind of data set."""

@@ -1,0 +1,200 @@
+"""Reads a list of pictures: a csv with a row for each, its file, its label, and perhaps its split and group."""
+
+import csv
+import io
+import os
+import re
+import stat
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fer_ablate.config.schema import ColumnsConfig
+from fer_ablate.data.decode import SUFFIXES
+from fer_ablate.data.names import bare, class_key
+from fer_ablate.data.sources.inventory import ALL, File, Inventory, Picture, ending
+from fer_ablate.errors import UserError, choices
+
+USUAL = {
+    "file": (
+        "file",
+        "filename",
+        "filepath",
+        "path",
+        "pth",
+        "image",
+        "imagepath",
+        "imagename",
+        "img",
+        "imgpath",
+        "subdirectoryfilepath",
+        "name",
+    ),
+    "label": ("label", "emotion", "expression", "class", "classname", "target", "y"),
+    "split": ("split", "usage", "subset", "set", "partition"),
+    "group": ("group", "person", "subject", "subjectid", "personid", "identity", "participant"),
+}
+"""Key of `data.columns` -> names that are found without being told, as `names.bare` leaves them."""
+
+REQUIRED = ("file", "label")
+MISSING, UNLABELLED, NO_PICTURE, TWICE = "not found", "without a label", "not a picture by their ending", "listed twice"
+NO_LABELS = ("", "nan", "none", "null")
+"""What programs write into a cell without a label."""
+
+LARGEST = 1 << 30
+"""Bytes of a list that are read; that of AffectNet has 60 MB."""
+
+MOST_SPLITS = 50
+DELIMITERS = ",;\t|"
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Rows of a list by the columns that matter.
+
+    Args:
+        places: `file`, `label`, `split`, `group` -> number of the column, as far as there is one.
+        rows: number of the line, and its fields.
+    """
+
+    places: Mapping[str, int]
+    rows: Sequence[tuple[int, list[str]]]
+    notes: tuple[str, ...]
+
+
+def list_inventory(path: Path, columns: ColumnsConfig) -> Inventory:
+    """Read a list and look its files up.
+
+    Args:
+        path: a csv with a header; files are relative to its folder, or absolute.
+        columns: names of its columns; those not given are found by their usual names.
+
+    Raises:
+        UserError: the list cannot be read or has no such columns, or none of its files is there.
+    """
+    table = _read(path, columns)
+    left_out: Counter[str] = Counter()
+    pictures: dict[str, Picture] = {}
+    for _, fields in table.rows:
+        file, label, split, group = (_field(fields, table.places.get(name)) for name in ("file", "label", "split", "group"))
+        if label.lower() in NO_LABELS:
+            left_out[UNLABELLED] += 1
+        elif ending(file) not in SUFFIXES:
+            left_out[NO_PICTURE] += 1
+        elif (found := _looked_up(path.parent, file)) is None:
+            left_out[MISSING] += 1
+        elif (real := os.path.realpath(path.parent / found.path)) in pictures:
+            _require_same(path, pictures[real], label)
+            left_out[TWICE] += 1
+        else:
+            pictures[real] = Picture(found, split or ALL, _without_point(label), group)
+    if not pictures:
+        raise UserError(_nothing(path, table, left_out))
+    splits = sorted({picture.split for picture in pictures.values()})
+    if len(splits) > MOST_SPLITS:
+        raise UserError(
+            f"{path}: the split column has {len(splits):,} values, such as {', '.join(splits[:3])}. Name another one by "
+            "data.columns.split=..."
+        )
+    return Inventory(path.parent, f"a list ({path.name})", list(pictures.values()), dict(left_out), table.notes)
+
+
+def _read(path: Path, columns: ColumnsConfig) -> _Table:
+    lines = re.split(r"\r\n|\n|\r", _text(path))
+    header_at = next((number for number, line in enumerate(lines) if line.strip() and not line.startswith("sep=")), None)
+    if header_at is None:
+        raise UserError(f"{path} is empty. Write a header such as file,label,split and a line for each picture.")
+    delimiter = max(DELIMITERS, key=lines[header_at].count)
+    try:
+        rows = list(csv.reader(io.StringIO("\n".join(lines[header_at:])), delimiter=delimiter))
+    except csv.Error as error:
+        raise UserError(f"{path} is no csv ({error}). Save it again as csv.") from error
+    header = [name.strip() for name in rows[0]]
+    places = _places(path, header, columns)
+    if (broken := next((number for number, row in enumerate(rows) if any("\n" in field for field in row)), None)) is not None:
+        raise UserError(f"{path} row {broken + 1}: a quote is opened and not closed on its line. Correct that row.")
+    filled = [(number, row) for number, row in enumerate(rows[1:], start=header_at + 2) if any(field.strip() for field in row)]
+    named = ", ".join(f"{header[place]} as {name}" for name, place in places.items() if header[place] != name)
+    return _Table(places, filled, (f"Columns read: {named}.",) if named else ())
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > LARGEST:
+            raise UserError(f"{path} has {path.stat().st_size / 1e9:.1f} GB, too much for a list of pictures. Pass its csv.")
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}). Pass a csv with the columns file and label.") from error
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return content.decode("utf-16", "replace")
+    if b"\0" in content[:4096]:
+        raise UserError(
+            f"{path} is no text. Pass a csv with the columns file and label; faces in one file are read by data=fer2013."
+        )
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def _places(path: Path, header: Sequence[str], columns: ColumnsConfig) -> dict[str, int]:
+    """Number of each column."""
+    names = [bare(name) for name in header]
+    places = {}
+    for name, usual in USUAL.items():
+        given = getattr(columns, name)
+        if given is not None:
+            if bare(given) not in names:
+                raise UserError(f"{path}: data.columns.{name}={given}: there is no such column. {choices(given, header)}")
+            places[name] = names.index(bare(given))
+        elif (found := next((one for one in usual if one in names), None)) is not None:
+            places[name] = names.index(found)
+    if places.get("file") is not None and places.get("file") == places.get("label"):
+        raise UserError(f"{path}: data.columns.file and data.columns.label are both {header[places['file']]}. Give two columns.")
+    if "pixels" in names and "file" not in places:
+        raise UserError(f"{path} holds the pixels themselves: read it by data=fer2013 data.path={path}.")
+    if lacking := [name for name in REQUIRED if name not in places]:
+        keys = " ".join(f"data.columns.{name}=..." for name in lacking)
+        raise UserError(f"{path}: no column is called {' or '.join(lacking)}; there are {', '.join(header)}. Name it by {keys}")
+    return places
+
+
+def _field(fields: Sequence[str], place: int | None) -> str:
+    return fields[place].strip() if place is not None and place < len(fields) else ""
+
+
+def _looked_up(folder: Path, name: str) -> File | None:
+    """The file of a row; paths written on Windows are understood."""
+    for spelling in (name, name.replace("\\", "/")):
+        try:
+            state = os.stat(folder / spelling)
+        except (OSError, ValueError):
+            continue
+        if not stat.S_ISREG(state.st_mode):
+            return None
+        return File(os.path.normpath(spelling), state.st_size, state.st_mtime_ns)
+    return None
+
+
+def _require_same(path: Path, known: Picture, label: str) -> None:
+    if class_key(known.label) != class_key(_without_point(label)):
+        raise UserError(
+            f"{path}: {known.file.path} is listed as {known.label} and as {label}. Take one of the two lines out, or both."
+        )
+
+
+def _without_point(label: str) -> str:
+    """A class number that a program wrote as `3.0` is 3."""
+    return label.removesuffix(".0") if label.removesuffix(".0").isdigit() else label
+
+
+def _nothing(path: Path, table: _Table, left_out: Counter[str]) -> str:
+    if not table.rows:
+        return f"{path} has a header but no rows. Write a line for each picture."
+    counts = ", ".join(f"{reason} {count:,}" for reason, count in left_out.items())
+    example = _field(table.rows[0][1], table.places["file"])
+    return (
+        f"{path}: none of its {len(table.rows):,} rows is a picture that is there ({counts}), such as {example!r}. Paths are "
+        f"relative to {path.parent}. Move the list there, or name another column by data.columns.file=..."
+    )

@@ -1,0 +1,1 @@
+"""Several finished networks as one."""

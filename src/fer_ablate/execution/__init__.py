@@ -1,0 +1,1 @@
+"""Runs, sweeps and searches from a checked config to what they leave."""

@@ -1,0 +1,1 @@
+"""A search: its settings, trials and output."""

@@ -1,0 +1,188 @@
+"""What `hydra.sweeper` and the command line say about a search, checked, with every fault at once."""
+
+import functools
+import hashlib
+import json
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl, create_params_from_overrides
+from omegaconf import DictConfig, OmegaConf
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, CmaEsSampler, GridSampler
+
+from fer_ablate.config.key import IRRELEVANT
+from fer_ablate.errors import Fault, FaultyConfigError
+from fer_ablate.tracking.disk.places import folder_name
+
+KEY, SAMPLER_KEY = "hydra.sweeper", "hydra/sweeper/sampler"
+
+SAMPLER_CODE = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
+"""What `_target_` of a sampler may name; the plugin has the same list."""
+
+IN_ORDER = ("GridSampler", "QMCSampler")
+"""Samplers that walk through a fixed order, which their seed decides: it must stay the same for all trials."""
+
+NAME_LENGTH, NAME_DIGITS = 40, 8
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Values of `hydra.sweeper`; see conf/hydra/sweeper/optuna.yaml for what they mean."""
+
+    sampler: DictConfig
+    n_trials: int
+    n_jobs: int
+    direction: str | list[str] | None
+    storage: str | None
+    study_name: str | None
+    pruner: Mapping[str, Any]
+    max_failure_rate: float
+    retry_failed: bool
+    custom_search_space: str | None
+    params: Mapping[str, Any] | None
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any]) -> "Settings":
+        """As Hydra hands them to the sweeper.
+
+        Raises:
+            FaultyConfigError: a value is of another kind.
+        """
+        told = {name: value if name == "sampler" else _plain(value) for name, value in given.items()}
+        faults = []
+        for name in ("n_trials", "n_jobs"):
+            if not isinstance(told[name], int) or isinstance(told[name], bool) or told[name] < 1:
+                faults.append(Fault(f"{KEY}.{name}", f"{told[name]} is not a whole number from 1."))
+        rate = told["max_failure_rate"]
+        if not isinstance(rate, int | float) or not 0 <= rate <= 1:
+            faults.append(Fault(f"{KEY}.max_failure_rate", f"{rate} is not a fraction from 0 to 1."))
+        if not isinstance(told["pruner"], Mapping):
+            faults.append(Fault(f"{KEY}.pruner", f"{told['pruner']} is not a mapping.", f"Give {KEY}.pruner.name=..."))
+        if faults:
+            raise FaultyConfigError(faults)
+        return cls(**told)
+
+
+@dataclass(frozen=True)
+class Words:
+    """The command line of a search: what is searched, and what is the same for all trials."""
+
+    space: dict[str, BaseDistribution]
+    fixed: tuple[str, ...]
+
+
+def read_words(params: Mapping[str, Any] | None, typed: Sequence[str]) -> Words:
+    """Tell searched keys from fixed ones; of several words for one key the last counts.
+
+    Args:
+        params: `hydra.sweeper.params`.
+        typed: overrides of the command line, without those of Hydra itself.
+
+    Raises:
+        FaultyConfigError: with every word that cannot be searched, or if none is.
+    """
+    texts = [*(f"{key}={value}" for key, value in (params or {}).items()), *typed]
+    parsed = {one.key_or_group: one for one in OverridesParser.create().parse_overrides(texts)}
+    space: dict[str, BaseDistribution] = {}
+    faults = []
+    if "study" in parsed:
+        faults.append(Fault("study", "a search has no rows.", "Leave study= out, or hydra/sweeper=optuna."))
+    for one in parsed.values():
+        if not one.is_sweep_override():
+            continue
+        try:
+            space |= create_params_from_overrides([str(one.input_line)])[0]
+            faults += _useless(one)
+        except (ValueError, NotImplementedError, AssertionError) as error:
+            remedy = "Give choice(a,b), range(1,5), interval(0.1,1), or tag(log, interval(1e-4,1e-1)) with positive ends."
+            faults.append(Fault(one.key_or_group, f"{_value_of(one)} cannot be searched: {error}", remedy))
+    if not space and not faults:
+        remedy = "Give key=choice(a,b) or key=interval(0.1,1)."
+        faults.append(Fault("", "no key has several values, so there is nothing to search.", remedy))
+    if faults:
+        raise FaultyConfigError(faults)
+    fixed = tuple(str(one.input_line) for one in parsed.values() if not one.is_sweep_override())
+    return Words(dict(sorted(space.items())), fixed)  # sorted, so that the order of typing does not make another search
+
+
+def single_valued(typed: Sequence[str]) -> list[str]:
+    """The overrides with one value."""
+    return [text for text in typed if not OverridesParser.create().parse_overrides([text])[0].is_sweep_override()]
+
+
+def sampler_of(given: DictConfig, space: Mapping[str, BaseDistribution]) -> Callable[[int], BaseSampler]:
+    """What makes the sampler of a suggestion from its number; reproducible, since even no seed is a seed (0).
+
+    Raises:
+        FaultyConfigError: the sampler refuses its arguments or this space.
+    """
+    target = str(given.get("_target_", ""))
+    seed = int(given.get("seed") or 0)
+
+    def make(number: int) -> BaseSampler:
+        own = seed if target.endswith(IN_ORDER) else int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+        seeded = OmegaConf.merge(given, {"seed": own}) if "seed" in given else given
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            made = instantiate(seeded, _execution_whitelist_=SAMPLER_CODE)
+        if isinstance(made, functools.partial):  # the grid's, whose points are known only here
+            made = made({name: OptunaSweeperImpl._to_grid_sampler_choices(one) for name, one in space.items()})
+        if not isinstance(made, BaseSampler):
+            raise ValueError(f"{target} makes no sampler")
+        return made
+
+    try:
+        made = make(0)
+    except (HydraException, ValueError, TypeError, ImportError) as error:
+        cause = error.__cause__ or error
+        raise FaultyConfigError([Fault(SAMPLER_KEY, str(cause).splitlines()[0], _sampler_remedy(target))]) from error
+    moving = [name for name, one in space.items() if not isinstance(one, CategoricalDistribution)]
+    if isinstance(made, CmaEsSampler) and len(moving) < 2:
+        remedy = "Give range(2,6) or interval(0.1,1) for two keys or more; choice(...) it draws at random."
+        raise FaultyConfigError([Fault(SAMPLER_KEY, f"CMA-ES moves numbers, and here are {len(moving)} of them.", remedy)])
+    return make
+
+
+def grid_size(sampler: BaseSampler) -> int | None:
+    """Points of a grid; None if the sampler is not one of a grid."""
+    return len(sampler._all_grids) if isinstance(sampler, GridSampler) else None
+
+
+def derived_name(space: Iterable[str], identity: Mapping[str, Any], sampler: DictConfig) -> str:
+    """What is searched, with a digest of all that makes it this search: `conv_layers+lr-1a2b3c4d`."""
+    content = json.dumps([identity, OmegaConf.to_container(sampler)], sort_keys=True, default=str)
+    keys = "+".join(name.lstrip("+").replace("/", ".").rsplit(".", 1)[-1] for name in space)
+    return f"{folder_name(keys)[:NAME_LENGTH].strip('_.+')}-{hashlib.sha256(content.encode()).hexdigest()[:NAME_DIGITS]}"
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+
+
+def _useless(one: Override) -> list[Fault]:
+    key = one.key_or_group
+    if key == "seed":
+        remedy = "Search with one seed, then train the best with several: -m seed=1,2,3 and its parameters."
+        return [Fault(key, "a search over seeds finds the luckiest.", remedy)]
+    if key != "init_from" and any(key == name or key.startswith(f"{name}.") for name in IRRELEVANT):
+        return [Fault(key, "does not change what a run gives, so all its trials would be one.", "Give it one value.")]
+    return []
+
+
+def _value_of(one: Override) -> str:
+    return str(one.input_line).split("=", 1)[-1]
+
+
+def _sampler_remedy(target: str) -> str:
+    if target.endswith("GridSampler"):
+        return "Give choice(a,b) or range(1,5), which are lists; an interval has no end of values."
+    return "See the arguments in conf/hydra/sweeper/sampler, or --cfg hydra."

@@ -1,0 +1,1 @@
+"""Finished networks in formats that other programs run."""

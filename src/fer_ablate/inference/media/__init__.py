@@ -1,0 +1,1 @@
+"""Pictures, videos and cameras: found, read, annotated."""

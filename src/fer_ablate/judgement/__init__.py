@@ -1,0 +1,1 @@
+"""From finished runs to a table that judges itself."""

@@ -1,0 +1,233 @@
+"""What the finished runs of a row tell about one column: a number of each run, and image by image where that is known.
+
+Letters: S runs, N images, J folds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer_ablate.errors import UserError, choices
+from fer_ablate.judgement.records import PERCENT, FinishedRun, RowRuns
+from fer_ablate.judgement.split_images import PER_IMAGE, PREDICTED, Integers, SplitImages, split_images
+from fer_ablate.judgement.statistics import Estimate, SeedSpread, fold_mean, image_mean, prediction_interval, seed_mean
+from fer_ablate.tracking.disk.predictions import Flags
+
+METRICS = (*PERCENT, "loss")
+
+_POOLED = "every image counts once per epoch, so images are not independent"
+NOT_BY_IMAGE = {"train": "measured while training", "train_pooled": _POOLED, "test_pooled": _POOLED}
+"""Split of a result -> why nothing is known image by image."""
+
+COPIES = "its test images are copies of each other in part"
+"""Why a balanced test role is not judged image by image."""
+
+INHERENT = (*dict.fromkeys(NOT_BY_IMAGE.values()), COPIES)
+"""Problems that lie in what a column is, not in the files of a row."""
+
+SPLITS = ("train", *PREDICTED, "train_pooled", "test_pooled")
+"""Of a result, as columns name them."""
+
+TRAINED_ON = ("train", "train_pooled")
+"""Splits that folds share for the most part, so that their scores are no repetitions of anything."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A row in one column, whose runs differ by their seeds alone.
+
+    Args:
+        seeds: (S,) of the runs, ascending.
+        values: (S,) the metric of each run.
+        count: N of each run.
+        images: (N,) rows of the whole set, the same for all runs; None if they are not known or not the same.
+        right: (S, N) whether each image counts as right; None for metrics that are no mean over images, or without `images`.
+        problem: why `right` is missing although the metric is a mean over images; may be empty.
+    """
+
+    seeds: tuple[int, ...]
+    values: NDArray[np.float64]
+    count: int
+    images: Integers | None
+    right: Flags | None
+    problem: str
+
+    @property
+    def n(self) -> int:
+        """Runs."""
+        return len(self.seeds)
+
+    @property
+    def over_images(self) -> bool:
+        """Whether an interval covers the draw of the images; else it covers the seeds alone."""
+        return self.right is not None
+
+    def estimate(self, usual: SeedSpread | None) -> Estimate:
+        """Its mean and how well that is known; `usual` as in `statistics.usual_spread`."""
+        return seed_mean(self.values) if self.right is None else image_mean(self.right, usual)
+
+    def another(self) -> tuple[float, float] | None:
+        """Where one more run would lie; None for one seed."""
+        return prediction_interval(self.values) if self.n > 1 else None
+
+    def same_images(self, other: "Known") -> bool:
+        """Whether both were tested on the same images, as far as that is known."""
+        if not isinstance(other, Evidence) or self.count != other.count:
+            return False
+        return self.images is None or other.images is None or np.array_equal(self.images, other.images)
+
+
+@dataclass(frozen=True)
+class FoldEvidence:
+    """A cross-validated row in one column.
+
+    The seeds of a fold share its images, hence all that makes one fold unlike another: they are no repetitions of the whole,
+    and their mean counts as one score.
+
+    Args:
+        parts: fold -> what its seeds tell, by fold, ascending.
+        ratio: images tested in a fold over images trained on; not a number for scores on the latter.
+    """
+
+    parts: dict[int, Evidence]
+    ratio: float
+
+    @property
+    def n(self) -> int:
+        """Folds."""
+        return len(self.parts)
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """(J,) the metric of each fold, mean over its seeds."""
+        return np.array([part.values.mean() for part in self.parts.values()])
+
+    @property
+    def count(self) -> int:
+        """Images tested in all folds together."""
+        return sum(part.count for part in self.parts.values())
+
+    @property
+    def problem(self) -> str:
+        """As of the first fold that has one."""
+        return next((part.problem for part in self.parts.values() if part.problem), "")
+
+    @property
+    def over_images(self) -> bool:
+        """Whether an interval covers the draw of the images: every fold tests on others, so it does if there is one."""
+        return not np.isnan(self.ratio)
+
+    def of(self, folds: Sequence[int]) -> "FoldEvidence":
+        """The same of these folds alone."""
+        return replace(self, parts={fold: self.parts[fold] for fold in folds})
+
+    def common(self, other: "FoldEvidence") -> list[int]:
+        """Folds that both have."""
+        return [fold for fold in self.parts if fold in other.parts]
+
+    def estimate(self, usual: SeedSpread | None) -> Estimate:
+        """Its mean and how well that is known; the usual spread between seeds of a table says nothing about folds."""
+        return fold_mean(self.values, self.ratio)
+
+    def another(self) -> None:
+        """None: how much another draw of the folds would change the mean cannot be told from one."""
+
+    def same_images(self, other: "Known") -> bool:
+        """Whether both were tested on the same images in every fold that both have, as far as that is known."""
+        return isinstance(other, FoldEvidence) and all(
+            self.parts[fold].same_images(other.parts[fold]) for fold in self.common(other)
+        )
+
+
+Known = Evidence | FoldEvidence
+
+
+def split_and_metric(column: str) -> tuple[str, str]:
+    """Take a column's name apart.
+
+    Raises:
+        UserError: there is no such split or metric.
+    """
+    split, _, metric = column.partition("/")
+    if split not in SPLITS:
+        raise UserError(f"study.columns: {column} does not begin with a split. {choices(split, SPLITS)} Such as test/acc.")
+    if metric not in METRICS:
+        raise UserError(f"study.columns: {column} does not end with a metric. {choices(metric, METRICS)} Such as test/acc.")
+    return split, metric
+
+
+def row_evidence(row: RowRuns, columns: Sequence[str]) -> dict[str, Known]:
+    """What a row's runs tell, by column; columns that they were not scored in are absent."""
+    runs = sorted(row.runs, key=lambda run: run.header.repeat.place)
+    parts = [split_and_metric(column) for column in columns]
+    inherent = {split: reason for split, _ in parts if (reason := _not_by_image(runs, split))}
+    by_image = [(split, metric) for split, metric in parts if split not in inherent]
+    found: list[dict[str, SplitImages]] = []
+    problem = ""
+    for run in runs if by_image else ():
+        try:
+            found.append(split_images(run, {split for split, _ in by_image}, {metric for _, metric in by_image} & set(PER_IMAGE)))
+        except UserError as error:
+            problem = problem or str(error)
+    if not problem and len({run.header.data_digest for run in runs}) > 1:
+        problem = "Its runs were trained on unlike data."
+    known: dict[str, Known] = {}
+    for column, (split, metric) in zip(columns, parts, strict=True):
+        if runs and all(split in run.result.splits and metric in run.result.splits[split].metrics for run in runs):
+            images = [] if problem or split in inherent else [images[split] for images in found]
+            why = inherent.get(split, problem)
+            if row.folds is None:
+                known[column] = _evidence(runs, split, metric, images, why)
+            else:
+                known[column] = _fold_evidence(runs, split, metric, images, why, row.folds)
+    return known
+
+
+def _not_by_image(runs: Sequence[FinishedRun], split: str) -> str:
+    """Why a split says nothing image by image, whatever was stored; empty if it may."""
+    if split == "test" and any(run.result.protocol.get("balance", "none") != "none" for run in runs):
+        return COPIES
+    return NOT_BY_IMAGE.get(split, "")
+
+
+def _evidence(runs: Sequence[FinishedRun], split: str, metric: str, found: Sequence[SplitImages], problem: str) -> Evidence:
+    same = bool(found) and all(np.array_equal(found[0].rows, images.rows) for images in found[1:])
+    if found and not same:
+        problem = f"Its runs were tested on unlike images of {split}."
+    right = np.stack([images.right[metric] for images in found]) if same and metric in PER_IMAGE else None
+    # Stored metrics are 32-bit floats; the share of right images is exact.
+    stored = [run.result.splits[split].metrics[metric] for run in runs]
+    return Evidence(
+        seeds=tuple(run.header.seed for run in runs),
+        values=np.array(stored if right is None else right.mean(axis=1), dtype=np.float64),
+        count=runs[0].result.splits[split].n,
+        images=found[0].rows if same else None,
+        right=right,
+        problem=problem if metric in PER_IMAGE else "",
+    )
+
+
+def _fold_evidence(
+    runs: Sequence[FinishedRun], split: str, metric: str, found: Sequence[SplitImages], problem: str, folds: int
+) -> FoldEvidence:
+    places: dict[int, list[int]] = {}
+    for place, run in enumerate(runs):
+        assert run.header.repeat.fold is not None, "a plan finds runs of a fold by that fold"
+        places.setdefault(run.header.repeat.fold, []).append(place)
+    parts = {
+        fold: _evidence([runs[at] for at in places[fold]], split, metric, [found[at] for at in places[fold] if found], problem)
+        for fold in sorted(places)
+    }
+    return FoldEvidence(parts, _tested_per_trained(runs, split, folds))
+
+
+def _tested_per_trained(runs: Sequence[FinishedRun], split: str, folds: int) -> float:
+    """n_test/n_train of the corrected resampled t test; never less than with all other folds trained on."""
+    if split in TRAINED_ON:
+        return np.nan
+    tested = split.removesuffix("_pooled")  # which counts an image once per epoch
+    ratios = [run.result.splits[tested].n / trained for run in runs if (trained := run.header.dataset.get("train"))]
+    # Copies that balance the classes are trained on as well, but tell nothing new.
+    return max(float(np.mean(ratios)) if ratios else 0.0, 1 / (folds - 1))

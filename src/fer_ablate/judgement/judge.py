@@ -1,0 +1,133 @@
+"""Finished runs in, a judged table out. The arithmetic is in `statistics`, the words are in `verdicts`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from fer_ablate.errors import UserError, choices
+from fer_ablate.judgement.evidence import Evidence, Known, row_evidence, split_and_metric
+from fer_ablate.judgement.protocols import Likeness, check_protocols, joined_protocol
+from fer_ablate.judgement.records import PERCENT, Published, RowRuns, Score, StudyTable, TableRow
+from fer_ablate.judgement.split_images import PER_IMAGE
+from fer_ablate.judgement.statistics import SeedSpread, holm, usual_spread
+from fer_ablate.judgement.table_notes import remarks
+from fer_ablate.judgement.verdicts import compared, judged
+
+_ROUNDING = 1e-6
+"""Of stored metrics, which are 32-bit floats, in the unit of the table."""
+
+
+def build_table(
+    study: str,
+    source: str,
+    rows: Sequence[RowRuns],
+    baseline: str,
+    columns: Sequence[str],
+    mixed_protocols: bool = False,
+    factor: str | None = None,
+) -> StudyTable:
+    """Judge the finished runs of a study.
+
+    Args:
+        study: name.
+        source: document and table it reproduces.
+        rows: in order.
+        baseline: label of the row that the others are compared with.
+        columns: `<split>/<metric>` each, such as `test/acc`.
+        mixed_protocols: allow rows that were not tested alike; no difference is judged between such.
+        factor: the swept key.
+
+    Raises:
+        UserError: an unknown column or baseline, or rows that were not tested alike.
+    """
+    for column in columns:
+        split_and_metric(column)
+    labels = [row.label for row in rows]
+    if baseline not in labels:
+        raise UserError(f"study.baseline: there is no row {baseline!r}. {choices(baseline, labels)}")
+    if not mixed_protocols:
+        check_protocols(rows)
+    evidence = {row.label: row_evidence(row, columns) for row in rows}
+    likeness = Likeness(rows[labels.index(baseline)], {row.label: row for row in rows}, evidence)
+    scores = {column: _column(column, rows, evidence, likeness) for column in columns}
+    judged_rows = tuple(
+        _table_row(
+            row, row.label == baseline, {column: found[row.label] for column, found in scores.items() if row.label in found}
+        )
+        for row in rows
+    )
+    return StudyTable(
+        study=study,
+        source=source,
+        columns=tuple(columns),
+        rows=judged_rows,
+        protocol=joined_protocol(rows),
+        notes=tuple(remarks(judged_rows, columns, evidence, likeness)),
+        factor=factor,
+        folds=next((row.folds for row in rows if row.folds is not None), None),
+    )
+
+
+def _column(
+    column: str, rows: Sequence[RowRuns], evidence: Mapping[str, Mapping[str, Known]], likeness: Likeness
+) -> dict[str, Score]:
+    """Scores of all rows that have one, by label."""
+    metric = split_and_metric(column)[1]
+    there = {row.label: found for row in rows if (found := evidence[row.label].get(column)) is not None}
+    seeds = [found.values for found in there.values() if isinstance(found, Evidence) and found.right is not None]
+    usual = usual_spread(seeds) if metric in PER_IMAGE else None
+    scores = {row.label: _score(metric, there[row.label], usual, row.published.get(column)) for row in rows if row.label in there}
+    comparisons = {
+        label: compared(found, there[likeness.baseline.label], usual)
+        for label, found in there.items()
+        if likeness.comparable(label, column)
+    }
+    corrected = holm([comparison.p for comparison in comparisons.values()])
+    for (label, comparison), p in zip(comparisons.items(), corrected, strict=True):
+        scores[label] = replace(scores[label], difference=judged(metric, comparison, p))
+    return scores
+
+
+def _score(metric: str, found: Known, usual: SeedSpread | None, published: Published | None) -> Score:
+    estimate = found.estimate(usual)
+    low, high = estimate.interval()
+    if metric in PERCENT:
+        low, high = float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1))
+    score = Score(
+        n=found.n,
+        images=found.count,
+        mean=estimate.value,
+        sd=float(found.values.std(ddof=1)) if found.n > 1 else np.nan,
+        low=low,
+        high=high,
+        over_images=found.over_images,
+    )
+    if published is None:
+        return score
+    unit = 100 if metric in PERCENT else 1
+    agrees = None
+    if (another := found.another()) is not None:
+        low, high = another
+        agrees = bool(unit * low - _ROUNDING <= published.value <= unit * high + _ROUNDING)
+    return replace(score, published=published, gap=unit * score.mean - published.value, agrees=agrees)
+
+
+def _table_row(row: RowRuns, baseline: bool, scores: dict[str, Score]) -> TableRow:
+    results = [run.result for run in row.runs]
+    return TableRow(
+        label=row.label,
+        baseline=baseline,
+        seeds=row.seeds,
+        finished=tuple(sorted((run.header.repeat for run in row.runs), key=lambda repeat: repeat.place)),
+        stale=sum(run.stale for run in row.runs),
+        failures=row.failures,
+        scores=scores,
+        published=dict(row.published),
+        factor=row.factor,
+        parameters=results[0].parameters if results else None,
+        macs=results[0].macs if results else None,
+        seconds=float(np.mean([result.seconds for result in results])) if results else None,
+        peak_memory_mb=float(np.mean([result.peak_memory_mb for result in results])) if results else None,
+        folds=row.folds,
+    )

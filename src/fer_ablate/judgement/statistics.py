@@ -1,0 +1,233 @@
+"""Intervals and tests over test images and seeds, or over folds. Pure arithmetic; what it may be used for is decided in `judge`.
+
+Letters: S seeds, N test images, J folds. `scores` is (S, N), one row per run, each entry in [0, 1]: for accuracy,
+whether run s was right about image i. Two kinds of chance make the mean of such a matrix: which images were drawn and which
+seeds were used. The images of two rows are the same ones, their seeds are not paired.
+
+The folds of a cross-validation test on other images, but train on many of the same ones, so that their scores are not
+independent. No unbiased estimate of the variance of their mean exists (Bengio and Grandvalet 2004, JMLR 5:1089-1105).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from fer_ablate.judgement.records import LEVEL
+
+Array = NDArray[Any]
+
+FEWEST_ROWS = 3
+"""From so many rows on their median says what the spread between seeds of a row usually is."""
+
+_AGRESTI_COULL = (0.0, 0.0, 1.0, 1.0)
+_BONETT_PRICE = (-1.0, 1.0)
+"""Images added before the variance between images is taken, so that it is never zero: two right and two wrong ones for a mean
+(Agresti and Coull 1998), one won and one lost for a difference (Bonett and Price 2012). Among thousands they do not show."""
+
+_ROUNDING = 1e-12
+"""Means of equal numbers may differ by this much."""
+
+_SINGLE_ROUNDING = 1e-6
+"""Stored metrics are 32-bit floats: folds that differ by less are equal."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean or a difference, and how well it is known.
+
+    Args:
+        value: of the mean or difference.
+        variance: of that value; not a number where it cannot be known.
+        df: degrees of freedom of the variance.
+    """
+
+    value: float
+    variance: float
+    df: float
+
+    @property
+    def p(self) -> float:
+        """Two-sided p of the t test that the true value is 0."""
+        if self.variance == 0:
+            return 1.0 if abs(self.value) < _ROUNDING else 0.0
+        return float(2 * stats.t.sf(abs(self.value) / np.sqrt(self.variance), self.df))
+
+    def interval(self, level: float = LEVEL) -> tuple[float, float]:
+        """The t interval; it leaves out 0 exactly if `p` is below 1 - level."""
+        if self.variance == 0:
+            return self.value, self.value
+        half = float(stats.t.isf((1 - level) / 2, self.df) * np.sqrt(self.variance))
+        return self.value - half, self.value + half
+
+
+@dataclass(frozen=True)
+class SeedSpread:
+    """Variance of the score of single runs between seeds, and its degrees of freedom."""
+
+    variance: float
+    df: float
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of a variance: its size, and the estimate it was taken from, which decides how uncertain it is."""
+
+    size: float
+    estimate: float
+    df: float
+
+
+def usual_spread(runs: Sequence[Array]) -> SeedSpread | None:
+    """What the spread between seeds usually is in a table: the median over its rows.
+
+    Two or three seeds say next to nothing about the spread of their row, and of eight rows some show almost none by luck alone.
+    The median over rows keeps those from being called different, and a diverged row does not move it.
+
+    Args:
+        runs: for each row the (S,) scores of its runs; rows of one run do not count.
+
+    Returns:
+        None for fewer than `FEWEST_ROWS` rows.
+    """
+    rows = [values for values in runs if len(values) > 1]
+    if len(rows) < FEWEST_ROWS:
+        return None
+    df = np.array([len(values) - 1 for values in rows])
+    # The median of a chi-square lies below its mean, at 2 seeds by more than half.
+    unbiased = [values.var(ddof=1) * count / stats.chi2.median(count) for values, count in zip(rows, df, strict=True)]
+    return SeedSpread(float(np.median(unbiased)), float(df.sum()) / 2)  # a median knows about half of what a mean knows
+
+
+def image_mean(scores: Array, usual: SeedSpread | None = None) -> Estimate:
+    """Mean score of a row over test images and seeds.
+
+    Args:
+        scores: (S, N). With one seed the interval covers the draw of the images alone.
+        usual: what the spread between seeds is at least taken for.
+    """
+    images = scores.mean(axis=0)
+    parts = [_image_part(images, _AGRESTI_COULL), _seed_part(scores, usual)]
+    return _estimate(float(images.mean()), parts, len(scores) - 1)
+
+
+def image_difference(row: Array, baseline: Array, usual: SeedSpread | None = None) -> Estimate:
+    """Row minus baseline over test images, which are paired, and seeds, which are not.
+
+    Args:
+        row: (S, N). With one seed on both sides the interval covers the draw of the images alone.
+        baseline: (S', N), over the same images in the same order.
+        usual: what the spread between seeds is at least taken for.
+    """
+    images = row.mean(axis=0) - baseline.mean(axis=0)
+    parts = [_image_part(images, _BONETT_PRICE), _seed_part(row, usual), _seed_part(baseline, usual)]
+    return _estimate(float(images.mean()), parts, min(len(row), len(baseline)) - 1)
+
+
+def seed_mean(values: Array) -> Estimate:
+    """Mean over seeds alone, for what is no mean over images.
+
+    Args:
+        values: (S,) one of each run. One alone has no known variance.
+    """
+    variance = _variance(values) / len(values) if len(values) > 1 else np.nan
+    return Estimate(float(values.mean()), variance, len(values) - 1)
+
+
+def seed_difference(row: Array, baseline: Array) -> Estimate:
+    """Row minus baseline over seeds alone, after Welch.
+
+    Args:
+        row: (S,), S at least 2.
+        baseline: (S',), S' at least 2.
+    """
+    parts = [_Part(part, part, len(values) - 1) for values in (row, baseline) for part in [_variance(values) / len(values)]]
+    return _estimate(float(row.mean() - baseline.mean()), parts, min(len(row), len(baseline)) - 1)
+
+
+def fold_mean(values: Array, ratio: float) -> Estimate:
+    """Mean over folds, of the scores of a row or of its differences to another, by the corrected resampled t test.
+
+    With S^2 the variance between the folds, that of their mean is taken for (1/J + n_test/n_train) S^2 with J - 1 degrees of
+    freedom (Nadeau and Bengio 2003, Machine Learning 52:239-281; for folds Bouckaert and Frank 2004, PAKDD, LNCS 3056:3-12).
+
+    Args:
+        values: (J,) score of each fold, or difference. The variance is not known of one alone, nor of equal ones: few and small
+            folds come out equal by luck.
+        ratio: n_test/n_train, images tested in a fold over images trained on; not a number where nothing can be said.
+    """
+    folds, known = len(values), np.ptp(values) > _SINGLE_ROUNDING
+    variance = float(values.var(ddof=1)) * (1 / folds + ratio) if known else np.nan
+    return Estimate(float(values.mean()), variance, folds - 1)
+
+
+def mcnemar(row: Array, baseline: Array) -> float:
+    """Two-sided p of McNemar's exact test that two networks are right equally often.
+
+    Args:
+        row: (N,) whether each image was scored.
+        baseline: (N,) the same of the other network, over the same images.
+    """
+    won, lost = int((row > baseline).sum()), int((row < baseline).sum())
+    return float(stats.binomtest(won, won + lost).pvalue) if won + lost else 1.0
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Correct for several comparisons after Holm; what is not a number stays so and does not count."""
+    # statsmodels' function of this waits for a full garbage collection at each call, a sixth of a second beside torch.
+    corrected = np.array(p, dtype=float)
+    order = np.argsort(corrected)[: np.count_nonzero(~np.isnan(corrected))]
+    multiplied = corrected[order] * np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(np.maximum.accumulate(multiplied), 1.0)
+    return [float(value) for value in corrected]
+
+
+def prediction_interval(values: Array) -> tuple[float, float]:
+    """Where one more run on the same images would lie, with 95 % chance.
+
+    Args:
+        values: (S,) scores of the runs so far, S at least 2.
+    """
+    return Estimate(float(values.mean()), _variance(values) * (1 + 1 / len(values)), len(values) - 1).interval()
+
+
+def _variance(values: Array) -> float:
+    """Between seeds; exactly 0 for equal values, whose mean may be rounded."""
+    return float(values.var(ddof=1)) if np.ptp(values) > 0 else 0.0
+
+
+def _image_part(images: Array, added: tuple[float, ...]) -> _Part:
+    """From the draw of the images: (N,) means over the seeds, or differences of such."""
+    part = float(np.append(images, added).var(ddof=1)) / len(images)
+    return _Part(part, part, max(len(images) - 1, 1))
+
+
+def _seed_part(scores: Array, usual: SeedSpread | None) -> _Part:
+    """From the draw of the seeds: what the runs differ by beyond what their disagreement image by image makes of itself.
+
+    That disagreement is in the variance between images already, hence the subtraction.
+    """
+    seeds, images = scores.shape
+    if seeds == 1:
+        return _Part(0.0, 0.0, 1)
+    disagreement = float(scores.var(axis=0, ddof=1).mean()) / images
+    own = SeedSpread(_variance(scores.mean(axis=1)), seeds - 1)
+    spread = max(own, usual or own, key=lambda spread: spread.variance)
+    if spread.variance <= disagreement:
+        return _Part(0.0, 0.0, 1)
+    return _Part((spread.variance - disagreement) / seeds, spread.variance / seeds, spread.df)
+
+
+def _estimate(value: float, parts: Sequence[_Part], fewest: float) -> Estimate:
+    """Add up the parts. Degrees of freedom after Welch and Satterthwaite, never below those of the fewest seeds.
+
+    Satterthwaite's formula for differences of mean squares takes each part's uncertainty from the mean square before the
+    subtraction: subtracting does not make it better known.
+    """
+    variance = sum(part.size for part in parts)
+    uncertainty = sum(part.estimate**2 / part.df for part in parts)
+    df = variance**2 / uncertainty if uncertainty > 0 else fewest
+    return Estimate(value, variance, max(df, fewest))

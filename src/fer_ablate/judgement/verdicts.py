@@ -1,0 +1,141 @@
+"""A difference to the baseline in numbers and in words."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fer_ablate.judgement.evidence import Evidence, FoldEvidence, Known
+from fer_ablate.judgement.records import LEVEL, PERCENT, Difference
+from fer_ablate.judgement.statistics import Estimate, SeedSpread, fold_mean, image_difference, mcnemar, seed_difference
+
+LESS_IS_BETTER = ("loss", "ece")
+
+ALPHA = 1 - LEVEL
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A row against the baseline, before it is known how many rows are compared.
+
+    Args:
+        value: row minus baseline.
+        p: two-sided; not a number where nothing can be tested.
+        estimate: None where nothing is known beyond these networks.
+        instead: what is said then.
+    """
+
+    value: float
+    p: float
+    estimate: Estimate | None
+    instead: str = "n=1: these two networks only"
+
+
+def compared(row: Known, baseline: Known, usual: SeedSpread | None) -> Comparison:
+    """Compare two rows that were tested alike.
+
+    Cross-validated rows are compared fold by fold, over the folds that both have. Of others, where either has a single seed,
+    only two networks are compared: those of the first seed that both have, or the first of each. The value then stays the
+    difference of the two means, which are what the table shows.
+
+    Args:
+        row: of the table.
+        baseline: of the table.
+        usual: see `statistics.usual_spread`.
+    """
+    if isinstance(row, FoldEvidence) and isinstance(baseline, FoldEvidence):
+        return _fold_by_fold(row, baseline)
+    assert isinstance(row, Evidence), "a row with folds is compared with a baseline that has them"
+    assert isinstance(baseline, Evidence), "as above"
+    value = float(row.values.mean() - baseline.values.mean())
+    if min(row.n, baseline.n) == 1:
+        return Comparison(value, _two_networks(row, baseline), None)
+    if row.right is not None and baseline.right is not None:
+        estimate = image_difference(row.right, baseline.right, usual)
+    else:
+        estimate = seed_difference(row.values, baseline.values)
+    return Comparison(value, estimate.p, estimate)
+
+
+def _fold_by_fold(row: FoldEvidence, baseline: FoldEvidence) -> Comparison:
+    common = row.common(baseline)
+    if not common:
+        return Comparison(np.nan, np.nan, None, "no fold in common")
+    values = row.of(common).values - baseline.of(common).values
+    estimate = fold_mean(values, max(row.ratio, baseline.ratio))
+    if not np.isnan(estimate.variance):
+        return Comparison(estimate.value, estimate.p, estimate)
+    if len(common) == 1:
+        instead = "n=1: this fold only"
+    elif np.isnan(row.ratio):
+        instead = "no test: folds share training images"
+    else:
+        instead = "no test: no spread between folds"
+    return Comparison(estimate.value, np.nan, None, instead)
+
+
+def _two_networks(row: Evidence, baseline: Evidence) -> float:
+    if row.right is None or baseline.right is None:
+        return np.nan
+    common = [seed for seed in row.seeds if seed in baseline.seeds]
+    one, other = (evidence.seeds.index(common[0]) if common else 0 for evidence in (row, baseline))
+    return mcnemar(row.right[one], baseline.right[other])
+
+
+def judged(metric: str, comparison: Comparison, p_holm: float) -> Difference:
+    """Put a comparison into words.
+
+    Args:
+        metric: of the column.
+        comparison: of the row with the baseline.
+        p_holm: its p, corrected for the number of rows.
+    """
+    estimate = comparison.estimate
+    if estimate is None:
+        verdict = comparison.instead + ("" if np.isnan(p_holm) else f" ({spoken_p(p_holm)})")
+        return Difference(comparison.value, np.nan, np.nan, comparison.p, p_holm, verdict)
+    low, high = _possible(metric, *estimate.interval())
+    if p_holm < ALPHA:
+        verdict = _certain(metric, low, high)
+    else:
+        verdict = f"within noise (could be {_signed(metric, *_possible(metric, *_with_zero(estimate, p_holm)))})"
+    return Difference(comparison.value, low, high, comparison.p, p_holm, verdict)
+
+
+def widened(difference: Difference) -> bool:
+    """Whether the interval leaves out 0 but the verdict, which counts how many rows are compared, does not."""
+    return difference.p < ALPHA <= difference.p_holm and not np.isnan(difference.low)
+
+
+def _with_zero(estimate: Estimate, p_holm: float) -> tuple[float, float]:
+    """The interval of a verdict that is within noise: as wide as the correction of its p makes it, if that is needed."""
+    corrected = LEVEL if estimate.p >= ALPHA else 1 - ALPHA * estimate.p / p_holm
+    return estimate.interval(corrected)
+
+
+def _possible(metric: str, low: float, high: float) -> tuple[float, float]:
+    """Two seeds may say nothing, but never that a fraction could change by more than all of it."""
+    return (max(low, -1.0), min(high, 1.0)) if metric in PERCENT else (low, high)
+
+
+def _certain(metric: str, low: float, high: float) -> str:
+    word = "better" if (low > 0) != (metric in LESS_IS_BETTER) else "worse"
+    near, far = sorted((abs(low), abs(high)))
+    unit = " points" if metric in PERCENT else ""
+    return f"{word} by {_amount(metric, near)} to {_amount(metric, far)}{unit}"
+
+
+def _signed(metric: str, low: float, high: float) -> str:
+    """`-0.4 to +1.2`; what rounds to 0 has no sign."""
+    amounts = [(_amount(metric, abs(value)), "-" if value < 0 else "+") for value in (low, high)]
+    return " to ".join(amount if float(amount) == 0 else f"{sign}{amount}" for amount, sign in amounts)
+
+
+def _amount(metric: str, value: float) -> str:
+    return f"{100 * value:.1f}" if metric in PERCENT else f"{value:.3f}"
+
+
+def spoken_p(p: float) -> str:
+    """`p = 0.03`."""
+    if p < 0.001:
+        return "p < 0.001"
+    return f"p = {p:.3f}" if p < 0.01 else f"p = {p:.2f}"

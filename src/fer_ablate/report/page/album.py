@@ -1,0 +1,118 @@
+"""The pictures of a page, read from the files that a study and its runs leave, as many as a page can carry."""
+
+import base64
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from fer_ablate.report.page.elements import Grid, Picture
+from fer_ablate.tracking.disk.run_folder import RunFolder
+
+MOST_BYTES = 6_500_000
+"""Of all pictures of a page; as text inside it they grow by a third, and a page beyond 10 MB is no longer sent by mail."""
+
+HEAT_MAPS = "explain"
+"""Folder within a run, and the verb that fills it."""
+
+HEAVY, QUALITY = 200_000, 88
+"""A PNG of so many bytes is shown as a JPEG, if that is smaller; at this quality letters are clear at a third of the size."""
+
+FIRST = ("mean_maps", "regions", "confusions")
+"""Beginnings of the names of those heat maps that tell most, in this order; the others follow."""
+
+BRIEF = FIRST[:2]
+"""Of rows other than the baseline and the best one."""
+
+NOT_EXPLAINED = "Not drawn yet. This draws them, and the verb report then shows them here:"
+
+SAID = {
+    "mean_maps": "Mean heat map of each class",
+    "regions": "Share of the weight on each region of the face",
+    "confusions": "The most common confusions",
+    "right": "Right and sure of it",
+}
+"""By the beginning of a file's name."""
+
+
+class Album:
+    """Reads pictures until there is no more room.
+
+    Args:
+        room: bytes that all pictures may have together.
+    """
+
+    def __init__(self, room: int = MOST_BYTES) -> None:
+        self.room = room
+        self.pictures = 0
+        self.left_out: list[str] = []
+
+    def read(self, path: Path, alt: str, caption: str) -> list[Picture]:
+        """The picture; nothing if the file is missing, damaged (which is remarked) or too large for the room left (as well)."""
+        if not path.is_file():
+            return []
+        try:
+            with Image.open(path) as image:
+                image.load()
+                width, height = image.size
+                kind, content = _smaller(image, path.read_bytes())
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+            self.left_out.append(f"{path} is not shown: it is damaged. What made it makes it again.")
+            return []
+        if len(content) > self.room:
+            self.left_out.append(f"{path} is not shown, to keep this page small.")
+            return []
+        self.room -= len(content)
+        self.pictures += 1
+        return [Picture(f"data:image/{kind};base64,{base64.b64encode(content).decode()}", width, height, alt, caption)]
+
+
+def heat_maps(folder: RunFolder) -> list[Path]:
+    """The pictures that `explain` left in a run, those that tell most first."""
+    return sorted((folder.path / HEAT_MAPS).glob("*.png"), key=lambda file: (_rank(file), file.name))
+
+
+def explained(album: Album, files: Sequence[Path], whose: str) -> list[Picture]:
+    """Heat maps with what they show, as far as there is room."""
+    pictures = []
+    for file in files:
+        name = next((name for name in SAID if file.stem.startswith(name)), "")
+        detail = file.stem.removeprefix(name).strip("_").replace("_", " ")
+        caption = f"{', '.join(filter(None, (SAID.get(name), detail)))}: {whose}."
+        pictures += album.read(file, f"Heat maps over faces. {caption}", caption)
+    return pictures
+
+
+def trust(folder: RunFolder) -> list[Grid]:
+    """Whether the heat maps of a run depend on its weights at all, as `explain` found; nothing if it has not looked."""
+    file = folder.path / HEAT_MAPS / "sanity.csv"
+    rows = list(csv.reader(io.StringIO(file.read_text()))) if file.is_file() else []
+    if len(rows) < 2 or any(len(row) != len(rows[0]) for row in rows):
+        return []
+    header, *found = [tuple(_rounded(cell) for cell in row) for row in rows]
+    caption = "Rank correlation with heat maps of the same network with random weights; near 0 is as it should be"
+    return [Grid(caption, tuple(name.replace("_", " ") for name in header), tuple(found), words=frozenset({len(header) - 1}))]
+
+
+def _rounded(cell: str) -> str:
+    try:
+        return cell if cell.isdigit() else f"{float(cell):.2f}"
+    except ValueError:
+        return cell
+
+
+def _rank(file: Path) -> int:
+    return next((place for place, name in enumerate(FIRST) if file.stem.startswith(name)), len(FIRST))
+
+
+def _smaller(image: Image.Image, content: bytes) -> tuple[str, bytes]:
+    """Format and bytes of a picture that is a PNG of these bytes."""
+    if len(content) < HEAVY:
+        return "png", content
+    ground = Image.new("RGB", image.size, "white")
+    ground.paste(image, mask=image.getchannel("A") if "A" in image.getbands() else None)
+    stream = io.BytesIO()
+    ground.save(stream, "JPEG", quality=QUALITY, subsampling=0)
+    return ("jpeg", stream.getvalue()) if len(stream.getvalue()) < len(content) else ("png", content)

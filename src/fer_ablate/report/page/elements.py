@@ -1,0 +1,186 @@
+"""A page of HTML that stands alone: what it is made of, and its text. Pictures are inside; it needs no network and no script."""
+
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from fer_ablate.report.table.html import COLOURS, TABLES
+
+PAGE = "report.html"
+"""Name of the file, beside the table of a study or in the folder of a run."""
+
+TEMPLATE = "page.html.jinja"
+
+WIDE = 700
+"""Pixels; a wider picture scrolls in a box of its own on a phone, where its letters would be too small to read."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph; `soft` if it is a remark; `anchor` if something refers to it."""
+
+    text: str
+    soft: bool = False
+    anchor: str = ""
+    kind: str = "text"
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading within a section."""
+
+    text: str
+    kind: str = "heading"
+
+
+@dataclass(frozen=True)
+class Remarks:
+    """A list of sentences."""
+
+    items: tuple[str, ...]
+    kind: str = "remarks"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Names with their values."""
+
+    pairs: tuple[tuple[str, str], ...]
+    kind: str = "facts"
+
+
+@dataclass(frozen=True)
+class Code:
+    """Commands, or a file, letter by letter."""
+
+    text: str
+    kind: str = "code"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image with its bytes.
+
+    Args:
+        source: data URI.
+        width, height: in pixels, so that nothing moves when it appears.
+        alt: for those who do not see it.
+        caption: below it.
+    """
+
+    source: str
+    width: int
+    height: int
+    alt: str
+    caption: str
+    kind: str = "picture"
+
+    @property
+    def wide(self) -> bool:
+        """Whether it needs a box to scroll in on a phone."""
+        return self.width > WIDE
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of strings; the first column names the rows.
+
+    Args:
+        caption: above it.
+        header: one title for each column.
+        rows: as many cells each.
+        marked: (row, column) of cells that stand out.
+        words: columns, from 0, that read from the left beside the first.
+    """
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    marked: frozenset[tuple[int, int]] = frozenset()
+    words: frozenset[int] = frozenset()
+    kind: str = "grid"
+
+
+@dataclass(frozen=True)
+class Ready:
+    """HTML made elsewhere, in which all text is escaped already.
+
+    Args:
+        html: of a table.
+        label: of the box in which it scrolls.
+        printed: whether it stands on paper only, or on the screen only; None: on both.
+    """
+
+    html: Markup
+    label: str
+    printed: bool | None = None
+    kind: str = "ready"
+
+
+@dataclass(frozen=True)
+class Folded:
+    """What is seen after a click, and on paper. No pictures: a browser does not load them until then."""
+
+    title: str
+    parts: tuple["Part", ...]
+    kind: str = "folded"
+
+
+Part = Text | Heading | Remarks | Facts | Code | Picture | Grid | Ready | Folded
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page with an anchor, listed in its table of contents."""
+
+    anchor: str
+    title: str
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page and what it holds.
+
+    Args:
+        html: all of it.
+        runs, pictures: how many of each it shows.
+        left_out: sentences about pictures that are not in it.
+    """
+
+    html: str
+    runs: int
+    pictures: int
+    left_out: tuple[str, ...] = field(default=())
+
+
+def rendered(title: str, kind: str, lead: str, facts: Facts, sections: tuple[Section, ...], styles: str = "") -> str:
+    """The text of a page.
+
+    Args:
+        title: of the page; any text is shown as it is.
+        kind: of page, above the title.
+        lead: sentence below the title; may be empty.
+        facts: at the top.
+        sections: those without parts are left out.
+        styles: further rules, for tables made elsewhere.
+    """
+    shown = tuple(section for section in sections if section.parts)
+    values = {"title": title, "kind": kind, "lead": lead, "facts": facts, "sections": shown}
+    return _environment().get_template(TEMPLATE).render(**values, styles=Markup(COLOURS + TABLES + styles))
+
+
+@cache
+def _environment() -> Environment:
+    loader = FileSystemLoader(Path(__file__).parent)
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters["breakable"] = _breakable
+    return made
+
+
+def _breakable(text: str) -> Markup:
+    """Text whose dotted keys may go on in another line behind a dot."""
+    return Markup(".<wbr>").join(text.split("."))

@@ -1,0 +1,1 @@
+"""The judged table in every format."""

@@ -1,0 +1,88 @@
+"""A study's table as a page of its own: no scripts, no files beside it."""
+
+from html import escape
+
+import pandas as pd
+
+from fer_ablate.report.table.cells import VERDICT, ShownTable
+
+COLOURS = """
+:root { color-scheme: light dark;
+  --ink: #1a1a1a; --paper: #fff; --line: #c8c8c8; --soft: #666; --better: #00634a; --worse: #a03c00; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e8e8e8; --paper: #16181b; --line: #44484d; --soft: #a0a4a8; --better: #4fd1a5; --worse: #ff9d5c; }
+}
+"""
+"""Colours of verdicts are told apart by colour-blind readers, and the words say the same."""
+
+TABLES = """
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; }
+th, td { padding: .3rem .7rem; text-align: right; }
+th { font-weight: 600; }
+thead tr:first-child th { text-align: left; }
+thead tr:first-child th:not(:empty) { border-bottom: 1px solid var(--line); }
+thead tr:last-child th { border-bottom: 2px solid var(--line); }
+tbody td { border-bottom: 1px solid var(--line); }
+th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: var(--paper); }
+thead tr:first-child th:first-child { position: static; }
+@media (max-width: 60rem) { td:first-child { white-space: normal; min-width: 7rem; max-width: 40vw; overflow-wrap: anywhere; } }
+.words { text-align: left; }
+.better { color: var(--better); } .worse { color: var(--worse); } .open { color: var(--soft); }
+"""
+"""Of a judged table, in whichever page it stands."""
+
+STYLE = f"""{COLOURS}
+body {{ margin: 0; padding: 1rem; background: var(--paper); color: var(--ink); font: 15px/1.45 system-ui, sans-serif; }}
+main {{ max-width: max-content; margin: 0 auto; }}
+.scroll {{ overflow-x: auto; max-width: calc(100vw - 2rem); }}
+.text {{ max-width: min(70rem, calc(100vw - 2rem)); overflow-wrap: anywhere; }}
+{TABLES}
+ul {{ color: var(--soft); padding-left: 1.2rem; }}
+"""
+
+
+def html(shown: ShownTable) -> str:
+    """A whole page; a narrow screen scrolls the table, not the page."""
+    notes = "".join(f"<li>{escape(note)}</li>\n" for note in shown.notes)
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(shown.study)}</title>
+<style>{STYLE}{column_styles(shown)}</style>
+</head>
+<body>
+<main>
+<p class="text" id="caption">{escape(shown.caption)}</p>
+<div class="scroll" tabindex="0" role="region" aria-labelledby="caption">
+{table_html(shown)}</div>
+{f'<ul class="text">{notes}</ul>' if notes else ""}
+</main>
+</body>
+</html>
+"""
+
+
+def table_html(shown: ShownTable, name: str = "study") -> str:
+    """The table alone, as the element `T_<name>`; whatever stands in a label is text."""
+    frame = pd.DataFrame({(column.group, column.name): column.cells for column in shown.columns})
+    classes = pd.DataFrame("", index=frame.index, columns=frame.columns)
+    for place, column in enumerate(shown.columns):
+        if column.words and place:
+            classes.isetitem(place, [_verdict_class(cell) if column.name == VERDICT else "words" for cell in column.cells])
+    style = frame.style.hide(axis="index").format(escape="html").format_index(escape="html", axis="columns")
+    return style.set_td_classes(classes).to_html(table_uuid=name, table_attributes='aria-describedby="caption"')
+
+
+def column_styles(shown: ShownTable, name: str = "study") -> str:
+    """Titles of the table `T_<name>` lean as their columns do, and groups stand apart."""
+    groups = [column.group for column in shown.columns]
+    first = [f"#T_{name} .col{place}" for place, group in enumerate(groups) if place and group != groups[place - 1]]
+    words = [f"#T_{name} th.level1.col{place}" for place, column in enumerate(shown.columns) if column.words]
+    return f"{', '.join(first) or 'none'} {{ padding-left: 2rem; }}\n{', '.join(words)} {{ text-align: left; }}\n"
+
+
+def _verdict_class(verdict: str) -> str:
+    """Words lean to the left; what is decided has a colour."""
+    return "words " + next((word for word in ("better", "worse") if verdict.startswith(word)), "open")

@@ -1,0 +1,1 @@
+"""Hyperparameter searches, kept by Optuna."""

@@ -1,0 +1,90 @@
+"""What a search may look for: metrics of the val role and costs, never the test role."""
+
+from collections.abc import Sequence
+
+from fer_ablate.config.choices import Roles
+from fer_ablate.config.schema import Config
+from fer_ablate.errors import Fault, choices
+from fer_ablate.judgement.records import PERCENT
+from fer_ablate.training.checks import LOWER_IS_BETTER, MONITORS
+from fer_ablate.training.result import RunResult
+
+KEY, DIRECTION_KEY = "search.objective", "hydra.sweeper.direction"
+
+COSTS = ("parameters", "macs", "seconds", "peak_memory_mb", "seconds_per_epoch")
+"""Of a whole run, typed as `run/parameters`; known only when it is finished."""
+
+OBJECTIVES = (*(f"val/{name}" for name in (*PERCENT, "loss")), *(f"run/{name}" for name in COSTS))
+
+MINIMIZE, MAXIMIZE = "minimize", "maximize"
+
+TEST_SPLITS = ("test", "public", "private")
+
+
+def objectives(given: str | Sequence[str]) -> tuple[str, ...]:
+    """`search.objective` as a list, of which a single one may be typed without brackets."""
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def directions(names: Sequence[str], given: str | Sequence[str] | None = None) -> tuple[str, ...]:
+    """`minimize` or `maximize` for each objective.
+
+    Args:
+        names: of the objectives.
+        given: what was typed about it; None follows the metric: less loss, calibration error and cost, more of all else.
+    """
+    if given is not None:
+        return objectives(given)
+    lower = (*LOWER_IS_BETTER, "ece", *COSTS)
+    return tuple(MINIMIZE if name.rpartition("/")[2] in lower else MAXIMIZE for name in names)
+
+
+def values(result: RunResult, names: Sequence[str]) -> list[float]:
+    """The objectives of a finished run, in the unit of `RunResult`: fractions, nats, seconds, MiB."""
+    found = {f"val/{name}": value for name, value in result.splits["val"].metrics.items()}
+    found |= {f"run/{name}": float(getattr(result, name)) for name in COSTS}
+    return [found[name] for name in names]
+
+
+def check_objectives(config: Config, direction: str | Sequence[str] | None) -> list[Fault]:
+    """What keeps a search from looking for these.
+
+    Args:
+        config: of the search.
+        direction: as typed; None follows the metrics.
+    """
+    names = objectives(config.search.objective)
+    faults = [fault for name in names for fault in _name_faults(name, config.data.roles)]
+    if not names or len(set(names)) < len(names):
+        faults.append(Fault(KEY, f"{list(names)} names none, or one twice.", "Give search.objective=[val/acc,run/parameters]."))
+    given = directions(names, direction)
+    for word in given:
+        if word not in (MINIMIZE, MAXIMIZE):
+            faults.append(Fault(DIRECTION_KEY, f"'{word}' is none.", choices(word, (MINIMIZE, MAXIMIZE))))
+    if len(given) != len(names):
+        remedy = "Leave it out: it follows the metric."
+        faults.append(Fault(DIRECTION_KEY, f"{len(given)} given for {len(names)} objectives.", remedy))
+    return faults
+
+
+def why_not_pruned(config: Config) -> str:
+    """Why no trial of this search can be given up early; empty if it can."""
+    names = objectives(config.search.objective)
+    if len(names) > 1:
+        return "trials are not pruned: Optuna prunes by one objective only"
+    if names[0] not in MONITORS:
+        return f"trials are not pruned: {names[0]} is not measured after every epoch"
+    if config.trainer.limit_val_batches == 0:
+        return f"trials are not pruned: {names[0]} is not measured with trainer.limit_val_batches=0"
+    return ""
+
+
+def _name_faults(name: str, roles: Roles) -> list[Fault]:
+    if name.startswith(tuple(f"{split}/" for split in TEST_SPLITS)):
+        split, _, metric = name.partition("/")
+        return [Fault(KEY, f"'{name}' would choose by the {split} images.", f"A search never looks at them; use val/{metric}.")]
+    if name not in OBJECTIVES:
+        return [Fault(KEY, f"'{name}' cannot be searched for.", choices(name, OBJECTIVES))]
+    if name.startswith("val/") and roles in (Roles.combined, Roles.combined_swapped):
+        return [Fault(KEY, f"'{name}' is measured on images that data.roles={roles.name} trains on.", "Use data.roles=holdout.")]
+    return []

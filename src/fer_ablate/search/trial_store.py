@@ -1,0 +1,76 @@
+"""The database that keeps the trials of searches, and what to tell a person when it cannot."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import optuna
+from filelock import FileLock
+from optuna.exceptions import OptunaError
+from optuna.storages import RDBStorage
+from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from fer_ablate.errors import UserError
+from fer_ablate.tracking.disk.files import write_error
+
+SQLITE = "sqlite"
+SQLITE_SECONDS = 60
+"""How long a process waits for others that write into the same file; each needs milliseconds."""
+
+
+def default_address(runs_dir: Path) -> str:
+    """Of the file that holds all searches of a runs folder."""
+    return f"sqlite:///{(runs_dir / 'search.db').resolve()}"
+
+
+def absolute(address: str) -> str:
+    """The same address for processes that begin in another folder.
+
+    Raises:
+        UserError: it is no address, or holds a password.
+    """
+    try:
+        url = make_url(address)
+    except SQLAlchemyError as error:
+        remedy = "Give hydra.sweeper.storage=sqlite:///FILE, or leave it out for search.db in runs_dir."
+        raise UserError(f"hydra.sweeper.storage: '{address}' is no address of a database. {remedy}") from error
+    if url.password is not None:
+        remedy = "Leave it out, and give it to the database's own client, as in PGPASSWORD or ~/.pgpass."
+        raise UserError(f"hydra.sweeper.storage: the password in it would be written down beside every trial. {remedy}")
+    if url.get_backend_name() != SQLITE or not url.database:
+        return address
+    return f"sqlite:///{Path(url.database).resolve()}"
+
+
+def open_store(address: str) -> RDBStorage:
+    """Open a database, or create it; several processes may do so at once.
+
+    Raises:
+        UserError: it is out of reach, damaged, or not one of Optuna's.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it would tell of every trial, on the lines of ours
+    url = make_url(address)
+    with reachable(address):
+        if url.get_backend_name() != SQLITE or not url.database:
+            return RDBStorage(address)
+        file = Path(url.database)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{file}.lock"):  # two processes that create the same tables at once would fail
+                return RDBStorage(address, engine_kwargs={"connect_args": {"timeout": SQLITE_SECONDS}})
+        except OSError as error:
+            raise write_error(file, error) from error
+
+
+@contextmanager
+def reachable(address: str) -> Iterator[None]:
+    """Name the database when it fails."""
+    try:
+        yield
+    except (SQLAlchemyError, OptunaError, ImportError, RuntimeError) as error:
+        cause = error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
+        first = next(iter(str(cause).splitlines()), type(cause).__name__)
+        shown = make_url(address).render_as_string(hide_password=True)
+        way_out = "Repair it, or give another hydra.sweeper.storage."
+        raise UserError(f"The search's database {shown} does not answer: {first}. {way_out}") from error

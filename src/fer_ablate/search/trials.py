@@ -1,0 +1,165 @@
+"""What became of the trials of a search, and what they say: the best, the Pareto front, which parameters matter."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import optuna
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from fer_ablate.search.objectives import MAXIMIZE
+
+KEY, PROBLEM, LOG, INTERRUPTED, RESUMES = "key", "problem", "log", "interrupted", "resumes"
+"""User attributes of a trial: key of its run, error, log of the error, whether its process was gone, which trial it repeats."""
+
+State = Literal["done", "pruned", "failed", "interrupted", "open"]
+COUNTED: tuple[State, ...] = ("done", "pruned", "failed")
+"""States that count towards the number of trials asked for; an interrupted trial comes back under another number."""
+
+VALUED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+ENOUGH_TRIALS = 10
+"""With a value, before it is said which parameters matter; of fewer, chance decides."""
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """What became of a trial.
+
+    Args:
+        number: from 0.
+        state: see `COUNTED`; `open`: it runs, or waits to be run.
+        params: override key -> value.
+        values: of the objectives; empty unless done.
+        key: of its run; empty if it never began.
+        problem: of a failed one; the whole error.
+        log: file with the traceback.
+        resumes: the interrupted trial that it repeats.
+        last: epoch and value reported last; None if it reported none.
+    """
+
+    number: int
+    state: State
+    params: dict[str, Any]
+    values: tuple[float, ...] = ()
+    key: str = ""
+    problem: str = ""
+    log: str = ""
+    resumes: int | None = None
+    last: tuple[int, float] | None = None
+
+
+@dataclass(frozen=True)
+class SearchSummary:
+    """A search as it is to be shown.
+
+    Args:
+        name: of the search.
+        objectives: such as `val/acc`.
+        directions: `minimize` or `maximize` for each.
+        trials: all of them, by number.
+        best: the best one; for several objectives those of the Pareto front, best first in the first objective.
+        importances: objective -> parameter -> share of the objective's variance that it explains, largest first; empty while
+            there are too few trials to say.
+    """
+
+    name: str
+    objectives: tuple[str, ...]
+    directions: tuple[str, ...]
+    trials: tuple[TrialRecord, ...]
+    best: tuple[TrialRecord, ...]
+    importances: dict[str, dict[str, float]]
+
+    def of(self, state: State) -> tuple[TrialRecord, ...]:
+        """The trials with this state."""
+        return tuple(trial for trial in self.trials if trial.state == state)
+
+
+def trial_records(study: optuna.Study) -> tuple[TrialRecord, ...]:
+    """Every trial so far, by number."""
+    trials = study.get_trials(deepcopy=False)
+    repeated = {trial.user_attrs.get(RESUMES) for trial in trials}
+    return tuple(_record(trial, trial.number in repeated) for trial in trials)
+
+
+def summarised(study: optuna.Study, objectives: tuple[str, ...], directions: tuple[str, ...]) -> SearchSummary:
+    """What the trials so far say."""
+    records = trial_records(study)
+    return SearchSummary(
+        name=study.study_name,
+        objectives=objectives,
+        directions=directions,
+        trials=records,
+        best=_front([record for record in records if record.state == "done"], directions),
+        importances=_importances(study, objectives),
+    )
+
+
+def _record(trial: FrozenTrial, repeated: bool) -> TrialRecord:
+    told, state = trial.user_attrs, _state(trial, repeated)
+    step = trial.last_step
+    return TrialRecord(
+        number=trial.number,
+        state=state,
+        params=dict(trial.params),
+        values=tuple(trial.values) if state == "done" else (),
+        key=told.get(KEY, ""),
+        problem=told.get(PROBLEM, ""),
+        log=told.get(LOG, ""),
+        resumes=told.get(RESUMES),
+        last=(step, trial.intermediate_values[step]) if step is not None else None,
+    )
+
+
+def _state(trial: FrozenTrial, repeated: bool) -> State:
+    if trial.state is TrialState.COMPLETE:
+        return "done"
+    if trial.state is TrialState.PRUNED:
+        return "pruned"
+    if trial.state is TrialState.FAIL:
+        return "interrupted" if repeated or trial.user_attrs.get(INTERRUPTED) else "failed"
+    return "open"
+
+
+def _front(done: list[TrialRecord], directions: tuple[str, ...]) -> tuple[TrialRecord, ...]:
+    """Trials that none of the others equals or beats in everything; of equal ones the first."""
+    losses = {trial.number: _losses(trial, directions) for trial in done}
+    front = [
+        trial
+        for trial in done
+        if not any(_beats(losses[other.number], losses[trial.number], other.number < trial.number) for other in done)
+    ]
+    return tuple(sorted(front, key=lambda trial: losses[trial.number]))
+
+
+def _losses(trial: TrialRecord, directions: tuple[str, ...]) -> tuple[float, ...]:
+    return tuple(-value if way == MAXIMIZE else value for value, way in zip(trial.values, directions, strict=True))
+
+
+def _beats(first: tuple[float, ...], second: tuple[float, ...], earlier: bool) -> bool:
+    return all(a <= b for a, b in zip(first, second, strict=True)) and (first != second or earlier)
+
+
+def _importances(study: optuna.Study, objectives: tuple[str, ...]) -> dict[str, dict[str, float]]:
+    """By fANOVA (Hutter et al., 2014), which with tens of trials errs far less than PED-ANOVA, Optuna's own choice.
+
+    Pruned trials count with what they reported last: without them a search that prunes well would have little to compare.
+    """
+    known = [trial for trial in study.get_trials(deepcopy=False) if trial.state in VALUED and trial.values]
+    if len(known) < ENOUGH_TRIALS:
+        return {}
+    plain = optuna.create_study(directions=study.directions)
+    for trial in known:
+        plain.add_trial(create_trial(values=trial.values, params=trial.params, distributions=trial.distributions))
+    evaluator, found = FanovaImportanceEvaluator(seed=0), {}
+    for number, name in enumerate(objectives):
+        with suppress(RuntimeError):  # the value never changes, so nothing decides it
+            shares = get_param_importances(plain, evaluator=evaluator, target=partial(_value, number))
+            found[name] = {parameter: float(share) for parameter, share in shares.items()}
+    return found
+
+
+def _value(number: int, trial: FrozenTrial) -> float:
+    return float(trial.values[number])

@@ -1,0 +1,1 @@
+"""The folder of a run: the truth about it."""

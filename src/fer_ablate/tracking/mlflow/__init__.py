@@ -1,0 +1,1 @@
+"""Copies of runs and studies in MLflow."""

@@ -1,0 +1,174 @@
+"""Finished networks as models in MLflow. Import it after `connection.open_store` only, for the same reasons as the store."""
+
+import importlib.util
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import mlflow
+import numpy as np
+from mlflow.entities import LoggedModel, LoggedModelOutput, Metric
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from numpy.typing import NDArray
+
+from fer_ablate.errors import UserError
+from fer_ablate.tracking.mlflow.store import Store
+from fer_ablate.tracking.quiet import quiet
+
+NAME = "expressions"
+"""Of the model within its run: `runs:/<run id>/expressions` will do as well as `models:/<model id>`."""
+
+DIGEST = "fer_ablate.digest"
+"""Tag by which a model is found that is there already."""
+
+MODEL = "fer_ablate.model"
+"""Tag of a registered version by which it is found again; MLflow's own field for it is empty in a search."""
+
+SCORES = ("val_kept/", "test/", "public/", "private/")
+"""How the metrics of the kept weights begin, which are shown beside the model."""
+
+SERVED = "fer_ablate.tracking.mlflow.model_code"
+NEEDED = ("mlflow", "torch", "numpy", "pandas")
+
+
+@dataclass(frozen=True)
+class Served:
+    """A network as it is to be logged.
+
+    Args:
+        program: `.pt2` file of torch.export, (N, C, H, W) uint8 -> (N, K) probabilities.
+        classes: K names, in the order of the outputs.
+        digest: the same for the same weights and settings.
+        example: (n, C, H, W) uint8, a few faces.
+        facts: shown with the model.
+    """
+
+    program: Path
+    classes: Sequence[str]
+    digest: str
+    example: NDArray[np.uint8]
+    facts: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A model in MLflow.
+
+    Args:
+        uri: `models:/<id>`.
+        new: False if it was there already.
+        version: number of the registered model that it is; empty if it was not registered.
+    """
+
+    uri: str
+    new: bool
+    version: str = ""
+
+
+def log_served(store: Store, run_id: str, served: Served, register: str = "") -> Logged:
+    """Log a network to its run, unless the run has this very one already.
+
+    No run is made active and no address is set for the process.
+
+    Args:
+        store: which knows the run.
+        run_id: of the finished run.
+        served: the network.
+        register: name under which it is registered, unless it already is; empty for none.
+    """
+    with quiet("mlflow"):
+        found = _existing(store, run_id, served.digest)
+        model = found or _logged(store, run_id, served)
+        number = _registered(store, run_id, model, register) if register else ""
+    return Logged(f"models:/{model.model_id}", found is None, number)
+
+
+def write_example(store: Store, logged: Logged, target: Path) -> None:
+    """Copy the request of the model's input example, as `mlflow models predict -i` reads it."""
+    with quiet("mlflow"), tempfile.TemporaryDirectory() as folder:
+        uri = store.client.get_logged_model(logged.uri.removeprefix("models:/")).artifact_location
+        found = mlflow.artifacts.download_artifacts(f"{uri}/serving_input_example.json", dst_path=folder, tracking_uri=store.uri)
+        shutil.copyfile(found, target)
+
+
+def _existing(store: Store, run_id: str, digest: str) -> LoggedModel | None:
+    wanted = f"source_run_id = '{run_id}' AND tags.`{DIGEST}` = '{digest}'"
+    found = store.client.search_logged_models([_experiment_of(store, run_id)], wanted)
+    return next((model for model in found if model.status == "READY"), None)
+
+
+def _experiment_of(store: Store, run_id: str) -> str:
+    return str(store.client.get_run(run_id).info.experiment_id)
+
+
+def _logged(store: Store, run_id: str, served: Served) -> LoggedModel:
+    client = store.client
+    tags = {DIGEST: served.digest}
+    made = client.create_logged_model(_experiment_of(store, run_id), NAME, run_id, tags, served.facts, "classifier")
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model"
+            _save(path, served, Model(run_id=run_id, artifact_path=NAME, model_id=made.model_id))
+            client.log_model_artifacts(made.model_id, str(path))
+        step = _show_scores(store, run_id, made.model_id)
+        client.log_outputs(run_id, [LoggedModelOutput(made.model_id, step)])
+    except BaseException:
+        client.finalize_logged_model(made.model_id, "FAILED")
+        raise
+    return client.finalize_logged_model(made.model_id, "READY")
+
+
+def _save(path: Path, served: Served, described: Model) -> None:
+    """Write the folder of a model: code, weights, signature, example and requirements."""
+    code = importlib.util.find_spec(SERVED)
+    assert code is not None
+    assert code.origin is not None
+    shape = (-1, *served.example.shape[1:])
+    outputs: list[ColSpec | TensorSpec] = [
+        *(ColSpec(DataType.float, name) for name in served.classes),
+        ColSpec(DataType.string, "label"),
+    ]
+    mlflow.pyfunc.save_model(
+        path,
+        python_model=code.origin,
+        artifacts={"program": str(served.program)},
+        signature=ModelSignature(Schema([TensorSpec(np.dtype(np.uint8), shape)]), Schema(outputs)),
+        input_example=served.example,
+        # What a build of torch is made for, as in 2.13.0+cpu, is left to where the model is served.
+        pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in NEEDED],
+        metadata={**served.facts, "classes": list(served.classes)},
+        mlflow_model=described,
+    )
+
+
+def _show_scores(store: Store, run_id: str, model_id: str) -> int:
+    """Link the scores of the kept weights with the model; the epoch that they are of."""
+    measured = store.client.get_run(run_id).data._metric_objs  # the public view has no steps and times
+    scores = [one for one in measured if one.key.startswith(SCORES)]
+    linked = [Metric(one.key, one.value, one.timestamp, one.step, model_id=model_id, run_id=run_id) for one in scores]
+    store.client.log_batch(run_id, metrics=linked)
+    return max((one.step for one in scores), default=0)
+
+
+def _registered(store: Store, run_id: str, model: LoggedModel, name: str) -> str:
+    """Number of the version under this name that this model is, made if it is missing."""
+    client = store.client
+    try:
+        if not client.search_registered_models(f"name = '{name}'"):
+            client.create_registered_model(name)
+        for one in client.search_model_versions(f"name = '{name}'"):
+            if one.tags.get(MODEL) == model.model_id:
+                return str(one.version)
+        # MLflow would look up an address of a model in the process' own store, which need not be this one; a server is its own.
+        source = f"models:/{model.model_id}" if store.uri.startswith("http") else model.artifact_location
+        made = client.create_model_version(name, source, run_id, {MODEL: model.model_id}, model_id=model.model_id)
+    except mlflow.MlflowException as error:
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(
+            f"register={name}: MLflow at {store.uri} refused it ({first}). The model is models:/{model.model_id}."
+        ) from error
+    return str(made.version)

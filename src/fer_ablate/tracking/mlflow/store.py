@@ -1,0 +1,277 @@
+"""Runs in MLflow. Everything can be repeated: a second recording of the same thing changes nothing.
+
+Import it through `opening.open_store` only: MLflow is slow to import and reads its environment as it is imported.
+"""
+
+import logging
+import math
+import time
+import warnings
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run
+from mlflow.exceptions import MlflowException
+
+from fer_ablate.errors import UserError
+from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader
+from fer_ablate.tracking.mlflow.params import RUN_NAME_LENGTH, parameter_name, parameters, shorten
+from fer_ablate.tracking.mlflow.values import EPOCH_SECONDS, as_tags, dataset_of, epoch_metrics, final_metrics, marks_of
+from fer_ablate.training.result import RunResult
+
+CREATION_SECONDS = 120
+"""Other processes may be creating the database; each needs a few seconds."""
+
+PARENT = "mlflow.parentRunId"
+"""Tag by which MLflow nests runs."""
+
+MARKS = {"failure", "pruned"}
+"""Tags of a run without result; gone when it is started again."""
+
+LARGEST_BATCH = 1000
+"""Metrics that MLflow 3.17 takes in one request."""
+
+PAGE = 1000
+"""Most runs asked for at a time."""
+
+ATTEMPT = "attempt"
+"""Tag by which a run is found whose process was killed before it could write down the id."""
+
+
+class Store:
+    """One experiment of an MLflow store.
+
+    Args:
+        uri: tracking URI.
+        experiment: name; created if missing.
+        runs_dir: artifacts of a store without a server go to `<runs_dir>/artifacts/<experiment>`.
+    """
+
+    def __init__(self, uri: str, experiment: str, runs_dir: str) -> None:
+        _silence()
+        self.uri = uri
+        database = Path(uri.removeprefix("sqlite:///").partition("?")[0]) if uri.startswith("sqlite:///") else None
+        if database is not None:
+            database.parent.mkdir(parents=True, exist_ok=True)
+        # MLflow creates and migrates a database without a lock: processes that start together would trip over each other.
+        with FileLock(f"{database}.lock", timeout=CREATION_SECONDS) if database is not None else nullcontext():
+            self.client = MlflowClient(uri)
+            self.experiment_id = self._experiment(experiment, runs_dir)
+
+    def _experiment(self, name: str, runs_dir: str) -> str:
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
+            remote = self.uri.startswith("http")
+            location = None if remote else (Path(runs_dir) / "artifacts" / name.replace("/", "_")).resolve().as_uri()
+            try:
+                return str(self.client.create_experiment(name, artifact_location=location))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                found = self.client.get_experiment_by_name(name)  # another process was faster on a server
+        if found is None or found.lifecycle_stage != "active":
+            way_out = "Restore it (`mlflow experiments restore`) or give another tracking.experiment=..."
+            raise UserError(f"The experiment {name!r} was deleted in {self.uri}. {way_out}")
+        return str(found.experiment_id)
+
+    def start_run(self, header: RunHeader, config_yaml: str, copy: bool = False) -> str:
+        """Make the run known, or take it up again; its id.
+
+        Args:
+            header: a stored `mlflow_run_id` is taken up if this store still has it.
+            config_yaml: resolved config.
+            copy: whether it is to stand beside the run that the header tells of.
+        """
+        run = self.active(header.mlflow_run_id)
+        if run is None and header.mlflow_run_id is None and header.attempt and not copy:
+            run = self._made_before(header.attempt)
+        if run is None:
+            name = shorten(header.name, RUN_NAME_LENGTH)
+            tags = {} if copy else {ATTEMPT: header.attempt}
+            started = milliseconds(header.started_at)
+            run = self.client.create_run(self.experiment_id, start_time=started, tags=tags, run_name=name)
+        run_id = str(run.info.run_id)
+        self.client.update_run(run_id, status="RUNNING")
+        for mark in MARKS & run.data.tags.keys():
+            self.client.delete_tag(run_id, mark)
+        changed = ", ".join(f"{key}={value}" for key, value in header.changed.items())
+        tags = {"key": header.key, "seed": str(header.seed), "code_digest": header.code_digest, "data_digest": header.data_digest}
+        tags |= {"changed": changed or "nothing", "command": " ".join(header.overrides)}
+        if header.repeat.fold is not None:
+            tags["fold"] = str(header.repeat.fold)
+        if self.active(header.parent_run_id) is not None:
+            tags[PARENT] = str(header.parent_run_id)
+        # MLflow refuses to change a parameter, but a resumed run may use, say, other devices: the first value stays.
+        new = {key: value for key, value in parameters(config_yaml, header.changed).items() if key not in run.data.params}
+        self.client.log_batch(run_id, params=[Param(key, value) for key, value in new.items()], tags=as_tags(tags))
+        self.client.log_inputs(run_id, datasets=[dataset_of(header)])
+        return run_id
+
+    def _made_before(self, attempt: str) -> Run | None:
+        """The run of a process that was killed before it could write down the id."""
+        found = self.client.search_runs([self.experiment_id], f"tags.{ATTEMPT} = '{attempt}'", max_results=1)
+        return found[0] if found else None
+
+    def active(self, run_id: str | None) -> Run | None:
+        """The run of this id, unless this store does not know it or it was deleted there."""
+        if not run_id:
+            return None
+        try:
+            run = self.client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+        return run if run.info.lifecycle_stage == "active" else None
+
+    def catch_up(self, run_id: str, folder: RunFolder) -> set[int]:
+        """Record the epochs of a folder that the store lacks; all epochs it has now.
+
+        An epoch that is there stays as it is, although a resumed run repeats the last one or two: no step may appear twice.
+        """
+        recorded = {metric.step for metric in self.client.get_metric_history(run_id, EPOCH_SECONDS)}
+        missing = [row for row in folder.history if row["epoch"] not in recorded]
+        # Whole epochs in each request: one cut in two by a kill would count as recorded.
+        together = max(1, LARGEST_BATCH // max(map(len, missing), default=1))
+        for start in range(0, len(missing), together):
+            rows = missing[start : start + together]
+            self.client.log_batch(run_id, metrics=[metric for row in rows for metric in epoch_metrics(row)])
+        return recorded | {int(row["epoch"]) for row in missing}
+
+    def log_epoch(self, run_id: str, metrics: Mapping[str, float], step: int, time_ms: int) -> None:
+        """Record the metrics of one epoch in one request.
+
+        Args:
+            run_id: from `start_run`.
+            metrics: `seconds`, `lr`, `train/*`, `val/*`.
+            step: the epoch, from 1.
+            time_ms: Unix time in milliseconds; the same for the same epoch, whenever it is recorded.
+        """
+        self.client.log_batch(run_id, metrics=epoch_metrics({**metrics, "epoch": step, "time_ms": time_ms}))
+
+    def finish(self, run_id: str, folder: RunFolder, result: RunResult | None, status: str, files: bool = True) -> None:
+        """Record final metrics and files.
+
+        Args:
+            run_id: from `start_run`.
+            folder: whose files are copied.
+            result: None if the run failed or was stopped.
+            status: FINISHED, FAILED or KILLED.
+            files: whether to copy the folder's files.
+        """
+        header, history = folder.header, folder.history
+        ended = int(history[-1]["time_ms"]) if history else milliseconds(header.started_at)
+        if result is not None:
+            ended = milliseconds(result.finished_at)
+            metrics = [Metric(name, value, ended, result.best_epoch) for name, value in final_metrics(result).items()]
+            environment = {f"environment/{name}": value for name, value in result.environment.items()}
+            protocol = {f"protocol/{name}": value for name, value in result.protocol.items()}
+            self.client.log_batch(run_id, metrics=metrics, tags=as_tags({**environment, **protocol}))
+        else:
+            self.client.log_batch(run_id, tags=as_tags(marks_of(folder)))
+        for file in folder.artifacts if files else ():
+            place = file.parent.relative_to(folder.path).as_posix()
+            self.client.log_artifact(run_id, str(file), None if place == "." else place)
+        self.client.set_terminated(run_id, status, end_time=ended)
+
+    def upload(self, folder: RunFolder, status: str, parent_run_id: str | None = None) -> str:
+        """Bring a run folder that was never or half recorded fully into the store.
+
+        Args:
+            folder: of the run.
+            status: FINISHED, FAILED or KILLED.
+            parent_run_id: run below which it is shown, if its header names none.
+
+        Returns:
+            Id of its MLflow run.
+        """
+        header = folder.header
+        header = replace(header, parent_run_id=header.parent_run_id or parent_run_id)
+        run_id = self.start_run(header, folder.config_yaml)
+        folder.write_header(replace(header, mlflow_run_id=run_id, mlflow_uri=self.uri))
+        self.catch_up(run_id, folder)
+        self.finish(run_id, folder, folder.result if folder.status == "finished" else None, status)
+        return run_id
+
+    def complete_copy(self, run_id: str, folder: RunFolder, origin: str) -> None:
+        """Record a finished run a second time, without its files.
+
+        Args:
+            run_id: from `start_run`.
+            folder: of the run.
+            origin: id of its first MLflow run, or its key if it has none.
+        """
+        self.client.set_tag(run_id, "copied_from", origin)
+        self.catch_up(run_id, folder)
+        self.finish(run_id, folder, folder.result, "FINISHED", files=False)
+
+    def group(self, run_id: str, name: str, tags: Mapping[str, str], parent_run_id: str | None = None) -> str:
+        """A run that others are shown below, made anew unless this store still has it; its id.
+
+        Args:
+            run_id: empty if it was never made.
+            name: shown in MLflow.
+            tags: set in any case.
+            parent_run_id: run that it is shown below itself.
+        """
+        every = dict(tags) | ({PARENT: parent_run_id} if parent_run_id else {})
+        if self.active(run_id) is None:
+            shown = {tag.key: tag.value for tag in as_tags(every)}
+            run_name = shorten(name, RUN_NAME_LENGTH)
+            return str(self.client.create_run(self.experiment_id, tags=shown, run_name=run_name).info.run_id)
+        self.client.log_batch(run_id, tags=as_tags(every))
+        return run_id
+
+    def groups_below(self, run_id: str) -> set[str]:
+        """Ids of the rows of a study."""
+        wanted = f"tags.`{PARENT}` = '{run_id}' and tags.kind = 'row'"
+        found, token = set(), None
+        while True:
+            page = self.client.search_runs([self.experiment_id], wanted, max_results=PAGE, page_token=token)
+            found |= {str(run.info.run_id) for run in page}
+            if not (token := page.token):
+                return found
+
+    def show_as(self, statuses: Mapping[str, str]) -> None:
+        """Set the status of runs: RUNNING, SCHEDULED, or one that ends them now."""
+        for run_id, status in statuses.items():
+            if status in ("RUNNING", "SCHEDULED"):
+                self.client.update_run(run_id, status=status)
+            else:
+                self.client.set_terminated(run_id, status)
+
+    def log_summary(self, run_id: str, metrics: Mapping[str, float]) -> None:
+        """Record metrics that belong to no epoch; a spread or an interval that does not exist is left out."""
+        now = int(time.time() * 1000)
+        known = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        self.client.log_batch(run_id, metrics=[Metric(parameter_name(name), value, now, 0) for name, value in known.items()])
+
+    def log_files(self, run_id: str, files: Iterable[Path], place: str) -> None:
+        """Copy files into a folder of a run."""
+        for file in files:
+            self.client.log_artifact(run_id, str(file), place)
+
+    def nest(self, run_id: str, parent_run_id: str) -> None:
+        """Show a run below another one."""
+        self.client.set_tag(run_id, PARENT, parent_run_id)
+
+    def parent_of(self, run: Run) -> str | None:
+        """The run that it is shown below."""
+        return run.data.tags.get(PARENT)
+
+
+def milliseconds(moment: str) -> int:
+    """Unix time in milliseconds of an ISO 8601 date with time."""
+    return int(datetime.fromisoformat(moment).timestamp() * 1000)
+
+
+def _silence() -> None:
+    """Keep MLflow's and Alembic's messages off the console; failures arrive as exceptions all the same."""
+    for name in ("mlflow", "alembic", "sqlalchemy"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+        warnings.filterwarnings("ignore", module=rf"{name}(\.|$)")

@@ -1,0 +1,52 @@
+"""What MLflow is told of a run, in its own kinds of value. Only `mlflow_store` imports it, since MLflow is slow to import."""
+
+import json
+from collections.abc import Mapping
+
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, RunTag
+
+from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader
+from fer_ablate.tracking.mlflow.params import TAG_LENGTH, parameter_name, shorten
+from fer_ablate.training.result import RunResult
+
+EPOCH_SECONDS = "epoch/seconds"
+"""MLflow name of the duration of an epoch; every recorded epoch has one."""
+
+DIGEST_LENGTH = 36
+"""Longest digest of a data set that MLflow keeps."""
+
+
+def epoch_metrics(row: Mapping[str, float]) -> list[Metric]:
+    """The metrics of one row of `metrics.csv`."""
+    time_ms, step = int(row["time_ms"]), int(row["epoch"])
+    measured = {name: value for name, value in row.items() if name not in ("epoch", "time_ms")}
+    return [Metric(EPOCH_SECONDS if name == "seconds" else name, value, time_ms, step) for name, value in measured.items()]
+
+
+def marks_of(folder: RunFolder) -> dict[str, str]:
+    """Why a run has no result."""
+    failure, pruned = folder.failure, folder.pruned
+    return ({"failure": failure.problem} if failure else {}) | ({"pruned": f"epoch {pruned.epoch}"} if pruned else {})
+
+
+def final_metrics(result: RunResult) -> dict[str, float]:
+    """Scores and costs of a finished run by their names in MLflow."""
+    scores = {}
+    for name, value in result.flat_metrics().items():
+        split, _, metric = name.partition("/")
+        # `train/...` and `val/...` are curves over the epochs; what belongs to the kept weights needs a name of its own.
+        scores[f"{split}_kept/{metric}" if split in ("train", "val") else name] = value
+    numbers = ("parameters", "macs", "seconds", "seconds_per_epoch", "peak_memory_mb", "best_epoch", "epochs")
+    return scores | {f"run/{name}": float(getattr(result, name)) for name in numbers}
+
+
+def dataset_of(header: RunHeader) -> DatasetInput:
+    """The images of a run."""
+    name = str(header.dataset.get("name", "data"))
+    dataset = Dataset(name, header.data_digest[:DIGEST_LENGTH], "local", "{}", profile=json.dumps(header.dataset))
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", "train, val, test")])
+
+
+def as_tags(values: Mapping[str, str]) -> list[RunTag]:
+    """Tags as MLflow takes them: with plain names, not too long."""
+    return [RunTag(parameter_name(key), shorten(value, TAG_LENGTH)) for key, value in values.items()]
