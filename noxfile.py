@@ -45,6 +45,13 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
+def behaviour(session: nox.Session) -> None:
+    """Lists the digest of the present code: golden runs must be unchanged, or `-- <reason>` makes a new behaviour."""
+    run(session, "pytest", "-n", "0", "-m", "", "tests/training/test_golden.py", "tests/commands/test_golden_runs.py")
+    run(session, "fer_ablate.config.behaviour", *session.posargs)
+
+
+@nox.session
 def quickstart(session: nox.Session) -> None:
     """The main job on the embedded data."""
     run(session, "fer_ablate", "-m", "study=quickstart", *session.posargs)

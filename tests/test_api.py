@@ -86,8 +86,8 @@ def test_the_table_is_the_judged_one(study, runs):
     assert "these two networks" in tested.loc["-4 Conv", "verdict"]
 
 
-def test_a_study_tells_what_is_there_of_it(study):
-    assert repr(study) == "Study(quickstart, 5 runs: 2 cached, 3 to run)"
+def test_a_study_shows_the_state_of_its_runs(study):
+    assert repr(study) == "Study(quickstart, 5 runs: 3 missing, 2 finished)"
     with pytest.raises(UserError, match="was looked up already"):
         fer_ablate.results(study, "seed=1")
 
@@ -131,13 +131,13 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("call", "message"), WRONG.values(), ids=WRONG)
-def test_what_cannot_be_had_is_told(call, message):
+def test_what_is_missing_is_reported(call, message):
     with pytest.raises(UserError, match=message):
         call()
 
 
-def test_a_column_that_is_not_of_the_study_is_told(study):
-    with pytest.raises(UserError, match="is no column of quickstart"):
+def test_an_unknown_column_is_refused(study):
+    with pytest.raises(UserError, match="is not a column of quickstart"):
         plots.accuracy(study, column="test/f1")
 
 
@@ -152,7 +152,7 @@ def test_the_snippets_of_the_document_run(capsys):
     names: dict[str, object] = {}
     assert len(SNIPPETS) >= 7
     for snippet in SNIPPETS:
-        # The study of the document made small: what was typed to train it goes behind its name.
+        # The study of the document made small: what was typed to train it goes after its name.
         exec(snippet.replace('("quickstart"', f'("quickstart", {words}'), names)
     assert "Did you mean 'quickstart'?" in capsys.readouterr().out
     assert Path("accuracy.png").is_file()

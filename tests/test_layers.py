@@ -1,6 +1,7 @@
 """The package reads in the order the data flows: a module imports only from rows above its own."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,13 +51,62 @@ def test_imports_point_only_to_earlier_rows(path):
     own = part(path)
     assert own in ROW_OF, f"{own} has no row; give it one here and in the design"
     for name in imported_parts(path):
-        assert name == own or ROW_OF[name] < ROW_OF[own] or ROW_OF[own] == len(ROWS) - 1, f"{path} imports {name}"
+        assert name == own or ROW_OF[name] < ROW_OF[own], f"{path} imports {name}"
 
 
-def test_config_loads_without_torch():
-    code = "import sys; from fer_ablate.config import binding, diagnosis, key; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+LIGHT = """
+import sys
+import fer_ablate.config.compose
+assert "pydantic" not in sys.modules, "compose"
+import fer_ablate.config.binding, fer_ablate.config.diagnosis, fer_ablate.config.key
+assert "torch" not in sys.modules, "config"
+import fer_ablate.data.load
+assert "torch" not in sys.modules, "data"
+"""
+
+
+def test_config_and_data_load_without_torch():
+    subprocess.run([sys.executable, "-c", LIGHT], check=True)
+
+
+def loaded_with(*modules):
+    """Names of all modules that importing these loads, as far as files of the package say so at their top."""
+    names, found = list(modules), set()
+    while names:
+        name = names.pop()
+        path = PACKAGE.parent.joinpath(*name.split("."))
+        file = next((one for one in (path.with_suffix(".py"), path / "__init__.py") if one.is_file()), None)
+        if name not in found and file is not None:
+            for node in ast.parse(file.read_text()).body:
+                if isinstance(node, ast.ImportFrom):
+                    names += [f"{node.module}", *(f"{node.module}.{alias.name}" for alias in node.names)]
+                elif isinstance(node, ast.Import):
+                    names += [alias.name for alias in node.names]
+        found.add(name)
+    return found
+
+
+def test_tracking_loads_mlflow_only_on_use():
+    modules = (f"fer_ablate.tracking.{name}" for name in ("recorder", "disk.run_folder", "disk.scan", "mlflow.study_runs"))
+    found = loaded_with(*modules)
+    assert "fer_ablate.training.result" in found
+    assert not {name for name in found if name.split(".")[0] == "mlflow"}
+
+
+def test_commands_and_notebook_functions_are_siblings():
+    imports = {
+        own: {name for file in (PACKAGE / own).rglob("*.py") for name in imported_parts(file)} for own in ("commands", "api")
+    }
+    assert "api" not in imports["commands"]
+    assert "commands" not in imports["api"]
 
 
 def test_there_are_no_grab_bags():
     assert not {path.stem for path in FILES} & {"utils", "util", "common", "helpers", "misc"}
+
+
+@pytest.mark.parametrize("file", sorted(Path(__file__).parent.rglob("test_*.py")), ids=lambda file: file.stem)
+def test_names_of_tests_have_at_most_eight_words(file):
+    names = re.findall(r"def test_(\w+)\(", file.read_text())
+    assert [name for name in names if len(name.split("_")) > 8] == []
+    assert len(set(names)) == len(names)  # of two tests with one name only the second is run

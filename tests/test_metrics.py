@@ -62,7 +62,7 @@ def test_a_class_never_predicted_or_absent_scores_0():
     assert found.metrics["macro_f1"] == pytest.approx((2 / 3) / 3)
 
 
-def test_a_class_neither_present_nor_predicted_is_left_out_of_macro_means():
+def test_absent_classes_are_left_out_of_macro_means():
     probabilities, labels = torch.eye(3)[[0, 1]], torch.tensor([0, 1])
     expected = sklearn_metrics.f1_score(labels, probabilities.argmax(1), average="macro")
     assert score(probabilities, labels, "abc").metrics["macro_f1"] == expected == 1
@@ -86,7 +86,7 @@ def test_batches_add_up_to_the_whole(predictions):
     )
 
 
-def test_metrics_watched_while_training_are_those_of_the_end_also_from_logits(predictions):
+def test_metrics_of_training_are_those_of_tests(predictions):
     probabilities, labels = predictions
     watched = epoch_metrics(7).clone(prefix="val/")
     watched.update(probabilities.log() + 3, labels)

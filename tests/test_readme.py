@@ -1,7 +1,8 @@
-"""The commands of the README and of docs/studies.md are commands."""
+"""The commands of the README and of docs/ are commands."""
 
 import re
 import shlex
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from fer_ablate.config.compose import to_config
 from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.execution.planning import as_keys
 from fer_ablate.study.documents import documents, study_names
-from fer_ablate.study.spec import asked
-from fer_ablate.training.checks import check
+from fer_ablate.study.spec import study_spec
+from fer_ablate.training.checks import run_faults
 
-TEXTS = [(Path(__file__).parents[1] / name).read_text() for name in ("README.md", "docs/studies.md")]
+DOCUMENTS = ("README.md", "docs/studies.md", "docs/training.md", "docs/documents.md", "docs/networks.md")
+TEXTS = [(Path(__file__).parents[1] / name).read_text() for name in DOCUMENTS]
 COMMANDS = [found for text in TEXTS for found in re.findall(r"^(?:.*&& \S*)?python -m fer_ablate +([^#\n]*)", text, re.M)]
 OF_THE_READER = ("data.path", "data.ferplus_path")
 """Keys whose faults say only that this machine has no such files."""
@@ -26,6 +28,16 @@ OF_VERBS = ("run=", "format=", "output=", "folder=", "trial=", "source=", "quant
 
 def test_the_commands_are_found():
     assert len(COMMANDS) > 10
+
+
+@cache
+def faults_of(words):
+    """Faults of a command; several verbs are shown with the same words."""
+    if any(word.startswith("study=") for word in words):
+        return [] if study_spec(as_keys(words)).rows else ["no rows"]
+    found = diagnose(words)
+    faults = [*found.faults, *run_faults(to_config(found.tree))]
+    return [str(fault) for fault in faults if fault.key not in OF_THE_READER]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -39,12 +51,7 @@ def test_a_command_has_no_faults(command):
         named = [word for word in words if "=" not in word]
         assert "/".join(named) in ("", *study_names(documents()), *documents())
         words = [word for word in words if "=" in word]
-    if any(word.startswith("study=") for word in words):
-        assert asked(as_keys(words)).rows
-        return
-    found = diagnose(words)
-    assert found.faults == ()
-    assert [str(fault) for fault in check(to_config(found.tree)) if fault.key not in OF_THE_READER] == []
+    assert faults_of(tuple(words)) == []
 
 
 def test_every_verb_of_the_readme_exists():

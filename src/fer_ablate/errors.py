@@ -1,4 +1,4 @@
-"""What went wrong, said to the person who typed it. `UserError` is printed without a traceback; anything else is a bug."""
+"""Errors with messages for users. A `UserError` is printed without a traceback; every other exception is a bug."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from difflib import get_close_matches
 
 
 class UserError(ValueError):
-    """Something outside the program (a file, a key, a value) is wrong; the message names it and the way out."""
+    """Something outside the program (a file, a key, a value) is wrong; the message names it and says what to do about it."""
 
 
 class BusyError(UserError):
-    """Another process is at it; later it may be free."""
+    """Another process is using the same thing, so that the command may work later."""
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Fault:
     """One thing wrong with a config.
 
     Args:
-        key: full path of the key, such as `optimizer.momentum`; empty if no single key is to blame.
-        problem: the value given and what is wrong with it.
+        key: full path of the key, such as `optimizer.momentum`; empty if the fault is not in a single key.
+        problem: the value and what is wrong with it.
         remedy: what to do about it.
     """
 
@@ -42,7 +42,7 @@ class FaultyConfigError(UserError):
 
 
 def choices(given: str, known: Iterable[str]) -> str:
-    """Say which names exist, the nearest one first, as in `Did you mean 'adam'? Choices: adam, adamw.`."""
+    """List the known names after the nearest one, as in `Did you mean 'adam'? Choices: adam, adamw.`."""
     names = list(known)
     near = get_close_matches(given, names, n=1, cutoff=0.5)
     hint = f"Did you mean '{near[0]}'? " if near else ""

@@ -1,10 +1,10 @@
-"""Names and facts of FER2013 and FER+: classes, official splits, sizes. Imports nothing of the package."""
+"""Names and facts of FER2013 and FER+: classes, official splits, sizes."""
 
 EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """The seven classes in the order of the `emotion` column of fer2013.csv."""
 
 EMOTIONS_8 = (*EMOTIONS, "contempt")
-"""FER+ knows an eighth one; it is appended so that the first seven keep their index."""
+"""FER+ has an eighth class; it comes last, so that the first seven keep their index."""
 
 FERPLUS_COLUMNS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF")
 """Vote columns of fer2013new.csv in file order; the last two are votes for `unknown` and `not a face`."""

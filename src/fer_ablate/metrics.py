@@ -1,4 +1,4 @@
-"""Scores of predictions. Shapes: `N` images, `K` emotions. Probabilities go in, fractions in [0, 1] come out."""
+"""Scores of predictions, computed from probabilities; all but the loss are fractions in [0, 1]. Letters: N images, K emotions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,15 +17,28 @@ from torchmetrics.classification import (
 )
 
 SMALLEST_PROBABILITY = 1e-12
-"""Below it a probability counts as this in `loss`, so that one certain mistake does not make the mean infinite."""
+"""Smaller probabilities count as this one in `loss`, so that a single certain mistake does not make the mean infinite."""
+
+PERCENT = (
+    "acc",
+    "top2",
+    "ece",
+    "macro_precision",
+    "macro_recall",
+    "macro_f1",
+    "weighted_precision",
+    "weighted_recall",
+    "weighted_f1",
+)
+"""Metrics that are fractions of one and are shown in percent; differences of them are percentage points."""
 
 
 @dataclass(kw_only=True)
 class SplitResult:
-    """Scores of finished predictions on one split.
+    """Scores of predictions on one split.
 
     Args:
-        n: number of predictions: of images, each counted once, but for what was measured while training or over several epochs.
+        n: number of predictions; one for each image, except for scores of training steps or of several epochs together.
         metrics: `acc`, `top2`, `macro_f1`, ... as fractions in [0, 1]; `loss` in nats.
         per_class: class name -> precision, recall, f1 and support.
         confusion: (K, K) counts; row = truth, column = prediction.
@@ -38,15 +51,15 @@ class SplitResult:
 
 
 def epoch_metrics(num_classes: int, prefix: str = "") -> MetricCollection:
-    """The few cheap metrics watched while training: `acc`, `top2`, `macro_f1`.
+    """Build the few fast metrics that are measured in every epoch: `acc`, `top2`, `macro_f1`.
 
     Args:
         num_classes: K.
-        prefix: put before every name, such as `val/`.
+        prefix: prefix of every name, such as `val/`.
     """
     return MetricCollection(
         {
-            # Checking every batch's values would wait for the device each time.
+            # Without validation, which would wait for the device in every batch.
             "acc": MulticlassAccuracy(num_classes, average="micro", validate_args=False),
             "top2": MulticlassAccuracy(num_classes, top_k=min(2, num_classes), average="micro", validate_args=False),
             "macro_f1": MulticlassF1Score(num_classes, average="macro", validate_args=False),
@@ -56,10 +69,10 @@ def epoch_metrics(num_classes: int, prefix: str = "") -> MetricCollection:
 
 
 def build_metrics(num_classes: int, prefix: str = "") -> MetricCollection:
-    """All metrics of a split; update with (N, K) probabilities and (N,) labels, `clone(prefix=...)` for each split.
+    """Build all metrics of a split; update them with (N, K) probabilities and (N,) labels, `clone(prefix=...)` for each split.
 
-    Everything but `confusion` (a (K, K) count) is a single number. As in scikit-learn, a class that is neither present nor
-    predicted is left out of macro means; one that is only one of the two counts as 0 there.
+    Everything but `confusion`, (K, K) counts, is a single number. As in scikit-learn, a class that is neither present nor
+    predicted is left out of macro means; a class that is only present or only predicted counts as 0.
     """
     averages: tuple[Literal["macro"], Literal["weighted"]] = ("macro", "weighted")
     return MetricCollection(
@@ -77,10 +90,10 @@ def build_metrics(num_classes: int, prefix: str = "") -> MetricCollection:
 
 
 def score(probabilities: Tensor, labels: Tensor, classes: Sequence[str]) -> SplitResult:
-    """Score the finished predictions of a split.
+    """Compute the scores of the predictions of a split.
 
     Args:
-        probabilities: (N, K), rows summing to 1.
+        probabilities: (N, K), with rows that sum to 1.
         labels: (N,) int64 class indices.
         classes: K names in the order of the columns.
     """
@@ -94,21 +107,22 @@ def score(probabilities: Tensor, labels: Tensor, classes: Sequence[str]) -> Spli
 
 
 def mean_loss(probabilities: Tensor, labels: Tensor) -> float:
-    """Cross entropy in nats of (N, K) probabilities and (N,) class indices."""
+    """Return the mean cross entropy of (N, K) probabilities and (N,) class indices, in nats."""
     chosen = probabilities.double().gather(1, labels[:, None]).clamp(min=SMALLEST_PROBABILITY)
     return float(-torch.log(chosen).mean())
 
 
 def from_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], extra: Mapping[str, float]) -> SplitResult:
-    """Scores of predictions of which only the counts are left, by the conventions of `build_metrics`.
+    """Compute scores from counts of predictions, with the conventions of `build_metrics`.
 
     Args:
         confusion: (K, K) counts; row = truth, column = prediction.
         classes: K names in this order.
-        extra: metrics that counts cannot tell, such as `top2` and `loss`; taken over as they are.
+        extra: metrics that cannot be computed from counts, such as `top2` and `loss`; added unchanged.
     """
     counts = torch.tensor(confusion)
     columns, n = _class_columns(counts), int(counts.sum())
+    # Macro means leave out classes that are neither present nor predicted, as torchmetrics does.
     present = columns["support"]
     seen = present + counts.sum(dim=0) > 0
     metrics = {"acc": float(counts.diagonal().sum() / n)}
@@ -120,13 +134,13 @@ def from_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], e
 
 
 def _per_class(confusion: Tensor, classes: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Class name -> its part of `_class_columns`."""
+    """Class name -> its precision, recall, F1 and support."""
     columns = _class_columns(confusion)
     return {name: {column: float(values[index]) for column, values in columns.items()} for index, name in enumerate(classes)}
 
 
 def _class_columns(confusion: Tensor) -> dict[str, Tensor]:
-    """Precision, recall and F1 of each class, (K,), 0 where nothing was predicted or present; support is a count."""
+    """Precision, recall, F1 and support of each class, (K,) each; 0 if the class was not predicted or not present."""
     counts = confusion.double()
     hits, predicted, present = counts.diagonal(), counts.sum(dim=0), counts.sum(dim=1)
     return {

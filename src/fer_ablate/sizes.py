@@ -1,4 +1,4 @@
-"""Heights and widths of images in pixels: how keys give them and how messages spell them. Imports nothing of the package."""
+"""Heights and widths of images in pixels, as they are given in a config and written in messages."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ Size = tuple[int, int]
 
 
 def as_size(given: object) -> Size | None:
-    """Read what a key may hold: a side of a square, or [height, width]; None if it is neither.
+    """Read the value of a key: the side of a square, or [height, width]; None if it is neither.
 
     >>> as_size(48), as_size([56, 40]), as_size("48"), as_size(0)
     ((48, 48), (56, 40), None, None)
@@ -19,20 +19,20 @@ def as_size(given: object) -> Size | None:
 
 
 def spelled(size: Size) -> str:
-    """Height x width, as in `56x40`."""
+    """Write height x width, as in `56x40`."""
     return f"{size[0]}x{size[1]}"
 
 
 def read_spelled(text: str) -> Size:
-    """Inverse of `spelled`; a lone number, as files of earlier versions have it, is the side of a square.
+    """Read the text of `spelled`; a single number, as in files of earlier versions, is the side of a square.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: the text is neither.
     """
     height, _, width = text.partition("x")
     return int(height), int(width or height)
 
 
 def in_key(size: Size) -> str:
-    """As a key gives it: the side of a square, or `[56, 40]`."""
+    """Write a size like the value of a key: the side of a square, or `[56, 40]`."""
     return str(size[0]) if size[0] == size[1] else str(list(size))

@@ -82,12 +82,12 @@ def test_networks_are_compared_on_the_same_images(across, finished, faces, tmp_p
     cells, out = across(f"ckpt={other}", f"run={finished}", "data=folder", f"data.path={folder}")
     difference = next(cell["difference"]["value"] for cell in cells.values() if cell["difference"])
     # Both have the same weights, but only the second may say neutral, which is a mistake here.
-    said_neutral = sum(row[-1] for row in next(iter(reversed(cells.values())))["test"]["confusion"])
-    assert -said_neutral / 60 <= difference <= 0
+    predicted_neutral = sum(row[-1] for row in next(iter(reversed(cells.values())))["test"]["confusion"])
+    assert -predicted_neutral / 60 <= difference <= 0
     assert "acc minus that of the first network, points" in out
 
 
-def test_data_of_strange_classes_leave_a_gap_with_its_reason(across, finished, flat, faces, tmp_path):
+def test_unknown_classes_leave_an_explained_gap(across, finished, flat, faces, tmp_path):
     pets = write_folder(faces, tmp_path / "pets", {"PrivateTest": "."}, {"happy": "cat", "sad": "dog"})
     cells, out = across(f"run={finished}", "data=folder", f"data.path={flat}", "data=folder", f"data.path={pets}")
     assert {data for _, data in cells} == {"flat"}
@@ -97,7 +97,7 @@ def test_data_of_strange_classes_leave_a_gap_with_its_reason(across, finished, f
 
 
 @pytest.mark.slow
-def test_words_behind_a_data_set_are_about_it_alone(across, finished, faces, tmp_path):
+def test_words_after_a_data_set_belong_to_it(across, finished, faces, tmp_path):
     folder = write_folder(faces, tmp_path / "both", {"PublicTest": "val", "PrivateTest": "test"})
     words = ("data=folder", f"data.path={folder}")
     cells, _ = across(f"run={finished}", *words, "data.roles=swapped", "title=swapped", *words)
@@ -133,7 +133,7 @@ def test_the_table_is_kept_below_the_runs(typed, finished, flat):
 REFUSED = {
     "no data set": ([], "Name the data sets"),
     "a path without its kind": (["data.path=/x"], "data.path= needs its kind before it"),
-    "a title before its data set": (["title=x", "data=folder", "data.path=/x"], "a title stands behind the data="),
+    "a title before its data set": (["title=x", "data=folder", "data.path=/x"], "a title comes after the data="),
     "paths that are not there, all at once": (
         ["data=folder", "data.path=/nowhere1", "data=folder", "data.path=/nowhere2"],
         "/nowhere2 is not a folder",

@@ -24,7 +24,7 @@ def named(*splits, classes=("happy", "sad"), count=3):
     return [f"{split}/{name}/{number}.png" for split in splits for name in classes for number in range(count)]
 
 
-def test_counts_roles_and_what_was_left_out_are_shown(typed, images, tmp_path):
+def test_counts_roles_and_omissions_are_shown(typed, images, tmp_path):
     words = images(*named("train", "val", "test"))
     (tmp_path / "images" / "read me.txt").touch()
     (tmp_path / "images" / "train" / "happy" / ".DS_Store").touch()
@@ -53,7 +53,7 @@ def test_copies_across_roles_are_counted(typed, images, tmp_path):
     words = images(*named("train", "val", "test"))
     folder = tmp_path / "images"
     (folder / "test" / "sad" / "copy.png").write_bytes((folder / "train" / "sad" / "0.png").read_bytes())
-    assert "Copies: 1 test images have the very pixels of a training image." in typed("data", *words).out
+    assert "Copies: 1 test images have exactly the pixels of a training image." in typed("data", *words).out
 
 
 def test_many_classes_are_listed_one_below_the_other(typed, images):
@@ -74,7 +74,7 @@ def test_contact_sheets_are_drawn_and_named(typed, images, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_contact_sheets_go_below_the_runs_under_a_name(typed, images, tmp_path):
+def test_named_contact_sheets_go_below_the_runs(typed, images, tmp_path):
     words = images(*named("train", "val", "test"))
     printed = typed("data", *words, "show=augmented", "augment=flip", "name=mine")
     assert printed.code == 0
@@ -84,13 +84,13 @@ def test_contact_sheets_go_below_the_runs_under_a_name(typed, images, tmp_path):
 @pytest.mark.parametrize(
     ("words", "answer"),
     {
-        "an unknown sheet": (["show=sampels"], "show=sampels: there is no such contact sheet. Did you mean 'samples'?"),
-        "no number of images": (["show=all", "images=many"], "images=many: give a whole number from 1 to 400."),
+        "an unknown sheet": (["show=sampels"], "show: there is no 'sampels'.\n    Did you mean 'samples'?"),
+        "not a number of images": (["show=all", "images=many"], "images: 'many' is not a whole number from 1 to 400."),
         "a folder for nothing": (["output=sheets"], "give show= as well"),
-        "a key that does not exist": (["shwo=all"], "shwo: there is no such key"),
+        "a misspelt word": (["shwo=all"], "shwo: there is no such word.\n    Did you mean 'show'?"),
     }.values(),
 )
-def test_what_is_asked_wrongly_is_said_before_anything_is_read(typed, words, answer):
+def test_wrong_words_are_answered_before_reading(typed, words, answer):
     printed = typed("data", "data=synthetic", *words)
     assert (printed.code, printed.out) == (1, "")
     assert answer in printed.err

@@ -28,7 +28,7 @@ UNREAD = {
 
 
 @pytest.mark.parametrize(("words", "title"), UNREAD.values(), ids=UNREAD)
-def test_images_are_not_needed_where_the_config_tells_their_size_and_classes(typed, words, title):
+def test_images_are_not_needed_for_known_sizes(typed, words, title):
     printed = typed("describe", "model=pisa", *words)
     assert (printed.code, printed.err) == (0, "")
     assert title in printed.out
@@ -47,12 +47,12 @@ def test_a_folder_tells_the_rest(typed, pictures, words, title):
     assert title in printed.out
 
 
-def test_a_folder_that_is_needed_and_not_there_is_named(typed):
+def test_a_missing_folder_is_named(typed):
     assert "/nowhere" in typed("describe", "model=pisa", "data=folder", "data.path=/nowhere").err
     assert "data.path: not given" in typed("describe", "model=pisa", "data=folder").err
 
 
-def test_a_network_that_is_too_deep_for_the_pictures_is_told_with_their_size(typed, pictures):
+def test_too_deep_a_network_is_refused(typed, pictures):
     words = ("data=folder", f"data.path={pictures}", "model.stages=[{channels: 4, pool: max, pool_kernel: 45}]")
     printed = typed("describe", "model=pisa", *words)
     assert printed.code == 1

@@ -77,7 +77,7 @@ def test_rows_are_chosen_by_label(ensemble, tmp_path):
     assert "Did you mean 'less'?" in unknown
 
 
-def test_runs_that_are_not_there_are_named_with_the_way_to_them(ensemble, tmp_path):
+def test_missing_runs_are_named_with_the_command(ensemble, tmp_path):
     printed = ensemble(*of_study(tmp_path)[:-1], "rows=[less,none yet]")
     assert printed.code == 1
     assert "No run of less, none yet is finished (2 of an earlier config, data or code" in printed.err
@@ -96,7 +96,7 @@ REFUSED = {
     "one run": (["run=00ab"], "needs two finished networks or more"),
     "an unknown run": (["run=00ab", "run=zz"], "fits run=zz"),
     "the same run twice": (["run=00ab", "run=depth/all"], "was named 2 times"),
-    "rows of no study": (["rows=[less]"], "needs the study"),
+    "rows of no study": (["rows=[less]"], "are rows of a study"),
     "both ways at once": (["run=00ab", "run=01ab", "study=quickstart"], "Give either study="),
     "a word of others": (["run=00ab", "run=01ab", "optimizer.lr=1"], "optimizer.lr: was settled when the run was trained"),
 }

@@ -31,7 +31,7 @@ def test_it_writes_pictures_and_numbers_beside_the_run(typed, finished):
     assert first["images"] == counts[classes.index(first["truth"])][classes.index(first["prediction"])]
 
 
-def test_a_second_time_replaces_the_first_and_leaves_other_files_alone(typed, finished, tmp_path):
+def test_a_second_time_replaces_only_own_files(typed, finished, tmp_path):
     output = tmp_path / "seen"
     output.mkdir()
     (output / "explain.json").write_text(json.dumps({"files": ["confusions_gradcam.png", "../out.png"]}))
@@ -61,7 +61,7 @@ def test_mlflow_has_them_too(typed, small, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_network_without_convolutions_is_explained_by_the_other_methods(typed, small, tmp_path):
+def test_without_convolutions_other_methods_explain(typed, small, tmp_path):
     assert typed(*small, "trainer.max_epochs=1", "model.conv_layers=0").code == 0
     folder = next((tmp_path / "runs" / "fer_ablate").iterdir())
     printed = typed("explain", f"run={folder}", "images=1", "per_class=1")
@@ -73,13 +73,13 @@ def test_a_network_without_convolutions_is_explained_by_the_other_methods(typed,
 
 
 REFUSED = {
-    "an unknown method": (["methods=gradcam,salency"], "methods=salency: no such method. Did you mean 'saliency'?"),
-    "no faces": (["per_class=0"], "per_class=0: give a whole number from 1 to"),
-    "a number in words": (["images=many"], "images=many: give a whole number"),
+    "an unknown method": (["methods=gradcam,salency"], "methods: there is no 'salency'.\n    Did you mean 'saliency'?"),
+    "no faces": (["per_class=0"], "per_class: '0' is not a whole number from 1 to 24"),
+    "a number in words": (["images=many"], "images: 'many' is not a whole number"),
     "an unknown split": (["split=tset"], "split=tset: the images have no such split. Did you mean 'test'?"),
     "a word that is not there": (["method=gradcam"], "Did you mean 'methods'?"),
     "averaging over views": (["evaluation.tta=flip"], "evaluation.tta: was settled when the run was trained"),
-    "the same word twice": (["pairs=1", "pairs=2"], "pairs= was given 2 times"),
+    "the same word twice": (["pairs=1", "pairs=2"], "pairs: was given 2 times"),
 }
 
 
@@ -103,7 +103,7 @@ def test_images_of_other_classes_are_refused(typed, finished, tmp_path):
     assert "the data has cat, dog" in printed.err
 
 
-def test_a_file_where_the_folder_should_be_is_named(typed, finished, tmp_path):
+def test_a_file_where_a_folder_belongs(typed, finished, tmp_path):
     (tmp_path / "taken").touch()
     assert "Name another folder by output=" in typed("explain", f"run={finished}", f"output={tmp_path / 'taken'}").err
 

@@ -1,10 +1,10 @@
-"""`export`: what is written, what is said, and what is refused before anything is read."""
+"""`export`: what is written and printed, and what is refused before anything is read."""
 
 import numpy as np
 import pytest
 import torch
 
-from fer_ablate.inference.onnx_scorer import load_onnx
+from fer_ablate.inference.export.onnx_file import load_onnx
 
 
 def runs_dir(finished):
@@ -25,13 +25,13 @@ def test_an_onnx_file_is_written_checked_and_explained(typed, finished):
 
 REFUSED = {
     "an unknown format": (["format=onx"], "Did you mean 'onnx'? Choices: onnx, torch, mlflow, all."),
-    "an unknown kind of quantisation": (["quantise=int4"], "quantise: 'int4' is not known"),
+    "an unknown kind of quantisation": (["quantise=int4"], "quantise: there is no 'int4'"),
     "a misspelt word": (["quantize=static"], "Did you mean 'quantise'?"),
     "quantisation without ONNX": (["format=torch", "quantise=static"], "Give format=onnx or format=all"),
     "registering without MLflow": (["register=faces"], "format=onnx logs no model in MLflow"),
     "registering without tracking": (["format=mlflow", "register=faces", "tracking=none"], "tracking=none names no store"),
-    "no images": (["images=0"], "images: '0' is no number of images"),
-    "an unknown opset": (["opset=9"], "Give 18 to 23"),
+    "no images": (["images=0"], "images: '0' is not a whole number, 1 or more"),
+    "an unknown opset": (["opset=9"], "opset: '9' is not a whole number from 18 to 23"),
     "what was settled by training": (["model=pisa"], "was settled when the run was trained"),
 }
 
@@ -44,7 +44,7 @@ def test_what_cannot_be_is_refused(typed, finished, words, answer):
     assert not (finished / "export").exists()
 
 
-def test_all_faults_are_told_together(typed):
+def test_all_faults_are_reported_together(typed):
     printed = typed("export", "run=x", "format=tflite", "quantise=int4", "opset=x")
     assert "3 faults in the config" in printed.err
 
@@ -57,7 +57,7 @@ def test_a_folder_that_cannot_be_written_is_named(typed, finished, tmp_path):
     assert "choose another output=" in printed.err
 
 
-def test_a_checkpoint_alone_has_no_run_to_log_a_model_to(typed, finished):
+def test_a_checkpoint_alone_logs_no_model(typed, finished):
     printed = typed("export", f"ckpt={finished / 'checkpoints' / 'best.ckpt'}", "format=mlflow")
     assert "A model in MLflow belongs to a run: give run=<id>" in printed.err
 

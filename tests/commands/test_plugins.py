@@ -26,7 +26,7 @@ def own(tmp_path, monkeypatch):
     sys.modules.pop("own_nets", None)
 
 
-def test_it_trains_when_the_command_line_names_its_package(typed, small, own):
+def test_a_package_named_by_plugins_trains(typed, small, own):
     words = ["model.name=own_nets.Linear", "+model.arguments.bias=false", "trainer.max_epochs=1"]
     printed = typed(*small, *words, "plugins=[own_nets]")
     assert (printed.code, printed.err) == (0, "")

@@ -55,15 +55,15 @@ def test_a_folder_gives_tables_copies_and_a_summary(typed, finished, photos, tmp
     assert (printed.code, printed.out.count("broken.jpg: is damaged")) == (0, 2)
     assert "1 file without a face; detector=none" in printed.out
     assert [stage for stage in ("read", "detect", "network", "draw", "write", "end to end") if stage not in printed.out] == []
-    told = lines(out)
-    assert [(line["file"].removeprefix(str(photos)), line["face"]) for line in told] == [
+    found = lines(out)
+    assert [(line["file"].removeprefix(str(photos)), line["face"]) for line in found] == [
         ("/empty.jpg", None),
         ("/sub/0.png", 0),
         ("/sub/1.png", 0),
     ]
     with (out / "predictions.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    for row, line in zip(rows, told, strict=True):
+    for row, line in zip(rows, found, strict=True):
         shares = line["probabilities"] or {}
         assert {name.removeprefix("p_"): float(row[name]) for name in row if name.startswith("p_") and row[name]} == shares
         assert [row[name] for name in "xywh"] == ([str(value) for value in line["box"]] if shares else [""] * 4)
@@ -77,9 +77,9 @@ def test_a_video_keeps_its_frames_size_and_rate(typed, finished, drawn, tmp_path
         writer.write(cv2.cvtColor(drawn[number // 5], cv2.COLOR_GRAY2BGR))
     writer.release()
     assert typed("predict", best(finished), f"source={tmp_path / 'film.avi'}", f"output={tmp_path / 'out'}").code == 0
-    told = lines(tmp_path / "out")
-    assert [line["frame"] for line in told] == list(range(20))
-    assert [line["time_s"] for line in told] == pytest.approx([number / 12.5 for number in range(20)])
+    found = lines(tmp_path / "out")
+    assert [line["frame"] for line in found] == list(range(20))
+    assert [line["time_s"] for line in found] == pytest.approx([number / 12.5 for number in range(20)])
     video = cv2.VideoCapture(str(tmp_path / "out" / "film.mp4"))
     facts = [video.get(name) for name in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_WIDTH)]
     assert facts == pytest.approx([20, 12.5, 320])
@@ -111,18 +111,18 @@ AS_IN_THE_TRAINING = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", AS_IN_THE_TRAINING.values(), ids=AS_IN_THE_TRAINING)
-def test_whole_pictures_get_the_very_probabilities_that_their_run_stored(typed, small, tmp_path, words):
+def test_whole_pictures_get_the_stored_probabilities(typed, small, tmp_path, words):
     root = odd_folder(tmp_path / "odd")
     train = (*small, "data=folder", f"data.path={root}", "trainer.max_epochs=1", "trainer.batch_size=4", *words)
     assert typed(*train).code == 0
     run = RunFolder(next((tmp_path / "runs" / "fer_ablate").iterdir()))
     asked = (f"source={root / 'test'}", "detector=none", "annotate=false", f"output={tmp_path / 'out'}")
     assert typed("predict", f"run={run.path}", "trainer=cpu", *asked).code == 0
-    told = {line["file"]: list(line["probabilities"].values()) for line in lines(tmp_path / "out")}
+    found = {line["file"]: list(line["probabilities"].values()) for line in lines(tmp_path / "out")}
     files, stored = load_faces(from_yaml(run.config_yaml).data).files, run.predictions
     tested = {str(root / files[row]): shares for row, shares in zip(stored.rows, stored.probabilities, strict=True)}
-    assert len(told) == 22
-    for file, shares in told.items():
+    assert len(found) == 22
+    for file, shares in found.items():
         assert shares == pytest.approx(tested[file].tolist(), abs=1e-6), file
 
 
@@ -176,7 +176,7 @@ def test_ctrl_c_keeps_what_was_done(typed, finished, tmp_path):
     threading.Thread(target=interrupt, daemon=True).start()
     printed = typed("predict", best(finished), f"source={tmp_path / 'long.avi'}", f"output={out}", "batch_size=2")
     assert printed.code == 130
-    assert "interrupted; what is told here was done and is kept" in printed.out
+    assert "interrupted; everything listed here is kept" in printed.out
     done = len(lines(out))
     assert 0 < done < 600
     assert cv2.VideoCapture(str(out / "long.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) in (done, done + 1)

@@ -55,7 +55,7 @@ def told_by_browser(page, folder):
     return json.loads(re.search(r'id="told">(.*?)</pre>', done.stdout)[1]), done.stderr.count("CONSOLE")
 
 
-def test_a_grid_has_a_page_that_takes_up_heat_maps_drawn_since(typed, finished, typed_small, tmp_path):
+def test_the_page_of_a_grid_includes_later_maps(typed, finished, typed_small, tmp_path):
     words = ["report", *typed_small, "trainer.max_epochs=1", f"runs_dir={finished.parents[1]}"]
     printed = typed(*words)
     assert printed.code == 0, printed.err
@@ -72,7 +72,7 @@ def test_a_grid_has_a_page_that_takes_up_heat_maps_drawn_since(typed, finished, 
 
 
 @pytest.mark.slow
-def test_a_study_leaves_a_page_that_a_browser_shows_on_a_phone(study, tmp_path):
+def test_a_browser_shows_the_page_on_a_phone(study, tmp_path):
     assert study("-m", "tracking=none").code == 1  # one row fails
     page = tmp_path / "runs" / "tiny" / "table" / "report.html"
     first, text = page.read_bytes(), page.read_text()
@@ -107,17 +107,17 @@ def test_a_finished_run_has_a_page(typed, finished):
     [
         (["output=page.html"], "Give study=<name> or run=<id>"),
         (["study=quickstart", "run=a"], "not both"),
-        (["run=a", "run=b"], r"run= was given 2 times"),
+        (["run=a", "run=b"], r"run: was given 2 times"),
         (["run=a", "optimizer.lr=1"], "was settled when the run was trained"),
     ],
 )
-def test_what_is_asked_wrongly_is_said(typed, words, message):
+def test_contradictory_words_are_refused(typed, words, message):
     printed = typed("report", *words)
     assert printed.code == 1
     assert re.search(message, printed.err), printed.err
 
 
-def test_a_study_without_finished_runs_says_what_to_run(study, tmp_path):
+def test_an_untrained_study_says_what_to_run(study, tmp_path):
     printed = study("report", "tracking=none")
     assert printed.code == 1
     assert "tiny has no finished run yet. Train it first: python -m fer_ablate -m study=tiny seed=0" in printed.err
@@ -125,7 +125,7 @@ def test_a_study_without_finished_runs_says_what_to_run(study, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_plot_that_cannot_be_drawn_leaves_table_and_page_and_is_tried_again(typed, small, finished):
+def test_a_failed_plot_is_tried_again(typed, small, finished):
     words = ("report", *small, "trainer.max_epochs=1", "seed=0")
     assert typed(*words).code == 0
     (table,) = finished.parent.glob("*-table")

@@ -1,6 +1,6 @@
 """Exports of studies and the page of results, as a person makes them."""
 
-import csv
+import json
 import sys
 
 import pytest
@@ -53,9 +53,8 @@ def results(typed, tmp_path, docs, trained):
     return lambda *more: typed("results", *words, f"folder={docs}", *more)
 
 
-def lines_of(file):
-    with file.open() as stream:
-        return list(csv.DictReader(stream))
+def runs_of(file):
+    return json.loads(file.read_text())["runs"]
 
 
 def section(docs, name="tiny/rows"):
@@ -66,16 +65,17 @@ def section(docs, name="tiny/rows"):
 def test_runs_are_exported_and_shown_beside_published_numbers(results, docs):
     printed = results("study.rows=[all]")
     assert printed.code == 0, printed.err
-    (run,) = lines_of(docs / "results" / "tiny-rows.csv")
-    assert (run["label"], run["seed"], run["epochs"], run["device"], run["precision"] != "") == ("all", "0", "1", "cpu", True)
-    assert "roles=official" in run["protocol"]
-    assert {"val/acc", "test/macro_f1", "private/acc"} <= set(run)
+    (run,) = runs_of(docs / "results" / "tiny-rows.json")
+    where = run["environment"]
+    assert (run["label"], run["seed"], run["epochs"], where["device"], where["precision"] != "") == ("all", 0, 1, "cpu", True)
+    assert run["protocol"]["roles"] == "official"
+    assert {"val/acc", "test/macro_f1", "private/acc"} <= set(run["metrics"])
 
-    told = section(docs)
-    assert f" {100 * float(run['test/acc']):.1f} (n=1) |" in told
-    assert "62.5" in told
-    assert "not yet run" in told
-    assert "read off a figure" in told
+    text = section(docs)
+    assert f" {100 * run['metrics']['test/acc']:.1f} (n=1) |" in text
+    assert "62.5" in text
+    assert "not yet run" in text
+    assert "read off a figure" in text
     overview = (docs / "results.md").read_text().split("\n## Overview")[1].split("\n## ")[0]
     assert "| [tiny/rows](#tinyrows) | 1 of 2 | 0 | partly run: 1 of 4 runs |" in overview
     assert "| [fer_kd/table1](#fer_kdtable1) | " in overview
@@ -83,16 +83,16 @@ def test_runs_are_exported_and_shown_beside_published_numbers(results, docs):
 
 def test_lines_of_other_machines_stay(results, docs):
     results()
-    file = docs / "results" / "tiny-rows.csv"
-    before = file.read_text().splitlines()
-    of_all = before[1].split(",")
-    assert of_all[:2] == ["all", "0"]
-    file.write_text("\n".join([*before, ",".join(["all", "5", *of_all[2:]])]) + "\n")
+    file = docs / "results" / "tiny-rows.json"
+    export = json.loads(file.read_text())
+    of_all = export["runs"][0]
+    assert (of_all["label"], of_all["seed"]) == ("all", 0)
+    file.write_text(json.dumps({**export, "runs": [*export["runs"], {**of_all, "seed": 5}]}))
     assert results().code == 0
-    assert [(run["label"], run["seed"]) for run in lines_of(file)] == [("all", "0"), ("all", "5"), ("-2 conv", "0")]
-    told = section(docs)
-    assert "2/3" in told  # seeds 0 and 5 are there, 1 is not
-    assert "without interval and verdict: all" in told
+    assert [(run["label"], run["seed"]) for run in runs_of(file)] == [("all", 0), ("all", 5), ("-2 conv", 0)]
+    text = section(docs)
+    assert "2/3" in text  # seeds 0 and 5 are there, 1 is not
+    assert "without interval and verdict: all" in text
 
 
 @pytest.mark.slow
@@ -105,7 +105,7 @@ def test_earlier_runs_count_where_they_are_accepted(results, docs, tmp_path):
     assert "trainer.batch_size 32 -> 28" in section(docs)
 
 
-def test_runs_that_differ_from_the_study_are_no_full_runs(results, docs, tmp_path):
+def test_runs_that_differ_are_not_full_runs(results, docs, tmp_path):
     write_study(tmp_path, STUDY.replace("trainer.batch_size=32, ", ""))
     assert results("trainer.batch_size=32").code == 0
     assert "partly run: 0 of 4 runs" in (docs / "results.md").read_text()
@@ -134,18 +134,18 @@ def test_the_page_needs_no_runs(typed, docs):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "answer"),
     [
         (["study=fer_kd/table2"], "Did you mean 'fer_kd/table1'?"),
-        (["study=quickstart"], "this is no table of a document"),
+        (["study=quickstart"], "this is not a table of a document"),
         (["seed=0"], "of which study?"),
     ],
 )
-def test_other_studies_are_answered(typed, words, said, docs):
+def test_other_studies_are_answered(typed, words, answer, docs):
     printed = typed("results", *words, f"folder={docs}")
     assert printed.code == 1
-    assert said in printed.err
+    assert answer in printed.err
 
 
 def test_help(typed):
-    assert "folder=DIR" in typed("results", "-h").out
+    assert "folder=" in typed("results", "-h").out

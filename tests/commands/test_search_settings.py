@@ -8,7 +8,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from fer_ablate.config.compose import conf_dir
 from fer_ablate.errors import FaultyConfigError
-from fer_ablate.execution.search.settings import Settings, derived_name, grid_size, read_words, sampler_of
+from fer_ablate.execution.search.settings import SweeperSettings, derived_name, read_space, sampler_of
+from fer_ablate.search.optuna_internals import grid_size
 
 OURS = conf_dir() / "hydra" / "sweeper"
 
@@ -21,22 +22,22 @@ def sampler_config(name, **given):
     return OmegaConf.merge(OmegaConf.load(file) if file.is_file() else known[f"{name}.yaml"].node, given)
 
 
-def test_searched_keys_are_told_from_fixed_ones():
+def test_searched_keys_are_separated_from_fixed_ones():
     typed = ["model.conv_layers=choice(3,4)", "optimizer.lr=tag(log, interval(1e-4, 1e-1))", "seed=3", "model.width=range(1,4)"]
-    words = read_words(None, typed)
-    assert words.space == {
+    space = read_space(None, typed)
+    assert space.varied == {
         "model.conv_layers": CategoricalDistribution([3, 4]),
         "optimizer.lr": FloatDistribution(1e-4, 1e-1, log=True),
         "model.width": IntDistribution(1, 3),
     }
-    assert words.fixed == ("seed=3",)
+    assert space.fixed == ("seed=3",)
 
 
 def test_the_command_line_has_the_last_word():
     params = {"optimizer.lr": "interval(0.1,1)", "model.width": "choice(1,2)"}
-    words = read_words(params, ["model.width=1", "optimizer.lr=0.1,0.2"])
-    assert words.space == {"optimizer.lr": CategoricalDistribution([0.1, 0.2])}
-    assert words.fixed == ("model.width=1",)
+    space = read_space(params, ["model.width=1", "optimizer.lr=0.1,0.2"])
+    assert space.varied == {"optimizer.lr": CategoricalDistribution([0.1, 0.2])}
+    assert space.fixed == ("model.width=1",)
 
 
 FAULTS = {
@@ -53,12 +54,12 @@ FAULTS = {
 @pytest.mark.parametrize(("typed", "message"), FAULTS.values(), ids=FAULTS)
 def test_what_cannot_be_searched(typed, message):
     with pytest.raises(FaultyConfigError, match=message):
-        read_words(None, typed)
+        read_space(None, typed)
 
 
-def test_all_faults_are_told_at_once():
+def test_all_faults_are_reported_together():
     with pytest.raises(FaultyConfigError, match=r"(?s)2 faults.*seed.*optimizer\.lr"):
-        read_words(None, ["seed=0,1", "optimizer.lr=tag(log, interval(0.0, 1.0))"])
+        read_space(None, ["seed=0,1", "optimizer.lr=tag(log, interval(0.0, 1.0))"])
 
 
 @pytest.mark.parametrize("name", ["tpe", "random", "nsgaii", "nsgaiii", "gp", "qmc"])
@@ -75,7 +76,7 @@ def test_every_suggestion_has_a_seed_of_its_own():
     assert sampler_of(sampler_config("random", seed=1), {})(0)._rng.rng.rand() not in draws
 
 
-def test_a_grid_has_one_order_however_often_it_is_made():
+def test_a_grid_keeps_its_order():
     space = {"depth": IntDistribution(1, 4), "norm": CategoricalDistribution(["batch", "none"])}
     make = sampler_of(sampler_config("grid", seed=5), space)
     assert grid_size(make(0)) == 8
@@ -108,13 +109,13 @@ def test_two_searches_have_two_names():
 
 
 def settings(**given):
-    """Those of conf/hydra/sweeper/optuna.yaml, changed."""
-    told = OmegaConf.merge(OmegaConf.load(OURS / "optuna.yaml"), given)
-    return {name: told[name] for name in told if name not in ("defaults", "_target_")} | {"sampler": OmegaConf.create({})}
+    """Values of conf/hydra/sweeper/optuna.yaml, with changes."""
+    values = OmegaConf.merge(OmegaConf.load(OURS / "optuna.yaml"), given)
+    return {name: values[name] for name in values if name not in ("defaults", "_target_")} | {"sampler": OmegaConf.create({})}
 
 
 def test_the_settings_of_conf_are_read():
-    read = Settings.read(settings())
+    read = SweeperSettings.read(settings())
     assert (read.n_trials, read.n_jobs, read.pruner, read.max_failure_rate) == (20, 1, {"name": "median"}, 1.0)
 
 
@@ -130,10 +131,10 @@ def test_the_settings_of_conf_are_read():
 )
 def test_settings_of_another_kind_are_answered(given, message):
     with pytest.raises(FaultyConfigError, match=message):
-        Settings.read(settings(**given) if "pruner" not in given else settings() | given)
+        SweeperSettings.read(settings(**given) if "pruner" not in given else settings() | given)
 
 
-def test_every_file_says_what_it_is_and_how_to_run_it():
+def test_every_file_explains_itself():
     files = [OURS / "optuna.yaml", *(OURS / "sampler").glob("*.yaml")]
     assert len(files) >= 3
     for file in files:

@@ -51,11 +51,11 @@ def test_a_study_is_trained_once_and_judged(study, conf, tmp_path):
     assert trained(first) == ["all, seed 0", "all, seed 1", "-2 conv, seed 0", "-2 conv, seed 1"]
     assert "60.5" in first.out  # the published number beside the measured one
     files = {file.name for file in (tmp_path / "runs" / "tiny" / "table").iterdir()}
-    assert {"table.md", "table.tex", "table.csv", "table.html"} <= files
+    assert {"table.md", "table.tex", "table.csv", "table.html", "table.json"} <= files
 
     again = study("-m")
     assert (again.code, trained(again)) == (0, [])
-    assert "4 cached" in again.out
+    assert "4 finished" in again.out
 
     conf.write_text(STUDY.replace("conv_layers=4", "conv_layers=3"))
     assert study("plan").out.count("stale") >= 2
@@ -63,7 +63,7 @@ def test_a_study_is_trained_once_and_judged(study, conf, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_study_over_folds_trains_every_fold_once_and_says_how_it_is_judged(study):
+def test_a_study_over_folds_trains_every_fold(study):
     first = study("-m", "study.folds=2", "study.seeds=[0]")
     assert first.code == 0, first.err
     assert trained(first) == [f"{label}, seed 0, fold {fold}" for label in ("all", "-2 conv") for fold in (0, 1)]
@@ -72,7 +72,7 @@ def test_a_study_over_folds_trains_every_fold_once_and_says_how_it_is_judged(stu
         f"{label}, seed 1, fold {fold}" for label in ("all", "-2 conv") for fold in (0, 1)
     ]
     plan = study("plan", "study.folds=2", "study.seeds=[0,1]")
-    assert "8 cached" in plan.out
+    assert "8 finished" in plan.out
 
 
 @pytest.mark.slow
@@ -128,7 +128,7 @@ def test_a_grid_needs_no_file(typed, small):
     assert "conv_layers=3" in printed.out
 
 
-def test_the_faults_of_every_row_come_before_any_training(study, conf):
+def test_faults_of_all_rows_come_before_training(study, conf):
     conf.write_text(
         STUDY + "  - {label: typo, overrides: [optimizer.lrr=1]}\n  - {label: deep, overrides: [model.conv_layers=99]}\n"
     )
@@ -168,7 +168,7 @@ def results(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_for_each_row_run_each_row_once(study, tmp_path):
+def test_two_processes_run_each_row_once(study, tmp_path):
     study("-m", "seed=0", "trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu")
     assert {name: found[:2] for name, found in results(tmp_path).items()} == {("all", 0): ("2", 1), ("-2 conv", 0): ("2", 1)}
 

@@ -8,7 +8,7 @@ import pytest
 from fer_ablate.tracking.disk.run_folder import RunFolder
 
 
-def test_a_finished_run_is_shown_and_not_trained_again(typed, small, finished):
+def test_a_finished_run_is_not_trained_again(typed, small, finished):
     result = (finished / "result.json").read_bytes()
     printed = typed(*small, "trainer.max_epochs=1")
     assert printed.code == 0
@@ -24,17 +24,17 @@ def test_threads_are_told_as_they_are_used(typed, small):
 
 
 @pytest.mark.slow
-def test_a_grid_goes_on_behind_a_failing_run_and_names_it_again(typed, small, tmp_path):
+def test_a_grid_continues_after_a_failing_run(typed, small, tmp_path):
     printed = typed("-m", *small, "trainer.max_epochs=1", "optimizer.lr=1e30,0.001")
     assert printed.code == 1
     assert "[2/2] lr=0.001, seed 0: val/acc" in printed.out
     assert "fer_ablate: [1/2] lr=1e+30, seed 0: failed: The training loss became nan" in printed.err
     assert "fer_ablate: 1 run failed:\n  lr=1e+30, seed 0: The training loss became nan" in printed.err
-    finished = [RunFolder(path.parent).status for path in (tmp_path / "runs" / "fer_ablate").glob("*/run.json")]
-    assert sorted(finished) == ["finished", "started"]
+    states = [RunFolder(path.parent).state.value for path in (tmp_path / "runs" / "fer_ablate").glob("*/run.json")]
+    assert sorted(states) == ["failed", "finished"]
 
 
-def test_a_folder_that_cannot_be_written_is_named_with_the_way_out(typed, small, tmp_path):
+def test_an_unwritable_folder_is_named_with_a_remedy(typed, small, tmp_path):
     (tmp_path / "runs").touch()
     printed = typed(*small, "trainer.max_epochs=1")
     assert printed.code == 1
@@ -43,7 +43,7 @@ def test_a_folder_that_cannot_be_written_is_named_with_the_way_out(typed, small,
     assert "runs_dir=..." in printed.err
 
 
-def test_a_run_that_another_process_trains_is_left_alone(typed, small, finished):
+def test_a_run_of_another_process_is_left_alone(typed, small, finished):
     (finished / "result.json").unlink()
     with RunFolder(finished).lock():
         printed = typed(*small, "trainer.max_epochs=1")
@@ -52,7 +52,7 @@ def test_a_run_that_another_process_trains_is_left_alone(typed, small, finished)
 
 
 @pytest.mark.slow
-def test_damaged_records_are_named_and_force_trains_to_the_same_scores(typed, small, finished):
+def test_force_replaces_damaged_records_with_equal_scores(typed, small, finished):
     before = RunFolder(finished).result
     for name in ("run.json", "result.json"):
         (finished / name).write_text("[1]")
@@ -69,14 +69,14 @@ def test_damaged_records_are_named_and_force_trains_to_the_same_scores(typed, sm
     assert all(name in printed.out for name in ("epoch 1/1", "private", "neutral", "confusion.png", "evaluate run="))
 
 
-def test_a_finished_run_is_found_again_by_another_name_and_on_other_devices(typed, small):
+def test_a_finished_run_is_found_under_another_name(typed, small):
     first = typed(*small, "trainer.max_epochs=1", "name=one")
     again = typed(*small, "trainer.max_epochs=1", "name=another", "trainer.num_threads=1")
     assert (first.code, again.code) == (0, 0)
     assert "nothing to train" in again.out
 
 
-def test_a_runs_folder_that_cannot_be_written_is_named(typed, small, tmp_path):
+def test_an_unwritable_runs_folder_is_named(typed, small, tmp_path):
     (tmp_path / "file").write_text("no folder")
     printed = typed(*small, "trainer.max_epochs=1", f"runs_dir={tmp_path / 'file' / 'runs'}")
     assert printed.code == 1
@@ -85,14 +85,14 @@ def test_a_runs_folder_that_cannot_be_written_is_named(typed, small, tmp_path):
     assert "Traceback" not in printed.err
 
 
-def test_the_record_of_a_run_says_what_its_images_were(finished):
+def test_the_run_record_describes_its_images(finished):
     stored = RunFolder(finished).header.dataset
     assert (stored["name"], stored["preset"], stored["size"], stored["channels"]) == ("synthetic", "official", [48, 48], 1)
     assert (stored["train"], stored["val"], stored["test"], stored["left_out"]) == (140, 70, 70, {})
     assert [sum(counts[role] for counts in stored["classes"].values()) for role in range(3)] == [140, 70, 70]
 
 
-def test_a_picture_that_cannot_be_made_is_a_note_on_a_finished_run_until_it_can(typed, small, finished):
+def test_a_missing_picture_is_a_note_until_made(typed, small, finished):
     folder, words = RunFolder(finished), [*small, "trainer.max_epochs=1"]
     before = folder.result.splits
     for name in ("result.json", "predictions.npz", "confusion.png", "curves.png", "faces.png"):
@@ -116,7 +116,7 @@ def test_a_picture_that_cannot_be_made_is_a_note_on_a_finished_run_until_it_can(
     assert folder.notes == {}
 
 
-def test_a_run_killed_before_its_pictures_is_finished_and_gets_them_at_the_next_start(typed, small, finished):
+def test_pictures_missing_after_a_kill_come_later(typed, small, finished):
     pictures = [finished / name for name in ("confusion.png", "curves.png", "faces.png")]
     before = [picture.read_bytes() for picture in pictures]
     for picture in pictures:
@@ -127,7 +127,7 @@ def test_a_run_killed_before_its_pictures_is_finished_and_gets_them_at_the_next_
 
 
 @pytest.mark.slow
-def test_contact_sheets_are_kept_with_the_run_and_among_its_artifacts(typed, small, finished):
+def test_contact_sheets_are_kept_with_the_run(typed, small, finished):
     assert typed(*small, "trainer.max_epochs=1", "tracking.contact_sheets=true").code == 0
     names = ["augmented.png", "classes.png", *(f"samples-{split}.png" for split in ("PrivateTest", "PublicTest", "Training"))]
     assert sorted(file.name for file in RunFolder(finished).sheets.iterdir()) == names

@@ -10,12 +10,12 @@ def blur(faces, kernel, sigma=1.0, repeat=False, sides=(3, 3), border=None): ...
 def anything(**options): ...
 
 
-def told(given, target=blur):
+def faults_of(given, target=blur):
     return [str(fault) for fault in argument_faults(target, given, "augment", supplied=("faces",))]
 
 
 def test_sound_arguments_have_no_faults():
-    assert told({"kernel": "box", "sigma": 2, "repeat": True, "sides": [5, 5], "border": "black"}) == []
+    assert faults_of({"kernel": "box", "sigma": 2, "repeat": True, "sides": [5, 5], "border": "black"}) == []
 
 
 @pytest.mark.parametrize(
@@ -31,15 +31,15 @@ def test_sound_arguments_have_no_faults():
     ],
 )
 def test_each_fault_names_its_key_and_value(given, message):
-    (fault,) = told(given)
+    (fault,) = faults_of(given)
     assert message in fault
 
 
 def test_free_keywords_take_any_name():
-    assert told({"whatever": 1}, target=anything) == []
+    assert faults_of({"whatever": 1}, target=anything) == []
 
 
-def test_code_of_a_package_that_is_not_allowed_is_not_even_imported(tmp_path, monkeypatch):
+def test_a_package_not_allowed_is_not_even_imported(tmp_path, monkeypatch):
     (tmp_path / "stranger.py").write_text("raise SystemExit('ran')")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(FaultyConfigError, match=r"plugins=\[stranger\]"):

@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from fer_ablate.config.compose import composed, composer, conf_dir, flat, from_yaml, to_config, to_yaml
-from fer_ablate.training.checks import check
+from fer_ablate.training.checks import run_faults
 
 GROUPS = ("augment", "data", "experiment", "loss", "model", "optimizer", "scheduler", "tracking", "trainer")
 FILES = sorted(file for group in GROUPS for file in (conf_dir() / group).glob("*.yaml"))
@@ -30,11 +30,11 @@ def test_each_file_composes_into_a_run_without_faults(file):
     name = f"{file.parent.name}/{file.stem}"
     with composer():
         config = to_config(composed([f"{file.parent.name}={file.stem}", *NEEDS.get(name, [])]))
-    assert [str(fault) for fault in check(config) if fault.key not in WITHOUT_FILES] == []
+    assert [str(fault) for fault in run_faults(config) if fault.key not in WITHOUT_FILES] == []
 
 
 @pytest.mark.parametrize("file", [*FILES, *STUDIES, *SWEEPERS], ids=lambda file: f"{file.parent.name}/{file.stem}")
-def test_each_file_says_what_it_is_and_how_to_run_it(file):
+def test_each_file_has_a_header_and_its_command(file):
     lines = [line for line in file.read_text().splitlines() if not line.startswith("# @package")]
     assert lines[0].startswith("# ")
     assert re.match(r"# Run: (FER_ABLATE_DATA=\S.* )?python -m fer_ablate ", lines[1])

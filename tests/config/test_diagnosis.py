@@ -5,7 +5,7 @@ import pytest
 from fer_ablate.config.diagnosis import diagnose
 
 
-def told(*overrides):
+def faults_of(*overrides):
     return [str(fault) for fault in diagnose(overrides).faults]
 
 
@@ -33,12 +33,12 @@ def test_sound_overrides_have_no_faults():
         ("a b=", "'a b=' is not an override"),
     ],
 )
-def test_a_fault_names_the_key_and_the_way_out(override, message):
-    (fault,) = told(override)
+def test_a_fault_names_key_and_way_out(override, message):
+    (fault,) = faults_of(override)
     assert re.search(message, fault, re.DOTALL)
 
 
-def test_all_faults_are_told_at_once_and_the_sound_rest_is_kept():
+def test_all_faults_come_at_once_beside_the_rest():
     found = diagnose(["sed=1", "optimizer=adma", "trainer.max_epochs=x", "model.width=0.5"])
     assert [fault.key for fault in found.faults] == ["optimizer", "sed", "trainer.max_epochs"]
     assert found.sound == ("model.width=0.5",)
@@ -52,7 +52,7 @@ def test_a_users_own_folder_is_searched(tmp_path):
     assert len(diagnose(["model=mine"]).faults) == 1
 
 
-def test_a_users_own_file_with_an_unknown_key_is_told(tmp_path):
+def test_a_user_file_with_unknown_key_is_named(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine.yaml").write_text("chanels: 4\n")
     assert "chanels" in str(diagnose(["model=mine"], tmp_path).faults[0])

@@ -1,9 +1,14 @@
 import pytest
 
 from fer_ablate.config.compose import composed, composer, to_config
-from fer_ablate.config.key import RESULT_CODE, _code_digest, _meaning, code_digest, relevant, run_key
+from fer_ablate.config.key import key_of_first_edition, relevant
+from fer_ablate.config.key import run_key as key_of_settings
 
 DATA, CODE = "d" * 64, "c" * 16
+
+
+def run_key(config, data_digest, code, start=None):
+    return key_of_settings(relevant(config), data_digest, code, start)
 
 
 @pytest.mark.parametrize(
@@ -20,7 +25,7 @@ DATA, CODE = "d" * 64, "c" * 16
         "tracking.parent=abc",
     ],
 )
-def test_where_and_how_a_run_happens_leaves_its_key(config_of, override):
+def test_machine_and_place_leave_the_key(config_of, override):
     assert run_key(config_of(override), DATA, CODE) == run_key(config_of(), DATA, CODE)
 
 
@@ -50,34 +55,19 @@ def test_a_key_is_what_it_always_was():
     assert run_key(config, DATA, CODE) == "df3b042a74db28b07754c6453a81bab5"
 
 
-def test_the_synthetic_drawing_does_not_matter_for_other_data(config_of):
+def test_synthetic_settings_do_not_matter_for_other_data(config_of):
     assert "data.synthetic.seed" in relevant(config_of())
     assert "data.synthetic.seed" not in relevant(config_of("data=folder"))
 
 
-def test_comments_docstrings_and_layout_mean_nothing():
-    assert _meaning('def f(a):\n    """Say."""\n    # why\n    return a+1\n') == _meaning("def f(a): return (a + 1)")
-    assert _meaning("def f(a): return a + 1") != _meaning("def f(a): return a + 2")
+def test_the_resolved_number_format_is_in_the_key(config_of):
+    formats = [relevant(config_of(), {"trainer.precision": name}) for name in ("fp32", "bf16")]
+    assert len({key_of_settings(settings, DATA, CODE) for settings in formats}) == 2
 
 
-def test_the_code_digest_covers_files_that_exist():
-    assert len(code_digest()) == 16
-    assert code_digest() == code_digest()
-    assert "training" in RESULT_CODE
-
-
-def test_a_plugins_code_counts(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "my_nets.py").write_text("A = 1\n")
-    first = code_digest(["my_nets"])
-    (tmp_path / "my_nets.py").write_text("A = 2\n")
-    _code_digest.cache_clear()  # as in another process
-    assert len({code_digest(), first, code_digest(["my_nets"])}) == 3
-
-
-def test_code_edited_while_a_process_runs_is_not_the_code_of_its_runs(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "edited_nets.py").write_text("A = 1\n")
-    first = code_digest(["edited_nets"])
-    (tmp_path / "edited_nets.py").write_text("A = 2\n")
-    assert code_digest(["edited_nets"]) == first
+def test_a_first_edition_run_keeps_a_key(config_of):
+    """Typed as `auto` and computed in bf16 on Python 3.12, it is the run that `auto` is on such a machine today."""
+    then = relevant(config_of("trainer.precision=auto"))
+    key, settings = key_of_first_edition(then, DATA, "bc07dabd94242589", "bf16-mixed")
+    assert key == key_of_settings(relevant(config_of(), {"trainer.precision": "bf16"}), DATA, "3648f38469397519")
+    assert settings["trainer.precision"] == "bf16"

@@ -23,7 +23,7 @@ def table_row():
 
 @pytest.fixture
 def table_of(tmp_path):
-    """Writes a table of some lines and gives its path."""
+    """Writes a table of some lines and returns its path."""
 
     def write(*lines, header="emotion,pixels,Usage", name="fer2013.csv"):
         path = tmp_path / name
@@ -35,7 +35,7 @@ def table_of(tmp_path):
 
 @pytest.fixture(scope="session")
 def collected():
-    """Lets a reader read, and gives its images as one array beside what it says of them."""
+    """Runs a reader, and returns its images as one array with their description."""
 
     def collect(read):
         blocks = []
@@ -47,7 +47,7 @@ def collected():
 
 @pytest.fixture
 def folder_of(tmp_path):
-    """Writes gray pictures into a folder, each of its own shade, and gives the folder."""
+    """Writes gray pictures into a folder, each with its own gray level, and returns the folder."""
 
     def write(*names, size=(8, 8), root="faces", mode="L"):
         for number, name in enumerate(names):

@@ -1,8 +1,8 @@
 import numpy as np
 
 from fer_ablate.config.choices import Drop
-from fer_ablate.data.audit import audit, without
-from fer_ablate.data.summary import counts, flaws
+from fer_ablate.data.audit import audit, without_flawed
+from fer_ablate.data.summary import flaws, split_counts
 
 # Rows:    0  1  2  3  4  5  6  7  8
 VALUES = [5, 5, 6, 7, 5, 7, 8, 0, 8]
@@ -10,7 +10,7 @@ LABELS = [1, 1, 2, 3, 1, 4, 5, 0, 5]
 SPLITS = ["Training"] * 4 + ["PublicTest"] * 3 + ["PrivateTest"] * 2
 
 
-def test_flaws_of_nine_images_are_those_counted_by_hand(set_of):
+def test_flaws_agree_with_a_count_by_hand(set_of):
     found = audit(set_of(VALUES, LABELS, SPLITS))
     assert (found.images, found.distinct, found.groups) == (9, 5, 3)
     assert found.copied.tolist() == [0, 1, 3, 4, 5, 6, 8]
@@ -23,27 +23,27 @@ def test_flaws_of_nine_images_are_those_counted_by_hand(set_of):
     assert dict(flaws(found))["images in groups with conflicting labels"] == 2
 
 
-def test_dropping_leaves_out_what_the_audit_found_and_nothing_else(set_of):
+def test_dropping_removes_exactly_what_the_audit_found(set_of):
     faces = set_of(VALUES, LABELS, SPLITS)
-    assert without(faces, []).rows.tolist() == list(range(9))
-    assert without(faces, [Drop.duplicates_of_train]).rows.tolist() == [0, 1, 2, 3, 6, 7, 8]
-    assert without(faces, [Drop.conflicts]).rows.tolist() == [0, 1, 2, 4, 6, 7, 8]
-    assert without(faces, [Drop.blank, Drop.conflicts]).rows.tolist() == [0, 1, 2, 4, 6, 8]
+    assert without_flawed(faces, []).rows.tolist() == list(range(9))
+    assert without_flawed(faces, [Drop.duplicates_of_train]).rows.tolist() == [0, 1, 2, 3, 6, 7, 8]
+    assert without_flawed(faces, [Drop.conflicts]).rows.tolist() == [0, 1, 2, 4, 6, 7, 8]
+    assert without_flawed(faces, [Drop.blank, Drop.conflicts]).rows.tolist() == [0, 1, 2, 4, 6, 8]
 
 
-def test_after_dropping_a_second_audit_finds_none_of_it(set_of):
-    found = audit(without(set_of(VALUES, LABELS, SPLITS), list(Drop)))
+def test_after_dropping_a_second_audit_finds_nothing(set_of):
+    found = audit(without_flawed(set_of(VALUES, LABELS, SPLITS), list(Drop)))
     assert [len(found.conflicts), len(found.blank), len(found.in_train["PublicTest"])] == [0, 0, 0]
 
 
-def test_a_set_without_a_training_split_has_no_copies_of_it(set_of):
+def test_without_training_split_there_are_no_copies(set_of):
     faces = set_of([1, 1], [0, 0], ["a", "b"], ("a", "b"))
     assert audit(faces).in_train == {}
-    assert len(without(faces, [Drop.duplicates_of_train])) == 2
+    assert len(without_flawed(faces, [Drop.duplicates_of_train])) == 2
 
 
 def test_counts_add_up_by_split_and_by_class(set_of):
-    table = counts(set_of(VALUES, LABELS, SPLITS))
+    table = split_counts(set_of(VALUES, LABELS, SPLITS))
     assert [(row.split, row.total) for row in table] == [("Training", 4), ("PublicTest", 3), ("PrivateTest", 2), ("all", 9)]
     assert table[0].per_class == (0, 2, 1, 1, 0, 0, 0)
     assert np.sum([row.per_class for row in table[:-1]], axis=0).tolist() == list(table[-1].per_class)

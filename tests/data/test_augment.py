@@ -11,7 +11,7 @@ from torch import nn
 
 from fer_ablate.config.choices import TestTimeAugmentation
 from fer_ablate.config.schema import AugmentConfig
-from fer_ablate.data.augment import Augment, Warp, build_augment, check, input_size
+from fer_ablate.data.augment import Augment, Warp, augment_faults, build_augment, input_size
 from fer_ablate.data.views import views
 
 FILES = sorted((Path(__file__).parents[2] / "conf/augment").glob("*.yaml"))
@@ -36,9 +36,9 @@ def test_there_is_a_file_per_recipe():
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_every_recipe_is_valid_and_keeps_gray_between_black_and_white(file, faces):
+def test_every_recipe_is_valid_and_keeps_the_range(file, faces):
     recipe = AugmentConfig(**yaml.safe_load(file.read_text()))
-    assert check(recipe, (48, 48)) == []
+    assert augment_faults(recipe, (48, 48)) == []
     torch.manual_seed(0)
     out = build_augment(recipe)(faces)
     size = input_size(recipe, (48, 48))
@@ -49,7 +49,7 @@ def test_every_recipe_is_valid_and_keeps_gray_between_black_and_white(file, face
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_a_seed_gives_the_same_batch_again_and_another_seed_another(file, faces):
+def test_only_the_same_seed_repeats_a_batch(file, faces):
     recipe = yaml.safe_load(file.read_text())["steps"]
     torch.testing.assert_close(changed(faces, *recipe), changed(faces, *recipe), rtol=0, atol=0)
     if recipe:
@@ -60,7 +60,7 @@ def test_no_steps_change_nothing(faces):
     assert changed(faces) is faces
 
 
-def test_flip_mirrors_about_half_of_the_images_and_leaves_the_others_exactly(faces):
+def test_flip_mirrors_about_half_of_the_images(faces):
     out = changed(faces.repeat(10, 1, 1, 1), {"op": "flip", "p": 0.5})
     mirrored = (out == faces.repeat(10, 1, 1, 1).flip(-1)).all((1, 2, 3))
     same = (out == faces.repeat(10, 1, 1, 1)).all((1, 2, 3))
@@ -69,7 +69,7 @@ def test_flip_mirrors_about_half_of_the_images_and_leaves_the_others_exactly(fac
 
 
 @pytest.mark.parametrize("step", [{"op": "affine", "rotation": 20}, {"op": "erasing"}, {"op": "brightness_contrast"}], ids=str)
-def test_images_whose_draw_says_no_stay_as_they_are(faces, step):
+def test_images_not_drawn_stay_as_they_are(faces, step):
     assert torch.allclose(changed(faces, {**step, "p": 0}), faces, atol=1e-4)
     moved = (changed(faces, {**step, "p": 0.5}) - faces).abs().amax((1, 2, 3)) > 1e-3
     assert 16 <= moved.sum() <= 48  # 64 draws: 32 and four standard deviations
@@ -98,7 +98,7 @@ def test_magnification_by_two_shows_the_middle_half():
     torch.testing.assert_close(out[0, 0, 10], expected, rtol=0, atol=1e-5)
 
 
-def test_a_row_of_warps_is_one_resampling_that_equals_its_parts():
+def test_several_warps_are_resampled_once():
     smooth = torch.from_numpy(ndimage.gaussian_filter(np.random.default_rng(0).random((8, 1, 48, 48)), (0, 0, 4, 4))).float()
     steps = [{"op": "affine", "rotation": 15}, {"op": "flip"}, {"op": "affine", "shift": 0.1}]
     fused = build_augment(config(*steps))
@@ -141,12 +141,12 @@ def test_crop_padding_is_black():
     assert out.mean((1, 2, 3)).min() == pytest.approx((44 / 48) ** 2)
 
 
-def test_ten_crops_are_those_that_are_tested_and_stay_with_their_image(faces):
+def test_ten_training_crops_are_those_of_the_test(faces):
     out = changed(faces, {"op": "ten_crop", "size": 40})
     assert torch.equal(out.view(64, 10, 1, 40, 40), views(faces, TestTimeAugmentation.ten_crop, (40, 40)).transpose(0, 1))
 
 
-def test_steps_behind_ten_crops_change_each_crop_in_its_own_way():
+def test_steps_after_ten_crops_change_each_crop():
     white = torch.ones(4, 1, 48, 48)
     out = changed(white, {"op": "ten_crop", "size": 40}, {"op": "erasing", "p": 1})
     assert len(out.unique(dim=0)) == 40
@@ -201,8 +201,8 @@ def test_adds_nothing_to_checkpoints():
         ),
         ({"op": "clahe", "clip_limit": [1, 3], "grid": [8, 48]}, r"grid: \[8, 48\]: tiles of a single pixel in the 48x48 images"),
         ({"op": "shift", "x": 4, "y": 48}, r"steps\[0\].y: 48: may move the whole of a 48x48 image away\n    .* below 48"),
-        ({"op": "equalize"}, r"steps\[0\].op: equalize changes all training images alike, .*\n    Put it into data.prepare"),
-        ({"op": "gamma", "gamma": 0.5}, r"steps\[0\].op: gamma changes all training images alike"),
+        ({"op": "equalize"}, r"steps\[0\].op: equalize changes all training images in .*\n    Put it into data.prepare"),
+        ({"op": "gamma", "gamma": 0.5}, r"steps\[0\].op: gamma changes all training images in the same way"),
         (
             {"op": "resize", "size": 64},
             r"steps\[0\].size: trains on 64x64 images .* tests see the 48x48 .*\n    Resize in data.prepare",
@@ -211,24 +211,24 @@ def test_adds_nothing_to_checkpoints():
     ],
     ids=str,
 )
-def test_a_wrong_step_is_named_with_the_way_out(step, message):
-    (fault,) = check(config(step), (48, 48))
+def test_a_wrong_step_is_named_with_remedy(step, message):
+    (fault,) = augment_faults(config(step), (48, 48))
     with pytest.raises(ValueError, match=message):
         raise ValueError(fault)
 
 
-def test_all_faults_are_listed_and_crops_are_compared_with_the_crop_before():
+def test_all_faults_are_listed_with_crops_in_order():
     steps = [{"op": "crop", "size": 40}, {"op": "flip", "p": 2, "q": 1}, {"op": "crop", "size": 44}]
-    assert [fault.key for fault in check(config(*steps), (48, 48))] == [
+    assert [fault.key for fault in augment_faults(config(*steps), (48, 48))] == [
         "augment.steps[1].p",
         "augment.steps[1].q",
         "augment.steps[2].size",
     ]
-    assert [fault.key for fault in check(config({"op": "crop", "size": 60}), None)] == []
+    assert [fault.key for fault in augment_faults(config({"op": "crop", "size": 60}), None)] == []
 
 
 def test_a_second_ten_crop_is_a_fault():
-    (fault,) = check(config({"op": "ten_crop", "size": 44}, {"op": "ten_crop", "size": 40}), (48, 48))
+    (fault,) = augment_faults(config({"op": "ten_crop", "size": 44}, {"op": "ten_crop", "size": 40}), (48, 48))
     assert (fault.key, fault.problem) == ("augment.steps[1].op", "a second ten_crop, which makes a hundred of every image")
 
 
@@ -241,24 +241,28 @@ def test_input_is_as_large_as_the_last_crop():
 
 
 def test_a_crop_is_compared_with_height_and_width():
-    assert check(config({"op": "crop", "size": [56, 36]}), (56, 40)) == []
-    (fault,) = check(config({"op": "crop", "size": 48}), (56, 40))
+    assert augment_faults(config({"op": "crop", "size": [56, 36]}), (56, 40)) == []
+    (fault,) = augment_faults(config({"op": "crop", "size": 48}), (56, 40))
     assert str(fault) == ("augment.steps[0].size: 48: crop is larger than the 56x40 images\n    Choose a size up to [56, 40].")
 
 
-def test_what_is_resized_in_training_alone_has_to_get_a_size_that_tests_see():
-    assert check(config({"op": "crop", "size": 40}, {"op": "resize", "size": 48}), (48, 48)) == []  # a random window, enlarged
-    assert check(config({"op": "resize", "size": 56}, {"op": "crop", "size": 44}), (48, 48)) == []  # tested on the centre
-    (fault,) = check(config({"op": "resize", "size": 64}, {"op": "crop", "size": 56}), (48, 48))
+def test_training_may_not_resize_to_an_untested_size():
+    assert (
+        augment_faults(config({"op": "crop", "size": 40}, {"op": "resize", "size": 48}), (48, 48)) == []
+    )  # a random window, enlarged
+    assert (
+        augment_faults(config({"op": "resize", "size": 56}, {"op": "crop", "size": 44}), (48, 48)) == []
+    )  # tested on the centre
+    (fault,) = augment_faults(config({"op": "resize", "size": 64}, {"op": "crop", "size": 56}), (48, 48))
     assert fault.key == "augment.steps[1].size"
 
 
-def test_a_change_of_some_images_may_be_the_same_for_all_of_them():
+def test_some_images_may_get_one_equal_change():
     steps = [{"op": "equalize", "p": 0.5}, {"op": "gamma", "gamma": [0.5, 2]}, {"op": "blur", "p": 0.1}, {"op": "clahe", "p": 0}]
-    assert check(config(*steps), (48, 48)) == []
+    assert augment_faults(config(*steps), (48, 48)) == []
 
 
-def test_erasing_and_light_know_the_two_sides_of_an_image():
+def test_erasing_and_light_know_height_and_width():
     tall = torch.ones(200, 1, 56, 40)
     gone = changed(tall, {"op": "erasing", "p": 1, "area": [0.25, 0.25], "ratio": [1, 1]}) == 0
     assert set(gone.any(-1).sum(-1).flatten().tolist()) == {24}  # the side of a square of a quarter of the area is 23.7

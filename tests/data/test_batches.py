@@ -35,7 +35,7 @@ def test_seed_and_epoch_alone_decide_the_order():
     assert steps(100, 10, seed=0, epoch=1) != steps(100, 10, seed=1, epoch=0)
 
 
-def test_the_order_ignores_and_leaves_alone_the_global_generator():
+def test_the_order_is_independent_of_the_global_generator():
     torch.manual_seed(7)
     expected = torch.rand(1)
     torch.manual_seed(7)
@@ -52,7 +52,7 @@ def test_seeds_of_streams_and_ranks_differ():
 
 @pytest.mark.parametrize("world_size", [2, 3, 4])
 @pytest.mark.parametrize("shuffle", [True, False], ids=["training", "evaluation"])
-def test_ranks_together_take_the_images_of_one_device_in_every_step(world_size, shuffle):
+def test_ranks_share_the_batch_of_one_device(world_size, shuffle):
     alone = steps(96 + 24, 24, shuffle=shuffle)
     ranks = [steps(96 + 24, 24, shuffle=shuffle, rank=rank, world_size=world_size) for rank in range(world_size)]
     for whole, *parts in zip(alone, *ranks, strict=True):
@@ -64,7 +64,7 @@ def test_ranks_together_take_the_images_of_one_device_in_every_step(world_size, 
     ("num_images", "world_size", "last"),
     [(20, 1, 10), (21, 1, 10), (22, 1, 2), (23, 2, 10), (25, 2, 4), (27, 2, 6)],
 )
-def test_a_last_training_batch_is_even_over_ranks_and_feeds_batch_normalisation(num_images, world_size, last):
+def test_the_last_batch_is_even_over_ranks(num_images, world_size, last):
     ranks = [steps(num_images, 10, rank=rank, world_size=world_size) for rank in range(world_size)]
     assert {len(rank) for rank in ranks} == {2 if last == 10 else 3}
     assert sum(len(rank[-1]) for rank in ranks) == last
@@ -83,7 +83,7 @@ def test_evaluation_sees_every_image_once_and_in_order(num_images, world_size):
     assert all(own == sorted(own) for own in seen)
 
 
-def test_a_batch_that_does_not_split_evenly_is_refused():
+def test_an_uneven_batch_is_refused():
     with pytest.raises(UserError, match=r"trainer.batch_size = 65 .* multiple of trainer.devices = 2. Take 64"):
         EpochSampler(100, 65, shuffle=True, world_size=2)
 
@@ -93,7 +93,7 @@ def test_too_few_images_for_a_step_are_refused():
         EpochSampler(1, 64, shuffle=True)
 
 
-def test_faces_and_targets_stay_together_and_come_from_the_role_only():
+def test_faces_stay_with_targets_of_their_role():
     rows = torch.tensor([3, 5, 7, 11, 13])
     batches = numbered(20, EpochSampler(5, 2, shuffle=False), rows)
     got = [(faces[:, 0, 0, 0].tolist(), targets.tolist()) for faces, targets in batches]
@@ -103,7 +103,7 @@ def test_faces_and_targets_stay_together_and_come_from_the_role_only():
     assert len(batches) == 3
 
 
-def test_labels_are_drawn_from_the_distribution_anew_each_epoch():
+def test_labels_are_drawn_anew_each_epoch():
     targets = torch.tensor([[0.0, 0.25, 0.75]]).repeat(4000, 1)
     faces = torch.zeros(4000, 1, 1, 1, dtype=torch.uint8)
     batches = Batches(faces, torch.arange(4000), targets, EpochSampler(4000, 1000, shuffle=False), draw_labels=True)
@@ -116,7 +116,7 @@ def test_labels_are_drawn_from_the_distribution_anew_each_epoch():
     assert not torch.equal(first, torch.cat([labels for _, labels in batches]))
 
 
-def test_drawn_labels_do_not_depend_on_the_number_of_devices():
+def test_drawn_labels_do_not_depend_on_devices():
     targets = torch.full((40, 4), 0.25)
 
     def drawn(**options):
@@ -127,7 +127,7 @@ def test_drawn_labels_do_not_depend_on_the_number_of_devices():
     assert drawn() == drawn(rank=0, world_size=2) | drawn(rank=1, world_size=2)
 
 
-def test_a_read_only_memory_map_is_shared_not_copied(tmp_path):
+def test_a_read_only_memory_map_is_shared(tmp_path):
     np.save(tmp_path / "faces.npy", np.arange(48, dtype=np.uint8).reshape(3, 1, 4, 4))
     mapped = np.load(tmp_path / "faces.npy", mmap_mode="r")
     tensor = as_tensor(mapped)  # a warning would fail this test

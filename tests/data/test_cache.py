@@ -31,7 +31,7 @@ def never(_):
     raise AssertionError("parsed again")
 
 
-def test_a_second_load_maps_the_stored_arrays_instead_of_parsing(tmp_path):
+def test_a_second_load_maps_the_stored_arrays(tmp_path):
     first = cached(tmp_path / "new" / "cache", ORIGIN, parsed)
     again = cached(tmp_path / "new" / "cache", ORIGIN, never)
     assert isinstance(again.faces, np.memmap)
@@ -40,7 +40,7 @@ def test_a_second_load_maps_the_stored_arrays_instead_of_parsing(tmp_path):
     assert (again.files, again.left_out) == (tuple("vwxyz"), {".txt": 2})
 
 
-def test_another_origin_has_an_entry_of_its_own_but_the_same_digest(tmp_path):
+def test_another_origin_has_another_entry_but_equal_digest(tmp_path):
     other = cached(tmp_path, Origin("drawn", "two"), parsed)
     assert other.digest == cached(tmp_path, ORIGIN, parsed).digest
     assert len(list(tmp_path.glob("drawn-*[!k]"))) == 2
@@ -77,7 +77,7 @@ def test_a_killed_parse_leaves_no_entry(tmp_path):
     assert [path for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
 
 
-def test_a_full_disk_names_the_key_and_leaves_nothing_behind(tmp_path):
+def test_a_full_disk_leaves_nothing_behind(tmp_path):
     # A limit on the size of files is met by a write as a full disk is, without a disk of its own.
     code = (
         "import resource, signal, sys, numpy as np\n"
@@ -115,7 +115,7 @@ def test_two_processes_on_a_cold_cache_read_once(tmp_path):
     assert len(set(lines)) == 2
 
 
-def test_an_entry_that_may_not_be_read_names_the_way_out(tmp_path):
+def test_an_entry_without_permission_names_the_remedy(tmp_path):
     if os.geteuid() == 0:
         pytest.skip("the superuser may read everything")
     cached(tmp_path, ORIGIN, parsed)
@@ -125,7 +125,7 @@ def test_an_entry_that_may_not_be_read_names_the_way_out(tmp_path):
         cached(tmp_path, ORIGIN, parsed)
 
 
-def test_an_entry_of_an_earlier_version_is_left_alone_and_made_anew(tmp_path, monkeypatch):
+def test_an_entry_of_an_earlier_version_is_rebuilt(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "FORMAT", cache.FORMAT - 1)
     cached(tmp_path, ORIGIN, parsed)
     monkeypatch.undo()
@@ -133,13 +133,13 @@ def test_an_entry_of_an_earlier_version_is_left_alone_and_made_anew(tmp_path, mo
     assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 2
 
 
-def test_a_cache_dir_that_cannot_be_made_names_the_key(tmp_path):
+def test_an_impossible_cache_dir_names_the_key(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"data.cache_dir=.*Pass data.cache_dir=..., or set FER_ABLATE_CACHE"):
         cached(tmp_path / "file" / "cache", ORIGIN, parsed)
 
 
-def test_the_digest_depends_on_every_part_of_the_content():
+def test_the_digest_depends_on_all_content():
     others = [
         content_digest(np.full_like(FACES, 4), KNOWN),
         content_digest(FACES, replace(KNOWN, labels=KNOWN.labels[::-1].copy())),
@@ -150,7 +150,7 @@ def test_the_digest_depends_on_every_part_of_the_content():
     assert content_digest(FACES, replace(KNOWN, files=(), notes=("other",))) == content_digest(FACES, KNOWN)
 
 
-def test_a_source_that_cannot_be_read_is_not_blamed_on_the_cache(tmp_path):
+def test_an_unreadable_source_is_not_the_caches_fault(tmp_path):
     def unreadable(_):
         raise PermissionError(13, "Permission denied", "fer2013.csv")
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fer_ablate.data.classes import check_merge, merged
+from fer_ablate.data.classes import merge_classes, merge_faults
 from fer_ablate.data.faces import NO_LABEL
 from fer_ablate.errors import UserError
 
@@ -16,8 +16,8 @@ def faces(set_of):
     return set_of(np.arange(7), np.arange(7), ["Training"] * 7)
 
 
-def test_listed_classes_are_joined_and_the_rest_left_out(faces):
-    joined = merged(faces, MOODS)
+def test_listed_classes_are_joined_and_others_dropped(faces):
+    joined = merge_classes(faces, MOODS)
     assert joined.classes == ("positive", "negative")
     assert joined.labels.tolist() == [1, NO_LABEL, 1, 0, 1, 0, 0]
     assert joined.rows.tolist() == [0, 2, 3, 4, 5, 6]
@@ -25,26 +25,26 @@ def test_listed_classes_are_joined_and_the_rest_left_out(faces):
 
 
 def test_no_merge_changes_nothing(faces):
-    assert merged(faces, {}) is faces
+    assert merge_classes(faces, {}) is faces
 
 
 def test_votes_are_added_up_within_a_new_class(faces):
     targets = np.zeros((7, 7), np.float32)
     targets[0, [0, 1, 3]] = 0.5, 0.25, 0.25  # angry, disgust (left out), happy
-    joined = merged(replace(faces, targets=targets), MOODS)
+    joined = merge_classes(replace(faces, targets=targets), MOODS)
     assert joined.targets[0].tolist() == pytest.approx([1 / 3, 2 / 3])
 
 
 def test_a_class_that_is_not_there_is_named(faces):
     with pytest.raises(UserError, match=r"no class 'hapy'\. Did you mean 'happy'\?"):
-        merged(faces, {"a": ["hapy"], "b": ["sad"]})
+        merge_classes(faces, {"a": ["hapy"], "b": ["sad"]})
 
 
 def test_faults_of_a_merge_are_found_without_images():
     def problems(merge):
-        return " ".join(str(fault) for fault in check_merge(merge))
+        return " ".join(str(fault) for fault in merge_faults(merge))
 
-    assert check_merge(MOODS) == []
+    assert merge_faults(MOODS) == []
     assert "sadness is in a and in b" in problems({"a": ["sad"], "b": ["sadness", "happy"]})
     assert "a would be the only class" in problems({"a": ["sad"]})
     assert "data.merge.b: has no classes" in problems({"a": ["sad"], "b": []})

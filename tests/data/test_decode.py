@@ -1,4 +1,4 @@
-"""Pixels of pictures in every format people have."""
+"""Decoding of pictures in all supported formats."""
 
 import io
 
@@ -39,7 +39,7 @@ def test_formats_give_the_same_pixels(image):
     assert np.array_equal(with_channels(pixels, 1), GRAY)
 
 
-def test_colours_are_red_green_blue_and_transparency_is_white():
+def test_colours_are_rgb_and_transparency_is_white():
     image = Image.new("RGBA", (2, 1), (250, 20, 10, 255))
     image.putpixel((1, 0), (0, 0, 0, 0))
     assert decode(encoded(image))[0].tolist() == [[[250, 20, 10], [255, 255, 255]]]
@@ -65,7 +65,7 @@ def test_a_picture_is_turned_upright():
     assert np.array_equal(pixels, np.rot90(GRAY, -1))
 
 
-def test_the_header_tells_size_and_colour_without_the_pixels(tmp_path):
+def test_size_and_colour_come_from_the_header(tmp_path):
     orientation = Image.Exif()
     orientation[0x0112] = 6
     Image.fromarray(GRAY).save(tmp_path / "turned.jpg", exif=orientation)
@@ -122,13 +122,13 @@ def test_a_cut_off_picture_is_no_picture():
             decode(content)
 
 
-def test_a_huge_picture_is_refused_before_it_is_decoded():
+def test_a_huge_picture_is_refused_before_decoding():
     content = encoded(Image.new("1", (20_000, 20_000)))
     with pytest.raises(UserError, match="20,000 x 20,000 pixels are more than the 50 million"):
         decode(content)
 
 
-def test_a_large_jpeg_is_decoded_at_a_smaller_size():
+def test_a_large_jpeg_is_decoded_smaller():
     image = Image.fromarray(GRAY).resize((600, 400))
     pixels, size = decode(encoded(image, "JPEG"), limit=100_000)
     assert pixels.shape == (200, 300)

@@ -27,7 +27,7 @@ def shares(labels, num_classes=8, **votes):
     ],
     ids=["6 of 10", "a tie", "single vote not counted", "unknown wins", "no face"],
 )
-def test_majority_keeps_a_class_with_more_than_half_of_the_votes(votes, kept):
+def test_majority_keeps_classes_with_most_votes(votes, kept):
     assert shares(Labels.majority, **votes) == kept
 
 
@@ -71,7 +71,7 @@ def by_the_book(votes):
     return {FERPLUS_TO_EMOTION[column]: vote / sum(chosen.values()) for column, vote in chosen.items()}
 
 
-def test_thousands_of_random_votes_agree_with_the_rule_applied_one_by_one():
+def test_random_votes_agree_with_the_plain_rule():
     weights = np.random.default_rng(0).dirichlet(np.full(10, 0.5), 5000)
     votes = np.stack([np.random.default_rng(row).multinomial(10, share) for row, share in enumerate(weights)])
     targets = targets_from_votes(votes, Labels.cross_entropy, 8)
@@ -87,7 +87,7 @@ def votes_file(tmp_path, *rows):
     return path
 
 
-def test_undecided_images_leave_the_usable_rows_and_the_others_get_the_voted_label(tmp_path, set_of):
+def test_only_decided_images_get_their_voted_label(tmp_path, set_of):
     faces = set_of([1, 2], [0, 0], ["Training", "Training"])
     path = votes_file(tmp_path, "Training,a.png,0,9,0,0,0,0,0,0,0,1", "Training,,0,0,0,0,0,0,0,0,0,10")
     joined = with_votes(faces, path, Labels.majority, 8)
@@ -96,7 +96,7 @@ def test_undecided_images_leave_the_usable_rows_and_the_others_get_the_voted_lab
     assert joined.digest != faces.digest
 
 
-def test_votes_of_another_number_or_order_of_rows_are_refused(tmp_path, set_of):
+def test_votes_for_other_rows_are_refused(tmp_path, set_of):
     faces = set_of([1, 2], [0, 0], ["Training", "PublicTest"])
     row = "Training,a.png,0,9,0,0,0,0,0,0,0,1"
     with pytest.raises(UserError, match=r"has 1 rows but the faces have 2.*joined by row order"):

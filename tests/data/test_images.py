@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from fer_ablate.config.choices import Fit
-from fer_ablate.data.sources.images import Form, read_pictures, reshaped
+from fer_ablate.data.sources.images import ImageForm, read_pictures, write_in_form
 from fer_ablate.data.sources.layouts import folder_inventory
 from fer_ablate.errors import UserError
 
@@ -15,7 +15,7 @@ def read(collected):
     """Reads a folder of pictures in a form."""
 
     def reading(folder, room=None, **form):
-        return collected(lambda write: read_pictures(folder_inventory(folder), write, Form(**form), room=room))
+        return collected(lambda write: read_pictures(folder_inventory(folder), write, ImageForm(**form), room=room))
 
     return reading
 
@@ -52,7 +52,7 @@ def test_channels_may_be_chosen(folder_of, read):
     assert read(folder_of("cat/1.png", "dog/1.png", root="gray"), channels=3)[0].shape[1] == 3
 
 
-def test_odd_sizes_take_the_most_frequent_one_and_it_is_said(folder_of, read):
+def test_odd_sizes_take_the_most_frequent_one(folder_of, read):
     folder_of("cat/1.png", size=(8, 8))
     faces, parsed = read(folder_of("cat/2.png", "cat/3.png", size=(5, 7)))
     assert faces.shape == (3, 1, 5, 7)
@@ -69,7 +69,7 @@ def test_a_chosen_size_holds_for_every_image(folder_of, read, fit):
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image", None], ids=["empty", "text", "cut"])
-def test_an_unreadable_image_is_left_out_counted_and_named(folder_of, read, content):
+def test_an_unreadable_image_is_counted_and_named(folder_of, read, content):
     folder = folder_of("cat/1.png", "dog/1.png", size=(64, 64))
     noise = folder / "dog" / "2.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)).save(noise)
@@ -88,7 +88,7 @@ def test_a_folder_without_one_readable_image_is_refused(folder_of, read):
             read(folder, **form)
 
 
-def test_images_that_do_not_fit_on_the_disk_are_refused_before_any_is_decoded(folder_of, read):
+def test_too_many_images_for_the_disk_are_refused(folder_of, read):
     with pytest.raises(UserError, match=r"2 images of 100x100 take 0\.0 GB.*smaller size, such as data\.size=64"):
         read(folder_of("cat/1.png", "dog/1.png", size=(100, 100)), room=19_999)
 
@@ -100,16 +100,16 @@ def test_images_go_out_in_blocks_of_bounded_size(folder_of):
     assert sizes == [256, 256, 88]
 
 
-def test_images_of_a_table_take_a_form_as_they_are_written(collected):
+def test_table_images_are_resized_while_written(collected):
     def write_two(write):
         write(np.full((2, 1, 4, 4), 7, np.uint8))
         return None
 
-    faces, _ = collected(lambda write: write_two(reshaped(write, Form(size=(6, 4), channels=3))))
+    faces, _ = collected(lambda write: write_two(write_in_form(write, ImageForm(size=(6, 4), channels=3))))
     assert faces.shape == (2, 3, 6, 4)
     assert (faces == 7).all()
 
 
 def test_a_form_that_changes_nothing_costs_nothing():
     write = partial(print)
-    assert reshaped(write, Form()) is write
+    assert write_in_form(write, ImageForm()) is write

@@ -4,7 +4,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from fer_ablate.data.sources.layouts import AFFECTNET, CK_PLUS, RAF_DB, folder_inventory
+from fer_ablate.data.sources.layouts import folder_inventory
+from fer_ablate.data.sources.published import AFFECTNET, CK_PLUS, RAF_DB
 from fer_ablate.errors import UserError
 
 
@@ -70,7 +71,7 @@ def test_a_pipe_is_not_waited_for(folder_of):
     assert folder_inventory(folder).left_out == {"pipes and devices": 1}
 
 
-def test_one_other_file_does_not_part_the_images_of_a_person(folder_of):
+def test_one_odd_file_leaves_persons_together(folder_of):
     names = [f"{label}/s00{person}_001_0000000{person}.png" for label in ("happy", "sad") for person in range(1, 4)]
     inventory = folder_inventory(folder_of(*names, "happy/extra.png"))
     assert [picture.group for picture in inventory.pictures] == ["", "S001", "S002", "S003", "S001", "S002", "S003"]
@@ -100,7 +101,7 @@ def test_rafdb_is_read_by_its_list(folder_of):
     assert inventory.notes[1] == "1 of 3 images of list_patition_label.txt are not there."
 
 
-def test_rafdb_in_folders_of_numbers_is_known_by_its_file_names(folder_of):
+def test_rafdb_is_known_by_its_file_names(folder_of):
     names = [f"train/{label}/train_0000{label}_aligned.jpg" for label in range(1, 8)]
     assert found(folder_of(*names)) == {("train", name): 1 for name in RAF_DB}
 
@@ -145,7 +146,7 @@ def test_ckplus_is_read_by_its_emotion_files(folder_of):
     assert inventory.left_out == {"without a label": 3}
 
 
-def test_ckplus_without_its_labels_is_not_sorted_by_person(folder_of):
+def test_ckplus_without_labels_is_not_sorted_by_person(folder_of):
     folder = folder_of("S005/001/S005_001_00000001.png", "S006/001/S006_001_00000001.png")
     with pytest.raises(UserError, match=r"S005, S006 are persons of CK\+, not classes"):
         folder_inventory(folder)
@@ -165,7 +166,7 @@ def test_jaffe_is_read_from_its_file_names(folder_of):
 @pytest.mark.parametrize(
     ("images", "labels"), [("train/images/1.jpg", "train/labels/1.txt"), ("images/val/1.jpg", "labels/val/1.txt")]
 )
-def test_a_detectors_export_is_refused_with_the_way_out(folder_of, images, labels):
+def test_a_detectors_export_is_refused_with_remedy(folder_of, images, labels):
     folder = folder_of(images)
     (folder / labels).parent.mkdir(parents=True)
     (folder / labels).write_text("3 0.5 0.5 1 1\n")
@@ -203,7 +204,7 @@ def test_a_folder_of_other_files_lists_their_endings(folder_of, tmp_path):
         folder_inventory(tmp_path / "faces")
 
 
-def test_a_flat_folder_with_a_list_points_to_it(folder_of):
+def test_a_flat_folder_points_to_its_list(folder_of):
     folder = folder_of("1.png")
     (folder / "train_labels.csv").write_text("image,label\n1.png,3\n")
     with pytest.raises(UserError, match=r"data=list data\.path=\.\.\. Such a list may be train_labels\.csv"):

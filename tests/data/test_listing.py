@@ -7,7 +7,7 @@ from fer_ablate.errors import UserError
 
 @pytest.fixture
 def listed(folder_of):
-    """Writes a list beside four pictures and reads it."""
+    """Writes a list into the folder of four pictures and reads it."""
     folder = folder_of("1.png", "2.png", "in/3.png", "4.png")
 
     def read(text, encoding="utf-8", **columns):
@@ -31,7 +31,7 @@ def rows(inventory):
     ],
     ids=["plain", "semicolons, a mark and blanks", "tabs, UTF-16 and Windows paths", "Windows lines"],
 )
-def test_a_list_is_read_by_the_names_of_its_columns(listed, text, encoding):
+def test_a_list_is_read_by_column_names(listed, text, encoding):
     assert rows(listed(text, encoding)) == [("1.png", "train", "happy", "ann"), ("in/3.png", "test", "sad", "bob")]
 
 
@@ -71,12 +71,12 @@ def test_one_picture_under_two_paths_counts_once(listed, tmp_path):
     assert (len(found.pictures), found.left_out) == (1, {"listed twice": 1, "without a label": 1})
 
 
-def test_a_column_that_is_not_there_is_named_with_the_others(listed):
+def test_a_missing_column_is_named_with_the_others(listed):
     with pytest.raises(UserError, match=r"data\.columns\.label=mod: there is no such column\. Did you mean 'mood'\?"):
         listed("file,mood\n1.png,3\n", label="mod")
 
 
-def test_a_split_column_of_numbers_of_rows_is_refused(listed, folder_of):
+def test_a_split_column_of_row_numbers_is_refused(listed, folder_of):
     folder_of(*(f"{number}.png" for number in range(60)), root="faces")
     text = "file,label,split\n" + "".join(f"{number}.png,happy,{number}\n" for number in range(60))
     with pytest.raises(UserError, match=r"the split column has 60 values.*data\.columns\.split"):

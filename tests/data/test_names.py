@@ -1,6 +1,6 @@
 import pytest
 
-from fer_ablate.data.names import class_key, emotion, joined_classes, split_part
+from fer_ablate.data.classes import class_key, emotion, joined_classes, split_part
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_splits_are_known_by_their_usual_names_alone(names, part):
     assert {split_part(name) for name in names} == {part}
 
 
-def test_joined_classes_keep_a_spelling_or_take_the_emotion():
+def test_joined_classes_keep_their_spelling_or_emotion():
     classes, index_of = joined_classes(["Sad", "sadness", "Bored", "happy"])
     assert classes == ("Bored", "happy", "sad")
     assert index_of == {"Sad": 2, "sadness": 2, "Bored": 0, "happy": 1}

@@ -13,13 +13,13 @@ TABLE = {name: cells for cells in LINES for name in re.findall(r"`(\w+)`", cells
 
 
 @pytest.mark.parametrize("name", OPS)
-def test_the_page_of_ops_tells_every_op_with_its_arguments_and_their_defaults(name):
-    told = {}
+def test_the_page_of_ops_lists_all_arguments(name):
+    documented = {}
     for given in re.findall(r"`(.*?)`", TABLE[name][2]):
         argument, _, default = given.partition(": ")
-        told[argument] = yaml.safe_load(default) if default else MISSING
+        documented[argument] = yaml.safe_load(default) if default else MISSING
     real = {argument.name: argument.default for argument in fields(OPS[name])}
-    assert told == {name: list(default) if isinstance(default, tuple) else default for name, default in real.items()}
+    assert documented == {name: list(default) if isinstance(default, tuple) else default for name, default in real.items()}
     assert ("*" in TABLE[name][1]) == (name in FIXED)
 
 
@@ -34,5 +34,5 @@ def test_the_page_of_ops_tells_every_op_with_its_arguments_and_their_defaults(na
     ],
     ids=str,
 )
-def test_an_op_draws_where_it_is_given_an_interval_or_a_chance(step, random):
+def test_intervals_and_chances_are_drawn(step, random):
     assert draws(read_op(step)) is random

@@ -28,7 +28,7 @@ def random_faces(number, height, width, channels=1):
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_two_vertical_flips_are_the_image_and_one_is_upside_down(shape):
+def test_two_vertical_flips_are_the_image(shape):
     faces = random_faces(8, *shape)
     flip = {"op": "vertical_flip", "p": 1}
     assert torch.equal(changed(faces, flip), faces.flip(-2))
@@ -44,7 +44,7 @@ def test_half_of_the_images_are_turned_upside_down():
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_flips_and_rotations_join_the_affine_maps_around_them_in_one_resampling(shape):
+def test_flips_and_rotations_join_one_resampling(shape):
     smooth = torch.from_numpy(ndimage.gaussian_filter(np.random.default_rng(0).random((8, 1, *shape)), (0, 0, 4, 4))).float()
     steps = [
         {"op": "affine", "rotation": 15},
@@ -64,7 +64,7 @@ def test_flips_and_rotations_join_the_affine_maps_around_them_in_one_resampling(
     assert (once - four_times)[middle].abs().max() < 0.005
 
 
-def test_a_rotation_is_counter_clockwise_and_each_angle_as_likely_as_the_others():
+def test_rotations_are_counter_clockwise_and_equally_likely():
     faces = random_faces(600, 12, 12)
     out = changed(faces, {"op": "rotate", "angles": [0, 90, 180, 270]})
     counts = [torch.isclose(out, faces.rot90(turns, (-2, -1)), atol=1e-4).flatten(1).all(1).sum().item() for turns in range(4)]
@@ -111,7 +111,7 @@ def test_a_shift_moves_by_whole_pixels_over_black():
     assert seen == {(down, right) for down in range(-2, 3) for right in range(-3, 4)}
 
 
-def test_shifts_whose_draw_says_no_leave_the_image_exactly():
+def test_shifts_not_drawn_leave_the_image():
     faces = random_faces(64, 48, 48)
     assert torch.equal(changed(faces, {"op": "shift", "x": 5, "p": 0}), faces)
     moved = (changed(faces, {"op": "shift", "x": 5, "p": 0.5}) != faces).flatten(1).any(1).sum()
@@ -119,7 +119,7 @@ def test_shifts_whose_draw_says_no_leave_the_image_exactly():
 
 
 @pytest.mark.parametrize("method", ["bilinear", "area"])
-def test_a_resize_to_the_same_size_is_the_image(method):
+def test_a_resize_to_own_size_changes_nothing(method):
     faces = random_faces(2, 40, 56)
     assert torch.equal(resized(faces, [40, 56], method), faces)
 
@@ -144,7 +144,7 @@ def test_area_resizing_is_that_of_opencv(size):
     torch.testing.assert_close(resized(face, list(size), "area")[0, 0], torch.from_numpy(expected), rtol=0, atol=1e-6)
 
 
-def test_a_random_window_can_be_enlarged_to_the_whole_size_again():
+def test_a_random_window_can_be_enlarged_again():
     ramp = torch.arange(48.0).expand(64, 1, 48, 48) / 48
     out = changed(ramp, {"op": "crop", "size": 24}, {"op": "resize", "size": 48})
     assert out.shape == (64, 1, 48, 48)

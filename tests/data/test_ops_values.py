@@ -50,14 +50,14 @@ def test_an_equalised_histogram_is_flat():
     torch.testing.assert_close(prepared(out, op="equalize"), out)
 
 
-def test_an_image_of_one_gray_stays_as_it_is():
+def test_a_flat_image_stays_as_it_is():
     gray = torch.full((1, 1, 8, 8), 100 / 255)
     assert torch.equal(prepared(gray, op="equalize"), gray)
 
 
 @pytest.mark.parametrize("grid", [(8, 8), (4, 6), (7, 5), (1, 1)], ids=str)
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_clahe_gives_the_levels_of_opencv_also_where_the_tiles_do_not_divide_the_image(size, grid):
+def test_clahe_agrees_with_opencv_for_any_tiles(size, grid):
     pictures = drawn(*size)
     for limit in (0.5, 2.0, 40.0):
         expected = by_opencv(pictures, cv2.createCLAHE(limit, grid[::-1]).apply)
@@ -65,7 +65,7 @@ def test_clahe_gives_the_levels_of_opencv_also_where_the_tiles_do_not_divide_the
         torch.testing.assert_close(out * 255, expected.float())
 
 
-def test_each_image_has_the_clip_limit_drawn_for_it():
+def test_each_image_has_its_own_clip_limit():
     pictures = drawn(48, 48)
     out = changed(scaled(pictures), op="clahe", clip_limit=[1, 40], grid=2)
     torch.manual_seed(0)
@@ -93,7 +93,7 @@ def test_of_a_colour_only_the_brightness_is_equalised(op):
     torch.testing.assert_close((out * brightness).sum(1)[inside], gray[:, 0][inside])
 
 
-def test_gamma_of_one_is_the_image_and_two_its_square():
+def test_gamma_is_the_exponent_of_the_image():
     faces = torch.rand(4, 3, 8, 8)
     assert torch.equal(prepared(faces, op="gamma", gamma=1), faces)
     torch.testing.assert_close(prepared(faces, op="gamma", gamma=2), faces * faces)
@@ -120,7 +120,7 @@ def test_blur_is_that_of_opencv(sigma, side):
     )
 
 
-def test_every_image_is_blurred_by_a_sigma_of_its_own():
+def test_every_image_has_its_own_sigma():
     pictures = drawn(48, 48)
     out = changed(scaled(pictures), op="blur", sigma=[0.5, 2])
     torch.manual_seed(0)
@@ -129,7 +129,7 @@ def test_every_image_is_blurred_by_a_sigma_of_its_own():
         torch.testing.assert_close(one[0], torch.from_numpy(expected), rtol=0, atol=1e-6)
 
 
-def test_noise_has_the_deviation_asked_for_and_is_clipped():
+def test_noise_has_its_deviation_and_is_clipped():
     gray = torch.full((50, 3, 48, 48), 0.5)
     noise = changed(gray, op="noise", std=0.1) - gray
     assert abs(noise.mean().item()) < 0.001
@@ -139,7 +139,7 @@ def test_noise_has_the_deviation_asked_for_and_is_clipped():
     assert changed(gray * 2, op="noise", std=0.5).max() == 1
 
 
-def test_the_deviation_of_the_noise_is_drawn_for_each_image():
+def test_each_image_has_its_own_noise_deviation():
     deviations = (changed(torch.full((200, 1, 48, 48), 0.5), op="noise", std=[0.01, 0.1]) - 0.5).std((1, 2, 3))
     assert 0.009 < deviations.min() < 0.015
     assert 0.095 < deviations.max() < 0.105
@@ -156,7 +156,7 @@ def test_the_deviation_of_the_noise_is_drawn_for_each_image():
     ],
     ids=lambda step: step["op"],
 )
-def test_images_whose_draw_says_no_stay_exactly_as_they_are(step):
+def test_images_not_drawn_stay_exactly_equal(step):
     faces = torch.rand(64, 1, 20, 20, generator=torch.Generator().manual_seed(1))
     assert torch.equal(changed(faces, **step, p=0), faces)
     moved = (changed(faces, **step, p=0.5) != faces).flatten(1).any(1).sum()

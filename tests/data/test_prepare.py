@@ -7,7 +7,7 @@ from torch import nn
 from torch.export import Dim
 
 from fer_ablate.data.ops.registry import FIXED
-from fer_ablate.data.prepare import build_prepare, check_prepare, prepared_size
+from fer_ablate.data.prepare import build_prepare, prepare_faults, prepared_size
 
 STEPS = {
     "resize": {"op": "resize", "size": [30, 64]},
@@ -29,9 +29,9 @@ def test_every_fixed_op_is_tried_here():
 
 @pytest.mark.parametrize("channels", [1, 3], ids=["gray", "colour"])
 @pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
-def test_each_image_is_prepared_by_itself_and_stays_between_black_and_white(step, channels):
+def test_each_image_is_prepared_alone_within_range(step, channels):
     faces = faces_u8(6, channels) / 255
-    assert check_prepare([step], (48, 40)) == []
+    assert prepare_faults([step], (48, 40)) == []
     prepare = build_prepare([step])
     torch.manual_seed(0)
     out = prepare(faces)
@@ -74,7 +74,7 @@ def test_the_last_resize_names_the_size():
         ),
         (
             {"op": "blur", "sigma": [0.5, 1]},
-            r"sigma: \[0.5, 1\]: an interval is drawn from .*\n    .* belongs in augment.steps",
+            r"sigma: \[0.5, 1\]: a number is drawn from the interval .*\n    .* belongs in augment.steps",
         ),
         (
             {"op": "equalize", "p": 0.5},
@@ -90,20 +90,20 @@ def test_the_last_resize_names_the_size():
     ],
     ids=str,
 )
-def test_a_wrong_step_is_named_with_the_way_out(step, message):
-    (fault,) = check_prepare([step], (48, 40))
+def test_a_wrong_step_is_named_with_remedy(step, message):
+    (fault,) = prepare_faults([step], (48, 40))
     with pytest.raises(ValueError, match=message):
         raise ValueError(fault)
 
 
-def test_a_step_is_compared_with_the_size_before_it():
+def test_a_step_is_checked_against_the_previous_size():
     small, blurred = {"op": "resize", "size": 8}, {"op": "blur", "sigma": 3}
-    assert [fault.key for fault in check_prepare([small, blurred], None)] == ["data.prepare[1].sigma"]
-    assert check_prepare([blurred, small], None) == check_prepare([blurred], (48, 48)) == []
+    assert [fault.key for fault in prepare_faults([small, blurred], None)] == ["data.prepare[1].sigma"]
+    assert prepare_faults([blurred, small], None) == prepare_faults([blurred], (48, 48)) == []
 
 
-def test_a_fixed_change_may_say_that_it_is_certain():
-    assert check_prepare([{"op": "equalize", "p": 1}], (48, 48)) == []
+def test_a_fixed_change_may_be_called_certain():
+    assert prepare_faults([{"op": "equalize", "p": 1}], (48, 48)) == []
 
 
 class Deployed(nn.Module):
@@ -122,7 +122,7 @@ def exported(module, channels):
 
 
 @pytest.mark.parametrize("channels", [pytest.param(1, id="gray", marks=pytest.mark.slow), pytest.param(3, id="colour")])
-def test_all_of_it_can_be_exported_for_any_number_of_images(channels):
+def test_preparation_exports_for_any_batch_size(channels):
     module = Deployed(list(STEPS.values())).eval()
     program = exported(module, channels).module()
     for number in (1, 5):

@@ -11,7 +11,7 @@ from fer_ablate.data.audit import audit, copies_across
 from fer_ablate.data.balance import balanced
 from fer_ablate.data.load import load_faces
 from fer_ablate.data.roles import role_rows
-from fer_ablate.data.summary import counts
+from fer_ablate.data.summary import split_counts
 
 
 @pytest.fixture(scope="module")
@@ -20,10 +20,10 @@ def faces(real_config):
 
 
 def test_counts_are_the_published_ones(faces):
-    assert {row.split: row.total for row in counts(faces)} == {
+    assert {row.split: row.total for row in split_counts(faces)} == {
         "Training": 28709, "PublicTest": 3589, "PrivateTest": 3589, "all": 35887,
     }  # fmt: skip
-    assert counts(faces)[-1].per_class == (4953, 547, 5121, 8989, 6077, 4002, 6198)
+    assert split_counts(faces)[-1].per_class == (4953, 547, 5121, 8989, 6077, 4002, 6198)
     assert faces.faces[0, 0, 0, :4].tolist() == [70, 80, 82, 72]
 
 
@@ -37,16 +37,16 @@ def test_the_audit_finds_the_known_copies_and_conflicts(faces):
     assert (len(found.black), len(found.blank)) == (12, 12)
 
 
-def test_dropping_everything_keeps_test_splits_free_of_training_images(real_config):
+def test_dropping_frees_test_splits_of_training_images(real_config):
     clean = load_faces(replace(real_config, drop=list(Drop)))
     assert 35887 - 280 - 288 - 160 - 12 <= len(clean) < 35887 - 280 - 288
     assert all(len(rows) == 0 for rows in audit(clean).in_train.values())
 
 
-def test_a_run_is_told_of_the_copies_between_roles(real_config, faces):
+def test_copies_between_roles_are_reported(real_config, faces):
     rows = role_rows(faces, real_config).rows
     (note,) = copies_across(faces, rows, [])
-    assert note.startswith("Copies: 280 val and 288 test images have the very pixels of a training image.")
+    assert note.startswith("Copies: 280 val and 288 test images have exactly the pixels of a training image.")
 
 
 def test_roles_cover_the_official_splits(real_config, faces):
@@ -54,7 +54,7 @@ def test_roles_cover_the_official_splits(real_config, faces):
     assert len(role_rows(faces, replace(real_config, roles=Roles.holdout)).rows["val"]) == pytest.approx(2871, abs=4)
 
 
-def test_balanced_sets_have_the_sizes_that_their_papers_report(real_config, faces):
+def test_balanced_sets_have_their_published_sizes(real_config, faces):
     steps = [{"op": "flip", "p": 0.5}]
     filled = BalanceConfig(kind=Balance.majority, steps=steps)
     roles = role_rows(faces, replace(real_config, roles=Roles.holdout, val_fraction=0.2)).rows
@@ -78,11 +78,11 @@ def test_balanced_sets_have_the_sizes_that_their_papers_report(real_config, face
 )
 def test_votes_keep_these_many_images(real_config, labels, classes, images):
     voted = load_faces(replace(real_config, labels=labels, num_classes=classes))
-    assert tuple(row.total for row in counts(voted)[:-1]) == images
+    assert tuple(row.total for row in split_counts(voted)[:-1]) == images
     assert (voted.labels[voted.rows] >= 0).all()
 
 
-def test_a_warm_start_takes_well_under_half_a_second(real_config):
+def test_a_warm_start_takes_half_a_second(real_config):
     start = time.process_time()
     load_faces(real_config)
     assert time.process_time() - start < 0.5

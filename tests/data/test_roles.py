@@ -38,7 +38,7 @@ def test_a_preset_gives_each_split_its_role(faces, roles, train, val, test):
     assert not set(rows["train"]) & set(test)
 
 
-def test_holdout_takes_the_same_share_of_every_class_and_tests_on_all_other_splits(faces):
+def test_holdout_is_stratified_and_tests_on_other_splits(faces):
     rows = role_rows(faces, config(roles=Roles.holdout, val_fraction=0.1)).rows
     assert np.bincount(faces.labels[rows["val"]]).tolist() == [3, 1]
     assert sorted([*rows["train"], *rows["val"]]) == list(range(40))
@@ -52,7 +52,7 @@ def test_holdout_is_drawn_by_its_own_seed(faces):
     assert first == again != other
 
 
-def test_a_smaller_train_fraction_is_part_of_a_larger_one_and_stratified(faces):
+def test_train_fractions_are_nested_and_stratified(faces):
     tenth, half = (role_rows(faces, config(train_fraction=fraction)).rows["train"] for fraction in (0.1, 0.5))
     assert set(tenth) < set(half)
     assert np.bincount(faces.labels[half]).tolist() == [15, 5]
@@ -95,7 +95,7 @@ def test_a_role_without_images_is_refused(faces):
         role_rows(replace(faces, rows=np.arange(43)), config())
 
 
-def test_a_set_without_splits_is_drawn_class_by_class(set_of):
+def test_a_set_without_splits_is_stratified(set_of):
     faces = set_of(np.arange(60), [0] * 40 + [1] * 20, ["all"] * 60, ("all",))
     found = role_rows(faces, config(roles=Roles.auto))
     assert found.preset is Roles.drawn
@@ -106,7 +106,7 @@ def test_a_set_without_splits_is_drawn_class_by_class(set_of):
     assert found.notes == ("No test split is used: 6 val and 12 test images were drawn from 60.",)
 
 
-def test_a_table_without_usage_is_drawn_where_official_splits_were_asked_for(set_of):
+def test_a_table_without_usage_is_drawn(set_of):
     faces = set_of(np.arange(20), [0, 1] * 10, ["all"] * 20, ("all",))
     assert role_rows(faces, config()).preset is Roles.drawn
 
@@ -125,13 +125,13 @@ def test_splits_without_a_known_name_are_refused(set_of):
         role_rows(faces, config(roles=Roles.auto))
 
 
-def test_the_only_image_of_a_class_stays_in_train(set_of):
+def test_an_only_image_stays_in_train(set_of):
     faces = set_of(np.arange(21), [0] * 20 + [1], ["train"] * 21, ("train",))
     found = role_rows(faces, config(roles=Roles.auto))
     assert 20 in found.rows["train"]
     assert found.notes[1:] == (
-        "All 2 images of val are angry: its accuracy says little.",
-        "All 4 images of test are angry: its accuracy says little.",
+        "All 2 images of val are angry, so that its accuracy means little.",
+        "All 4 images of test are angry, so that its accuracy means little.",
         "Only one training image of disgust.",
     )
 
@@ -169,7 +169,7 @@ def test_every_person_is_tested_in_one_fold(persons):
     assert sorted(person for rows in tested for person in set(persons.groups[rows].tolist())) == list(range(12))
 
 
-def test_folds_without_groups_have_the_same_share_of_every_class(set_of):
+def test_folds_without_groups_are_stratified(set_of):
     faces = set_of(np.arange(60), [0] * 40 + [1] * 20, ["train"] * 30 + ["test"] * 30, ("train", "test"))
     found = [role_rows(faces, config(folds=5, fold=fold)) for fold in range(5)]
     assert [np.bincount(faces.labels[one.rows["test"]]).tolist() for one in found] == [[8, 4]] * 5

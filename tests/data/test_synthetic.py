@@ -29,14 +29,14 @@ def drawn():
     return draw(SMALL)
 
 
-def test_splits_have_the_sizes_asked_for_and_every_class(drawn):
+def test_splits_have_their_sizes_and_every_class(drawn):
     assert drawn.faces.shape == (280, 1, 48, 48)
     assert np.bincount(drawn.parsed.usage).tolist() == [140, 70, 70]
     assert (drawn.parsed.splits, drawn.parsed.classes) == (USAGES, EMOTIONS)
     assert all(len(np.unique(drawn.parsed.labels[drawn.parsed.usage == split])) == 7 for split in range(3))
 
 
-def test_a_seed_gives_the_same_bytes_on_every_machine(drawn):
+def test_a_seed_gives_equal_bytes_everywhere(drawn):
     assert content_digest(drawn.faces, drawn.parsed) == DIGEST
 
 
@@ -44,12 +44,12 @@ def test_another_seed_gives_other_faces(drawn):
     assert not np.array_equal(draw(replace(SMALL, seed=4)).faces, drawn.faces)
 
 
-def test_test_faces_do_not_depend_on_how_many_are_trained_on(drawn):
+def test_test_faces_do_not_depend_on_train_size(drawn):
     fewer = draw(replace(SMALL, train=20))
     assert np.array_equal(fewer.faces[fewer.parsed.usage == 2], drawn.faces[drawn.parsed.usage == 2])
 
 
-def test_label_noise_hits_its_share_of_training_labels_and_no_other(drawn):
+def test_label_noise_hits_its_share_of_training_labels(drawn):
     clean = draw(replace(SMALL, label_noise=0.0))
     wrong = drawn.parsed.labels != clean.parsed.labels
     assert np.bincount(drawn.parsed.usage[wrong], minlength=3).tolist() == [14, 0, 0]

@@ -14,14 +14,14 @@ from fer_ablate.labels import EMOTIONS, EMOTIONS_8, USAGES
 
 
 def read(path, progress=None):
-    """The faces written, in one array, and what is said about them."""
+    """The faces written, in one array, and its notes."""
     blocks = []
     parsed = read_table(path, blocks.append, progress)
     return np.concatenate(blocks), parsed
 
 
 def read_or_refused(path):
-    """What `read` gives, or the message of its error."""
+    """Returns the result of `read`, or the message of its error."""
     try:
         return read(path)
     except UserError as error:
@@ -48,7 +48,7 @@ def small(*rows, header="emotion,pixels,Usage"):
 
 @pytest.fixture
 def text_of(tmp_path):
-    """Writes bytes or text as a file and gives its path."""
+    """Writes bytes or text to a file and returns its path."""
 
     def write(text, name="fer2013.csv"):
         path = tmp_path / name
@@ -58,7 +58,7 @@ def text_of(tmp_path):
     return write
 
 
-def test_pixels_labels_and_splits_are_those_of_the_table(table_of):
+def test_pixels_labels_and_splits_come_from_the_table(table_of):
     lines, pixels = random_lines(20)
     faces, parsed = read(table_of(*lines))
     assert np.array_equal(faces, pixels)
@@ -67,7 +67,7 @@ def test_pixels_labels_and_splits_are_those_of_the_table(table_of):
     assert (parsed.classes, parsed.left_out, parsed.notes) == (EMOTIONS, {}, ())
 
 
-def test_faces_are_handed_over_in_blocks_as_the_file_is_read(table_of, monkeypatch):
+def test_faces_come_in_blocks_while_reading(table_of, monkeypatch):
     lines, pixels = random_lines(20)
     monkeypatch.setattr(table_lines, "CHUNK", 40_000)
     blocks, fractions = [], []
@@ -80,7 +80,7 @@ def test_faces_are_handed_over_in_blocks_as_the_file_is_read(table_of, monkeypat
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"], ids=["LF", "CR LF", "CR"])
 @pytest.mark.parametrize("chunk", [1, 7, 10_007])
-def test_rows_across_the_edges_of_read_chunks_stay_whole(text_of, monkeypatch, line_end, chunk):
+def test_rows_across_chunk_edges_stay_whole(text_of, monkeypatch, line_end, chunk):
     lines, pixels = random_lines(7)
     if chunk < 10:
         lines, pixels = ["0,1 2 3 4,Training", "", "1,5 6 7 8,PublicTest"], np.arange(1, 9).reshape(2, 1, 2, 2)
@@ -90,7 +90,7 @@ def test_rows_across_the_edges_of_read_chunks_stay_whole(text_of, monkeypatch, l
     assert parsed.left_out == ({"empty lines": 1} if chunk < 10 else {})
 
 
-def test_kaggle_copy_with_leading_blanks_and_another_order_reads_the_same(table_of):
+def test_a_kaggle_copy_with_blanks_reads_the_same(table_of):
     lines, _ = random_lines(4)
     kaggle = [",".join([line.split(",")[0], line.split(",")[2], line.split(",")[1]]) for line in lines]
     original = digest(table_of(*lines))
@@ -134,7 +134,7 @@ FACES = [[[[1, 22], [3, 255]]], [[[5, 6], [70, 8]]]]
         *("delimiters at the ends of rows", "byte order mark", "UTF-16", "UTF-16 without a mark", "UTF-32"),
     ],
 )
-def test_another_way_of_writing_the_same_table_reads_the_same(text_of, text):
+def test_other_spellings_of_a_table_read_equal(text_of, text):
     faces, parsed = read(text_of(text))
     assert faces.tolist() == FACES
     assert parsed.labels.tolist() == [3, 5]
@@ -156,13 +156,13 @@ def test_letters_of_an_old_encoding_do_no_harm(text_of):
     assert read(text_of(text.encode("latin-1")))[0].tolist() == FACES
 
 
-def test_of_two_columns_that_may_be_meant_a_note_says_which_is_read(text_of):
+def test_a_note_says_which_similar_column_is_read(text_of):
     _, parsed = read(text_of(small("9,3,1 22 3 255", header="label,emotion,pixels")))
     assert parsed.labels.tolist() == [3]
     assert "Column 'emotion' is read as emotion; 'label' is not read." in parsed.notes
 
 
-def test_a_table_without_splits_is_one_split_and_says_that_val_and_test_are_drawn(text_of):
+def test_a_table_without_splits_says_they_are_drawn(text_of):
     _, parsed = read(text_of(small("3,1 22 3 255", "5,5 6 70 8", header="emotion,pixels")))
     assert (parsed.splits, parsed.usage.tolist()) == (("all",), [0, 0])
     assert any("no column Usage, so val and test are drawn" in note for note in parsed.notes)
@@ -174,7 +174,7 @@ def test_label_7_is_contempt_and_makes_eight_classes(text_of):
     assert parsed.notes[1:] == ("Label 7 is read as contempt (8 classes).",)
 
 
-def test_labels_that_may_count_from_1_are_pointed_out(text_of):
+def test_labels_counting_from_1_are_pointed_out(text_of):
     _, parsed = read(text_of(small("1,1 2 3 4,Training", "7,1 2 3 4,Training")))
     assert "If the labels count from 1, all are misread" in parsed.notes[-1]
 
@@ -210,14 +210,14 @@ def test_faces_of_another_side_are_read_and_said(text_of):
     ],
     ids=lambda value: "-".join(f"{key} {given}" for key, given in value.items()) if isinstance(value, dict) else "",
 )
-def test_a_faulty_row_is_named_with_its_line_and_called_damaged_only_if_it_may_be(table_of, table_row, fault, message, damaged):
+def test_a_faulty_row_is_named_with_its_line(table_of, table_row, fault, message, damaged):
     with pytest.raises(UserError, match=message) as caught:
         read(table_of(table_row(), "", table_row(**fault), table_row()))
     assert ("damaged" in str(caught.value)) is damaged
     assert "\n" not in str(caught.value)
 
 
-def test_one_pixel_too_few_is_not_made_up_for_by_the_next_row(table_of, table_row):
+def test_a_missing_pixel_is_not_taken_from_elsewhere(table_of, table_row):
     with pytest.raises(UserError, match="line 2: 2303 pixels"):
         read(table_of(table_row(count=2303), table_row(count=2305)))
 
@@ -260,7 +260,7 @@ def test_rows_of_unlike_sides_are_refused(table_of, table_row):
         *("open quote", "endless line", "zero bytes at the end", "many of them", "empty lines"),
     ],
 )
-def test_a_file_that_is_no_such_table_says_what_it_is(text_of, text, message):
+def test_a_foreign_file_is_named_as_it_is(text_of, text, message):
     with pytest.raises(UserError, match=message) as caught:
         read(text_of(text))
     assert "\n" not in str(caught.value)
@@ -294,7 +294,7 @@ TABLES = st.tuples(
 
 @settings(max_examples=120, deadline=10_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(TABLES, st.binary(max_size=8), st.integers(0, 300))
-def test_any_text_is_read_or_refused_in_one_line(tmp_path, table, noise, place):
+def test_any_text_is_read_or_plainly_refused(tmp_path, table, noise, place):
     header, rows, delimiter, line_end, encoding = table
     text = line_end.join(delimiter.join(row) for row in [header, *rows]).encode(encoding, "replace")
     path = tmp_path / "fer2013.csv"
@@ -312,7 +312,7 @@ def test_any_text_is_read_or_refused_in_one_line(tmp_path, table, noise, place):
 
 @settings(max_examples=60, deadline=10_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(st.integers(0, 255), min_size=9, max_size=9), min_size=1, max_size=6), st.randoms(use_true_random=False))
-def test_however_the_numbers_are_written_the_same_faces_are_read(tmp_path, faces, rand: random.Random):
+def test_other_number_spellings_give_the_same_faces(tmp_path, faces, rand: random.Random):
     def written(value):
         return rand.choice(["{}", "{}.0", "+{}", "0{}", "{}."]).format(value)
 
@@ -326,7 +326,7 @@ def test_however_the_numbers_are_written_the_same_faces_are_read(tmp_path, faces
     assert read(path)[0].reshape(-1, 9).tolist() == faces
 
 
-def test_a_long_line_without_an_end_is_refused_at_once(text_of):
+def test_an_endless_line_is_refused_at_once(text_of):
     path = text_of(b"emotion,pixels,Usage\n0," + b"1 " * 30_000_000)
     start = time.process_time()
     with pytest.raises(UserError, match="line 2 is longer than 16 MB"):

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from fer_ablate.config.schema import AugmentConfig, Config, DataConfig, ModelConfig, TrainerConfig
-from fer_ablate.data.transform import Preprocess, build_preprocess, check_normalisation, network_size
+from fer_ablate.data.transform import Preprocess, build_preprocess, network_size, normalisation_faults
 
 
 def plain(**changes):
@@ -46,8 +46,8 @@ def test_numbers_of_channels_add_nothing_to_checkpoints():
 
 def test_there_are_as_many_numbers_as_channels():
     data = DataConfig(mean=[0.485, 0.456, 0.406], std=0.25)
-    assert check_normalisation(data, 3) == []
-    (fault,) = check_normalisation(data, 1)
+    assert normalisation_faults(data, 3) == []
+    (fault,) = normalisation_faults(data, 1)
     assert str(fault).startswith("data.mean: [0.485, 0.456, 0.406]: 3 numbers, but model.in_channels is 1")
 
 
@@ -99,7 +99,7 @@ def test_without_preparation_the_stored_bytes_go_on():
     assert build_preprocess(run_config(), (48, 48)).prepared(faces) is faces
 
 
-def test_images_are_prepared_alike_in_training_and_in_tests():
+def test_training_and_tests_prepare_images_equally():
     gray = torch.arange(256, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 88, 84)  # neither moved by flip nor crop
     preprocess = build_preprocess(prepared_config(HALVED, {"op": "gamma", "gamma": 2.0}), (88, 84))
     trained, tested = preprocess.train()(gray), preprocess.eval()(gray)
@@ -108,7 +108,7 @@ def test_images_are_prepared_alike_in_training_and_in_tests():
     torch.testing.assert_close(tested[:, 0, 0, 0], (torch.arange(256) / 255) ** 2)
 
 
-def test_views_of_prepared_images_are_what_the_network_is_tested_on():
+def test_the_network_is_tested_on_prepared_views():
     faces = torch.randint(256, (5, 1, 88, 84), dtype=torch.uint8)
     preprocess = build_preprocess(prepared_config(HALVED), (88, 84)).eval()
     prepared = preprocess.prepared(faces)
@@ -117,7 +117,7 @@ def test_views_of_prepared_images_are_what_the_network_is_tested_on():
     torch.testing.assert_close(prepared[:, :, :, 0], faces.float().view(5, 1, 44, 2, 42, 2).mean((3, 5))[:, :, :, 0] / 255)
 
 
-def test_the_network_sees_the_last_crop_of_the_prepared_image():
+def test_the_network_sees_the_last_crop():
     assert network_size(prepared_config({"op": "resize", "size": [64, 56]}), (48, 48)) == (40, 40)
     config = prepared_config({"op": "resize", "size": [64, 56]})
     config.augment = AugmentConfig()

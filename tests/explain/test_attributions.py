@@ -9,7 +9,7 @@ from fer_ablate.config.compose import composed, composer, to_config
 from fer_ablate.data.prepare import build_prepare
 from fer_ablate.data.transform import Preprocess
 from fer_ablate.errors import UserError
-from fer_ablate.explain.attributions import GRAY, PASSES, FromPixels, Lens, feature_layer
+from fer_ablate.explain.attributions import GRAY, PASSES, Explainer, FromPixels, feature_layer
 from fer_ablate.models.build import build_network
 
 SIDE = 12
@@ -24,8 +24,8 @@ def preprocess(channels=1, std=0.5):
     return Preprocess(nn.Identity(), size=(SIDE, SIDE), mean=0.25, std=std, channels=channels)
 
 
-def lens(network, channels=1, size=(SIDE, SIDE)):
-    return Lens(network.eval(), preprocess(channels), size, torch.device("cpu"))
+def explainer(network, channels=1, size=(SIDE, SIDE)):
+    return Explainer(network.eval(), preprocess(channels), size, torch.device("cpu"))
 
 
 def faces(number=3, side=SIDE, channels=1):
@@ -39,27 +39,27 @@ def linear():
 TARGETS = np.array([1, 3, 0])
 
 
-def test_saliency_of_a_linear_network_is_the_size_of_its_weights_per_gray_level():
+def test_saliency_of_a_linear_network_is_its_weights():
     network = linear()
     expected = network[1].weight.detach()[TARGETS].abs().view(3, SIDE, SIDE) / 0.5  # the normalisation divides by 0.5
-    assert lens(network).maps("saliency", faces(), TARGETS) == pytest.approx(expected.numpy(), rel=1e-5)
+    assert explainer(network).maps("saliency", faces(), TARGETS) == pytest.approx(expected.numpy(), rel=1e-5)
 
 
-def test_integrated_gradients_of_a_linear_network_are_weight_times_way_from_gray():
+def test_integrated_gradients_of_a_linear_network():
     network = linear()
     weights = network[1].weight.detach()[TARGETS].view(3, SIDE, SIDE).numpy() / 0.5
     expected = weights * (faces()[:, 0] / 255 - GRAY)
-    assert lens(network).maps("integrated_gradients", faces(), TARGETS) == pytest.approx(expected, rel=1e-3, abs=1e-5)
+    assert explainer(network).maps("integrated_gradients", faces(), TARGETS) == pytest.approx(expected, rel=1e-3, abs=1e-5)
 
 
-def test_integrated_gradients_add_up_to_the_difference_of_the_scores():
+def test_integrated_gradients_add_up_to_the_score_difference():
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.SiLU(), nn.Flatten(), nn.Linear(4 * 100, 4)).eval()
     whole = FromPixels(network, preprocess())
     seen = torch.from_numpy(faces()).float() / 255
     rows = torch.arange(3)
     with torch.no_grad():
         expected = (whole(seen) - whole(torch.full_like(seen, GRAY)))[rows, torch.from_numpy(TARGETS)]
-    found = lens(network).maps("integrated_gradients", faces(), TARGETS).sum(axis=(1, 2))
+    found = explainer(network).maps("integrated_gradients", faces(), TARGETS).sum(axis=(1, 2))
     assert found == pytest.approx(expected.numpy(), rel=1e-3, abs=1e-4)
 
 
@@ -71,7 +71,7 @@ def test_gradcam_of_one_convolution_is_the_formula():
         # Behind a mean over the map, the mean derivative by channel k is its output weight over the number of pixels.
         weights = output.weight[TARGETS] / SIDE**2
         expected = torch.einsum("nk,nkij->nij", weights, features).relu()
-    assert lens(network).maps("gradcam", faces(), TARGETS) == pytest.approx(expected.numpy(), rel=1e-4, abs=1e-7)
+    assert explainer(network).maps("gradcam", faces(), TARGETS) == pytest.approx(expected.numpy(), rel=1e-4, abs=1e-7)
 
 
 class Block(nn.Module):
@@ -83,7 +83,7 @@ class Block(nn.Module):
 
 
 def test_occlusion_finds_what_a_network_reads():
-    found = lens(Block()).maps("occlusion", np.full((1, 1, SIDE, SIDE), 255, np.uint8), np.array([0]))[0]
+    found = explainer(Block()).maps("occlusion", np.full((1, 1, SIDE, SIDE), 255, np.uint8), np.array([0]))[0]
     assert np.unravel_index(found.argmax(), found.shape) in {(row, column) for row in range(4, 8) for column in range(4, 8)}
     assert found[4:8, 4:8].min() > found[:3].max()
     assert found.max() <= 1 + 1e-6  # the whole fall: (1 - 0.5) / 0.5
@@ -94,16 +94,16 @@ def test_a_larger_image_is_seen_through_its_centre():
     network = linear()
     centre = np.ascontiguousarray(large[..., 2:-2, 2:-2])
     for method in ("saliency", "integrated_gradients", "occlusion"):
-        assert (lens(network).maps(method, large, TARGETS) == lens(network).maps(method, centre, TARGETS)).all()
+        assert (explainer(network).maps(method, large, TARGETS) == explainer(network).maps(method, centre, TARGETS)).all()
 
 
 @pytest.mark.parametrize("channels", [1, 3], ids=["gray", "colour"])
-def test_maps_have_the_shape_of_images_that_are_not_square(channels):
+def test_maps_have_the_shape_of_their_images(channels):
     size = (20, 12)
     network = nn.Sequential(nn.Conv2d(channels, 4, 3), nn.SiLU(), nn.Flatten(), nn.Linear(4 * 18 * 10, 4))
     images = np.random.default_rng(0).integers(0, 256, (3, channels, *size), dtype=np.uint8)
     for method in PASSES:
-        maps = lens(network, channels, size).maps(method, images, TARGETS)
+        maps = explainer(network, channels, size).maps(method, images, TARGETS)
         assert maps.shape == (3, *size)
         assert np.isfinite(maps).all()
         assert maps.any()
@@ -117,20 +117,20 @@ class Stripe(nn.Module):
         return torch.stack([bright, -bright], dim=1)
 
 
-def test_occlusion_covers_a_patch_of_the_images_own_shape():
+def test_occlusion_patches_have_the_shape_of_images():
     # A patch is a sixth of the height, 4 of 24 pixels, and moves by half of that: rows 15 to 23 share a patch with what is read.
     white = np.full((1, 1, 24, 12), 255, np.uint8)
-    found = lens(Stripe(), size=(24, 12)).maps("occlusion", white, np.array([0]))[0].mean(axis=1)
+    found = explainer(Stripe(), size=(24, 12)).maps("occlusion", white, np.array([0]))[0].mean(axis=1)
     assert found[18:20].min() == found.max() > 0
     assert not found[:14].any()
 
 
-def test_what_is_looked_into_is_the_prepared_image():
+def test_maps_are_of_the_prepared_image():
     halved = Preprocess(
         nn.Identity(), size=(12, 6), mean=0.25, std=0.5, channels=1, prepare=build_prepare([{"op": "resize", "size": [12, 6]}])
     )
     network = nn.Sequential(nn.Flatten(), nn.Linear(72, 4)).eval()
-    glass = Lens(network, halved, (12, 6), torch.device("cpu"))
+    glass = Explainer(network, halved, (12, 6), torch.device("cpu"))
     assert glass.prepared_size((24, 12)) == (12, 6)
     assert glass.seen(np.full((1, 1, 24, 12), 51, np.uint8)).flatten().tolist() == pytest.approx([0.2] * 72)
     expected = network[1].weight.detach()[TARGETS].abs().view(3, 12, 6) / 0.5
@@ -141,7 +141,7 @@ def test_what_is_looked_into_is_the_prepared_image():
 def test_three_channels_of_a_gray_face_count_together():
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 4))
     summed = network[1].weight.detach().view(4, 3, SIDE, SIDE).sum(dim=1)[TARGETS].abs() / 0.5
-    assert lens(network, channels=3).maps("saliency", faces(), TARGETS) == pytest.approx(summed.numpy(), rel=1e-4, abs=1e-6)
+    assert explainer(network, channels=3).maps("saliency", faces(), TARGETS) == pytest.approx(summed.numpy(), rel=1e-4, abs=1e-6)
 
 
 def test_activations_in_place_do_no_harm():
@@ -150,13 +150,13 @@ def test_activations_in_place_do_no_harm():
     ]
     twins[1].load_state_dict(twins[0].state_dict())
     for method in PASSES:
-        plain, in_place = (lens(network).maps(method, faces(), TARGETS) for network in twins)
+        plain, in_place = (explainer(network).maps(method, faces(), TARGETS) for network in twins)
         assert in_place == pytest.approx(plain, rel=1e-5, abs=1e-8)
 
 
-def test_gradcam_of_a_network_without_maps_names_the_other_methods():
+def test_gradcam_without_maps_names_the_other_methods():
     with pytest.raises(UserError, match="work with any network: methods=saliency,integrated_gradients,occlusion"):
-        lens(linear()).maps("gradcam", faces(), TARGETS)
+        explainer(linear()).maps("gradcam", faces(), TARGETS)
 
 
 @pytest.mark.parametrize("name", ["pisa", "resnet18", "mobile_fer"])
@@ -165,7 +165,7 @@ def test_listed_networks_have_maps(name):
         config = to_config(composed([f"model={name}", "model.width=0.0625"])).model
     network = build_network(config, (48, 48), 7).eval()
     whole = Preprocess(nn.Identity(), size=(48, 48), mean=0.5, std=0.5, channels=config.in_channels)
-    glass = Lens(network, whole, (48, 48), torch.device("cpu"))
+    glass = Explainer(network, whole, (48, 48), torch.device("cpu"))
     images = faces(2, 48)
     for method in ("gradcam", "saliency", "integrated_gradients"):
         maps = glass.maps(method, images, np.array([3, 5]))
@@ -174,7 +174,7 @@ def test_listed_networks_have_maps(name):
     assert maps.any()
 
 
-def test_gradcam_of_a_residual_network_is_taken_behind_the_whole_last_block():
+def test_gradcam_uses_the_output_of_a_residual_block():
     with composer():
         config = to_config(composed(["model=resnet18", "model.width=0.0625"])).model
     network = build_network(config, (48, 48), 7).eval()

@@ -1,4 +1,4 @@
-"""Which images explain a network, chosen by hand."""
+"""Choosing the images that explain a network, on a table made by hand."""
 
 import numpy as np
 
@@ -21,13 +21,13 @@ ROWS = np.arange(100, 108)
 
 def predictions():
     shares = np.zeros((len(IMAGES), 3), np.float32)
-    for line, (_, said, sure) in zip(shares, IMAGES, strict=True):
+    for line, (_, predicted, sure) in zip(shares, IMAGES, strict=True):
         line[:] = (1 - sure) / 2
-        line[said] = sure
+        line[predicted] = sure
     return Predictions(ROWS, np.array([truth for truth, _, _ in IMAGES]), shares)
 
 
-def test_right_ones_come_surest_first_and_equally_sure_ones_in_order():
+def test_correct_images_come_surest_first():
     assert [rows.tolist() for rows in surest_right(predictions(), 3)] == [[101, 103, 100], [], []]
 
 
@@ -36,14 +36,14 @@ def test_those_for_means_are_spread_over_the_set():
     assert spread_right(predictions(), 9)[0].tolist() == [100, 101, 103, 107]
 
 
-def test_confusions_count_both_ways_and_show_the_commoner_first():
+def test_confusions_count_both_directions():
     first, second = common_confusions(predictions(), pairs=5, examples=1)
     assert (first.count, second.count) == (3, 1)
-    assert [(one.truth, one.said, one.count, one.rows.tolist()) for one in first.directions] == [
+    assert [(one.truth, one.predicted, one.count, one.rows.tolist()) for one in first.directions] == [
         (1, 0, 2, [105]),
         (0, 1, 1, [102]),
     ]
-    assert [(one.truth, one.said, one.count) for one in second.directions] == [(2, 1, 1), (1, 2, 0)]
+    assert [(one.truth, one.predicted, one.count) for one in second.directions] == [(2, 1, 1), (1, 2, 0)]
     assert len(common_confusions(predictions(), pairs=1, examples=1)) == 1
 
 

@@ -23,7 +23,7 @@ def test_a_crop_cuts_the_regions_like_the_face():
     assert (region_masks(SQUARE, (40, 40)) == region_masks(SQUARE, SQUARE)[:, 4:44, 4:44]).all()
 
 
-def test_regions_are_stretched_to_the_shape_of_the_image():
+def test_regions_are_stretched_to_the_image():
     tall = region_masks((96, 48), (96, 48))
     wide = region_masks((48, 96), (48, 96))
     square = region_masks(SQUARE, SQUARE)
@@ -35,7 +35,7 @@ def test_regions_are_stretched_to_the_shape_of_the_image():
     assert (rows[0], rows[-1], columns[0], columns[-1]) == (66, 83, 14, 33)
 
 
-def test_regions_lie_from_top_to_bottom_and_are_symmetric():
+def test_regions_are_symmetric_and_in_order():
     masks = region_masks(SQUARE, SQUARE)
     centres = {name: np.argwhere(mask).mean(axis=0) for name, mask in zip(REGIONS, masks, strict=True)}
     rows = [centres[name][0] for name in ("forehead", "brows", "eyes", "nose", "mouth", "chin")]
@@ -43,7 +43,7 @@ def test_regions_lie_from_top_to_bottom_and_are_symmetric():
     assert (masks == masks[:, :, ::-1]).all()
 
 
-def test_shares_add_up_to_one_and_follow_the_weight():
+def test_shares_add_up_and_follow_the_weight():
     masks = region_masks(SQUARE, SQUARE)
     mouth = masks[REGIONS.index("mouth")]
     half = np.where(mouth, 1 / mouth.sum(), 0) + np.where(masks[0], 1 / masks[0].sum(), -7)  # negative weight counts for nothing

@@ -1,4 +1,4 @@
-"""Whether maps of redrawn weights are told from those of learnt ones."""
+"""The sanity check of heat maps: redrawn weights, rank correlations and verdicts."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import nn
 
-from fer_ablate.explain.sanity import randomised, rank_correlations, verdict
+from fer_ablate.explain.sanity import SanityCheck, randomised, rank_correlations
 
 
 class Own(nn.Module):
@@ -21,7 +21,7 @@ def network():
     return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Linear(8, 8), Own())
 
 
-def test_all_weights_are_redrawn_the_same_way_each_time():
+def test_all_weights_are_redrawn_reproducibly():
     learnt = network()
     with torch.no_grad():
         for parameter in learnt.parameters():
@@ -37,7 +37,7 @@ def test_all_weights_are_redrawn_the_same_way_each_time():
         assert torch.equal(first.get_parameter(name), second.get_parameter(name))
 
 
-def test_a_layer_of_ones_own_keeps_its_mean_and_spread():
+def test_a_custom_layer_keeps_its_mean_and_spread():
     fresh = randomised(network())[3].scale
     assert fresh.mean().item() == pytest.approx(10, abs=0.3)
     assert fresh.std().item() == pytest.approx(3, rel=0.1)
@@ -57,6 +57,6 @@ def test_an_empty_map_has_no_correlation():
 
 
 def test_verdicts():
-    assert verdict(0.1) == "depends on the weights"
-    assert verdict(0.9).endswith("do not trust it")
-    assert verdict(None).startswith("cannot be told")
+    assert SanityCheck(0.1, 28).verdict == "depends on the weights"
+    assert SanityCheck(0.9, 28).verdict.endswith("do not trust it")
+    assert SanityCheck(None, 0).verdict == "unknown: a map is empty in every pair"

@@ -44,7 +44,7 @@ def save_video(path, frames, fps=10.0):
 
 @dataclass(frozen=True)
 class Brightness:
-    """Tells how bright a face is: the mean gray level is the share of `bright`."""
+    """A scorer whose probability of `bright` is the mean gray level."""
 
     image_size: tuple[int, int] = (48, 48)
     channels: int = 1

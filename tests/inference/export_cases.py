@@ -7,7 +7,7 @@ import torch
 
 from fer_ablate.config.compose import composed, composer, to_config
 from fer_ablate.data.transform import build_preprocess
-from fer_ablate.inference.export.metadata import card_of
+from fer_ablate.inference.export.metadata import metadata_of
 from fer_ablate.inference.network import TrainedNetwork
 from fer_ablate.labels import EMOTIONS
 from fer_ablate.training.assembly import build_formatted_network
@@ -36,8 +36,8 @@ def trained(*overrides, size=(48, 48), channels=1):
     )
 
 
-def card(network):
-    return card_of(network, "0123abcd")
+def metadata(network):
+    return metadata_of(network, "0123abcd")
 
 
 def faces(number, channels=1, size=(48, 48)):

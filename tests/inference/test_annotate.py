@@ -8,8 +8,8 @@ import pytest
 
 from fer_ablate.errors import UserError
 from fer_ablate.inference.media.annotate import annotated, enlarged
-from fer_ablate.inference.media.output import places
-from fer_ablate.inference.media.sources import find
+from fer_ablate.inference.media.output import copy_paths
+from fer_ablate.inference.media.sources import find_media
 
 CLASSES = ("glücklich", "😀", "a very long name of a class that does not fit anywhere")
 SHARES = np.array([[0.2, 0.1, 0.7]], np.float32)
@@ -32,15 +32,15 @@ def test_small_pictures_are_enlarged_with_their_boxes():
     assert enlarged(pixels, boxes)[0] is pixels
 
 
-def test_copies_of_equal_names_do_not_meet_and_never_replace_a_picture(tmp_path):
+def test_copies_never_replace_each_other_or_a_picture(tmp_path):
     for name in ("one/x.jpg", "two/x.jpg", "two/X.JPG", "two/x.pgm", "two/v.avi", "two/v.mov"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    media, _ = find([str(tmp_path / "one"), str(tmp_path / "two")])
-    found = {str(place) for place in places(media, Path("out")).values()}
+    media, _ = find_media([str(tmp_path / "one"), str(tmp_path / "two")])
+    found = {str(place) for place in copy_paths(media, Path("out")).values()}
     assert found == {"out/x.jpg", "out/X-2.JPG", "out/x-3.jpg", "out/v.mp4", "out/v-2.mp4", "out/x.png"}
     with pytest.raises(UserError, match="would replace"):
-        places(media, tmp_path / "one")
+        copy_paths(media, tmp_path / "one")
 
 
 def test_the_face_is_framed():

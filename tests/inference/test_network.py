@@ -35,7 +35,7 @@ def checkpoint(config_of, tmp_path):
     return stored(config_of("data.mean=0.25", "data.std=2"), tmp_path, (48, 48), image_size="48")
 
 
-def test_the_weights_and_what_belongs_to_them_come_back(checkpoint):
+def test_a_checkpoint_gives_weights_and_settings_back(checkpoint):
     trained = load_network(checkpoint)
     assert (trained.classes, trained.image_size, trained.seen_size, trained.epoch) == (("sad", "happy"), (48, 48), (48, 48), 3)
     # What a checkpoint of an earlier version does not say.
@@ -45,7 +45,7 @@ def test_the_weights_and_what_belongs_to_them_come_back(checkpoint):
     assert all(torch.equal(tensor, stored[f"network.{name}"]) for name, tensor in trained.network.state_dict().items())
 
 
-def test_size_channels_and_fit_of_the_training_images_come_back(config_of, tmp_path):
+def test_size_channels_and_fit_come_back(config_of, tmp_path):
     config = config_of("data.fit=crop", "evaluation.crop=[48,32]", "model.head_pool=adaptive_avg", "model.in_channels=3")
     trained = load_network(stored(config, tmp_path, (56, 40), image_size="56x40", channels="3"))
     assert (trained.image_size, trained.seen_size, trained.channels, trained.fit) == ((56, 40), (48, 32), 3, Fit.crop)
@@ -91,7 +91,7 @@ def test_several_networks_say_their_mean():
     np.testing.assert_allclose(mean.probabilities(FACES), [[2 / 3, 1 / 3]] * 5, rtol=1e-6)
 
 
-def test_classes_of_several_networks_are_matched_by_name_whatever_their_order_and_spelling():
+def test_averaged_networks_match_classes_by_name():
     mean = MeanScorer([Constant((0.2, 0.8)), Constant((0.6, 0.4), classes=("Happiness", "sadness"))])
     assert mean.classes == ("sad", "happy")
     np.testing.assert_allclose(mean.probabilities(FACES), [[0.3, 0.7]] * 5, rtol=1e-6)

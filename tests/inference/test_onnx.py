@@ -13,18 +13,16 @@ import torch
 import fer_ablate
 from fer_ablate.config.choices import Fit
 from fer_ablate.errors import UserError
-from fer_ablate.inference.export import onnx_extra
-from fer_ablate.inference.export.export import Sample, Wish, export
-from fer_ablate.inference.export.metadata import read_card
-from fer_ablate.inference.export.onnx_file import put_card, save_onnx
-from fer_ablate.inference.export.torch_program import trace
-from fer_ablate.inference.export.variants import Comparison, require_equal
-from fer_ablate.inference.onnx_scorer import load_onnx
+from fer_ablate.inference.export import onnx_file
+from fer_ablate.inference.export.formats import ExportImages, ExportSpec, FormatComparison, export_network, require_equal_scores
+from fer_ablate.inference.export.metadata import read_metadata
+from fer_ablate.inference.export.onnx_file import load_onnx, save_onnx, write_metadata
+from fer_ablate.inference.export.torch_program import trace_network
 from fer_ablate.inference.scorer import TorchScorer
 from fer_ablate.labels import EMOTIONS
 from fer_ablate.training.hardware import Hardware
 
-from .export_cases import NARROW, card, faces, trained
+from .export_cases import NARROW, faces, metadata, trained
 
 CPU = Hardware(torch.device("cpu"), 1, "32-true")
 
@@ -41,9 +39,9 @@ def network(tmp_path_factory):
 def folder(network, tmp_path_factory):
     """All ONNX files of one network."""
     output = tmp_path_factory.mktemp("with space") / "export"
-    sample = Sample(faces(32), np.zeros(32, np.int64), faces(64))
-    wish = Wish(onnx=True, program=False, quantise=("dynamic", "static"))
-    rows = export(network, card(network), wish, sample, output, lambda title: nullcontext(lambda fraction: None))
+    sample = ExportImages(faces(32), np.zeros(32, np.int64), faces(64))
+    spec = ExportSpec(onnx=True, program=False, quantise=("dynamic", "static"))
+    rows = export_network(network, metadata(network), spec, sample, output, lambda title: nullcontext(lambda fraction: None))
     assert [row.layers for row in rows] == [None, (0, 8), (2, 8), (8, 8)]
     assert max(row.comparison.difference for row in rows[:2]) < 1e-5
     return output
@@ -58,11 +56,11 @@ def test_any_number_of_faces_gets_pytorchs_probabilities(network, folder, number
 
 
 @pytest.mark.parametrize("name", ["model", "model-int8-dynamic", "model-int8-static"])
-def test_a_file_says_what_it_is_and_not_where_it_was_made(folder, network, name):
+def test_a_file_holds_metadata_but_no_local_paths(folder, network, name):
     model = onnx.load(str(folder / f"{name}.onnx"))
-    told = {entry.key: entry.value for entry in model.metadata_props}
-    assert json.loads(told["fer_ablate.classes"]) == list(EMOTIONS)
-    assert read_card(told, folder) == card(network)
+    entries = {entry.key: entry.value for entry in model.metadata_props}
+    assert json.loads(entries["fer_ablate.classes"]) == list(EMOTIONS)
+    assert read_metadata(entries, folder) == metadata(network)
     assert str(fer_ablate.__file__).rpartition("/")[0].encode() not in model.SerializeToString()
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
 
@@ -96,9 +94,9 @@ def later(model):
 
 
 def test_a_file_of_an_earlier_version_is_read(network):
-    told = card(network).entries() | {"fer_ablate.image_size": "48"}
-    del told["fer_ablate.fit"]
-    assert read_card(told, network.path) == replace(card(network), fit=Fit.stretch)  # all pictures were stretched then
+    entries = metadata(network).entries() | {"fer_ablate.image_size": "48"}
+    del entries["fer_ablate.fit"]
+    assert read_metadata(entries, network.path) == replace(metadata(network), fit=Fit.stretch)  # all pictures were stretched then
 
 
 def half(model):
@@ -108,7 +106,7 @@ def half(model):
 STRANGE = {
     "another program's": (strip, "not exported by fer_ablate"),
     "a later version's": (later, r"format 99, this version reads 1"),
-    "with half a card": (half, "what it says of itself is damaged"),
+    "with half of its metadata": (half, "its metadata is damaged"),
 }
 
 
@@ -119,10 +117,10 @@ def test_files_that_are_not_ours_are_refused(folder, tmp_path, change, answer):
         load_onnx(tmp_path / "strange.onnx")
 
 
-def test_a_file_that_lies_about_its_inputs_is_refused(folder, network, tmp_path):
-    changed(folder, tmp_path / "liar.onnx", lambda model: put_card(model, replace(card(network), image_size=(48, 64))))
-    with pytest.raises(UserError, match="its inputs are not what it says of itself"):
-        load_onnx(tmp_path / "liar.onnx")
+def test_a_file_with_wrong_inputs_is_refused(folder, network, tmp_path):
+    changed(folder, tmp_path / "wrong.onnx", lambda model: write_metadata(model, replace(metadata(network), image_size=(48, 64))))
+    with pytest.raises(UserError, match="its inputs differ from what its metadata says"):
+        load_onnx(tmp_path / "wrong.onnx")
 
 
 def test_damaged_and_missing_files_are_named(folder, tmp_path):
@@ -135,16 +133,16 @@ def test_damaged_and_missing_files_are_named(folder, tmp_path):
         load_onnx(tmp_path / "none.onnx")
 
 
-def test_a_missing_extra_is_told(monkeypatch):
+def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UserError, match=r'pip install "fer-ablate\[onnx\]"'):
-        onnx_extra.onnx_package("onnxruntime")
+        onnx_file.onnx_package("onnxruntime")
 
 
 @pytest.mark.parametrize("difference", [2e-4, float("nan")])
-def test_a_file_that_says_something_else_is_refused(difference):
+def test_a_file_with_other_probabilities_is_refused(difference):
     with pytest.raises(UserError, match=r"model\.onnx: its probabilities differ .* 3 predictions changed"):
-        require_equal("model.onnx", Comparison(difference, 3, 0.5, 0.0, 1.0))
+        require_equal_scores("model.onnx", FormatComparison(difference, 3, 0.5, 0.0, 1.0))
 
 
 NETWORKS = {
@@ -167,9 +165,9 @@ EVERY_OP = (
 
 @pytest.mark.slow
 @pytest.mark.parametrize("steps", ["data.prepare=[]", EVERY_OP], ids=["as stored", "prepared by every op"])
-def test_colour_faces_that_are_not_square_get_pytorchs_probabilities(steps, tmp_path):
+def test_oblong_colour_faces_get_pytorchs_probabilities(steps, tmp_path):
     network = trained(*NETWORKS["three channels"], steps, size=(40, 56), channels=3)
-    save_onnx(trace(network), card(network), tmp_path / "model.onnx")
+    save_onnx(trace_network(network), metadata(network), tmp_path / "model.onnx")
     scorer = load_onnx(tmp_path / "model.onnx", 1)
     assert (scorer.image_size, scorer.channels) == ((40, 56), 3)
     for number in (1, 7):
@@ -182,7 +180,7 @@ def test_colour_faces_that_are_not_square_get_pytorchs_probabilities(steps, tmp_
 @pytest.mark.parametrize("words", NETWORKS.values(), ids=NETWORKS)
 def test_networks_of_all_kinds_can_be_written(words, tmp_path):
     network = trained(*words)
-    save_onnx(trace(network), card(network), tmp_path / "model.onnx")
+    save_onnx(trace_network(network), metadata(network), tmp_path / "model.onnx")
     scorer = load_onnx(tmp_path / "model.onnx", 1)
     for number in (1, 2, 7):
         expected = TorchScorer(network, CPU).probabilities(faces(number))

@@ -6,7 +6,7 @@ import pytest
 from fer_ablate.config.choices import Roles
 from fer_ablate.data.faces import FaceSet
 from fer_ablate.errors import UserError
-from fer_ablate.inference.other_data import UnlikeError, matched, unseen_set, with_classes
+from fer_ablate.inference.other_data import IncompatibleDataError, match_classes, match_data, other_data_roles
 
 CLASSES = ("angry", "happy", "sad")
 
@@ -32,63 +32,63 @@ def unseen(config_of):
     def build(faces, roles=Roles.auto):
         config = config_of("model.width=0.125")
         config.data.roles = roles
-        return unseen_set(config, faces, (48, 48))
+        return other_data_roles(config, faces, (48, 48))
 
     return build
 
 
 def test_spellings_meet_whatever_the_order():
-    assert matched(["Surprised", "HAPPINESS", "Anger "], ["angry", "happy", "surprise"], {}) == {
+    assert match_classes(["Surprised", "HAPPINESS", "Anger "], ["angry", "happy", "surprise"], {}) == {
         "Surprised": "surprise",
         "HAPPINESS": "happy",
         "Anger ": "angry",
     }
 
 
-def test_names_that_are_no_emotions_meet_by_their_letters():
-    assert matched(["Class_A", "class c"], ["class a", "class b"], {}) == {"Class_A": "class a"}
+def test_other_class_names_match_by_their_letters():
+    assert match_classes(["Class_A", "class c"], ["class a", "class b"], {}) == {"Class_A": "class a"}
 
 
-def test_of_two_spellings_in_the_network_only_the_exact_one_is_meant():
-    assert matched(["happy", "joy"], ["happy", "Happiness"], {}) == {"happy": "happy"}
+def test_of_two_spellings_only_the_exact_one_matches():
+    assert match_classes(["happy", "joy"], ["happy", "Happiness"], {}) == {"happy": "happy"}
 
 
-def test_a_network_of_joined_classes_takes_what_they_were_joined_from():
+def test_joined_classes_match_their_parts():
     merge = {"positive": ["happy", "neutral"], "negative": ["angry", "sad"]}
-    found = matched(["Sadness", "happiness", "contempt", "negative"], ["positive", "negative"], merge)
+    found = match_classes(["Sadness", "happiness", "contempt", "negative"], ["positive", "negative"], merge)
     assert found == {"Sadness": "negative", "happiness": "positive", "negative": "negative"}
 
 
 def test_labels_follow_the_names(unseen):
     data = unseen(face_set([0, 1, 2, 2], ("Sadness", "anger", "joy"))).data
-    found = with_classes(data, CLASSES, {})
+    found = match_data(data, CLASSES, {})
     assert found.data.faces.classes == CLASSES
     assert found.data.faces.labels[found.data.roles["test"]].tolist() == [2, 0, 1, 1]
 
 
-def test_classes_that_the_network_does_not_know_are_left_out_and_counted(unseen):
-    found = with_classes(unseen(face_set([0, 1, 2, 2], ("angry", "happy", "contempt"))).data, CLASSES, {})
+def test_unknown_classes_are_left_out_and_counted(unseen):
+    found = match_data(unseen(face_set([0, 1, 2, 2], ("angry", "happy", "contempt"))).data, CLASSES, {})
     assert found.data.roles["test"].tolist() == [0, 1]
     assert (found.left_out, found.missing) == ({"contempt": 2}, ("sad",))
     assert "Left out, since the network does not know their classes: images of contempt (2)." in found.data.notes
     assert any(note.startswith("No tested image is of sad") for note in found.data.notes)
 
 
-def test_one_shared_class_is_too_few_and_both_sides_are_listed(unseen):
+def test_one_shared_class_is_too_few(unseen):
     data = unseen(face_set([0, 1], ("cat", "Happy"))).data
-    with pytest.raises(UnlikeError, match=r"only the class happy.*knows angry, happy, sad; the data has cat, Happy"):
-        with_classes(data, CLASSES, {})
+    with pytest.raises(IncompatibleDataError, match=r"only the class happy.*knows angry, happy, sad; the data has cat, Happy"):
+        match_data(data, CLASSES, {})
 
 
 def test_a_class_without_an_image_is_not_shared(unseen):
-    with pytest.raises(UnlikeError, match="only the class angry"):
-        with_classes(unseen(face_set([0, 0], ("angry", "happy"))).data, CLASSES, {})
+    with pytest.raises(IncompatibleDataError, match="only the class angry"):
+        match_data(unseen(face_set([0, 0], ("angry", "happy"))).data, CLASSES, {})
 
 
-def test_a_test_split_of_strange_classes_alone_is_refused(unseen):
+def test_a_test_split_without_known_classes_is_refused(unseen):
     faces = face_set([0, 1, 2], ("angry", "happy", "contempt"), [0, 0, 1], ("train", "test"))
-    with pytest.raises(UnlikeError, match="No image to be tested is of a class that the network knows: 1 image of contempt"):
-        with_classes(unseen(faces).data, CLASSES, {})
+    with pytest.raises(IncompatibleDataError, match=r"No image to be tested is of a class .*: 1 image of contempt"):
+        match_data(unseen(faces).data, CLASSES, {})
 
 
 def test_a_set_without_splits_is_tested_whole(unseen):
@@ -131,6 +131,6 @@ def test_splits_of_unknown_names_are_never_tested(unseen):
         unseen(face_set([0, 1], ("angry", "happy"), [0, 1], ("eval", "more")))
 
 
-def test_a_split_that_is_asked_for_must_be_there(unseen):
+def test_a_requested_split_must_exist(unseen):
     with pytest.raises(UserError, match=r"data.roles=swapped tests on the split val, but the splits are train \(1 image\), test"):
         unseen(face_set([0, 1], ("angry", "happy"), [0, 1], ("train", "test")), Roles.swapped)

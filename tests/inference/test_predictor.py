@@ -12,11 +12,10 @@ from PIL import Image
 from fer_ablate.config.choices import Fit
 from fer_ablate.data.load import load_faces
 from fer_ablate.errors import UserError
-from fer_ablate.inference.media.crops import Cropping
-from fer_ablate.inference.media.frames import read
-from fer_ablate.inference.media.sources import Skipped, find
-from fer_ablate.inference.media.timing import Timing
-from fer_ablate.inference.pipeline import build_detectors, predictions
+from fer_ablate.inference.media.detection import FaceCropping
+from fer_ablate.inference.media.frames import read_frames
+from fer_ablate.inference.media.sources import Skipped, find_media
+from fer_ablate.inference.pipeline import Timing, build_detectors, predict_frames
 from fer_ablate.inference.predictor import Predictor
 from fer_ablate.inference.scorer import MeanScorer
 
@@ -34,15 +33,15 @@ def flat(level, side=48):
 
 
 def run(sources, scorer=None, **options):
-    media, _ = find([str(source) for source in sources])
-    frames = read(media, limit=options.pop("decoded", 10**6))
-    detectors, cropping = build_detectors(options.pop("detector", "none")), Cropping((48, 48))
+    media, _ = find_media([str(source) for source in sources])
+    frames = read_frames(media, limit=options.pop("decoded", 10**6))
+    detectors, cropping = build_detectors(options.pop("detector", "none")), FaceCropping((48, 48))
     return list(
-        predictions(frames, scorer or Brightness(), detectors, cropping, options.pop("batch_size", 4), Timing(), **options)
+        predict_frames(frames, scorer or Brightness(), detectors, cropping, options.pop("batch_size", 4), Timing(), **options)
     )
 
 
-def test_a_picture_by_any_road_gives_the_same_faces(tmp_path):
+def test_any_form_of_picture_gives_equal_faces(tmp_path):
     picture = scene()
     cv2.imwrite(str(tmp_path / "a 😀 [1].png"), picture)
     predictor = Predictor(Brightness())
@@ -62,7 +61,7 @@ def test_an_ensemble_is_the_mean_of_its_members():
     assert both == pytest.approx(np.mean(single), abs=1e-6)
 
 
-def test_probabilities_take_faces_of_any_size_and_say_what_else_is_wrong():
+def test_probabilities_take_faces_of_any_size():
     predictor = Predictor(Brightness())
     for shape in ((2, 48, 48), (2, 1, 96, 80), (2, 3, 48, 48)):
         assert predictor.probabilities(np.full(shape, 51, np.uint8)) == pytest.approx(np.array([[0.2, 0.8]] * 2))
@@ -71,7 +70,7 @@ def test_probabilities_take_faces_of_any_size_and_say_what_else_is_wrong():
         predictor.probabilities(np.zeros((2, 48, 48)))
 
 
-def test_faces_of_another_kind_become_what_they_would_be_in_the_training():
+def test_other_faces_are_fitted_as_in_training():
     predictor = Predictor(Brightness(image_size=(40, 20), channels=3, fit=Fit.crop))
     faces = np.zeros((1, 1, 40, 60), np.uint8)
     faces[..., 20:40] = 255  # what is left of its width
@@ -103,7 +102,7 @@ class Keeping(Brightness):
         pytest.param(("data.size=[64,24]", "data.fit=stretch"), id="stretched"),
     ],
 )
-def test_whole_pictures_are_the_very_images_of_a_training(words, config_of, tmp_path):
+def test_whole_pictures_become_the_training_images(words, config_of, tmp_path):
     save_odd(tmp_path / "odd" / "train" / "happy")
     save_odd(tmp_path / "odd" / "train" / "sad", 20)
     images = load_faces(config_of("data=folder", f"data.path={tmp_path / 'odd'}", *words).data)
@@ -114,7 +113,7 @@ def test_whole_pictures_are_the_very_images_of_a_training(words, config_of, tmp_
         assert np.array_equal(scorer.given.pop()[0], stored), file
 
 
-def test_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path):
+def test_unreadable_files_are_named_and_skipped(tmp_path):
     cv2.imwrite(str(tmp_path / "b.png"), flat(100))
     whole = (tmp_path / "b.png").read_bytes()
     (tmp_path / "a.jpg").write_bytes(whole[:60])
@@ -123,7 +122,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path):
     (tmp_path / "e.mp4").touch()
     cv2.imwrite(str(tmp_path / "g.png"), flat(50))
     reasons = [item.reason if isinstance(item, Skipped) else "read" for item in run([tmp_path])]
-    answers = ["is damaged", "read", "is not a picture", "is no video that can be read, or is damaged", "is empty", "read"]
+    answers = ["is damaged", "read", "is not a picture", "is not a video that can be read, or is damaged", "is empty", "read"]
     assert len(reasons) == len(answers)
     assert all(reason.startswith(answer) for reason, answer in zip(reasons, answers, strict=True)), reasons
     with pytest.raises(UserError, match=r"c\.png: is not a picture"):
@@ -132,14 +131,14 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path):
         Predictor(Brightness()).predict(tmp_path / "nosuch.png")
 
 
-def test_boxes_of_a_reduced_picture_are_those_of_the_original(tmp_path):
+def test_boxes_are_in_coordinates_of_the_original(tmp_path):
     cv2.imwrite(str(tmp_path / "large.jpg"), scene(240, 80, 800, 1280, 960))
     (whole,), (reduced,) = run([tmp_path], detector="haar"), run([tmp_path], detector="haar", decoded=400_000)
     assert reduced.frame.pixels.shape == (480, 640, 3)
     assert np.array(reduced.original_boxes) == pytest.approx(np.array(whole.original_boxes), abs=25)
 
 
-def test_a_cut_off_video_gives_what_can_be_read_and_a_word(tmp_path):
+def test_a_cut_off_video_gives_its_readable_frames(tmp_path):
     path = save_video(tmp_path / "whole.avi", [flat(level, 64) for level in range(0, 200, 5)])
     (tmp_path / "cut.avi").write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
     assert len(run([path])) == 40
@@ -149,7 +148,7 @@ def test_a_cut_off_video_gives_what_can_be_read_and_a_word(tmp_path):
     assert word.reason == f"damaged or cut off: {len(frames)} of 40 frames could be read."
 
 
-def test_order_is_kept_whatever_the_size_of_batches_and_of_memory(tmp_path):
+def test_order_is_kept_for_any_batch_and_memory(tmp_path):
     for number in range(12):
         cv2.imwrite(str(tmp_path / f"{number:02}.png"), flat(20 * number))
     expected = [20 * number / 255 for number in range(12)]
@@ -163,12 +162,14 @@ class Failing(Brightness):
         raise MemoryError("no memory left")
 
 
-def test_an_error_in_a_stage_comes_out_and_all_threads_end(tmp_path):
+def test_an_error_in_a_stage_ends_all_threads(tmp_path):
     save_video(tmp_path / "v.mp4", [flat(9, 64)] * 200)
     with pytest.raises(MemoryError, match="no memory left"):
         run([tmp_path], Failing())
-    media, _ = find([str(tmp_path)])
-    items = predictions(read(media), Brightness(), build_detectors("none"), Cropping((48, 48)), 4, Timing(), limit=50_000)
+    media, _ = find_media([str(tmp_path)])
+    items = predict_frames(
+        read_frames(media), Brightness(), build_detectors("none"), FaceCropping((48, 48)), 4, Timing(), limit=50_000
+    )
     next(items)
     items.close()
     assert Counter(thread.name.split("-")[0] for thread in threading.enumerate())["Thread"] == 0

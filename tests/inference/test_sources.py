@@ -3,8 +3,8 @@
 import pytest
 from PIL import Image
 
-from fer_ablate.inference.media.output import places
-from fer_ablate.inference.media.sources import RESULTS, Kind, find
+from fer_ablate.inference.media.output import copy_paths
+from fer_ablate.inference.media.sources import RESULTS, MediumKind, find_media
 
 
 @pytest.fixture
@@ -28,55 +28,55 @@ def names(found):
     return [str(medium.name) for medium in found[0]]
 
 
-def test_a_folder_is_read_sorted_with_all_below_but_hidden_files_and_earlier_results(folder):
-    found = find([str(folder)])
+def test_hidden_files_and_results_are_not_read(folder):
+    found = find_media([str(folder)])
     assert names(found) == ["a 😀 [1].png", "b.jpg", "sub/c.mp4"]
-    assert [medium.kind for medium in found[0]] == [Kind.picture, Kind.picture, Kind.video]
+    assert [medium.kind for medium in found[0]] == [MediumKind.picture, MediumKind.picture, MediumKind.video]
     assert found[1] == []
 
 
-def test_a_gif_that_moves_is_a_video_and_another_one_a_picture(tmp_path):
+def test_only_a_gif_that_moves_is_a_video(tmp_path):
     frames = [Image.new("L", (8, 8), level) for level in (0, 100, 200)]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
     frames[0].save(tmp_path / "still.gif")
     (tmp_path / "torn.gif").write_bytes(b"GIF89a")
-    media, _ = find([str(tmp_path)])
+    media, _ = find_media([str(tmp_path)])
     assert {medium.name.name: medium.kind.name for medium in media} == {
         "moving.gif": "video",
         "still.gif": "picture",
         "torn.gif": "picture",  # of which the decoder says that it is damaged
     }
-    copies = places(media, tmp_path / "out")
+    copies = copy_paths(media, tmp_path / "out")
     assert [copies[medium].name for medium in media] == ["moving.mp4", "still.png", "torn.png"]
 
 
 def test_a_name_that_exists_is_no_pattern(folder):
-    assert names(find([str(folder / "a 😀 [1].png")])) == ["a 😀 [1].png"]
-    assert names(find([str(folder / "*.[jp]*g")])) == ["a 😀 [1].png", "b.jpg"]
-    assert names(find([str(folder / "**" / "*.mp4")])) == ["c.mp4"]
+    assert names(find_media([str(folder / "a 😀 [1].png")])) == ["a 😀 [1].png"]
+    assert names(find_media([str(folder / "*.[jp]*g")])) == ["a 😀 [1].png", "b.jpg"]
+    assert names(find_media([str(folder / "**" / "*.mp4")])) == ["c.mp4"]
 
 
 def test_what_is_named_twice_is_taken_once(folder):
-    assert names(find([str(folder / "b.jpg"), str(folder / "sub" / ".." / "b.jpg"), str(folder / "*.jpg")])) == ["b.jpg"]
+    assert names(find_media([str(folder / "b.jpg"), str(folder / "sub" / ".." / "b.jpg"), str(folder / "*.jpg")])) == ["b.jpg"]
 
 
-def test_digits_are_a_camera_unless_a_file_is_called_so(tmp_path, monkeypatch):
+def test_digits_are_a_camera_unless_a_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert [(medium.kind, medium.told) for medium in find(["0"])[0]] == [(Kind.camera, "camera 0")]
+    assert [(medium.kind, medium.display_name) for medium in find_media(["0"])[0]] == [(MediumKind.camera, "camera 0")]
     (tmp_path / "0").mkdir()
-    assert "no pictures or videos are in this folder" in str(find(["0"])[1][0])
+    assert "no pictures or videos are in this folder" in str(find_media(["0"])[1][0])
 
 
 @pytest.mark.parametrize(
     ("name", "answer"),
     [
         ("nosuch.jpg", "no such file or folder"),
-        ("*.bmp", "nothing has such a name"),
+        ("*.bmp", "no file matches this pattern"),
         ("notes.txt", "'.txt' is neither a picture nor"),
     ],
 )
-def test_what_is_not_there_is_told_by_name(folder, name, answer):
-    media, skipped = find([str(folder / name)])
+def test_what_is_not_there_is_named(folder, name, answer):
+    media, skipped = find_media([str(folder / name)])
     assert media == []
-    assert skipped[0].told == str(folder / name)
+    assert skipped[0].display_name == str(folder / name)
     assert answer in skipped[0].reason

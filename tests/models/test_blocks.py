@@ -9,7 +9,7 @@ from fer_ablate.models import build_network
 
 
 def block_and_weights(block, in_channels, **changes):
-    """The only block of a network in evaluation mode, with drawn statistics, and its weights by name."""
+    """The only block of a network in evaluation mode, with random statistics, and its weights by name."""
     stage = StageConfig(block=block, **changes)
     network = build_network(ModelConfig(stages=[stage], in_channels=in_channels, conv_bias=False), (8, 8), 7)
     for module in network.modules():
@@ -26,7 +26,7 @@ def normed(maps, weights, name):
 
 
 @pytest.mark.parametrize(("channels", "stride"), [(3, 1), (5, 1), (3, 2)])
-def test_a_basic_block_is_two_convolutions_and_a_shortcut(channels, stride):
+def test_a_basic_block_has_two_convolutions_and_shortcut(channels, stride):
     block, weights = block_and_weights(Block.basic, 3, channels=channels, stride=stride)
     maps = torch.randn(2, 3, 7, 7)
     straight = conv2d(maps, weights["body.conv0.weight"], stride=stride, padding=1)
@@ -49,7 +49,7 @@ def test_a_bottleneck_strides_in_its_middle_convolution():
 
 
 @pytest.mark.parametrize(("channels", "stride"), [(4, 1), (6, 1), (4, 2)])
-def test_an_inverted_residual_adds_its_input_where_shapes_agree(channels, stride):
+def test_inverted_residuals_add_inputs_of_equal_shape(channels, stride):
     block, weights = block_and_weights(Block.inverted_residual, 4, channels=channels, inner=12, kernel=5, stride=stride)
     maps = torch.randn(2, 4, 8, 8)
     wide = relu(normed(conv2d(maps, weights["body.conv0.weight"]), weights, "body.norm0"))
@@ -58,7 +58,7 @@ def test_an_inverted_residual_adds_its_input_where_shapes_agree(channels, stride
     torch.testing.assert_close(block(maps), narrow + maps if (channels, stride) == (4, 1) else narrow)
 
 
-def test_tensors_of_a_bottleneck_lie_in_the_order_of_torchvisions_files():
+def test_bottleneck_tensors_follow_the_order_of_torchvision():
     _, weights = block_and_weights(Block.bottleneck, 3, channels=8)
     layers = list(dict.fromkeys(name.rpartition(".")[0] for name in weights))
     body = ["body.conv0", "body.norm0", "body.conv1", "body.norm1", "body.conv2", "body.norm2"]

@@ -34,7 +34,7 @@ def test_a_copy_is_frozen_too(load):
     assert not any(name.startswith("stages") for name in step(network))
 
 
-def test_frozen_normalisations_are_in_evaluation_mode_from_the_start(load):
+def test_frozen_normalisations_start_in_evaluation_mode(load):
     network = build_network(load("pisa", width=0.125, trainable_convs=1), (48, 48), 7)
     modes = {name: module.training for name, module in network.stages.named_modules() if isinstance(module, nn.BatchNorm2d)}
     assert [name for name, training in modes.items() if training] == ["3.norm0"]
@@ -47,6 +47,6 @@ def test_all_convolutions_trained_is_nothing_frozen(load):
 
 
 @pytest.mark.parametrize(("trained", "frozen"), [(3, 7_635_264), (6, 1_735_488), (9, 260_160), (13, 0)])
-def test_vgg16_is_unfrozen_as_the_pisa_report_counts_layers(load, trained, frozen):
+def test_vgg16_layers_are_counted_as_in_pisa(load, trained, frozen):
     summary = describe(build_network(load("vgg16", trainable_convs=trained), (48, 48), 7), 3, (48, 48))
     assert (summary.total, summary.non_trainable) == (14_847_815, frozen)  # 260,160 is printed in the report

@@ -6,7 +6,7 @@ from torch import nn
 
 from fer_ablate.config.choices import Activation, Init, Norm, NormPosition, Pool
 from fer_ablate.config.schema import HiddenConfig, ModelConfig, StageConfig
-from fer_ablate.models import build_network, check, describe
+from fer_ablate.models import build_network, describe, network_faults
 
 PUBLISHED = {"fer_kd": (48, 10_479_111), "bits": (48, 2_138_119), "pisa": (48, 1_027_559), "vgg_fer": (40, 29_890_759)}
 STATISTICS = {"bits": 2_112, "pisa": 1_664}
@@ -45,14 +45,14 @@ def tiny(**changes):
     return ModelConfig(**{"stages": stages, "hidden": [HiddenConfig(features=5, dropout=0.3)], **changes})
 
 
-def test_there_are_at_least_the_five_networks_of_the_papers():
+def test_the_networks_of_the_papers_exist():
     assert {"bits", "fer_kd", "lenet5", "pisa", "vgg_fer"} <= set(CONF)
 
 
 @pytest.mark.parametrize("name", CONF)
-def test_every_stored_network_gives_seven_scores_for_each_face(load, name):
+def test_every_stored_network_gives_seven_scores(load, name):
     config = load(name)
-    assert check(config, (48, 48)) == []
+    assert network_faults(config, (48, 48)) == []
     scores = build_network(config, (48, 48), 7).eval()(torch.zeros(2, config.in_channels, 48, 48))
     assert scores.shape == (2, 7)
 
@@ -71,9 +71,9 @@ def test_classic_networks_have_the_parameters_of_their_originals(load, name):
 
 
 @pytest.mark.parametrize("depths", PISA_LAYOUTS)
-def test_every_layout_of_the_pisa_table_is_reached_by_its_depths(load, depths):
+def test_depths_reach_every_layout_of_pisa(load, depths):
     config = load("pisa", depths=[int(depth) for depth in depths.split(",")])
-    assert check(config, (48, 48)) == []
+    assert network_faults(config, (48, 48)) == []
     assert describe(build_network(config, (48, 48), 7), 1, (48, 48)).parameters == PISA_LAYOUTS[depths]
 
 
@@ -90,12 +90,12 @@ def test_resnet_fer_is_33_convolutions_deep(load):
     assert kinds(network).count("Conv2d") - len(beside) == 33
 
 
-def test_vgg_of_bits_gets_through_but_for_the_last_pool(load):
+def test_vgg_of_bits_works_without_its_last_pool(load):
     rows = describe(build_network(load("bits_vgg16"), (48, 48), 7), 1, (48, 48)).rows
     assert [row.shape[1] for row in rows if row.kind in ("Conv2d", "MaxPool2d")] == [46, 44, 42, 21, 19, 17, 15, 7, 5, 3, 1]
 
 
-def test_the_simple_network_of_bits_has_two_convolutions_and_two_linear_layers(load):
+def test_the_simple_network_of_bits_has_four_layers(load):
     network = build_network(load("bits", conv_layers=2, fc_layers=1, norm=Norm.none, dropout=0.0), (48, 48), 7)
     assert [kind for kind in kinds(network) if kind not in ("ReLU", "Flatten")] == [
         "Conv2d", "MaxPool2d", "Conv2d", "MaxPool2d", "Linear", "Linear",
@@ -109,11 +109,11 @@ def test_convolutions_without_bias(load):
 
 
 @pytest.mark.parametrize("name", STATISTICS)
-def test_batchnorm_statistics_are_the_non_trainable_parameters_keras_printed(load, name):
+def test_batchnorm_statistics_match_the_counts_of_keras(load, name):
     assert describe(build_network(load(name), (48, 48), 7), 1, (48, 48)).non_trainable == STATISTICS[name]
 
 
-def test_bits_has_the_output_shapes_of_its_table_1(load):
+def test_bits_has_the_published_output_shapes(load):
     rows = describe(build_network(load("bits"), (48, 48), 7), 1, (48, 48)).rows
     shapes = [row.shape for row in rows if row.kind in ("Conv2d", "MaxPool2d", "Linear")]
     maps = [(32, 48), (32, 24), (64, 24), (64, 12), (128, 10), (128, 9), (256, 7), (256, 6), (512, 4), (512, 2)]
@@ -121,13 +121,13 @@ def test_bits_has_the_output_shapes_of_its_table_1(load):
 
 
 @pytest.mark.parametrize(("conv_layers", "features"), [(1, 64 * 4), (3, 256 * 4), (5, 1024 * 4), (6, 1024 * 4)])
-def test_depth_ablation_of_fer_kd_keeps_the_first_convolutions(load, conv_layers, features):
+def test_fewer_convolutions_of_fer_kd_keep_the_first(load, conv_layers, features):
     network = build_network(load("fer_kd", conv_layers=conv_layers), (48, 48), 7)
     assert kinds(network).count("Conv2d") == conv_layers
     assert network.hidden[0].linear.in_features == features
 
 
-def test_a_cut_inside_a_stage_keeps_its_pool_and_drops_later_stages_with_theirs(load):
+def test_a_cut_stage_keeps_its_pool(load):
     rows = describe(build_network(load("vgg_fer", conv_layers=3), (48, 48), 7), 1, (48, 48)).rows
     assert [row.name for row in rows if row.kind in ("Conv2d", "MaxPool2d")] == [
         "stages.0.conv0", "stages.0.conv1", "stages.0.pool", "stages.1.conv0", "stages.1.pool",
@@ -160,7 +160,7 @@ STAGE_ORDERS = {
 
 
 @pytest.mark.parametrize("position", NormPosition)
-def test_layers_of_a_block_stand_in_the_promised_order(position):
+def test_block_layers_have_the_documented_order(position):
     network = build_network(tiny(norm_position=position), (8, 8), 7)
     hidden = "Linear Norm ReLU Dropout" if position is NormPosition.before_activation else "Linear ReLU Norm Dropout"
     assert " ".join(kinds(network.stages[0])).replace("BatchNorm2d", "Norm") == STAGE_ORDERS[position]
@@ -168,7 +168,7 @@ def test_layers_of_a_block_stand_in_the_promised_order(position):
 
 
 @pytest.mark.parametrize("norm", [Norm.instance, Norm.layer])
-def test_instance_and_layer_norm_do_not_mix_the_images_of_a_batch(norm):
+def test_instance_and_layer_norm_keep_images_apart(norm):
     network = build_network(tiny(norm=norm), (8, 8), 7).eval()
     faces = torch.randn(3, 1, 8, 8)
     torch.testing.assert_close(network(faces)[1:], network(faces[1:]))
@@ -185,7 +185,7 @@ def test_every_activation_can_be_trained(activation):
     assert network.stages[0].conv0.weight.grad.isfinite().all()
 
 
-def test_xavier_weights_lie_within_glorots_bound_and_biases_are_zero():
+def test_xavier_weights_lie_within_glorots_bound():
     conv = build_network(tiny(init=Init.xavier), (8, 8), 7).stages[0].conv1
     bound = (6 / (4 * 9 + 4 * 9)) ** 0.5
     assert 0.8 * bound < conv.weight.abs().max() <= bound
@@ -197,20 +197,20 @@ def test_kaiming_weights_have_the_spread_of_fan_out():
     assert linear.weight.std().item() == pytest.approx((2 / 400) ** 0.5, rel=0.05)
 
 
-def test_weights_of_a_shallow_network_load_into_a_deeper_one(load):
+def test_shallow_weights_load_into_a_deeper_network(load):
     shallow, deep = (build_network(load("pisa", conv_layers=n), (48, 48), 7).stages.state_dict() for n in (2, 6))
     assert shallow.keys() <= deep.keys()
     assert all(deep[name].shape == value.shape for name, value in shallow.items())
 
 
 @pytest.mark.parametrize("channels", [1, 3], ids=["gray", "colour"])
-def test_a_network_for_images_that_are_not_square_by_hand(channels):
+def test_a_network_for_oblong_images_by_hand(channels):
     stages = [
         StageConfig(channels=4, pool=Pool.max),  # 40x56, pooled to 20x28
         StageConfig(channels=6, stride=2, pool=Pool.max, pool_kernel=3),  # 10x14, pooled to 3x4
     ]
     config = ModelConfig(in_channels=channels, stages=stages, hidden=[HiddenConfig(features=5)], norm=Norm.none)
-    assert check(config, (40, 56)) == []
+    assert network_faults(config, (40, 56)) == []
     network = build_network(config, (40, 56), 7)
     summary = describe(network, channels, (40, 56))
     shapes = [row.shape for row in summary.rows if row.kind in ("Conv2d", "MaxPool2d", "Flatten", "Linear")]
@@ -223,6 +223,6 @@ def test_a_network_for_images_that_are_not_square_by_hand(channels):
     assert all(parameter.grad.isfinite().all() and parameter.grad.any() for parameter in network.parameters())
 
 
-def test_an_adaptive_pool_makes_a_square_of_any_map():
+def test_an_adaptive_pool_squares_any_map():
     config = tiny(head_pool=Pool.adaptive_avg, head_pool_size=3)
     assert build_network(config, (40, 56), 7).hidden[0].linear.in_features == 6 * 9

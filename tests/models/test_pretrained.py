@@ -8,8 +8,8 @@ from torch.nn.functional import batch_norm, conv2d, max_pool2d, relu
 from fer_ablate.config.choices import Norm
 from fer_ablate.config.schema import ModelConfig
 from fer_ablate.errors import UserError
-from fer_ablate.models import build_network, check
-from fer_ablate.models.pretrained import PUBLISHED, load_pretrained, pretrained_file
+from fer_ablate.models import build_network, network_faults
+from fer_ablate.models.transfer import PUBLISHED, load_pretrained, pretrained_file
 
 VGG16 = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M")
 
@@ -24,7 +24,7 @@ def drawn_norm(channels):
 
 
 def vgg16_state():
-    """Drawn weights under torchvision's names: convolutions are numbered among activations and pools."""
+    """Random weights under torchvision's names: convolutions are numbered among activations and pools."""
     state, given, index = {}, 3, 0
     for channels in VGG16:
         if channels != "M":
@@ -94,7 +94,7 @@ def vgg16(tmp_path_factory):
     return file, state
 
 
-def test_vgg16_weights_give_the_features_of_a_plain_forward_pass(load, vgg16):
+def test_vgg16_weights_give_the_plain_forward_features(load, vgg16):
     file, state = vgg16
     network = build_network(load("vgg16"), (48, 48), 7)
     load_pretrained(network, file)
@@ -102,7 +102,7 @@ def test_vgg16_weights_give_the_features_of_a_plain_forward_pass(load, vgg16):
     torch.testing.assert_close(network.stages(faces), vgg16_features(state, faces))
 
 
-def test_resnet50_weights_give_the_features_of_a_plain_forward_pass(load, tmp_path):
+def test_resnet50_weights_give_the_plain_forward_features(load, tmp_path):
     state = resnet50_state()
     torch.save(state, tmp_path / "resnet50.pth")
     network = build_network(load("resnet50"), (48, 48), 7).eval()
@@ -136,7 +136,7 @@ def test_files_without_weights_are_refused(load, tmp_path, content, message):
 
 @pytest.fixture
 def site(tmp_path, monkeypatch):
-    """A folder that stands for torchvision's site, with one file under its name, and an empty cache."""
+    """A folder in the place of torchvision's site, with one file, and an empty cache."""
     content = b"weights"
     name = f"tiny-{sha256(content).hexdigest()[:8]}.pth"
     (tmp_path / name).write_bytes(content)
@@ -152,7 +152,7 @@ def test_a_file_is_fetched_once_into_torchs_cache(site, tmp_path):
     assert pretrained_file("tiny").read_bytes() == b"weights"
 
 
-def test_without_a_network_the_message_says_where_to_put_which_file(site, tmp_path):
+def test_offline_the_message_says_where_files_go(site, tmp_path):
     site.unlink()
     with pytest.raises(UserError) as caught:
         pretrained_file("tiny")
@@ -161,14 +161,14 @@ def test_without_a_network_the_message_says_where_to_put_which_file(site, tmp_pa
     assert f"put it into {folder} as {site.name}, or pass model.pretrained_path=<file>." in str(caught.value)
 
 
-def test_a_changed_file_on_the_site_never_reaches_the_cache(site, tmp_path):
+def test_a_changed_download_never_reaches_the_cache(site, tmp_path):
     site.write_bytes(b"other")
     with pytest.raises(UserError, match=r"holds another file than its name says: invalid hash value .* Try again"):
         pretrained_file("tiny")
     assert not list((tmp_path / "cache").rglob("*.pth"))
 
 
-def test_a_broken_file_in_the_cache_is_named_with_both_hashes(site):
+def test_a_broken_cached_file_shows_both_hashes(site):
     pretrained_file("tiny").write_bytes(b"other")
     other, expected = sha256(b"other").hexdigest()[:8], sha256(b"weights").hexdigest()[:8]
     with pytest.raises(UserError, match=f"begins with {other}, expected {expected}. .* model.pretrained_sha256={other}"):
@@ -180,7 +180,7 @@ def test_a_file_of_ones_own_needs_its_hash(site, tmp_path):
     mine.write_bytes(b"mine")
     digest = sha256(b"mine").hexdigest()
     assert pretrained_file("tiny", mine, digest.upper()) == mine
-    with pytest.raises(UserError, match="is not the file asked for"):
+    with pytest.raises(UserError, match="is not the expected file"):
         pretrained_file("tiny", mine)
     with pytest.raises(UserError, match=r"there is no file .*nowhere\.pth"):
         pretrained_file("tiny", tmp_path / "nowhere.pth")
@@ -193,17 +193,17 @@ def test_unknown_weights_are_answered_with_the_nearest_name():
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_weights_fit_their_stored_networks(load, name):
-    assert check(load(name, pretrained=name, trainable_convs=0), (48, 48)) == []
+    assert network_faults(load(name, pretrained=name, trainable_convs=0), (48, 48)) == []
 
 
-def told(config):
-    return "\n".join(map(str, check(config, (48, 48))))
+def fault_text(config):
+    return "\n".join(map(str, network_faults(config, (48, 48))))
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"pretrained": "resnet"}, "model.pretrained: unknown name 'resnet'.\n    Did you mean 'resnet50'?"),
+        ({"pretrained": "resnet"}, "model.pretrained: 'resnet' is not known.\n    Did you mean 'resnet50'?"),
         ({"pretrained": "vgg16", "in_channels": 1}, "model.in_channels: 1, but vgg16 was trained on 3 channels."),
         ({"pretrained": "vgg16", "width": 0.5}, "model.width: 0.5, but the weights of vgg16 have the listed width."),
         ({"pretrained": "vgg16", "depths": [2, 2, 3, 3]}, "model.stages: are not those of vgg16: 2 conv 64, 2 conv 128,"),
@@ -214,21 +214,21 @@ def told(config):
         ({"pretrained": "vgg16", "pretrained_sha256": "sha256:397923af"}, "model.pretrained_sha256: 'sha256:397923af' is not a"),
         ({"pretrained_path": "nowhere.pth"}, "model.pretrained_path: given without model.pretrained."),
         ({"pretrained_sha256": "397923af"}, "model.pretrained_sha256: given without model.pretrained."),
-        ({"trainable_convs": 14}, "model.trainable_convs: 14 asked for, but the stages have 13 convolutions."),
-        ({"trainable_convs": -1}, "model.trainable_convs: -1 asked for"),
+        ({"trainable_convs": 14}, "model.trainable_convs: 14, but the stages have only 13 convolutions."),
+        ({"trainable_convs": -1}, "model.trainable_convs: -1 is below 0."),
     ],
 )
-def test_each_fault_of_transfer_names_its_key_and_value(load, changes, message):
-    assert message in told(load("vgg16", **changes))
+def test_transfer_faults_name_key_and_value(load, changes, message):
+    assert message in fault_text(load("vgg16", **changes))
 
 
 def test_faults_of_transfer_are_reported_at_once(load):
     config = load("vgg16", pretrained="vgg16", in_channels=1, width=0.5, trainable_convs=20, pretrained_path="nowhere.pth")
     names = ("in_channels", "width", "pretrained_path", "trainable_convs")
-    assert [fault.key for fault in check(config, (48, 48))] == [f"model.{name}" for name in names]
+    assert [fault.key for fault in network_faults(config, (48, 48))] == [f"model.{name}" for name in names]
 
 
 def test_a_plugin_network_takes_no_published_weights():
     config = ModelConfig(name="torch.nn.Identity", pretrained="vgg16", trainable_convs=3)
-    assert "model.pretrained: vgg16 given, but the plugin torch.nn.Identity has no stages." in told(config)
-    assert "model.trainable_convs: 3 given" in told(config)
+    assert "model.pretrained: vgg16 given, but the plugin torch.nn.Identity has no stages." in fault_text(config)
+    assert "model.trainable_convs: 3 given" in fault_text(config)

@@ -26,7 +26,7 @@ def test_macs_are_half_the_operations_torch_counts(load):
 
 
 @pytest.mark.parametrize("model", ["resnet18", "resnet50", "mobile_fer"])
-def test_macs_of_residual_networks_are_half_the_operations_torch_counts(load, model):
+def test_residual_macs_are_half_of_torchs_count(load, model):
     config = load(model, width=0.25)
     network = build_network(config, (48, 48), 7).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -51,7 +51,7 @@ def test_describing_leaves_the_network_as_it_was(load):
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
-def test_frozen_weights_are_not_trainable_and_a_shared_layer_counts_once():
+def test_shared_layers_count_once_and_frozen_never():
     shared = nn.Linear(16, 16)
     network = nn.Sequential(nn.Flatten(), shared, shared, nn.Linear(16, 7))
     shared.requires_grad_(False)

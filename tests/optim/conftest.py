@@ -14,9 +14,5 @@ def load():
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def _equal_weights():
     torch.manual_seed(0)
-    yield
-    torch.set_num_threads(before)

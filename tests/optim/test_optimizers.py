@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from fer_ablate.optim import build_optimizer, check_optimizer
+from fer_ablate.optim import build_optimizer, optimizer_faults
 from fer_ablate.optim.optimizers import OPTIMIZERS
 
 CONF = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "optimizer").rglob("*.yaml"))
@@ -16,11 +16,11 @@ def network():
     return nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 7))
 
 
-def told(config, plugins=()):
-    return "\n".join(map(str, check_optimizer(config, plugins)))
+def fault_text(config, plugins=()):
+    return "\n".join(map(str, optimizer_faults(config, plugins)))
 
 
-def test_every_optimizer_has_its_file_and_every_file_its_optimizer(load):
+def test_optimizers_and_files_match_one_to_one(load):
     assert set(CONF) >= set(OPTIMIZERS)
     assert {load("optimizer", choice)["name"] for choice in CONF} == set(OPTIMIZERS)
 
@@ -28,7 +28,7 @@ def test_every_optimizer_has_its_file_and_every_file_its_optimizer(load):
 @pytest.mark.parametrize("name", CONF)
 def test_every_stored_optimizer_lowers_the_loss(load, name):
     config = load("optimizer", name)
-    assert check_optimizer(config) == []
+    assert optimizer_faults(config) == []
     weight = nn.Parameter(torch.tensor([[3.0]]))
     optimizer = build_optimizer(config, [("weight", weight)])
     for _ in range(20):
@@ -39,7 +39,7 @@ def test_every_stored_optimizer_lowers_the_loss(load, name):
 
 
 @pytest.mark.parametrize("name", CONF)
-def test_every_file_lists_all_arguments_that_change_the_result(load, name):
+def test_every_file_lists_arguments_that_change_results(load, name):
     target, fixed = OPTIMIZERS[load("optimizer", name)["name"]]
     listed = load("optimizer", name).keys() - {"name", "decay"}
     optional = {"nesterov", "dampening", "amsgrad", "decoupled_weight_decay"}  # other names stand for these
@@ -66,7 +66,7 @@ def test_decay_of_weights_spares_biases_and_normalisation(load):
     assert ([p.ndim for p in spared["params"]], spared["weight_decay"]) == ([1, 1, 1, 1], 0.0)
 
 
-def test_decay_of_all_is_one_group_without_frozen_weights(load):
+def test_decay_of_all_is_one_unfrozen_group(load):
     model = network()
     model[0].requires_grad_(False)
     (group,) = build_optimizer(load("optimizer", "adam"), model.named_parameters()).param_groups
@@ -93,16 +93,16 @@ def test_decay_of_all_is_one_group_without_frozen_weights(load):
     ],
 )
 def test_each_fault_names_its_key_and_value(load, name, changes, message):
-    assert message in told(load("optimizer", name, **changes))
+    assert message in fault_text(load("optimizer", name, **changes))
 
 
 def test_all_faults_are_reported_at_once():
-    assert [fault.key for fault in check_optimizer({"name": "sgd", "momentun": 1, "weight_decay": -1})] == [
+    assert [fault.key for fault in optimizer_faults({"name": "sgd", "momentun": 1, "weight_decay": -1})] == [
         "optimizer.momentun", "optimizer.lr", "optimizer.weight_decay",
     ]  # fmt: skip
 
 
 def test_an_allowed_optimizer_by_dotted_path():
     config = {"name": "torch.optim.Rprop", "lr": 0.01, "etas": [0.5, 1.2]}
-    assert told(config, ["torch"]) == ""
+    assert fault_text(config, ["torch"]) == ""
     assert isinstance(build_optimizer(config, network().named_parameters(), ["torch"]), torch.optim.Rprop)

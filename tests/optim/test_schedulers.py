@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fer_ablate.optim import build_schedulers, check_scheduler, steps
+from fer_ablate.optim import build_schedulers, scheduler_faults, steps
 from fer_ablate.optim.schedulers import SCHEDULERS
 
 CONF = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "scheduler").rglob("*.yaml"))
@@ -23,7 +23,7 @@ class Run:
         return self.optimizer.param_groups[0]["lr"]
 
     def rates(self, start=0, stop=None):
-        """Rate of each step, and the one that is left at the end."""
+        """Rate of each step, and the rate after the last one."""
         used = []
         for epoch in range(start, self.epochs if stop is None else stop):
             for _ in range(4):
@@ -46,14 +46,14 @@ WARM = [0.1, 0.325, 0.55, 0.775]
 """One epoch of linear warm-up from a tenth."""
 
 
-def test_every_schedule_has_its_file_and_every_file_its_schedule(load):
+def test_schedules_and_files_match_one_to_one(load):
     assert set(CONF) >= set(SCHEDULERS)
     assert {load("scheduler", choice)["name"] for choice in CONF} == set(SCHEDULERS)
 
 
 @pytest.mark.parametrize("name", CONF)
 def test_every_stored_schedule_is_sound(load, name):
-    assert check_scheduler(load("scheduler", name), 20, {"val/acc", "val/loss"}) == []
+    assert scheduler_faults(load("scheduler", name), 20, {"val/acc", "val/loss"}) == []
     assert len(Run(load("scheduler", name), 20).rates()) == 81
 
 
@@ -67,13 +67,13 @@ def test_constant():
     assert [*WARM, *[1.0] * 5] == rates({"name": "constant", "warmup_epochs": 1, "warmup_start": 0.1})
 
 
-def test_cosine_over_the_whole_run_ends_at_its_least_rate():
+def test_cosine_ends_at_its_least_rate():
     config = {"name": "cosine", "eta_min": 0.2}
     half = [1.0, 0.9695518, 0.8828427, 0.7530734, 0.6, 0.4469266, 0.3171573, 0.2304482, 0.2]
     assert half == pytest.approx(Run(config, 2).rates(), abs=1e-7)
 
 
-def test_cosine_after_a_warmup_takes_what_is_left_of_the_run():
+def test_cosine_takes_the_epochs_after_warmup():
     config = {"name": "cosine", "warmup_epochs": 1, "warmup_start": 0.1}
     assert [*WARM, 1.0, 0.8535533905932737, 0.5, 0.1464466094067262, 0.0] == rates(config)
 
@@ -123,7 +123,7 @@ def test_onecycle_takes_the_rate_of_each_group():
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.01, 0.1])
 
 
-def test_plateau_lowers_the_rate_after_patience_epochs_without_gain():
+def test_plateau_lowers_the_rate_after_its_patience():
     config = {"name": "plateau", "factor": 0.5, "patience": 1, "min_lr": 0.3}
     gains = [0.1, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2]
     found = Run(config, 8, monitored=gains.__getitem__).rates()
@@ -140,7 +140,7 @@ def test_plateau_keeps_its_reductions_behind_a_warmup():
 
 @pytest.mark.parametrize("warmup", [0, 1])
 @pytest.mark.parametrize("name", CONF)
-def test_a_run_resumed_from_saved_states_goes_on_with_the_same_rates(load, name, warmup):
+def test_a_resumed_run_goes_on_with_its_rates(load, name, warmup):
     config = load("scheduler", name, warmup_epochs=0 if name == "onecycle" else warmup)
     whole = Run(config, 4).rates()
     first, second = Run(config, 4), Run(config, 4)
@@ -181,6 +181,6 @@ def test_a_run_resumed_from_saved_states_goes_on_with_the_same_rates(load, name,
     ],
 )
 def test_each_fault_names_its_key_and_value(load, name, changes, message):
-    faults = check_scheduler(load("scheduler", name, **changes), 20, ("val/acc", "val/loss"))
+    faults = scheduler_faults(load("scheduler", name, **changes), 20, ("val/acc", "val/loss"))
     assert message in "\n".join(map(str, faults))
     assert len(faults) == 1

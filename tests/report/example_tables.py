@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_ablate.config.repeats import Repeat
-from fer_ablate.judgement.records import Difference, Failure, Published, Score, StudyTable, TableRow
+from fer_ablate.config.study_rows import Repeat
+from fer_ablate.judgement.judged_table import Difference, Failure, JudgedTable, Published, Score, TableRow
 
 NAN = math.nan
 FER_KD = {
@@ -64,7 +64,7 @@ def row(label, scores=None, *, seeds=(0, 1, 2), n=None, finished=None, **rest):
 
 def table(rows, columns=("test/acc",), notes=(), factor=None, study="fer_kd/table1", source="FER_KD, Table 1"):
     """A table of these rows."""
-    return StudyTable(study, source, tuple(columns), tuple(rows), PROTOCOL, tuple(notes), factor)
+    return JudgedTable(study, source, tuple(columns), tuple(rows), PROTOCOL, tuple(notes), factor)
 
 
 def fer_kd_table(n=3):

@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 import torch
 
-from fer_ablate.judgement.records import FinishedRun, RowRuns
+from fer_ablate.judgement.row_runs import RowRuns, ScoredRun
 from fer_ablate.metrics import score
-from fer_ablate.report.plots.canvas import save
-from fer_ablate.report.table.classes import confusion_grid, per_class_csv, per_class_markdown, scored
-from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader
-from fer_ablate.training.result import RunResult
+from fer_ablate.report.plots.canvas import save_figure
+from fer_ablate.report.table.classes import per_class_csv, per_class_markdown, split_results, study_confusion_figure
+from fer_ablate.tracking.disk.run_folder import RunFolder
+
+from ..finished_runs import make_header, make_result
 
 CLASSES = ("angry", "happy", "sad")
 
@@ -25,7 +26,7 @@ def result(seed):
 RESULTS = {"base": [result(0), result(1)], "a | b $x$": [result(2)]}
 
 
-def test_the_csv_has_the_mean_over_seeds_of_every_class():
+def test_the_csv_has_class_means_over_seeds():
     read = pd.read_csv(io.StringIO(per_class_csv(RESULTS)))
     assert list(read["class"]) == [*CLASSES, *CLASSES]
     expected = [
@@ -38,15 +39,8 @@ def test_the_csv_has_the_mean_over_seeds_of_every_class():
 
 
 def run_of(seed, fold, split):
-    header = RunHeader(
-        key="", name="", seed=seed, experiment="", changed={}, overrides=[], data_digest="", code_digest="", started_at="",
-        settings={"data.folds": 2, "data.fold": fold},
-    )  # fmt: skip
-    result = RunResult(
-        key="", name="", seed=seed, splits={"test": split}, classes=list(CLASSES), protocol={}, best_epoch=1, epochs=1,
-        seconds=1.0, seconds_per_epoch=1.0, peak_memory_mb=1.0, parameters=1, macs=1, finished_at="",
-    )  # fmt: skip
-    return FinishedRun(RunFolder(Path()), header, result)
+    header = make_header(seed=seed, settings={"data.folds": 2, "data.fold": fold})
+    return ScoredRun(RunFolder(Path()), header, make_result(header, splits={"test": split}, classes=list(CLASSES)))
 
 
 def test_the_folds_of_a_seed_are_counted_together(tmp_path):
@@ -56,23 +50,23 @@ def test_the_folds_of_a_seed_are_counted_together(tmp_path):
     parts = [slice(0, 4), slice(4, 8)]  # class 2 is in the second alone
     folds = [score(probabilities[part], labels[part], CLASSES) for part in parts]
     runs = [run_of(seed, fold, split) for seed in (0, 1) for fold, split in enumerate(folds)]
-    found = scored([RowRuns("base", (0, 1), tuple(runs), folds=2)], "test")["base"]
+    found = split_results([RowRuns("base", (0, 1), tuple(runs), folds=2)], "test")["base"]
     whole = score(probabilities, labels, CLASSES)
     assert [one.per_class for one in found] == [whole.per_class] * 2
     assert found[0].confusion == whole.confusion
 
 
-def test_markdown_keeps_its_columns_whatever_a_row_is_called():
+def test_markdown_keeps_columns_for_any_row_label():
     lines = per_class_markdown(RESULTS).splitlines()
     assert len(lines) == 2 + 6
     assert {line.replace("\\|", "").count("|") for line in lines} == {7}
 
 
-def test_every_row_has_a_matrix_in_percent_of_the_truth(tmp_path):
-    picture = confusion_grid(RESULTS)
+def test_every_row_has_a_matrix_in_percent(tmp_path):
+    picture = study_confusion_figure(RESULTS)
     first, second = picture.axes
     counts = torch.tensor(RESULTS["base"][0].confusion) + torch.tensor(RESULTS["base"][1].confusion)
     assert [text.get_text() for text in first.texts] == [f"{100 * count / 40:.0f}" for count in counts.flatten().tolist()]
     assert first.get_title() == f"base\n{100 * counts.trace() / 120:.1f} % right, 2 seeds"
-    save(picture, tmp_path / "grid.png")
+    save_figure(picture, tmp_path / "grid.png")
     assert second.get_title().endswith("% right")

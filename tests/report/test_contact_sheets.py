@@ -40,7 +40,7 @@ def material(steps=(), prepare=(), number=12, names=("happy", "sad"), seed=0, im
     return Material(every, every.split_rows("train"), preprocess, seed, images)
 
 
-def test_samples_are_images_of_each_split_under_their_class():
+def test_samples_show_each_split_by_class():
     given = material(number=40)
     sheets = samples(given)
     assert [sheet.name for sheet in sheets] == ["samples-train", "samples-test"]
@@ -60,7 +60,7 @@ def test_the_seed_decides_what_is_drawn():
     assert drawn(0) != drawn(1)
 
 
-def test_copies_stand_beside_their_original_and_are_what_training_makes():
+def test_copies_beside_originals_are_those_of_training():
     prepare = [{"op": "equalize"}]
     (sheet,) = augmented(given := material([{"op": "flip", "p": 1.0}], prepare, images=3))
     assert [block.label for block in sheet.blocks] == ["happy", "", "sad", ""]
@@ -73,7 +73,7 @@ def test_copies_stand_beside_their_original_and_are_what_training_makes():
             np.testing.assert_array_equal(copy.pixels, prepared.pixels[:, :, ::-1])  # flipped left to right
 
 
-def test_random_copies_differ_and_leave_the_random_numbers_of_training_alone():
+def test_random_copies_leave_training_randomness_alone():
     steps = [{"op": "affine", "p": 1.0, "rotation": 40}]
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -86,7 +86,7 @@ def test_random_copies_differ_and_leave_the_random_numbers_of_training_alone():
     assert (copies[0] != copies[2]).any()
 
 
-def test_ten_crops_are_the_ten_views_of_one_copy():
+def test_ten_crops_are_ten_views_of_one():
     (sheet,) = augmented(material([{"op": "ten_crop", "size": 16}]))
     assert [len(block.tiles) for block in sheet.blocks] == [11] * 4
     assert sheet.across == 11  # all on one line
@@ -99,7 +99,7 @@ def test_copies_without_augmentation_are_said_to_be_none():
     assert "data.prepare and augment.steps are empty" in sheet.note
 
 
-def test_each_class_has_its_mean_face_and_its_counts():
+def test_each_class_has_mean_face_and_counts():
     given = material(number=10)
     (sheet,) = classes(given)
     assert sheet.blocks[0].label == "happy\n5 images\n3 train\n2 test"
@@ -109,7 +109,7 @@ def test_each_class_has_its_mean_face_and_its_counts():
     assert [int(tile.pixels[0, 0, 0]) for tile in examples] == [0, 2, 4, 6, 8]
 
 
-def test_images_are_drawn_in_whole_pixels_of_the_file(tmp_path):
+def test_images_are_drawn_in_whole_pixels(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 200, (3, *SIZE)).astype(np.uint8)
     (file,), notes = save_sheets(tmp_path, [Sheet("one", "A title", [Block([Tile(pixels, "happy")], "a label")])])
     with Image.open(file) as image:
@@ -121,7 +121,7 @@ def test_images_are_drawn_in_whole_pixels_of_the_file(tmp_path):
 
 
 @pytest.mark.parametrize(("count", "pages"), [(MOST_LINES, 1), (MOST_LINES + 1, 2), (2 * MOST_LINES + 1, 2)])
-def test_many_classes_get_pages_up_to_a_limit_that_is_said(tmp_path, count, pages):
+def test_many_classes_get_a_limited_number_of_pages(tmp_path, count, pages):
     tile = Tile(np.zeros((1, 8, 8), np.uint8))
     sheet = Sheet("classes", "Each class", [Block([tile], f"class {number}") for number in range(count)])
     files, notes = save_sheets(tmp_path, [sheet], most_pages=2)
@@ -130,7 +130,7 @@ def test_many_classes_get_pages_up_to_a_limit_that_is_said(tmp_path, count, page
     assert notes == ([left_out] if count > 2 * MOST_LINES else [])
 
 
-def test_pages_of_an_earlier_drawing_are_removed_and_nothing_else(tmp_path):
+def test_only_pages_of_earlier_drawings_are_removed(tmp_path):
     for name in ("classes-02.png", "classes-of-mine.png", "augmented.png"):
         (tmp_path / name).write_bytes(b"")
     save_sheets(tmp_path, classes(material()))

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from fer_ablate.report.page.album import Album, explained, heat_maps, trust
-from fer_ablate.report.page.commands import installing, quoted, study_command
-from fer_ablate.report.page.elements import Code, Facts, Folded, Grid, Picture, Remarks, Section, Text, rendered
+from fer_ablate.report.page.elements import Code, Details, Facts, Grid, Notes, PageImage, Section, Text, rendered
+from fer_ablate.report.page.shell_commands import installing, quoted, study_command
 from fer_ablate.report.page.tables import changed_grid, environments, settings_grid
-from fer_ablate.study.spec import asked
+from fer_ablate.study.spec import study_spec
 from fer_ablate.tracking.disk.run_folder import RunFolder
 
 NASTY = "<script>alert(1)</script> & \"x\" 'y' <b>"
@@ -39,8 +39,8 @@ class Elements(HTMLParser):
 
 def test_whatever_stands_in_a_label_is_text():
     grid = Grid(NASTY, (NASTY, NASTY), ((NASTY, NASTY),))
-    picture = Picture("data:,", 4, 3, NASTY, NASTY)
-    parts = (Text(NASTY), Remarks((NASTY,)), Code(NASTY), grid, picture, Folded(NASTY, (Facts(((NASTY, NASTY),)),)))
+    picture = PageImage("data:,", 4, 3, NASTY, NASTY)
+    parts = (Text(NASTY), Notes((NASTY,)), Code(NASTY), grid, picture, Details(NASTY, (Facts(((NASTY, NASTY),)),)))
     page = Elements(rendered(NASTY, NASTY, NASTY, Facts(()), (Section("a", NASTY, parts),)))
     assert not page.of("script")
     assert not page.of("b")
@@ -53,7 +53,7 @@ def test_sections_without_parts_are_not_in_the_contents():
     assert {link["href"] for link in page.of("a")} == {"#a"}
 
 
-def test_settings_that_differ_stand_against_the_baseline_and_equal_ones_are_counted():
+def test_differing_settings_are_listed_and_equal_ones_counted():
     grid, alike = settings_grid({"base": {"lr": 0.1, "seed": 0, "k": [1]}, "slow": {"lr": 0.01, "seed": 1, "k": [1]}})
     assert (grid.header, grid.rows, grid.marked, alike) == (("row", "lr"), (("base", "0.1"), ("slow", "0.01")), {(1, 1)}, 1)
 
@@ -66,7 +66,7 @@ def test_many_settings_that_differ_stand_below_each_other():
     assert grid.marked == {(row, 2) for row in range(4)}
 
 
-def test_stages_of_a_network_are_compared_part_by_part():
+def test_network_stages_are_compared_part_by_part():
     stages = [{"block": "conv", "kernel": 3}, {"block": "conv", "kernel": 5}]
     other = [{"block": "conv", "kernel": 3}, {"block": "conv", "kernel": 7}]
     grid, _ = settings_grid({"a": {"model.stages": stages}, "b": {"model.stages": other}})
@@ -74,7 +74,7 @@ def test_stages_of_a_network_are_compared_part_by_part():
     assert settings_grid({"a": {"x": 1}, "b": {"x": 1}}) == (None, 1)
 
 
-def test_what_a_run_changed_does_not_list_what_it_has_not():
+def test_changed_settings_list_only_what_was_changed():
     grid = changed_grid({"lr": 0.1, "gone": 1, "x": None}, {"lr": 0.2, "x": None})
     assert grid.rows == (("lr", "0.1", "0.2"),)
     assert changed_grid({"lr": 0.1}, {"lr": 0.1}) is None
@@ -86,10 +86,12 @@ def test_differing_environments_name_the_runs():
     assert grid.rows == (("device", "cpu", "a, seed 0"), ("device", "cuda", "b, seed 0"))
 
 
-def test_the_command_of_a_grid_has_every_value_and_seed():
-    told = study_command(asked(["optimizer=sgd,adam", "optimizer.lr=0.1,0.01", "trainer.max_epochs=2", "runs_dir=x", "seed=0,1"]))
+def test_a_grids_command_has_every_value_and_seed():
+    told = study_command(
+        study_spec(["optimizer=sgd,adam", "optimizer.lr=0.1,0.01", "trainer.max_epochs=2", "runs_dir=x", "seed=0,1"])
+    )
     assert told == "python -m fer_ablate -m optimizer=sgd,adam optimizer.lr=0.1,0.01 trainer.max_epochs=2 seed=0,1"
-    crossed = study_command(asked(["study=quickstart", "optimizer=sgd,adam", "tracking=none"]))
+    crossed = study_command(study_spec(["study=quickstart", "optimizer=sgd,adam", "tracking=none"]))
     assert crossed == "python -m fer_ablate -m study=quickstart optimizer=sgd,adam seed=0,1,2"
 
 
@@ -116,7 +118,7 @@ def test_pictures_lie_within_the_page_with_their_size(picture):
     assert album.left_out == []
 
 
-def test_what_is_damaged_or_has_no_room_is_named(picture):
+def test_damaged_or_oversized_pictures_are_named(picture):
     full = Album(room=10)
     assert full.read(picture, "", "") == []
     assert "to keep this page small" in full.left_out[0]
@@ -126,12 +128,12 @@ def test_what_is_damaged_or_has_no_room_is_named(picture):
     assert "is damaged" in album.left_out[0]
 
 
-def test_heat_maps_come_with_the_most_telling_first(picture):
+def test_the_most_informative_heat_maps_come_first(picture):
     for name in ("right_sad", "confusions", "other"):
         (picture.parent / f"{name}.png").write_bytes(picture.read_bytes())
     files = heat_maps(RunFolder(picture.parents[1]))
     assert [file.stem for file in files] == ["mean_maps", "confusions", "other", "right_sad"]
-    assert explained(Album(), files, "a, seed 0")[3].caption == "Right and sure of it, sad: a, seed 0."
+    assert explained(Album(), files, "a, seed 0")[3].caption == "Right with high confidence, sad: a, seed 0."
 
 
 def test_a_heavy_picture_is_shown_smaller(picture):
@@ -143,7 +145,7 @@ def test_a_heavy_picture_is_shown_smaller(picture):
     assert (read.width, read.height) == (400, 400)
 
 
-def test_whether_heat_maps_can_be_trusted_stands_below_them(picture):
+def test_the_trust_in_heat_maps_stands_below(picture):
     picture.with_name("sanity.csv").write_text("method,rank_correlation,images,verdict\ngradcam,-0.0354,20,depends on it\n")
     (grid,) = trust(RunFolder(picture.parents[1]))
     assert grid.rows == (("gradcam", "-0.04", "20", "depends on it"),)

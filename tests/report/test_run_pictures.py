@@ -3,8 +3,8 @@ import pytest
 from PIL import Image
 
 from fer_ablate.labels import EMOTIONS
-from fer_ablate.report.plots.canvas import save
-from fer_ablate.report.plots.run_figures import confusion_picture, curves_picture, faces_picture, shown_faces
+from fer_ablate.report.plots.canvas import save_figure
+from fer_ablate.report.plots.run import run_confusion_figure, run_curves_figure, run_faces_figure, shown_faces
 
 
 def words(picture):
@@ -20,40 +20,40 @@ def sample(n=60):
 
 
 def test_confusion_shows_counts_and_percentages_of_the_truth():
-    picture = confusion_picture([[3, 1], [0, 4]], ["happy", "sad"])
+    picture = run_confusion_figure([[3, 1], [0, 4]], ["happy", "sad"])
     cells = [text.get_text() for text in picture.axes[0].texts]
     assert cells == ["75 %\n3", "25 %\n1", "0 %\n0", "100 %\n4"]
     assert picture.axes[0].get_title() == "87.50 % of 8 images right"
     assert [tick.get_text() for tick in picture.axes[0].get_yticklabels()] == ["happy (4)", "sad (4)"]
 
 
-def test_confusion_of_a_class_without_images_is_zero_percent():
-    assert "0 %\n0" in words(confusion_picture([[0, 0], [0, 4]], ["happy", "sad"]))
+def test_an_absent_class_has_zero_percent_confusion():
+    assert "0 %\n0" in words(run_confusion_figure([[0, 0], [0, 4]], ["happy", "sad"]))
 
 
 def test_curves_mark_the_epoch_with_the_best_accuracy():
     history = [{"epoch": epoch, "lr": 0.1, "val/acc": acc, "val/loss": 1.0} for epoch, acc in ((1, 0.2), (2, 0.5), (3, 0.4))]
-    assert "best epoch 2" in words(curves_picture(history))
-    assert "best epoch 3" in words(curves_picture(history, best_epoch=3))
-    line = curves_picture(history).axes[1].lines[0]
+    assert "best epoch 2" in words(run_curves_figure(history))
+    assert "best epoch 3" in words(run_curves_figure(history, best_epoch=3))
+    line = run_curves_figure(history).axes[1].lines[0]
     assert line.get_ydata() == pytest.approx([20, 50, 40])
 
 
 @pytest.mark.parametrize("history", [[], [{"epoch": 1, "lr": 0.1, "train/loss": 1.0}]], ids=["no epoch", "one without val"])
 def test_curves_of_a_short_run_can_be_drawn(history, tmp_path):
-    save(curves_picture(history), tmp_path / "curves.png")
+    save_figure(run_curves_figure(history), tmp_path / "curves.png")
 
 
-def test_faces_are_captioned_with_what_was_said_and_how_surely():
+def test_captions_show_prediction_and_probability_of_faces():
     faces, _, _ = sample(2)
-    picture = faces_picture(faces, np.array([0, 1]), np.array([[0.9, 0.1], [0.8, 0.2]], np.float32), ["happy", "sad"])
+    picture = run_faces_figure(faces, np.array([0, 1]), np.array([[0.9, 0.1], [0.8, 0.2]], np.float32), ["happy", "sad"])
     assert [text.get_text() for axes in picture.axes for text in axes.texts] == ["happy 90 %", "happy 80 %\ntruth: sad"]
 
 
 def test_colour_faces_keep_their_colours_and_their_shape():
     faces = np.zeros((1, 3, 40, 56), np.uint8)
     faces[0, 0] = 200
-    axes = faces_picture(faces, np.array([0]), np.array([[0.9, 0.1]], np.float32), ["happy", "sad"]).axes[0]
+    axes = run_faces_figure(faces, np.array([0]), np.array([[0.9, 0.1]], np.float32), ["happy", "sad"]).axes[0]
     (shown,) = axes.images
     assert shown.get_array().shape == (40, 56, 3)
     assert shown.get_array()[0, 0].tolist() == [200, 0, 0]
@@ -62,17 +62,17 @@ def test_colour_faces_keep_their_colours_and_their_shape():
     assert axes.texts[0].get_position()[1] == pytest.approx(upper - 0.04)  # right above the face, not above a square
 
 
-def test_names_of_classes_are_shown_letter_by_letter_as_far_as_there_is_room():
-    said = words(confusion_picture([[3, 1], [0, 4]], ["a $b$ class", "quite the longest name of all"]))
+def test_long_class_names_are_shown_where_they_fit():
+    said = words(run_confusion_figure([[3, 1], [0, 4]], ["a $b$ class", "quite the longest name of all"]))
     assert r"a \$b\$ class" in said
     assert "quite the lo…name of all" in said
 
 
-def test_a_hundred_classes_are_colours_with_names_and_fit_a_screen(tmp_path):
-    picture = confusion_picture(np.eye(100, dtype=int), [f"person {number}" for number in range(100)])
+def test_a_hundred_classes_fit_a_screen(tmp_path):
+    picture = run_confusion_figure(np.eye(100, dtype=int), [f"person {number}" for number in range(100)])
     assert not picture.axes[0].texts
     assert picture.axes[0].get_yticklabels()[99].get_text() == "person 99 (1)"
-    save(picture, tmp_path / "confusion.png")
+    save_figure(picture, tmp_path / "confusion.png")
     with Image.open(tmp_path / "confusion.png") as image:
         assert max(image.size) <= 2100
 
@@ -81,19 +81,21 @@ def test_the_shown_faces_alone_make_the_same_picture():
     faces, labels, probabilities = sample(300)
     chosen = shown_faces(labels, probabilities)
     assert len(chosen) == 32
-    whole, part = (faces_picture(faces[rows], labels[rows], probabilities[rows], EMOTIONS) for rows in (np.arange(300), chosen))
+    whole, part = (
+        run_faces_figure(faces[rows], labels[rows], probabilities[rows], EMOTIONS) for rows in (np.arange(300), chosen)
+    )
     assert words(whole) == words(part)
     for one, other in zip(whole.axes, part.axes, strict=True):
         for shown, again in zip(one.images, other.images, strict=True):
             np.testing.assert_array_equal(shown.get_array(), again.get_array())
 
 
-def test_the_choice_of_faces_takes_the_surest_of_every_class_first():
+def test_the_surest_faces_of_each_class_come_first():
     faces = np.zeros((40, 48, 48), np.uint8)
     labels = np.array([0] * 20 + [1] * 20)
     sure = np.linspace(0.6, 0.98, 20, dtype=np.float32)
     probabilities = np.concatenate([np.stack([sure, 1 - sure], 1), np.stack([1 - sure, sure], 1)])
-    picture = faces_picture(faces, labels, probabilities, ["happy", "sad"])
+    picture = run_faces_figure(faces, labels, probabilities, ["happy", "sad"])
     captions = [text.get_text() for text in picture.axes[0].texts]
     assert captions[:4] == ["happy 98 %", "sad 98 %", "happy 96 %", "sad 96 %"]
 
@@ -103,9 +105,9 @@ def test_pictures_are_the_same_every_time_and_small(tmp_path):
     confusion = np.eye(7, dtype=int) * 100
     history = [{"epoch": epoch, "lr": 0.1, "val/acc": 0.5, "train/loss": 1.0} for epoch in range(1, 50)]
     for name in ("first", "second"):
-        save(faces_picture(faces, labels, probabilities, EMOTIONS), tmp_path / f"{name}-faces.png")
-        save(confusion_picture(confusion, EMOTIONS), tmp_path / f"{name}-confusion.png")
-        save(curves_picture(history), tmp_path / f"{name}-curves.png")
+        save_figure(run_faces_figure(faces, labels, probabilities, EMOTIONS), tmp_path / f"{name}-faces.png")
+        save_figure(run_confusion_figure(confusion, EMOTIONS), tmp_path / f"{name}-confusion.png")
+        save_figure(run_curves_figure(history), tmp_path / f"{name}-curves.png")
     for name in ("faces", "confusion", "curves"):
         first, second = (tmp_path / f"{which}-{name}.png" for which in ("first", "second"))
         assert first.read_bytes() == second.read_bytes()

@@ -1,7 +1,7 @@
 import pytest
 from PIL import Image
 
-from fer_ablate.report.plots.search import history_picture, importance_picture, pareto_picture, save_search_pictures
+from fer_ablate.report.plots.search import history_figure, importance_figure, pareto_figure, save_search_figures
 from fer_ablate.search.trials import SearchSummary, TrialRecord
 
 
@@ -36,23 +36,23 @@ def drawn(axes):
     return lines | {dots.get_label(): [tuple(point) for point in dots.get_offsets()] for dots in axes.collections}
 
 
-def test_the_history_shows_every_trial_and_the_best_so_far(single):
-    picture = history_picture(single)
+def test_the_history_shows_trials_and_best_so_far(single):
+    picture = history_figure(single)
     found = drawn(picture.axes[0])
     assert found["done"] == [(0, 50), (1, 40), (4, 70), (5, 60)]
     assert found["best so far"] == [(0, 50), (1, 50), (4, 70), (5, 70), (5, 70)]
-    assert found["pruned: value when given up"] == [(2, 20)]
+    assert found["pruned: last value"] == [(2, 20)]
     assert [point[0] for point in found["failed"]] == [3]
     assert picture.axes[0].get_title() == "depth: 4 done, 1 pruned, 1 failed"
 
 
 def test_less_may_be_better(single):
     lower = SearchSummary("loss", ("val/loss",), ("minimize",), single.trials, single.best, {})
-    assert drawn(history_picture(lower).axes[0])["best so far"] == [(0, 0.5), (1, 0.4), (4, 0.4), (5, 0.4), (5, 0.4)]
+    assert drawn(history_figure(lower).axes[0])["best so far"] == [(0, 0.5), (1, 0.4), (4, 0.4), (5, 0.4), (5, 0.4)]
 
 
 def test_the_front_is_joined_in_order_of_cost(several):
-    axes = pareto_picture(several).axes[0]
+    axes = pareto_figure(several).axes[0]
     assert drawn(axes)["not beaten"] == [(1e4, 50), (2e6, 70)]
     assert drawn(axes)["beaten"] == [(3e6, 60)]
     assert [text.get_text() for text in axes.texts] == ["0", "1"]
@@ -60,16 +60,16 @@ def test_the_front_is_joined_in_order_of_cost(several):
 
 
 def test_the_weightiest_parameter_stands_on_top(single):
-    axes = importance_picture(single).axes[0]
+    axes = importance_figure(single).axes[0]
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["model.width", "optimizer.lr"]
     assert [text.get_text() for text in axes.texts] == ["25 %", "75 %"]
 
 
 def test_only_what_there_is_is_drawn(single, several, tmp_path):
     empty = SearchSummary("empty", ("val/acc",), ("maximize",), (trial(0, state="failed"),), (), {})
-    assert save_search_pictures(tmp_path / "empty", empty) == []
-    assert [file.name for file in save_search_pictures(tmp_path, single)] == ["history.png", "importance.png"]
-    files = save_search_pictures(tmp_path, several)
+    assert save_search_figures(tmp_path / "empty", empty) == []
+    assert [file.name for file in save_search_figures(tmp_path, single)] == ["history.png", "importance.png"]
+    files = save_search_figures(tmp_path, several)
     assert [file.name for file in files] == ["history.png", "pareto.png"]
     for file in files:
         with Image.open(file) as image:

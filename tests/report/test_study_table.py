@@ -1,4 +1,5 @@
 import io
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -6,19 +7,28 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from fer_ablate.config.repeats import Repeat
+from fer_ablate.config.study_rows import Repeat
 from fer_ablate.errors import UserError
-from fer_ablate.judgement.records import Failure, Published
+from fer_ablate.judgement.judged_table import Failure, JudgedTable, Published, TableRow
 from fer_ablate.report.quantities import count, decimals, duration, number, shorten
-from fer_ablate.report.table.cells import cells
-from fer_ablate.report.table.formats import FORMATS, console_tables, render
+from fer_ablate.report.table.formats import FORMATS, console_tables, render_table
 from fer_ablate.report.table.latex import latex_text
+from fer_ablate.report.table.shown_table import shown_table
 
 from .example_tables import difference, fer_kd_table, long_table, odd_tables, row, score, table, unfinished_table
 
 ODD = odd_tables()
+
+PATHS = st.text(min_size=1).map(Path)
+FACTORS = st.none() | st.text() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+FAILURES = st.lists(st.builds(Failure, log=PATHS), max_size=2).map(tuple)
+ROWS = st.builds(TableRow, factor=FACTORS, failures=FAILURES)
+TABLES = st.builds(JudgedTable, rows=st.lists(ROWS, max_size=3).map(tuple))
+"""Any table that the types allow, with NaN, infinity and None wherever they may be."""
 
 
 def column(shown, group, name):
@@ -43,9 +53,9 @@ class Words(HTMLParser):
         self.text.append(data)
 
 
-def test_cells_are_mean_spread_interval_difference_verdict_published_and_gap():
+def test_cells_hold_all_that_is_judged():
     one = score(0.6284, 0.0041, published=Published(62.62), gap=0.22, agrees=True)
-    shown = cells(table([row("FER_KD", {"test/acc": one}, baseline=True, published={"test/acc": Published(62.62)})]))
+    shown = shown_table(table([row("FER_KD", {"test/acc": one}, baseline=True, published={"test/acc": Published(62.62)})]))
     found = {name.name: name.cells[0] for name in shown.columns}
     assert found["row"] == "FER_KD (baseline)"
     assert found["n"] == "3"
@@ -55,26 +65,26 @@ def test_cells_are_mean_spread_interval_difference_verdict_published_and_gap():
     assert (found["parameters"], found["MACs"], found["time"], found["memory"]) == ("3.66 M", "515.7 M", "12.6 min", "1.8 GiB")
 
 
-def test_each_metric_has_a_group_of_columns_with_its_unit():
-    assert cells(fer_kd_table()).groups == ("val acc, %", "test acc, %", "cost")
+def test_each_metric_has_columns_with_its_unit():
+    assert shown_table(fer_kd_table()).groups == ("val acc, %", "test acc, %", "cost")
     loss = table([row("a", {"test/loss": score(1.0234, 0.012)})], columns=("test/loss",))
-    assert cells(loss).groups == ("test loss", "cost")
-    assert column(cells(loss), "test loss", "mean ± sd") == {"a": "1.023 ± 0.012"}
+    assert shown_table(loss).groups == ("test loss", "cost")
+    assert column(shown_table(loss), "test loss", "mean ± sd") == {"a": "1.023 ± 0.012"}
 
 
 def test_columns_that_say_nothing_are_left_out():
-    names = {one.name for one in cells(table([row("a", {"test/acc": score(0.6)})])).columns}
+    names = {one.name for one in shown_table(table([row("a", {"test/acc": score(0.6)})])).columns}
     assert not names & {"difference", "verdict", "published", "gap", "agrees"}
 
 
-def test_one_seed_is_marked_and_has_no_spread_and_no_agreement():
-    shown = cells(fer_kd_table(1))
+def test_one_seed_has_no_spread_or_agreement():
+    shown = shown_table(fer_kd_table(1))
     assert set(column(shown, "test acc, %", "score").values()) >= {"62.1 (n=1)"}
     assert "n=1: these two networks only" in column(shown, "test acc, %", "verdict")["+1 Conv"]
     assert "agrees" not in {one.name for one in shown.columns}
 
 
-def test_a_table_over_folds_counts_runs_and_says_what_its_numbers_are_over():
+def test_a_table_over_folds_counts_its_runs():
     repeats = [Repeat(0, 0), Repeat(0, 1), Repeat(1, 0)]
     failed = Failure(1, "no room", Path("log.txt"), 1)
     rows = [
@@ -83,18 +93,18 @@ def test_a_table_over_folds_counts_runs_and_says_what_its_numbers_are_over():
         row("other", seeds=(0, 1), finished=(), folds=2, failures=(failed,)),
     ]
     judged = replace(table(rows), folds=2)
-    shown = cells(judged)
+    shown = shown_table(judged)
     assert column(shown, "", "runs") == {"base (baseline)": "4", "more": "3/4", "other": "0/4"}
     assert column(shown, "test acc, %", "verdict")["other"] == "failed (seed 1, fold 1): no room"
     assert "Mean ± standard deviation over folds; [a, b] is a 95 % interval over folds;" in shown.caption
     assert "other, seed 1, fold 1 failed: no room (log: log.txt)" in shown.notes
-    read = pd.read_csv(io.StringIO(render(judged, "csv")))
+    read = pd.read_csv(io.StringIO(render_table(judged, "csv")))
     assert list(read["folds_asked"]) == [2, 2, 2]
     assert read["seeds"][1] == "0/0 0/1 1/0"
 
 
 def test_rows_without_a_score_say_why():
-    shown = cells(unfinished_table())
+    shown = shown_table(unfinished_table())
     verdicts = column(shown, "test acc, %", "verdict")
     assert verdicts["+1 Conv"] == "not yet run"
     assert verdicts["-2 Conv"] == "failed (seed 1): RuntimeError: CUDA…"
@@ -107,19 +117,19 @@ def test_rows_without_a_score_say_why():
     }
 
 
-def test_notes_tell_what_the_marks_mean_and_where_the_logs_are():
-    notes = "\n".join(cells(unfinished_table()).notes)
+def test_notes_explain_marks_and_point_to_logs():
+    notes = "\n".join(shown_table(unfinished_table()).notes)
     assert "† 2 of the runs counted here are of an earlier config, data or code." in notes
     assert "-2 Conv, seed 1 failed: RuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB (log: runs/fer_kd" in notes
     assert "Traceback" not in notes
-    assert "Published test acc of FER_KD: PublicTest." in cells(fer_kd_table()).notes
+    assert "Published test acc of FER_KD: PublicTest." in shown_table(fer_kd_table()).notes
 
 
-def test_the_caption_says_what_was_tested_and_how_it_was_counted():
-    caption = cells(fer_kd_table()).caption
+def test_the_caption_tells_what_was_tested():
+    caption = shown_table(fer_kd_table()).caption
     assert caption.startswith("fer_kd/table1: FER_KD, Table 1. Tested with source fer2013, roles swapped,")
     assert "[a, b] is a 95 % interval over test images and seeds; differences are row minus baseline (FER_KD)." in caption
-    assert "standard deviation" not in cells(fer_kd_table(1)).caption
+    assert "standard deviation" not in shown_table(fer_kd_table(1)).caption
 
 
 def test_tiny_spreads_get_one_more_digit():
@@ -142,12 +152,12 @@ def test_numbers_read_as_people_write_them():
     assert shorten("optimizer.lr=0.0001", 11) == "optim….0001"
 
 
-def test_printed_numbers_of_a_column_have_equally_many_digits():
-    assert set(column(cells(fer_kd_table()), "test acc, %", "published").values()) >= {"46.20", "53.84"}
+def test_columns_have_equally_many_digits():
+    assert set(column(shown_table(fer_kd_table()), "test acc, %", "published").values()) >= {"46.20", "53.84"}
 
 
-def test_markdown_is_an_aligned_table_between_caption_and_notes():
-    lines = render(fer_kd_table(), "markdown").splitlines()
+def test_markdown_is_an_aligned_table_with_notes():
+    lines = render_table(fer_kd_table(), "markdown").splitlines()
     grid = [line for line in lines if line.startswith("|")]
     assert len(grid) == 2 + 8
     assert len({len(line) for line in grid}) == 1
@@ -158,8 +168,8 @@ def test_markdown_is_an_aligned_table_between_caption_and_notes():
     assert lines[-1] == "- Published test acc of FER_KD: PublicTest."
 
 
-def test_markdown_escapes_what_would_break_the_table_or_be_read_as_markup():
-    text = render(ODD["strange labels"], "markdown")
+def test_markdown_escapes_markup_in_labels():
+    text = render_table(ODD["strange labels"], "markdown")
     grid = [line for line in text.splitlines() if line.startswith("|")]
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in grid}) == 1
     assert r"\<b>β_1 & 50% #2 {x} \~ ^ \\ \$a\$ \| é 表 [y]\</b> (baseline)" in text
@@ -167,8 +177,8 @@ def test_markdown_escapes_what_would_break_the_table_or_be_read_as_markup():
     assert r"| \_hidden \$ " in text
 
 
-def test_latex_is_a_whole_table_with_group_titles_and_rules():
-    text = render(fer_kd_table(), "latex")
+def test_latex_is_a_table_with_titles_and_rules():
+    text = render_table(fer_kd_table(), "latex")
     begun, ended = (re.findall(rf"\\{word}{{(\w+)}}", text) for word in ("begin", "end"))
     assert sorted(begun) == sorted(ended)
     assert begun[0] == ended[-1] == "table"
@@ -181,24 +191,24 @@ def test_latex_is_a_whole_table_with_group_titles_and_rules():
     assert text.startswith(r"% Needs \usepackage{booktabs} and \usepackage{graphicx}.")
 
 
-def test_latex_rows_have_as_many_cells_as_their_tabular_has_columns():
+def test_latex_rows_have_a_cell_per_column():
     for name, odd in ODD.items():
         for layout, body in re.findall(
-            r"\\begin{tabular}{@{}([lr]+)@{}}\n\\toprule(.*?)\\bottomrule", render(odd, "latex"), re.S
+            r"\\begin{tabular}{@{}([lr]+)@{}}\n\\toprule(.*?)\\bottomrule", render_table(odd, "latex"), re.S
         ):
             for line in re.findall(r"^(?!\\)(.*) \\\\$", body, re.M)[1:]:
                 assert len(re.findall(r"(?<!\\)&", line)) == len(layout) - 1, name
 
 
 def test_latex_of_a_small_table_is_one_piece():
-    text = render(table([row("a", {"test/acc": score(0.6)}), row("b", {"test/acc": score(0.61)})]), "latex")
+    text = render_table(table([row("a", {"test/acc": score(0.6)}), row("b", {"test/acc": score(0.61)})]), "latex")
     assert text.count(r"\begin{tabular}") == 1
     assert r"\multicolumn{2}{c}{} & \multicolumn{2}{c}{test acc, \%} & \multicolumn{4}{c}{cost}" in text
     assert r"\cmidrule(lr){3-4} \cmidrule(l){5-8}" in text
 
 
 def test_latex_verdicts_are_short():
-    text = render(fer_kd_table(), "latex")
+    text = render_table(fer_kd_table(), "latex")
     assert "& within noise &" in text
     assert "& worse &" in text
     assert "could be" not in text
@@ -219,15 +229,15 @@ def test_latex_shows_text_letter_by_letter(text, expected):
     assert latex_text(text) == expected
 
 
-def test_latex_guards_labels_that_look_like_options_and_names_letters_it_lacks():
-    text = render(ODD["strange labels"], "latex")
+def test_latex_guards_odd_labels_and_letters():
+    text = render_table(ODD["strange labels"], "latex")
     assert "\n{}[x] * & 3" in text
     assert "% pdfLaTeX has no 表: compile with XeLaTeX or LuaLaTeX" in text
 
 
-def test_csv_has_a_line_for_each_row_and_metric_with_the_numbers_in_full():
+def test_csv_has_full_numbers_per_row_and_metric():
     given = fer_kd_table()
-    back = pd.read_csv(io.StringIO(render(given, "csv")))
+    back = pd.read_csv(io.StringIO(render_table(given, "csv")))
     assert len(back) == len(given.rows) * len(given.columns)
     for (_, line), (one, name) in zip(
         back.iterrows(), ((one, name) for one in given.rows for name in given.columns), strict=True
@@ -243,7 +253,7 @@ def test_csv_has_a_line_for_each_row_and_metric_with_the_numbers_in_full():
 
 
 def test_csv_leaves_empty_what_is_not_there():
-    back = pd.read_csv(io.StringIO(render(unfinished_table(), "csv"))).set_index("row")
+    back = pd.read_csv(io.StringIO(render_table(unfinished_table(), "csv"))).set_index("row")
     assert pd.isna(back.loc["+1 Conv", "mean"])
     assert back.loc["+1 Conv", ["n", "published"]].tolist() == [0, 63.14]
     assert back.loc["-1 Conv", ["n", "seeds_asked"]].tolist() == [1, "0 1 2"]
@@ -251,15 +261,32 @@ def test_csv_leaves_empty_what_is_not_there():
     assert back.loc["+1 FC", "stale"] == 2
 
 
-def test_html_is_a_page_of_its_own_whose_labels_are_text():
-    page = Words(render(ODD["strange labels"], "html"))
+@settings(max_examples=60, deadline=None)
+@given(TABLES)
+def test_json_gives_back_every_table(judged):
+    back = JudgedTable.from_json(judged.to_json())
+    assert repr(back) == repr(judged)  # NaN is not equal to itself, its repr is
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_json_has_no_constants_that_other_programs_refuse(name):
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    text = render_table(ODD[name], "json")
+    assert len(json.loads(text, parse_constant=refuse)["rows"]) == len(ODD[name].rows)
+    assert render_table(JudgedTable.from_json(text), "csv") == render_table(ODD[name], "csv")
+
+
+def test_html_is_a_page_with_plain_text_labels():
+    page = Words(render_table(ODD["strange labels"], "html"))
     assert not {"b", "script", "img", "link"} & set(page.tags)
     assert "<b>β_1 & 50% #2 {x} ~ ^ \\ $a$ | é 表 [y]</b> (baseline)" in page.text
     assert {"table", "style", "main"} <= set(page.tags)
 
 
-def test_html_has_group_titles_and_classes_for_what_is_decided():
-    text = render(fer_kd_table(), "html")
+def test_html_has_group_titles_and_verdict_classes():
+    text = render_table(fer_kd_table(), "html")
     assert re.search(r'colspan="7"\s*>test acc, %</th>', text)
     assert len(re.findall(r'class="[^"]*words worse', text)) == sum(
         "worse" in cell for cell in re.findall(r">worse by [^<]*<", text)
@@ -269,27 +296,27 @@ def test_html_has_group_titles_and_classes_for_what_is_decided():
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("name", ODD)
-def test_every_format_takes_odd_tables_and_is_the_same_every_time(name, form):
-    assert render(ODD[name], form) == render(ODD[name], form)
+def test_every_format_takes_odd_tables_reproducibly(name, form):
+    assert render_table(ODD[name], form) == render_table(ODD[name], form)
 
 
 def test_an_unknown_format_names_the_nearest():
     with pytest.raises(UserError, match=r"format=latec: there is no such table format. Did you mean 'latex'\?"):
-        render(fer_kd_table(), "latec")
+        render_table(fer_kd_table(), "latec")
 
 
 @pytest.mark.parametrize("width", [140, 100])
-def test_the_console_gets_a_table_for_each_metric_and_one_for_costs_that_fit(width):
-    for given in (fer_kd_table(), unfinished_table(), long_table()):
-        parts = console_tables(given, width)
-        assert [part.title for part in parts] == list(cells(given).groups)
+def test_the_console_gets_tables_that_fit(width):
+    for judged in (fer_kd_table(), unfinished_table(), long_table()):
+        parts = console_tables(judged, width)
+        assert [part.title for part in parts] == list(shown_table(judged).groups)
         for part in parts:
             lines = [part.header, *part.rows]
             assert all(len(line) == len(part.header) for line in lines)
             assert sum(max(cell_len(cell) for cell in cells_) + 2 for cells_ in zip(*lines, strict=True)) <= width
 
 
-def test_the_console_shows_less_of_a_metric_if_it_is_narrow_but_always_the_verdict():
+def test_a_narrow_console_still_shows_the_verdict():
     wide, narrow = (console_tables(fer_kd_table(), width)[1].header for width in (140, 90))
     assert wide == ("row", "n", "mean ± sd", "difference", "verdict", "published", "gap", "agrees")
     assert narrow == ("row", "n", "mean ± sd", "difference", "verdict")

@@ -6,9 +6,9 @@ import torch
 from scipy import stats
 
 from fer_ablate.errors import UserError
-from fer_ablate.judgement.cross_table import CellTest, build_cross_table
+from fer_ablate.judgement.cross_table import NetworkTest, build_cross_table
 from fer_ablate.metrics import score
-from fer_ablate.report.table.cross_table import frame, render, shown
+from fer_ablate.report.table.cross_table import cross_frame, render_cross_table, shown_cross_table
 
 CLASSES = ("angry", "happy")
 
@@ -18,7 +18,7 @@ def seen(right, images=None, trained_on=False, notes=()):
     right = np.array(right, bool)
     probabilities = torch.stack([1 - torch.from_numpy(right).float(), torch.from_numpy(right).float()], dim=1)
     labels = torch.ones(len(right), dtype=torch.int64)
-    return CellTest(
+    return NetworkTest(
         images=np.arange(len(right)) if images is None else np.array(images),
         truth=np.array(["happy"] * len(right)),
         right=right,
@@ -35,7 +35,7 @@ def table(tests, problems=None):
     return build_cross_table(networks, data, tests, problems or {})
 
 
-def test_the_accuracy_and_its_interval_are_those_of_the_images():
+def test_accuracy_and_interval_come_from_the_images():
     right = np.arange(400) % 4 != 0
     cell = table({("A", "raf"): seen(right)}).cells["A", "raf"]
     assert cell.score.mean == 0.75
@@ -49,7 +49,7 @@ def test_a_perfect_score_leaves_no_room_above_it():
     assert 0.8 < score.low < 1.0
 
 
-def test_networks_are_compared_with_the_first_by_the_exact_test_of_the_same_images():
+def test_networks_are_compared_with_the_first_exactly():
     first, second = [True] * 4 + [False] * 6, [True] * 10  # 6 won, none lost: 2 / 2^6
     found = table({("A", "raf"): seen(first), ("B", "raf"): seen(second)})
     assert found.cells["A", "raf"].score.difference is None
@@ -78,12 +78,12 @@ def test_a_remark_on_all_networks_is_told_once():
     assert table(tests).notes[:2] == ("raf: The set has no test split.", "raf, B: Left out.")
 
 
-def test_what_cannot_be_tested_leaves_a_gap_and_a_reason():
+def test_an_impossible_test_leaves_gap_and_reason():
     found = table({("A", "raf"): seen([True, False])}, {("B", "raf"): "Too few classes are shared."})
     assert "raf: no score of B. Too few classes are shared." in found.notes
-    assert shown(found, "t").group("acc, % [95 % interval]")[0].cells[1] == "—"
-    assert frame(found)["acc"].tolist()[0] == 0.5
-    assert frame(found)["acc"].isna().tolist() == [False, True]
+    assert shown_cross_table(found, "t").group("acc, % [95 % interval]")[0].cells[1] == "—"
+    assert cross_frame(found)["acc"].tolist()[0] == 0.5
+    assert cross_frame(found)["acc"].isna().tolist() == [False, True]
 
 
 def test_no_test_at_all_tells_why():
@@ -91,12 +91,12 @@ def test_no_test_at_all_tells_why():
         table({}, {("A", "raf"): "Too few classes are shared."})
 
 
-def test_every_format_has_every_score_and_marks_the_own_data():
+def test_every_format_has_all_scores_and_marks():
     found = table({("A", "fer"): seen([True, False], trained_on=True), ("A", "a_b"): seen([True, True, True, False])})
     for form, mark, title in (("markdown", "†", "a_b"), ("latex", r"\textdagger{}", r"a\_b"), ("html", "†", "a_b")):
-        text = render(found, "t", form)
+        text = render_cross_table(found, "t", form)
         assert mark in text
         assert title in text
         assert "50.0 [" in text
         assert "75.0 [" in text
-    assert render(found, "t", "csv").splitlines()[1].startswith("A,fer,2,0.5,")
+    assert render_cross_table(found, "t", "csv").splitlines()[1].startswith("A,fer,2,0.5,")

@@ -9,7 +9,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from fer_ablate.ensemble.average import build_ensemble
 from fer_ablate.ensemble.choice import average_of, greedy, ranked
-from fer_ablate.ensemble.members import candidate_of, told_apart
+from fer_ablate.ensemble.members import ensemble_candidate, with_unique_labels
 from fer_ablate.errors import UserError
 
 from .voting_runs import finish, guesses, shares
@@ -32,7 +32,7 @@ def candidates(tmp_path, labels):
         finish(tmp_path, "row", *((truth, guesses(draw, truth, right)) for truth in labels), seed=seed)
         for seed, right in enumerate(ABILITIES)
     ]
-    return [candidate_of(folder) for folder in folders]
+    return [ensemble_candidate(folder) for folder in folders]
 
 
 def said(candidate, usage):
@@ -48,7 +48,7 @@ def test_logits_are_averaged_without_being_stored():
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_a_probability_of_zero_does_not_break_the_average_of_logits():
+def test_zero_probabilities_do_not_break_the_average():
     votes = np.array([[[1, 0, 0]], [[0.2, 0.7, 0.1]]], np.float32)
     found = average_of(votes, np.array([1, 1]), "logits")
     assert np.isfinite(found).all()
@@ -61,7 +61,7 @@ def test_equally_good_candidates_are_ranked_by_cross_entropy():
     assert ranked(votes, truth) == [2, 1, 0]  # being wrong with 0.9 costs more than being right with it gains
 
 
-def test_greedy_takes_what_completes_the_best_and_leaves_what_only_repeats_it():
+def test_greedy_takes_what_completes_the_best():
     truth = np.zeros(6, np.int64)
     best = shares(np.array([0, 0, 0, 0, 1, 1]), 0.5)
     twin = shares(np.array([0, 0, 0, 1, 1, 1]), 0.5)
@@ -74,7 +74,7 @@ def test_greedy_takes_what_completes_the_best_and_leaves_what_only_repeats_it():
 
 
 @pytest.mark.parametrize("average", ["probabilities", "logits"])
-def test_greedy_is_never_worse_on_val_than_the_best_member(candidates, average):
+def test_greedy_is_no_worse_than_its_best(candidates, average):
     ensemble = build_ensemble(candidates, average, "greedy")
     assert ensemble.splits["val"].metrics["acc"] >= max(member.val for member in ensemble.members) - 1e-7
     assert ensemble.best.candidate is candidates[1]
@@ -90,7 +90,7 @@ def test_best_of_val_are_chosen(candidates):
 def test_members_do_not_depend_on_test(tmp_path, candidates, labels, select):
     other = np.random.default_rng(5).permutation(labels[1])
     permuted = [
-        candidate_of(finish(tmp_path / "other", "row", (labels[0], said(one, 1)), (other, said(one, 2)), seed=seed))
+        ensemble_candidate(finish(tmp_path / "other", "row", (labels[0], said(one, 1)), (other, said(one, 2)), seed=seed))
         for seed, one in enumerate(candidates)
     ]
     first, second = build_ensemble(candidates, select=select), build_ensemble(permuted, select=select)
@@ -99,7 +99,7 @@ def test_members_do_not_depend_on_test(tmp_path, candidates, labels, select):
     assert chosen[0] == chosen[1]
 
 
-def test_scores_interval_and_test_are_those_of_other_libraries(candidates, labels):
+def test_scores_and_interval_agree_with_other_libraries(candidates, labels):
     ensemble = build_ensemble(candidates)
     mean = np.mean([said(one, 2) for one in candidates], axis=0)
     right, best = mean.argmax(axis=1) == labels[1], said(candidates[1], 2).argmax(axis=1) == labels[1]
@@ -134,7 +134,7 @@ def test_copied_test_images_give_no_interval(tmp_path, labels):
         finish(tmp_path, "row", *((one, guesses(draw, one, 0.6)) for one in labels), seed=seed, protocol={"balance": "copies 2"})
         for seed in (0, 1)
     ]
-    ensemble = build_ensemble([candidate_of(run) for run in runs])
+    ensemble = build_ensemble([ensemble_candidate(run) for run in runs])
     assert np.isnan(ensemble.low)
     assert "copies of each other" in ensemble.difference.verdict
 
@@ -142,23 +142,23 @@ def test_copied_test_images_give_no_interval(tmp_path, labels):
 UNLIKE = {
     "test-time augmentation": ({"protocol": {"tta": "flip"}}, "evaluation.tta: none in row, seed 0, .*; flip in other, seed 0"),
     "data": ({"digest": "e" * 64}, "digest of the data: dddddddddd in .*; eeeeeeeeee in other, seed 0"),
-    "images": ({"first_row": 7}, r"row, seed 0 and other, seed 0 were tested on other images of val \(150 and 150\)"),
+    "images": ({"first_row": 7}, r"row, seed 0 and other, seed 0 were tested on different images of val \(150 and 150\)"),
 }
 
 
 @pytest.mark.parametrize(("changes", "message"), UNLIKE.values(), ids=UNLIKE)
-def test_networks_that_were_tested_unlike_are_named(tmp_path, candidates, labels, changes, message):
+def test_networks_that_were_tested_differently_are_named(tmp_path, candidates, labels, changes, message):
     draw = np.random.default_rng(3)
     other = finish(tmp_path, "other", *((truth, guesses(draw, truth, 0.5)) for truth in labels), **changes)
     with pytest.raises(UserError, match=message):
-        build_ensemble([*candidates, candidate_of(other)])
+        build_ensemble([*candidates, ensemble_candidate(other)])
 
 
 WRONG = {
     "one network": (1, {}, "needs two finished networks or more. There is one: row, seed 0"),
     "an average that is none": (4, {"average": "votes"}, "average=votes: there is no such average"),
     "a typo": (4, {"select": "greddy"}, "Did you mean 'greedy'"),
-    "a number without sense": (4, {"select": "best:0"}, "select=best:0: give a number of networks from 2 to 4"),
+    "a number without sense": (4, {"select": "best:0"}, "select=best:0: N must be a whole number from 2 to 4"),
     "more than there are": (4, {"select": "best:5"}, "from 2 to 4"),
 }
 
@@ -175,7 +175,7 @@ def test_val_that_was_trained_on_chooses_nothing(tmp_path, labels):
         finish(tmp_path, "row", *((one, guesses(draw, one, 0.6)) for one in labels), seed=seed, protocol={"roles": "combined"})
         for seed in (0, 1)
     ]
-    found = [candidate_of(run) for run in runs]
+    found = [ensemble_candidate(run) for run in runs]
     with pytest.raises(UserError, match=r"data\.roles=combined the networks were trained on these very images"):
         build_ensemble(found, select="greedy")
     assert any("val was trained on" in note for note in build_ensemble(found).notes)
@@ -187,9 +187,12 @@ def test_missing_predictions_are_named(candidates):
         build_ensemble(candidates)
 
 
-def test_a_run_named_twice_is_refused_and_equal_labels_are_told_apart(tmp_path, candidates, labels):
+def test_a_run_named_twice_is_refused(tmp_path, candidates, labels):
     with pytest.raises(UserError, match="was named 2 times"):
-        told_apart([candidates[0], candidates[0]])
+        with_unique_labels([candidates[0], candidates[0]])
     draw = np.random.default_rng(6)
-    twin = candidate_of(finish(tmp_path, "row", *((truth, guesses(draw, truth, 0.5)) for truth in labels)))
-    assert [one.label for one in told_apart([candidates[0], twin])] == ["row, seed 0 (00abababab)", "row, seed 0 (04abababab)"]
+    twin = ensemble_candidate(finish(tmp_path, "row", *((truth, guesses(draw, truth, 0.5)) for truth in labels)))
+    assert [one.label for one in with_unique_labels([candidates[0], twin])] == [
+        "row, seed 0 (00abababab)",
+        "row, seed 0 (04abababab)",
+    ]

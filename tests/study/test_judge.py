@@ -9,16 +9,18 @@ from scipy import stats
 from sklearn.metrics import confusion_matrix, f1_score, log_loss
 from statsmodels.stats.contingency_tables import mcnemar
 
-from fer_ablate.config.repeats import Repeat
+from fer_ablate.config.study_rows import Repeat
 from fer_ablate.errors import UserError
 from fer_ablate.judgement.judge import build_table
-from fer_ablate.judgement.records import Failure, FinishedRun, Published, RowRuns
+from fer_ablate.judgement.judged_table import Failure, Published
+from fer_ablate.judgement.row_runs import RowRuns
 from fer_ablate.judgement.split_images import split_images
 from fer_ablate.judgement.statistics import image_difference, image_mean
 from fer_ablate.labels import PRIVATE, PUBLIC, TRAINING, USAGES
 from fer_ablate.metrics import SplitResult, score
-from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader, StoredPredictions
-from fer_ablate.training.result import RunResult
+from fer_ablate.tracking.disk.run_folder import RunFolder, StoredPredictions
+
+from ..finished_runs import finish_run, make_header
 
 CLASSES = ("angry", "happy", "sad")
 N = 60
@@ -66,24 +68,11 @@ def finished(tmp_path):
         for name, official in parts.items():
             mask = np.isin(codes, [USAGES.index(part) for part in official])
             splits[name] = scored(probabilities[mask], labels[mask])
-        folder.write_predictions(StoredPredictions(rows_from + np.arange(len(right)), codes, labels, probabilities))
-        header = RunHeader(
-            key=f"{seed}",
-            name="",
-            seed=seed,
-            experiment="",
-            changed={},
-            overrides=[],
-            data_digest=digest,
-            code_digest="c",
-            started_at="",
-        )
-        result = RunResult(
-            key=f"{seed}", name="", seed=seed, splits=splits, classes=list(CLASSES), best_epoch=1, epochs=1, seconds=10.0 + seed,
-            protocol={"source": "fer2013", "roles": "official", "tta": "none", **protocol},
-            seconds_per_epoch=1.0, peak_memory_mb=100.0, parameters=7, macs=9, finished_at="",
-        )  # fmt: skip
-        return FinishedRun(folder, header, result)
+        predictions = StoredPredictions(rows_from + np.arange(len(right)), codes, labels, probabilities)
+        protocol = {"source": "fer2013", "roles": "official", "tta": "none", **protocol}
+        header = make_header(key=f"{seed}", seed=seed, data_digest=digest)
+        result = {"splits": splits, "classes": list(CLASSES), "protocol": protocol, "seconds": 10.0 + seed}
+        return finish_run(folder, header, predictions, **result)
 
     return leave
 
@@ -131,7 +120,7 @@ def test_a_row_is_judged_over_images_and_seeds(row_of):
     assert table.notes == ()
 
 
-def test_a_worse_row_and_one_within_noise_are_called_so(row_of):
+def test_worse_rows_and_noise_are_called_so(row_of):
     found = scores_of(judge([row_of("base", 0.9), row_of("worse", 0.4), row_of("same", 0.9)]))
     near, far = sorted(abs(100 * end) for end in (found["worse"].difference.low, found["worse"].difference.high))
     assert found["worse"].difference.verdict == f"worse by {near:.1f} to {far:.1f} points"
@@ -186,7 +175,7 @@ def test_one_seed_is_said_to_compare_two_networks(row_of, seeds):
     assert table.notes[0].startswith("n=1 (")
 
 
-def test_a_single_run_has_no_spread_and_agrees_with_nothing(row_of):
+def test_a_single_run_has_no_spread(row_of):
     found = scores_of(judge([row_of("base", 0.5, [0], published={"test/acc": 50.0})]))["base"]
     assert math.isnan(found.sd)
     assert found.low < found.mean < found.high
@@ -194,7 +183,7 @@ def test_a_single_run_has_no_spread_and_agrees_with_nothing(row_of):
     assert found.gap == pytest.approx(100 * found.mean - 50.0)
 
 
-def test_a_published_number_agrees_where_one_more_run_would_lie(row_of):
+def test_a_published_number_agrees_within_prediction_interval(row_of):
     base = row_of("base", 0.6)
     values = 100 * right_of(base).mean(axis=1)
     half = stats.t.isf(0.025, 2) * values.std(ddof=1) * math.sqrt(1 + 1 / 3)
@@ -204,7 +193,7 @@ def test_a_published_number_agrees_where_one_more_run_would_lie(row_of):
         assert found.gap == pytest.approx(values.mean() - value)
 
 
-def test_rows_tested_in_other_ways_are_refused_with_the_way_out(row_of):
+def test_mixed_protocols_are_refused_with_remedy(row_of):
     rows = [row_of("base", 0.5), row_of("turned", 0.5, roles="swapped"), row_of("mirrored", 0.5, tta="flip")]
     with pytest.raises(UserError) as caught:
         judge(rows)
@@ -214,14 +203,17 @@ def test_rows_tested_in_other_ways_are_refused_with_the_way_out(row_of):
     assert "study.mixed_protocols=true" in lines[3]
 
 
-def test_rows_tested_in_other_ways_may_stand_side_by_side_without_comparison(row_of):
+def test_allowed_mixed_protocols_are_not_compared(row_of):
     rows = [row_of("base", 0.2), row_of("like", 0.9), row_of("mirrored", 0.9, tta="flip")]
     table = judge(rows, mixed_protocols=True)
     found = scores_of(table)
     assert found["like"].difference is not None
     assert found["mirrored"].difference is None
     assert table.protocol == {"source": "fer2013", "roles": "official", "tta": "none / flip"}
-    assert table.notes[0] == "Not all rows were tested alike (evaluation.tta): mirrored not compared with the baseline."
+    assert (
+        table.notes[0]
+        == "The rows used different evaluation protocols (evaluation.tta): mirrored not compared with the baseline."
+    )
 
 
 @pytest.mark.parametrize("other", [{"digest": "other"}, {"rows_from": 7}], ids=["other data", "other images"])
@@ -232,7 +224,8 @@ def test_other_images_are_not_compared(row_of, other):
     assert "test/acc, test/macro_f1: tested on other images than the baseline, so not compared with it: moved." in table.notes
 
 
-def test_the_split_that_a_role_stands_for_is_found(finished):
+def test_old_predictions_get_the_split_of_their_role(finished):
+    """The files of earlier versions do not say which images form a split."""
     generator = np.random.default_rng(0)
     right = [generator.random(3 * N) < share for share in (0.5, 0.6, 0.7)]
     presets = {
@@ -254,7 +247,7 @@ def test_the_split_that_a_role_stands_for_is_found(finished):
         assert table.notes == ()
 
 
-def test_splits_that_a_run_stored_need_no_guess(finished):
+def test_stored_splits_are_read_as_they_are(finished):
     """Drawn val and test come from one split of the set, and no two rules would tell them apart."""
     right = np.tile([True, False, True], 2 * N // 3)
     run = finished(right, parts={}, usage=(TRAINING,))
@@ -271,7 +264,15 @@ def test_splits_that_a_run_stored_need_no_guess(finished):
     }
 
 
-def test_splits_of_image_folders_are_found_by_their_scores(finished):
+def test_predictions_of_another_run_are_refused(finished):
+    run, other = finished(np.arange(2 * N) >= N), finished(np.arange(2 * N) >= N + N // 2)
+    stored = other.folder.predictions
+    run.folder.write_predictions(replace(stored, splits={"test": np.isin(stored.usage, [USAGES.index(PRIVATE)])}))
+    with pytest.raises(UserError, match=r"predictions\.npz does not fit the scores of test in result\.json beside it"):
+        split_images(run, ("test",), ("acc",))
+
+
+def test_old_predictions_of_folders_get_splits_by_score(finished):
     # In a folder the splits are numbered in its own order, here the test split first.
     right = np.random.default_rng(0).random(2 * N) < np.repeat([0.9, 0.4], N)
     run = finished(right, parts={"test": (TRAINING,), "val": (PRIVATE,)}, usage=(TRAINING, PRIVATE), source="folder")
@@ -290,7 +291,7 @@ def with_split(row, name, accuracies, n=2 * N):
     return replace(row, runs=tuple(runs))
 
 
-def test_what_training_measured_is_judged_over_seeds_alone_and_remarked_once(row_of):
+def test_training_scores_are_judged_over_seeds(row_of):
     values = {"base": (0.7, 0.72, 0.71), "more": (0.8, 0.83, 0.82)}
     rows = [with_split(row_of(label, 0.5), "train", accuracies) for label, accuracies in values.items()]
     table = judge(rows, ["train/acc", "test/acc"])
@@ -304,7 +305,7 @@ def test_what_training_measured_is_judged_over_seeds_alone_and_remarked_once(row
     assert table.notes == ("train/acc: interval over seeds alone, not over images: measured while training.",)
 
 
-def test_pooled_epochs_are_remarked_and_need_no_stored_predictions(row_of):
+def test_pooled_epochs_need_no_stored_predictions(row_of):
     base = with_split(row_of("base", 0.5), "test_pooled", (0.5, 0.52, 0.51))
     for run in base.runs:
         run.folder.predictions_file.unlink()
@@ -319,7 +320,7 @@ def test_pooled_epochs_are_remarked_and_need_no_stored_predictions(row_of):
     )
 
 
-def test_a_test_role_of_copies_is_not_judged_image_by_image_but_the_other_splits_are(row_of):
+def test_copied_test_images_are_judged_over_seeds(row_of):
     rows = [row_of("base", 0.2, balance="copies 10"), row_of("more", 0.9, balance="copies 10")]
     table = judge(rows, ["val/acc", "test/acc"])
     found, alone = scores_of(table, "test/acc")["more"], scores_of(table, "val/acc")["more"]
@@ -327,24 +328,24 @@ def test_a_test_role_of_copies_is_not_judged_image_by_image_but_the_other_splits
     assert (found.over_images, alone.over_images) == (False, True)
     assert found.difference.p == pytest.approx(stats.ttest_ind(*values, equal_var=False).pvalue)
     assert table.notes == (
-        "test/acc: interval over seeds alone, not over images: its test images are copies of each other in part.",
+        "test/acc: interval over seeds alone, not over images: some of its test images are copies of each other.",
     )
 
 
 def test_a_problem_of_some_rows_names_them(row_of):
     table = judge([row_of("base", 0.2), row_of("copied", 0.9, balance="copies 10")], mixed_protocols=True)
-    assert "test/acc of copied: interval over seeds alone, not over images: its test" in "\n".join(table.notes)
+    assert "test/acc of copied: interval over seeds alone, not over images: some of its test" in "\n".join(table.notes)
     assert scores_of(table)["base"].over_images
 
 
-def test_one_run_of_what_is_not_known_by_image_has_a_value_and_nothing_else(row_of):
+def test_one_run_without_images_has_a_value_alone(row_of):
     rows = [with_split(row_of(label, 0.5, (0,)), "train", [acc]) for label, acc in (("base", 0.7), ("more", 0.8))]
     table = judge(rows, ["train/acc"])
     found = scores_of(table, "train/acc")["more"]
     assert (found.mean, found.difference.value) == (0.8, pytest.approx(0.1))
     assert all(math.isnan(value) for value in (found.sd, found.low, found.high, found.difference.p))
     assert found.difference.verdict == "n=1: these two networks only"
-    assert table.notes[1:] == ("n=1 (all rows): no interval and no test, since nothing is known of the seed's part.",)
+    assert table.notes[1:] == ("n=1 (all rows): no interval and no test, since one run does not show what the seed contributes.",)
 
 
 def test_top2_is_the_metric_of_the_run(row_of):
@@ -361,7 +362,7 @@ def test_top2_is_the_metric_of_the_run(row_of):
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut", "bits flipped", "of another run"])
-def test_one_damaged_file_leaves_its_row_to_the_seeds_and_the_others_as_they_are(row_of, damage):
+def test_one_damaged_file_changes_its_row_alone(row_of, damage):
     base, more, hurt = row_of("base", 0.3), row_of("more", 0.9), row_of("hurt", 0.9)
     whole = judge([base, more])
     file = hurt.runs[1].folder.predictions_file
@@ -389,7 +390,7 @@ def test_one_damaged_file_leaves_its_row_to_the_seeds_and_the_others_as_they_are
 @pytest.mark.parametrize(
     ("column", "message"),
     [
-        ("test/ac", r"study\.columns: test/ac .* Did you mean 'acc'\? Choices: acc, top2, .*loss\. Such as test/acc\."),
+        ("test/ac", r"study\.columns: test/ac .* Did you mean 'acc'\? Choices: acc, top2, .*loss\. Example: test/acc\."),
         (
             "tset/acc",
             r"study\.columns: tset/acc .* Did you mean 'test'\? "
@@ -408,18 +409,24 @@ def test_an_unknown_baseline_is_named_with_the_rows(row_of):
         judge([row_of("base", 0.5), row_of("more", 0.5)], baseline="bass")
 
 
-def test_rows_not_yet_run_stay_with_what_was_published_and_what_failed(row_of, tmp_path):
+def test_rows_not_yet_run_show_published_and_failed(row_of, tmp_path):
     failure = Failure(1, "out of memory", tmp_path / "log.txt")
     waiting = RowRuns("waiting", (0, 1), (), (failure,), {"test/acc": Published(70.0)}, 4)
     table = judge([row_of("base", 0.5, (2, 0)), waiting], factor="model.conv_layers")
     base, row = table.rows
     assert (row.scores, row.finished, row.failures, row.factor, row.parameters) == ({}, (), (failure,), 4, None)
     assert row.published["test/acc"].value == 70.0
-    assert (base.baseline, base.finished, base.parameters, base.macs, base.seconds) == (True, (Repeat(0), Repeat(2)), 7, 9, 11.0)
+    assert (base.baseline, base.finished, base.parameters, base.macs, base.seconds) == (
+        True,
+        (Repeat(0), Repeat(2)),
+        1234,
+        5678,
+        11.0,
+    )
     assert (table.factor, table.study, table.columns) == ("model.conv_layers", "depth", ("test/acc",))
 
 
-def test_a_baseline_not_yet_run_leaves_the_scores_of_the_others(row_of):
+def test_without_baseline_the_other_scores_stay(row_of):
     table = judge([RowRuns("base", (0, 1), ()), row_of("more", 0.9)])
     assert scores_of(table)["more"].difference is None
     assert table.rows[0].scores == {}
@@ -437,7 +444,7 @@ def test_stale_runs_are_counted(row_of):
     assert judge([replace(base, runs=runs)]).rows[0].stale == 1
 
 
-def test_no_interval_of_a_fraction_goes_beyond_all_of_it(row_of):
+def test_intervals_of_fractions_stay_within_bounds(row_of):
     base, wild = row_of("base", 0.5, seeds=(0, 1)), row_of("wild", 0.5, seeds=(0, 1))
     for row, values in ((base, (0.2, 0.8)), (wild, (0.1, 0.95))):
         for run, value in zip(row.runs, values, strict=True):
@@ -445,3 +452,14 @@ def test_no_interval_of_a_fraction_goes_beyond_all_of_it(row_of):
     difference = scores_of(judge([base, wild], ["test/macro_f1"]), "test/macro_f1")["wild"].difference
     assert (difference.low, difference.high) == (-1, 1)
     assert difference.verdict == "within noise (could be -100.0 to +100.0)"
+
+
+def test_unlike_machines_are_named(row_of):
+    """Runs of one key may differ in threads, number format and machine, so the table names what differs."""
+    rows = [row_of("base", 0.5), row_of("more", 0.5, draw=1)]
+    for row, threads in zip(rows, ("1", "2"), strict=True):
+        for run in row.runs:
+            run.result.environment.update(threads=threads, precision="32-true", hardware="EPYC")
+    notes = judge(rows).notes
+    (note,) = [text for text in notes if "computed" in text]
+    assert note.startswith("The runs were computed with different numbers of threads: 1 (3 runs), 2 (3 runs).")

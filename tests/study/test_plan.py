@@ -1,11 +1,13 @@
-"""What a plan says of runs that are finished, interrupted, failed, stale or in other hands."""
+"""What a plan says of runs that are finished, interrupted, failed, pruned, stale or running."""
+
+from collections import Counter
 
 import pytest
 
-from fer_ablate.config.key import relevant
 from fer_ablate.errors import FaultyConfigError
-from fer_ablate.judgement.gather import gathered
-from fer_ablate.study.plan import State, seconds_left
+from fer_ablate.judgement.row_runs import rows_with_runs
+from fer_ablate.study.plan import seconds_left
+from fer_ablate.tracking.disk.run_state import RunState
 
 from .conftest import finish, folder_of, header_of
 
@@ -16,12 +18,12 @@ def states(plan):
 
 def test_nothing_is_there_at_first(planned):
     plan = planned()
-    assert states(plan) == [("all", 0, "to run"), ("all", 1, "to run"), ("less", 0, "to run"), ("less", 1, "to run")]
-    assert len(plan.wanted) == 4
+    assert states(plan) == [("all", 0, "missing"), ("all", 1, "missing"), ("less", 0, "missing"), ("less", 1, "missing")]
+    assert len(plan.to_train) == 4
     assert seconds_left(plan) == (None, 0)
 
 
-def test_runs_carry_the_row_s_label_and_the_study_s_experiment(planned):
+def test_runs_carry_row_label_and_experiment(planned):
     config = planned().runs[2].cell.config
     assert (config.name, config.tracking.experiment, config.model.conv_layers) == ("less", "depth", 4)
 
@@ -30,33 +32,33 @@ def test_what_differs_is_what_differs_from_the_baseline(planned):
     assert planned().runs[2].cell.changed == {"model.conv_layers": "4"}
 
 
-def test_a_finished_run_is_cached(planned):
+def test_a_finished_run_is_not_trained_again(planned):
     finish(planned().runs[0].cell)
     plan = planned()
-    assert plan.runs[0].state is State.cached
-    assert len(plan.wanted) == 3
+    assert plan.runs[0].state is RunState.finished
+    assert len(plan.to_train) == 3
 
 
-def test_a_finished_run_is_cached_under_any_label(planned):
+def test_a_finished_run_counts_under_any_label(planned):
     finish(planned().runs[0].cell, name="by hand", experiment="fer_ablate")
-    assert planned().runs[0].state is State.cached
+    assert planned().runs[0].state is RunState.finished
 
 
-def test_a_changed_comment_and_a_renamed_path_make_nothing_stale(planned, conf, tmp_path):
+def test_comments_and_paths_make_nothing_stale(planned, conf, tmp_path):
     finish(planned().runs[0].cell)
     file = conf / "study" / "depth.yaml"
     file.write_text("# another comment\n" + file.read_text())
     (tmp_path / "runs").rename(tmp_path / "moved")
     plan = planned(f"runs_dir={tmp_path / 'moved'}")
-    assert plan.runs[0].state is State.cached
+    assert plan.runs[0].state is RunState.finished
 
 
-def test_a_changed_value_makes_its_run_stale_and_says_so(planned):
+def test_a_changed_value_makes_its_run_stale(planned):
     finish(planned().runs[0].cell)
     plan = planned("optimizer.lr=0.5")
-    assert (plan.runs[0].state, plan.runs[0].reason) == (State.stale, "optimizer.lr 0.001 -> 0.5")
-    assert plan.runs[0].wanted
-    assert states(plan)[1:] == [("all", 1, "to run"), ("less", 0, "to run"), ("less", 1, "to run")]
+    assert (plan.runs[0].state, plan.runs[0].reason) == (RunState.stale, "optimizer.lr 0.001 -> 0.5")
+    assert plan.runs[0].to_train
+    assert states(plan)[1:] == [("all", 1, "missing"), ("less", 0, "missing"), ("less", 1, "missing")]
 
 
 def test_an_edited_row_alone_is_trained(planned, conf):
@@ -64,7 +66,7 @@ def test_an_edited_row_alone_is_trained(planned, conf):
         finish(run.cell)
     file = conf / "study" / "depth.yaml"
     file.write_text(file.read_text().replace("conv_layers=4", "conv_layers=3"))
-    assert [(run.cell.row.label, run.reason) for run in planned().wanted] == [("less", "model.conv_layers 4 -> 3")] * 2
+    assert [(run.cell.row.label, run.reason) for run in planned().to_train] == [("less", "model.conv_layers 4 -> 3")] * 2
 
 
 @pytest.mark.parametrize(
@@ -80,9 +82,9 @@ def test_other_code_or_data_make_a_run_stale(planned, fields, reason):
     assert planned().runs[0].reason == reason
 
 
-def test_keys_that_later_code_brought_are_no_changed_settings(planned):
+def test_keys_of_later_code_are_no_changes(planned):
     cell = planned().runs[0].cell
-    settings = {key: value for key, value in relevant(cell.config).items() if key != "trainer.accumulate"}
+    settings = {key: value for key, value in cell.identity.settings.items() if key != "trainer.accumulate"}
     settings["model.stages"] = [
         {key: value for key, value in stage.items() if key != "inner"} for stage in settings["model.stages"]
     ]
@@ -95,32 +97,47 @@ def test_keys_that_later_code_brought_are_no_changed_settings(planned):
 def test_stale_runs_may_be_accepted(planned):
     finish(planned().runs[0].cell, key="0123456789abcdef", code_digest="before")
     plan = planned("study.accept_stale=true")
-    assert plan.runs[0].state is State.stale
-    assert not plan.runs[0].wanted
+    assert plan.runs[0].state is RunState.stale
+    assert not plan.runs[0].to_train
 
 
-def test_a_failed_run_says_why_and_is_tried_again(planned):
+def test_a_failed_run_is_tried_again(planned):
     cell = planned().runs[0].cell
     folder = folder_of(cell)
     folder.write_header(header_of(cell))
     folder.write_failure("The loss became nan.\nLower optimizer.lr.", "Traceback ...")
     run = planned().runs[0]
-    assert (run.state, run.reason, run.wanted) == (State.failed, "The loss became nan.", True)
+    assert (run.state, run.reason, run.to_train) == (RunState.failed, "The loss became nan.", True)
 
 
 def test_an_interrupted_run_says_where_it_resumes(planned):
     cell = planned().runs[0].cell
     folder_of(cell).write_header(header_of(cell))
     folder_of(cell).append_epoch(1, {"val/acc": 0.5, "seconds": 1.0}, 1000)
-    assert planned().runs[0].reason == "resumes behind epoch 1"
+    assert planned().runs[0].reason == "resumes after epoch 1"
 
 
-def test_a_run_in_other_hands_is_running_elsewhere(planned):
+def test_a_pruned_run_is_trained_to_its_end(planned):
+    cell = planned().runs[0].cell
+    folder_of(cell).write_header(header_of(cell))
+    folder_of(cell).append_epoch(1, {"val/acc": 0.5, "seconds": 1.0}, 1000)
+    folder_of(cell).write_pruned(1, 0.5, "val/acc")
+    run = planned().runs[0]
+    assert (run.state, run.reason, run.to_train) == (RunState.pruned, "resumes after epoch 1", True)
+
+
+def test_a_run_with_damaged_header_is_retrained(planned):
+    finish(planned().runs[0].cell).header_file.write_text("{")
+    plan = planned()
+    assert (plan.runs[0].state, plan.runs[0].to_train, len(plan.damaged)) == (RunState.missing, True, 1)
+
+
+def test_a_run_that_another_process_trains_is_running(planned):
     cell = planned().runs[0].cell
     folder_of(cell).write_header(header_of(cell))
     with folder_of(cell).lock():
         run = planned().runs[0]
-    assert run.state is State.running
+    assert run.state is RunState.running
     assert "process" in run.reason
 
 
@@ -129,8 +146,8 @@ def test_only_failed_and_only_missing(planned):
     finish(cells[0])
     folder_of(cells[1]).write_header(header_of(cells[1]))
     folder_of(cells[1]).write_failure("broken", "")
-    assert [run.cell.key for run in planned("study.only=failed").wanted] == [cells[1].key]
-    assert [run.cell.key for run in planned("study.only=missing").wanted] == [cells[2].key, cells[3].key]
+    assert [run.cell.key for run in planned("study.only=failed").to_train] == [cells[1].key]
+    assert [run.cell.key for run in planned("study.only=missing").to_train] == [cells[2].key, cells[3].key]
 
 
 def test_chosen_rows(planned):
@@ -144,13 +161,13 @@ def test_chosen_rows_keep_all_of_a_grid(planned):
 
 def test_force_wants_finished_runs_as_well(planned):
     finish(planned().runs[0].cell)
-    assert len(planned("study.force=true").wanted) == 4
+    assert len(planned("study.force=true").to_train) == 4
 
 
-def test_rows_that_are_the_same_run_are_trained_once(planned):
+def test_equal_rows_are_trained_once(planned):
     plan = planned("model.conv_layers=2")
     assert len(plan.runs) == 4
-    assert len(plan.wanted) == 2
+    assert len(plan.to_train) == 2
 
 
 def test_cost_is_that_of_finished_runs(planned):
@@ -159,7 +176,7 @@ def test_cost_is_that_of_finished_runs(planned):
     assert seconds_left(planned("trainer.max_epochs=4")) == (80.0, 2)  # stale runs tell as well
 
 
-def test_the_faults_of_all_rows_are_told_at_once(planned, conf):
+def test_faults_of_all_rows_come_at_once(planned, conf):
     file = conf / "study" / "depth.yaml"
     file.write_text(file.read_text().replace("{label: all}", "{label: all, overrides: [optimizer.lr=-1]}").replace("=4", "=9"))
     with pytest.raises(FaultyConfigError, match=r"(?s)2 faults.*\[all\] optimizer.lr.*\[less\] model.conv_layers: 9"):
@@ -171,7 +188,7 @@ def test_a_fault_of_every_row_is_told_once(planned):
         planned("trainer.max_epochs=0")
 
 
-def test_a_study_s_protocol_holds_for_the_command_line(planned, conf):
+def test_the_studys_protocol_holds_for_typed_words(planned, conf):
     file = conf / "study" / "depth.yaml"
     file.write_text(file.read_text() + "protocol: {roles: official, tta: none}\n")
     assert len(planned().runs) == 4
@@ -179,7 +196,7 @@ def test_a_study_s_protocol_holds_for_the_command_line(planned, conf):
         planned("evaluation.tta=flip")
 
 
-def test_a_row_that_starts_from_another_has_a_key_of_its_own(planned, conf):
+def test_a_started_row_has_its_own_key(planned, conf):
     file = conf / "study" / "depth.yaml"
     file.write_text(file.read_text() + "  - {label: tuned, start_from: all}\n")
     plan = planned()
@@ -189,7 +206,7 @@ def test_a_row_that_starts_from_another_has_a_key_of_its_own(planned, conf):
     assert tuned.cell.key != start.cell.key
 
 
-def test_plugins_of_a_study_s_file_must_be_allowed_by_hand(planned, conf):
+def test_plugins_of_study_files_must_be_allowed(planned, conf):
     file = conf / "study" / "depth.yaml"
     file.write_text(file.read_text().replace("base: [", "base: ['plugins=[stranger]', "))
     with pytest.raises(FaultyConfigError, match=r"plugins: \[stranger\] comes from a file"):
@@ -202,21 +219,53 @@ AUXILIARY = """
 """
 
 
-def test_an_auxiliary_row_comes_with_the_row_that_starts_from_it_and_stands_in_no_table(planned, conf):
+def test_an_auxiliary_row_is_trained_but_not_shown(planned, conf):
     file = conf / "study" / "depth.yaml"
     file.write_text(file.read_text() + AUXILIARY)
     plan = planned("study.select=[second]")
-    assert [(run.cell.row.label, run.cell.config.seed) for run in plan.wanted] == [
+    assert [(run.cell.row.label, run.cell.config.seed) for run in plan.to_train] == [
         ("first", 0),
         ("first", 1),
         ("second", 0),
         ("second", 1),
     ]
-    assert [row.label for row in gathered(planned())] == ["all", "less", "second"]
+    assert [row.label for row in rows_with_runs(planned())] == ["all", "less", "second"]
     assert {run.cell.row.label for run in planned("study.select=[less]").runs} == {"less"}
 
 
-def test_pooled_columns_ask_for_pooled_epochs_before_anything_is_trained(planned):
+def test_pooled_columns_need_pooled_epochs(planned):
     with pytest.raises(FaultyConfigError, match=r"study.columns: test_pooled/acc would not be measured"):
         planned("study.columns=[test/acc,test_pooled/acc]")
-    assert planned("study.columns=[test_pooled/acc]", "evaluation.pool_epochs=true").wanted
+    assert planned("study.columns=[test_pooled/acc]", "evaluation.pool_epochs=true").to_train
+
+
+def counted(monkeypatch, *functions):
+    """Count calls of functions under the names that these modules know them by."""
+    calls = Counter()
+    for module, name in functions:
+        inner = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *given, inner=inner, name=name: calls.update([name]) or inner(*given))
+    return calls
+
+
+def test_a_command_composes_keys_and_reads_everything_once(conf, tmp_path, cache_dir, monkeypatch):
+    from fer_ablate.config import diagnosis
+    from fer_ablate.execution import planning
+    from fer_ablate.study import cells, plan
+
+    file = conf / "study" / "depth.yaml"
+    file.write_text(file.read_text() + "folds: 3\n")
+    functions = [(cells, "diagnose"), (cells, "to_config"), (cells, "run_identity"), (cells, "load_faces"), (plan, "scan")]
+    calls = counted(monkeypatch, *functions, (diagnosis, "composed"))
+    words = ["study=depth", f"runs_dir={tmp_path / 'runs'}", f"data.cache_dir={cache_dir}", "--config-dir", str(conf)]
+    planned, composed_cells, _ = planning.plan_of(words)
+    # 2 rows x 2 seeds x 3 folds of one data set; the study itself and the words of the command line are composed as well.
+    assert len(composed_cells) == 12
+    assert calls == {"composed": 4, "diagnose": 2, "to_config": 2, "run_identity": 12, "load_faces": 1, "scan": 1}
+    plan.make_plan(planned.spec, composed_cells)  # as after training
+    assert calls == {"composed": 4, "diagnose": 2, "to_config": 2, "run_identity": 12, "load_faces": 1, "scan": 2}
+
+
+def test_interpolated_seeds_are_resolved_for_each_seed(planned, tmp_path):
+    plan = planned(f"runs_dir={tmp_path}/${{seed}}")
+    assert [run.cell.config.runs_dir for run in plan.runs] == [f"{tmp_path}/0", f"{tmp_path}/1"] * 2

@@ -6,7 +6,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.samplers import RandomSampler
 
-from fer_ablate.config.key import run_key
+from fer_ablate.config.key import relevant, run_key
 from fer_ablate.data.load import load_faces
 from fer_ablate.errors import UserError
 from fer_ablate.search.pruners import build_pruner, check_pruner
@@ -15,7 +15,7 @@ from fer_ablate.search.search import Search, SearchPlan
 from fer_ablate.search.trial_store import default_address
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.training.assembly import role_set
-from fer_ablate.training.run import Task, assess, finished_epochs, fit
+from fer_ablate.training.run import PreparedRun, assess, finished_epochs, fit
 
 HARD = {"name": "threshold", "lower": 1.1, "n_warmup_steps": 0}
 """Finds everything hopeless: no accuracy is above 1."""
@@ -74,7 +74,11 @@ def trial_of(config_of, tmp_path):
         config = config_of("trainer.num_threads=1", "trainer.precision=fp32", "trainer.max_epochs=4", *words, *overrides)
         data = role_set(config, load_faces(config.data))
         folder = RunFolder(tmp_path / f"run{number}")
-        return config, folder, Task(config, "test", run_key(config, data.faces.digest, "code"), data, folder.checkpoints)
+        return (
+            config,
+            folder,
+            PreparedRun(config, "test", run_key(relevant(config), data.faces.digest, "code"), data, folder.checkpoints),
+        )
 
     return build
 
@@ -83,64 +87,64 @@ def reported(search, number):
     return search.study.get_trials(deepcopy=False)[number].intermediate_values
 
 
-def test_a_hopeless_run_ends_behind_the_checkpoint_of_its_epoch_and_can_go_on(search_of, trial_of):
+def test_a_hopeless_run_ends_and_can_resume(search_of, trial_of):
     search = search_of(HARD)
-    config, folder, task = trial_of(search.ask().number)
+    config, folder, prepared = trial_of(search.ask().number)
     pruning = build_pruning(config)
-    with pytest.raises(Pruned, match="pruned behind epoch 1 with val/acc 0") as ended:
-        fit(task, [Recording(folder), pruning], [pruning])
+    with pytest.raises(Pruned, match="pruned after epoch 1 with val/acc 0") as ended:
+        fit(prepared, [Recording(folder), pruning], [pruning])
     assert (ended.value.epoch, ended.value.metric) == (1, "val/acc")
     assert reported(search, 0) == {1: ended.value.value}
     assert finished_epochs(folder.checkpoints) == 1
-    module = fit(task, [Recording(folder)])
-    assert assess(task, module).result.epochs == 4
+    module = fit(prepared, [Recording(folder)])
+    assert assess(prepared, module).result.epochs == 4
 
 
-def test_a_promising_run_is_left_alone_and_reports_every_epoch(search_of, trial_of):
+def test_a_promising_run_reports_every_epoch(search_of, trial_of):
     search = search_of({"name": "median", "n_startup_trials": 1})
     search.done(search.ask().number, [0.0])
-    config, folder, task = trial_of(search.ask().number)
+    config, folder, prepared = trial_of(search.ask().number)
     pruning = build_pruning(config)
-    fit(task, [Recording(folder), pruning], [pruning])
+    fit(prepared, [Recording(folder), pruning], [pruning])
     assert reported(search, 1) == {row["epoch"]: pytest.approx(row["val/acc"]) for row in folder.history}
     assert len(folder.history) == 4
 
 
-def test_a_run_worse_than_the_median_is_given_up(search_of, trial_of):
+def test_a_run_below_the_median_is_pruned(search_of, trial_of):
     search = search_of({"name": "median", "n_startup_trials": 1, "n_warmup_steps": 2})
     good = search.ask().number
     trial = optuna.Trial(search.study, search.study.trials[good]._trial_id)
     for epoch in range(1, 5):
         trial.report(1.0, epoch)
     search.done(good, [1.0])
-    config, _, task = trial_of(search.ask().number)
+    config, _, prepared = trial_of(search.ask().number)
     pruning = build_pruning(config)
     with pytest.raises(Pruned) as ended:
-        fit(task, [pruning], [pruning])
+        fit(prepared, [pruning], [pruning])
     assert ended.value.epoch == 2  # not before the warm-up is over
     search.pruned(1)
     assert search.records[1].last == (2, ended.value.value)
 
 
-def test_a_resumed_run_tells_a_new_trial_what_was_trained_before(search_of, trial_of):
+def test_a_resumed_run_reports_its_earlier_epochs(search_of, trial_of):
     search = search_of({"name": "median", "n_startup_trials": 9})
     first = search.ask().number
-    config, folder, task = trial_of(first)
+    config, folder, prepared = trial_of(first)
     pruning = build_pruning(config)
     with pytest.raises(Broken):
-        fit(task, [Recording(folder), pruning, Breaker(3)], [pruning])
+        fit(prepared, [Recording(folder), pruning, Breaker(3)], [pruning])
     assert set(reported(search, first)) == {1, 2, 3}
     # The same trial goes on: epoch 3 is trained again, which Optuna must not be told twice.
     pruning = build_pruning(config, folder.history)
     with pytest.raises(Broken):
-        fit(task, [Recording(folder), pruning, Breaker(4)], [pruning])
+        fit(prepared, [Recording(folder), pruning, Breaker(4)], [pruning])
     # Another trial takes the run over, as after a kill of the whole search.
     search = search_of({"name": "median", "n_startup_trials": 9})
     second = search.ask()
     assert second.resumes == first
     config, _, _ = trial_of(second.number)
     pruning = build_pruning(config, folder.history)
-    fit(task, [Recording(folder), pruning], [pruning])
+    fit(prepared, [Recording(folder), pruning], [pruning])
     assert reported(search, second.number) == {row["epoch"]: pytest.approx(row["val/acc"]) for row in folder.history}
 
 
@@ -156,7 +160,7 @@ def test_a_search_may_do_without_a_pruner(search_of, trial_of):
     assert build_pruning(config) is None
 
 
-def test_a_trial_that_is_over_is_not_trained_under_its_number(search_of, trial_of):
+def test_a_finished_trial_is_not_trained_again(search_of, trial_of):
     search = search_of(HARD)
     search.pruned(search.ask().number)
     config, _, _ = trial_of(0)
@@ -168,7 +172,7 @@ FAULTS = {
     "an unknown name": ({"name": "medain"}, 1, "Did you mean 'median'"),
     "an argument it does not take": ({"name": "median", "n_startup": 3}, 1, "Did you mean 'n_startup_trials'"),
     "a missing argument": ({"name": "percentile"}, 1, "percentile: is missing"),
-    "a value it refuses": ({"name": "percentile", "percentile": 200}, 1, "PercentilePruner refuses this"),
+    "a value it refuses": ({"name": "percentile", "percentile": 200}, 1, "PercentilePruner rejects these arguments"),
     "several devices": ({"name": "median"}, 2, "cannot end a run that 2 processes share"),
 }
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from fer_ablate.config.compose import conf_dir
-from fer_ablate.judgement.gather import published_number
-from fer_ablate.study.spec import asked
+from fer_ablate.judgement.row_runs import published_number
+from fer_ablate.study.spec import study_spec
 
 TRANSCRIPTION = Path(__file__).parent / "published.csv"
 SPLITS = {"train_pooled": "train", "test_pooled": "test"}
@@ -26,7 +26,7 @@ def transcribed():
 
 @cache
 def composed(study):
-    return asked([f"study={study}"])
+    return study_spec([f"study={study}"])
 
 
 def written(study):
@@ -46,7 +46,7 @@ def test_there_are_sixteen_studies_with_69_rows():
 
 
 @pytest.mark.parametrize("study", sorted(transcribed()))
-def test_a_study_has_its_document_s_rows_and_numbers(study):
+def test_a_study_has_its_documents_rows_and_numbers(study):
     assert written(study) == transcribed()[study]
     assert list(written(study)) == list(transcribed()[study])
 

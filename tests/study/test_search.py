@@ -12,10 +12,10 @@ from optuna.pruners import NopPruner
 from optuna.samplers import CmaEsSampler, GridSampler, NSGAIISampler, RandomSampler, TPESampler
 
 from fer_ablate.errors import BusyError, UserError
-from fer_ablate.search.objectives import check_objectives, directions, why_not_pruned
-from fer_ablate.search.search import Search, SearchPlan, lock
+from fer_ablate.search.objectives import check_objectives, objective_directions, why_not_pruned
+from fer_ablate.search.search import Search, SearchPlan, search_lock
 from fer_ablate.search.trial_store import absolute, default_address, open_store
-from fer_ablate.search.trials import summarised
+from fer_ablate.search.trials import search_summary
 
 SPACE = {"width": FloatDistribution(0.1, 1.0), "depth": IntDistribution(1, 6), "norm": CategoricalDistribution(["batch", "none"])}
 SAMPLERS = {
@@ -69,7 +69,7 @@ def test_the_same_search_goes_on_where_it_stopped(plan):
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS)
-def test_a_search_broken_off_suggests_what_an_unbroken_one_does(plan, sampler):
+def test_an_interrupted_search_suggests_the_same_trials(plan, sampler):
     unbroken = run(Search.open(plan(sampler=sampler, name="unbroken")), 9)
     broken = run(Search.open(plan(sampler=sampler)), 4)
     broken += run(Search.open(plan(sampler=sampler)), 5)
@@ -78,7 +78,7 @@ def test_a_search_broken_off_suggests_what_an_unbroken_one_does(plan, sampler):
 
 
 @pytest.mark.parametrize("sampler", [SAMPLERS["random"], SAMPLERS["tpe"]], ids=["random", "tpe"])
-def test_a_trial_whose_process_was_killed_comes_again_and_counts_once(plan, sampler):
+def test_a_killed_trial_is_repeated_and_counts_once(plan, sampler):
     unbroken = run(Search.open(plan(sampler=sampler, name="unbroken")), 6)
     search = Search.open(plan(sampler=sampler))
     asked = run(search, 3)
@@ -94,7 +94,7 @@ def test_a_trial_whose_process_was_killed_comes_again_and_counts_once(plan, samp
     assert again.counted == 6
 
 
-def test_a_repeated_trial_that_is_killed_as_well_keeps_its_parameters(plan):
+def test_a_trial_killed_twice_keeps_its_parameters(plan):
     first = Search.open(plan()).ask()
     second = Search.open(plan()).ask()
     # Killed between taking a waiting trial and asking for its parameters.
@@ -106,7 +106,7 @@ def test_a_repeated_trial_that_is_killed_as_well_keeps_its_parameters(plan):
     assert search.counted == 0
 
 
-def test_failed_trials_count_and_come_again_only_when_asked_for(plan):
+def test_failed_trials_are_repeated_only_on_request(plan):
     search = Search.open(plan())
     failed = search.ask()
     search.failed(failed.number, "The training loss became nan", "log.txt")
@@ -117,7 +117,7 @@ def test_failed_trials_count_and_come_again_only_when_asked_for(plan):
     assert again.counted == 0
 
 
-def test_a_grid_is_walked_through_once_however_often_it_is_broken_off(plan):
+def test_an_interrupted_grid_is_walked_through_once(plan):
     grid = {"depth": [1, 2, 3], "norm": ["batch", "none"]}
     space = {"depth": IntDistribution(1, 3), "norm": CategoricalDistribution(["batch", "none"])}
     wanted = plan(space=space, sampler=lambda number: GridSampler(grid, seed=0))
@@ -148,7 +148,9 @@ CHANGES = {
 @pytest.mark.parametrize(("change", "message"), CHANGES.values(), ids=CHANGES)
 def test_a_name_does_not_stand_for_two_searches(plan, change, message):
     run(Search.open(plan()), 1)
-    with pytest.raises(UserError, match=f"(?s)'small' was begun as another one.*{message}.*another hydra.sweeper.study_name"):
+    with pytest.raises(
+        UserError, match=f"(?s)'small' was begun with other settings.*{message}.*another hydra.sweeper.study_name"
+    ):
         Search.open(plan(**change))
 
 
@@ -166,7 +168,7 @@ def test_the_study_of_another_program_is_left_alone(plan):
         Search.open(plan())
 
 
-def test_changed_code_is_told_when_a_search_goes_on(plan):
+def test_a_continued_search_names_changed_code(plan):
     search = Search.open(plan(code="a"))
     assert search.note == ""
     run(search, 1)
@@ -175,12 +177,12 @@ def test_changed_code_is_told_when_a_search_goes_on(plan):
 
 
 def test_two_processes_are_not_at_one_search(tmp_path):
-    with lock(tmp_path, "small"):
+    with search_lock(tmp_path, "small"):
         found = []
 
         def other():
             try:
-                with lock(tmp_path, "small"):
+                with search_lock(tmp_path, "small"):
                     found.append("both")
             except BusyError as error:
                 found.append(str(error))
@@ -189,8 +191,8 @@ def test_two_processes_are_not_at_one_search(tmp_path):
         thread.start()
         thread.join()
     assert len(found) == 1
-    assert "Another process is at the search 'small'" in found[0]
-    with lock(tmp_path, "small"):
+    assert "Another process works on the search 'small'" in found[0]
+    with search_lock(tmp_path, "small"):
         pass
 
 
@@ -198,12 +200,12 @@ def test_a_database_that_does_not_answer_is_named(plan, tmp_path):
     (tmp_path / "search.db").write_text("no database" * 100)
     with pytest.raises(UserError, match=r"database .*search\.db does not answer: .*Repair it"):
         Search.open(plan())
-    with pytest.raises(UserError, match=r"hydra\.sweeper\.storage: 'runs' is no address"):
+    with pytest.raises(UserError, match=r"hydra\.sweeper\.storage: 'runs' is not an address"):
         absolute("runs")
 
 
 def test_no_password_is_written_down():
-    with pytest.raises(UserError, match=r"(?s)^((?!secret).)*password in it would be written down.*PGPASSWORD"):
+    with pytest.raises(UserError, match=r"(?s)^((?!secret).)*password in it would be stored.*PGPASSWORD"):
         absolute("postgresql://user:secret@host/db")
 
 
@@ -213,12 +215,12 @@ def test_relative_addresses_hold_in_every_folder(tmp_path, monkeypatch):
     assert absolute("postgresql://user@host/db") == "postgresql://user@host/db"
 
 
-def test_the_best_trials_of_two_objectives_are_those_that_none_beats(plan):
+def test_the_best_of_two_objectives_are_undominated(plan):
     search = Search.open(plan(objectives=("val/acc", "run/parameters"), directions=("maximize", "minimize")))
     values = [(0.5, 10.0), (0.7, 30.0), (0.6, 30.0), (0.7, 30.0), (0.4, 10.0), (0.3, 5.0)]
     for pair in values:
         search.done(search.ask().number, pair)
-    found = summarised(search.study, search.plan.objectives, search.plan.directions)
+    found = search_summary(search.study, search.plan.objectives, search.plan.directions)
     assert [trial.number for trial in found.best] == [1, 0, 5]  # 3 equals 1 and came later
     assert {trial.number for trial in search.study.best_trials} - {3} == {0, 1, 5}
 
@@ -226,17 +228,17 @@ def test_the_best_trials_of_two_objectives_are_those_that_none_beats(plan):
 def test_what_decides_the_score_is_found(plan):
     search = Search.open(plan(address="sqlite://", objectives=("val/acc", "run/macs"), directions=("maximize", "minimize")))
     for number in range(24):
-        assert number != 9 or summarised(search.study, ("val/acc", "run/macs"), ("maximize", "minimize")).importances == {}
+        assert number != 9 or search_summary(search.study, ("val/acc", "run/macs"), ("maximize", "minimize")).importances == {}
         suggestion = search.ask()
         search.done(suggestion.number, [score(suggestion.params), 5.0])
-    found = summarised(search.study, ("val/acc", "run/macs"), ("maximize", "minimize")).importances
+    found = search_summary(search.study, ("val/acc", "run/macs"), ("maximize", "minimize")).importances
     assert list(found) == ["val/acc"]  # nothing decides what never changes
     assert next(iter(found["val/acc"])) == "depth"
     assert found["val/acc"]["depth"] > 0.5
     assert sum(found["val/acc"].values()) == pytest.approx(1)
 
 
-def test_trials_that_were_given_up_help_to_tell_what_decides(plan):
+def test_pruned_trials_count_for_the_importance(plan):
     search = Search.open(plan(address="sqlite://"))
     for number in range(12):
         suggestion = search.ask()
@@ -246,23 +248,21 @@ def test_trials_that_were_given_up_help_to_tell_what_decides(plan):
             trial = optuna.Trial(search.study, search.study.trials[suggestion.number]._trial_id)
             trial.report(score(suggestion.params), 1)
             search.pruned(suggestion.number)
-    assert summarised(search.study, ("val/acc",), ("maximize",)).importances
+    assert search_summary(search.study, ("val/acc",), ("maximize",)).importances
 
 
 def test_directions_follow_the_metric():
     names = ("val/acc", "val/loss", "val/ece", "val/macro_f1", "run/parameters", "run/seconds")
-    assert directions(names) == ("maximize", "minimize", "minimize", "maximize", "minimize", "minimize")
-    assert directions(("val/acc",), "minimize") == ("minimize",)
-    assert directions(names[:2], ["maximize", "minimize"]) == ("maximize", "minimize")
+    assert objective_directions(names) == ("maximize", "minimize", "minimize", "maximize", "minimize", "minimize")
+    assert objective_directions(("val/acc",), "minimize") == ("minimize",)
+    assert objective_directions(names[:2], ["maximize", "minimize"]) == ("maximize", "minimize")
 
 
 REFUSED = {
     "the test role": ("[test/acc]", None, "'test/acc' would choose by the test images.*use val/acc"),
     "an official test split": ("private/acc", None, "'private/acc' would choose by the private images"),
     "a misspelt metric": ("val/ac", None, "Did you mean 'val/acc'"),
-    "a metric twice": ("[val/acc,val/acc]", None, "one twice"),
-    "nothing": ("[]", None, "names none"),
-    "an unknown direction": ("val/acc", "up", "'up' is none"),
+    "an unknown direction": ("val/acc", "up", "'up' is not a direction"),
     "too few directions": ("[val/acc,run/macs]", "maximize", "1 given for 2 objectives"),
 }
 
@@ -273,7 +273,7 @@ def test_what_may_not_be_searched_for(config_of, objective, direction, message):
     assert re.search(message, str(fault), re.DOTALL)
 
 
-def test_val_is_no_objective_where_it_is_trained_on(config_of):
+def test_trained_val_is_no_objective(config_of):
     config = config_of("data.roles=combined", "trainer.keep=last")
     assert "images that data.roles=combined trains on" in str(check_objectives(config, None)[0])
     assert check_objectives(config_of("search.objective=[val/acc,run/parameters]"), None) == []

@@ -37,7 +37,7 @@ def holds(estimate, truth):
     return low <= truth <= high
 
 
-@pytest.fixture(scope="module", params=[2, 3, 5, 10])
+@pytest.fixture(scope="module", params=[3, *(pytest.param(seeds, marks=pytest.mark.slow) for seeds in (2, 5, 10))])
 def without_difference(request):
     """Coverage of means, of differences, and the share of tables with any row called different."""
     generator = np.random.default_rng(request.param)
@@ -61,11 +61,11 @@ def test_intervals_of_differences_cover(without_difference):
     assert 0.93 <= without_difference[1] <= 0.98
 
 
-def test_at_most_one_table_in_twenty_calls_any_of_eight_equal_rows_different(without_difference):
+def test_few_tables_call_equal_rows_different(without_difference):
     assert without_difference[2] <= binom.isf(0.01, TABLES, 0.05)
 
 
-def test_one_row_alone_and_unequal_numbers_of_seeds_cover():
+def test_unequal_numbers_of_seeds_cover():
     generator = np.random.default_rng(0)
     held = []
     for _ in range(600):
@@ -74,7 +74,7 @@ def test_one_row_alone_and_unequal_numbers_of_seeds_cover():
     assert 0.93 <= np.mean(held) <= 0.98
 
 
-def test_a_true_difference_is_found_and_the_others_are_left():
+def test_only_a_true_difference_is_found():
     generator = np.random.default_rng(0)
     found = others = 0
     for _ in range(100):
@@ -95,6 +95,8 @@ FOLDS = {
     "ten folds by person": {"folds": 10, "persons": 20},
     "five folds, linear": {"folds": 5, "learner": "linear"},
 }
+QUICK = ("three folds", "ten folds by person")
+"""Those of the default tests; the others take longer."""
 
 
 def over_folds(generator, gains, **scheme):
@@ -104,7 +106,10 @@ def over_folds(generator, gains, **scheme):
     return [fold_mean(one, drawn.ratio) for one in values], [fold_mean(row - baseline, drawn.ratio) for row in rows]
 
 
-@pytest.fixture(scope="module", params=FOLDS.values(), ids=FOLDS.keys())
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(scheme, id=name, marks=[] if name in QUICK else [pytest.mark.slow]) for name, scheme in FOLDS.items()],
+)
 def folds_without_difference(request):
     """Coverage of means and of differences of equally good rows, and how many tables called any of these different."""
     generator = np.random.default_rng(0)
@@ -118,7 +123,7 @@ def folds_without_difference(request):
     return np.mean([holds(one, truth) for one in means]), np.mean([holds(one, 0) for one in differences]), called
 
 
-def test_intervals_over_folds_cover_and_few_tables_call_any_of_eight_equal_rows_different(folds_without_difference):
+def test_intervals_over_folds_cover(folds_without_difference):
     means, differences, called = folds_without_difference
     # Cautious: the correction was made for test sets that overlap, and folds do not.
     assert 0.93 <= means <= 0.99

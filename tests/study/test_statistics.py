@@ -20,7 +20,7 @@ from fer_ablate.judgement.statistics import (
 )
 
 
-def test_folds_are_judged_by_the_corrected_resampled_t_test():
+def test_folds_use_the_corrected_resampled_t_test():
     # Mean 0.02 with S^2 = 1e-4 over three folds that test on half as many images as they train on: (1/3 + 1/2) S^2.
     estimate = fold_mean(np.array([0.01, 0.02, 0.03]), ratio=0.5)
     assert estimate.value == pytest.approx(0.02)
@@ -31,13 +31,13 @@ def test_folds_are_judged_by_the_corrected_resampled_t_test():
     assert estimate.p == pytest.approx(2 * stats.t.sf(0.02 / math.sqrt(5e-4 / 6), 2))
 
 
-def test_without_shared_images_the_corrected_test_is_student_s():
+def test_without_shared_images_it_is_students_test():
     draw = np.random.default_rng(0).normal(0.1, 1, 12)
     assert fold_mean(draw, ratio=0.0).p == pytest.approx(stats.ttest_1samp(draw, 0).pvalue)
 
 
 @pytest.mark.parametrize("values", [[0.1], [0.1, 0.1 + 1e-9, 0.1], [0.0, 0.0]], ids=["one", "equal", "none"])
-def test_nothing_is_known_of_the_spread_of_one_fold_or_of_equal_ones(values):
+def test_one_fold_or_equal_ones_give_no_spread(values):
     estimate = fold_mean(np.array(values), ratio=0.5)
     assert math.isnan(estimate.p)
     assert all(map(math.isnan, estimate.interval()))
@@ -48,7 +48,7 @@ def right(*runs):
     return np.array([[letter == "1" for letter in run] for run in runs])
 
 
-def test_mean_of_runs_that_agree_in_their_mean_has_the_variance_of_its_images():
+def test_equal_runs_have_the_variance_of_images():
     # Means by image 1, .5, 0, .5, and two right and two wrong ones added: squares about 1/2 sum to 1.5.
     estimate = image_mean(right("1100", "1001"))
     assert estimate.value == 0.5
@@ -56,7 +56,7 @@ def test_mean_of_runs_that_agree_in_their_mean_has_the_variance_of_its_images():
     assert estimate.df == pytest.approx(3)
 
 
-def test_mean_of_runs_that_differ_adds_the_seeds_less_what_the_images_already_hold():
+def test_unequal_runs_add_the_variance_of_seeds():
     # Run means 1 and 0 have variance 1/2; disagreement of 1/2 at each of 4 images makes 1/8 of that; two seeds halve the rest.
     estimate = image_mean(right("1111", "0000"))
     images, seeds = 1 / 7 / 4, (1 / 2 - 1 / 8) / 2
@@ -64,7 +64,7 @@ def test_mean_of_runs_that_differ_adds_the_seeds_less_what_the_images_already_ho
     assert estimate.df == 1  # Satterthwaite gives 0.79, but two seeds are not less than one degree of freedom
 
 
-def test_difference_pairs_the_images_and_adds_both_rows_seeds():
+def test_differences_pair_images_and_add_seeds():
     row, baseline = right("1111", "1100"), right("1010", "1000", "0000")
     images = np.append(row.mean(axis=0) - baseline.mean(axis=0), [-1, 1]).var(ddof=1) / 4
     of_row = (1 / 8 - (1 / 4) / 4) / 2  # means 1, 1/2; the runs disagree about two of four images
@@ -76,7 +76,7 @@ def test_difference_pairs_the_images_and_adds_both_rows_seeds():
     assert estimate.df == pytest.approx(estimate.variance**2 / uncertainty)
 
 
-def test_one_seed_leaves_the_interval_of_the_images_alone():
+def test_one_seed_leaves_the_interval_of_images():
     scores = right("1" * 60 + "0" * 40)
     shares = np.append(scores[0], [1, 1, 0, 0])
     low, high = image_mean(scores).interval()
@@ -98,7 +98,7 @@ def test_a_row_does_not_differ_from_itself():
     assert estimate.interval()[0] == -estimate.interval()[1]
 
 
-def test_seeds_that_all_say_the_same_leave_the_images():
+def test_equal_seeds_leave_the_images():
     scores = right("1101") * np.ones((5, 1), bool)
     assert image_mean(scores).variance == pytest.approx(np.append([1, 1, 0, 1], [1, 1, 0, 0]).var(ddof=1) / 4)
 
@@ -140,7 +140,7 @@ def test_holm_by_hand():
     assert holm([]) == []
 
 
-def test_holm_is_that_of_statsmodels_and_passes_over_what_is_no_number():
+def test_holm_agrees_with_statsmodels_and_skips_nan():
     p = np.random.default_rng(0).random(20) ** 4
     assert holm(p) == pytest.approx(multipletests(p, method="holm")[1])
     assert holm([0.02, math.nan, 0.5]) == pytest.approx([0.04, math.nan, 0.5], nan_ok=True)
@@ -153,7 +153,7 @@ def test_prediction_interval_by_hand():
 
 
 @pytest.mark.parametrize("p", [0.04, 0.06])
-def test_interval_leaves_out_zero_exactly_if_p_is_below_its_level(p):
+def test_interval_and_p_agree_about_zero(p):
     estimate = Estimate(value=stats.t.isf(p / 2, 7) * 0.3, variance=0.09, df=7)
     assert estimate.p == pytest.approx(p)
     assert (estimate.interval()[0] > 0) == (p < 0.05)
@@ -161,7 +161,7 @@ def test_interval_leaves_out_zero_exactly_if_p_is_below_its_level(p):
 
 
 @pytest.mark.parametrize("seeds", [2, 3, 10])
-def test_usual_spread_is_that_between_seeds_and_a_diverged_row_does_not_move_it(seeds):
+def test_a_diverged_row_leaves_the_usual_spread(seeds):
     runs = list(np.random.default_rng(0).normal(0.6, 0.01, (999, seeds)))
     spread = usual_spread(runs)
     assert spread.variance == pytest.approx(0.01**2, rel=0.1)
@@ -176,7 +176,7 @@ def test_usual_spread_needs_three_rows_of_several_seeds():
     assert usual_spread([two, two, two, one]) is not None
 
 
-def test_a_row_that_varies_less_than_usual_by_luck_gets_the_usual_spread():
+def test_a_lucky_row_gets_the_usual_spread():
     generator = np.random.default_rng(0)
     row, baseline = generator.random((2, 400)) < 0.6, generator.random((2, 400)) < 0.6
     usual = usual_spread([np.array([0.5, 0.6])] * 8)

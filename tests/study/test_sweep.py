@@ -4,41 +4,42 @@ import threading
 
 import pytest
 
-from fer_ablate.execution.launching import train_wanted
-from fer_ablate.execution.outcome import Ended, RunOutcome
+from fer_ablate.execution.job import JobResult
+from fer_ablate.execution.launching import train_planned
+from fer_ablate.tracking.disk.run_state import RunState
 
 from .conftest import finish, folder_of, header_of
 
 
-class Told:
+class Reports:
     """What a person would have read."""
 
     def __init__(self):
         self.waited, self.lost_runs = [], []
 
-    def waits(self, runs):
+    def waiting(self, runs):
         self.waited += [run.cell.row.label for run in runs]
 
-    def lost(self, problem, runs):
+    def launcher_broke(self, problem, runs):
         self.lost_runs.append((problem, [run.cell.config.seed for run in runs]))
 
 
 def finished(runs):
-    return [RunOutcome(Ended.finished, run.cell.key) for run in runs]
+    return [JobResult(RunState.finished, run.cell.key) for run in runs]
 
 
 def test_every_wanted_run_is_launched_once(planned):
     batches = []
-    outcomes = train_wanted(planned(), lambda runs: batches.append(len(runs)) or finished(runs), Told())
+    outcomes = train_planned(planned(), lambda runs: batches.append(len(runs)) or finished(runs), Reports())
     assert batches == [4]
-    assert {outcome.ended for outcome in outcomes.values()} == {Ended.finished}
+    assert {outcome.state for outcome in outcomes.values()} == {RunState.finished}
 
 
-def test_rows_are_launched_behind_the_rows_they_start_from(planned, conf):
+def test_rows_are_launched_after_their_start_rows(planned, conf):
     file = conf / "study" / "depth.yaml"
     file.write_text(file.read_text().replace("{label: all}", "{label: all, start_from: less}"))
     batches = []
-    train_wanted(planned(), lambda runs: batches.append([run.cell.row.label for run in runs]) or finished(runs), Told())
+    train_planned(planned(), lambda runs: batches.append([run.cell.row.label for run in runs]) or finished(runs), Reports())
     assert batches == [["less", "less"], ["all", "all"]]
 
 
@@ -47,18 +48,18 @@ def test_a_row_whose_start_failed_is_not_trained(planned, conf):
     file.write_text(file.read_text().replace("{label: all}", "{label: all, start_from: less}"))
 
     def launch(runs):
-        ended = {0: Ended.failed, 1: Ended.finished}
-        return [RunOutcome(ended[run.cell.config.seed], run.cell.key) for run in runs]
+        ended = {0: RunState.failed, 1: RunState.finished}
+        return [JobResult(ended[run.cell.config.seed], run.cell.key) for run in runs]
 
     plan = planned()
-    outcomes = train_wanted(plan, launch, Told())
+    outcomes = train_planned(plan, launch, Reports())
     problems = [outcomes[run.cell.key].problem for run in plan.runs if run.cell.row.label == "all"]
     assert problems == ["not trained: the row it starts from, 'less', failed", ""]
 
 
 @pytest.mark.slow
-def test_a_busy_run_comes_again_when_it_is_free(planned):
-    plan, told = planned(), Told()
+def test_a_busy_run_is_launched_again_later(planned):
+    plan, reports = planned(), Reports()
     cell = plan.runs[0].cell
     folder_of(cell).write_header(header_of(cell))
     held = folder_of(cell).lock()
@@ -68,16 +69,16 @@ def test_a_busy_run_comes_again_when_it_is_free(planned):
 
     def launch(runs):
         rounds.append(len(runs))
-        return [RunOutcome(Ended.busy if run.folder.in_training else Ended.finished, run.cell.key) for run in runs]
+        return [JobResult(RunState.running if run.folder.in_training else RunState.finished, run.cell.key) for run in runs]
 
-    outcomes = train_wanted(plan, launch, told)
+    outcomes = train_planned(plan, launch, reports)
     assert rounds == [4, 1]
-    assert told.waited == ["all"]
-    assert outcomes[cell.key].ended is Ended.finished
+    assert reports.waited == ["all"]
+    assert outcomes[cell.key].state is RunState.finished
 
 
-def test_a_broken_launcher_costs_only_the_runs_it_was_at(planned):
-    plan, told, rounds = planned(), Told(), []
+def test_a_broken_launcher_costs_only_its_runs(planned):
+    plan, reports, rounds = planned(), Reports(), []
     first, second = plan.runs[0].cell, plan.runs[1].cell
 
     def launch(runs):
@@ -88,10 +89,10 @@ def test_a_broken_launcher_costs_only_the_runs_it_was_at(planned):
             raise RuntimeError("a worker died")
         return finished(runs)
 
-    outcomes = train_wanted(plan, launch, told)
+    outcomes = train_planned(plan, launch, reports)
     assert rounds == [4, 2]
-    assert told.lost_runs == [("RuntimeError: a worker died", [1])]
-    assert [outcomes[run.cell.key].ended.value for run in plan.runs] == ["finished", "failed", "finished", "finished"]
+    assert reports.lost_runs == [("RuntimeError: a worker died", [1])]
+    assert [outcomes[run.cell.key].state.value for run in plan.runs] == ["finished", "failed", "finished", "finished"]
     assert "the same command resumes it" in outcomes[second.key].problem
 
 
@@ -99,5 +100,5 @@ def test_a_launcher_that_never_works_does_not_loop(planned):
     def launch(runs):
         raise OSError("no cluster")
 
-    outcomes = train_wanted(planned(), launch, Told())
-    assert {(outcome.ended, outcome.problem) for outcome in outcomes.values()} == {(Ended.failed, "OSError: no cluster")}
+    outcomes = train_planned(planned(), launch, Reports())
+    assert {(outcome.state, outcome.problem) for outcome in outcomes.values()} == {(RunState.failed, "OSError: no cluster")}

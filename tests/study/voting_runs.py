@@ -4,9 +4,10 @@ import numpy as np
 import torch
 
 from fer_ablate.metrics import score
-from fer_ablate.tracking.disk.places import run_path
-from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader, StoredPredictions
-from fer_ablate.training.result import RunResult
+from fer_ablate.tracking.disk.run_folder import RunFolder, StoredPredictions
+from fer_ablate.tracking.disk.scan import run_path
+
+from ..finished_runs import finish_run, make_header
 
 CLASSES = ["happy", "sad", "fear"]
 PROTOCOL = {"roles": "official", "tta": "none", "balance": "none"}
@@ -29,42 +30,13 @@ def guesses(draw, labels, right):
 def finish(runs_dir, name, val, test, seed=0, first_row=0, protocol=None, digest="d" * 64):
     """What a finished run leaves; `val` and `test` are labels with probabilities."""
     key = f"{len(list(runs_dir.glob('*/*/run.json'))):02d}" + "ab" * 15
-    folder = RunFolder(run_path(runs_dir, "depth", name, seed, key))
-    header = RunHeader(
-        key=key,
-        name=name,
-        seed=seed,
-        experiment="depth",
-        changed={},
-        overrides=[],
-        data_digest=digest,
-        code_digest="c0de",
-        started_at="2026-01-02T03:04:05+00:00",
-    )
-    folder.write_header(header)
+    header = make_header(key=key, name=name, seed=seed, data_digest=digest)
     labels, probabilities = (np.concatenate(parts) for parts in zip(val, test, strict=True))
     usage = np.repeat([PUBLIC, PRIVATE], [len(val[0]), len(test[0])])
-    folder.write_predictions(StoredPredictions(first_row + np.arange(len(labels)), usage, labels, probabilities))
+    predictions = StoredPredictions(first_row + np.arange(len(labels)), usage, labels, probabilities)
     splits = {
         split: score(torch.from_numpy(part[1]), torch.from_numpy(part[0]), CLASSES)
         for split, part in (("val", val), ("test", test))
     }
-    folder.write_result(
-        RunResult(
-            key=key,
-            name=name,
-            seed=seed,
-            splits=splits,
-            classes=CLASSES,
-            protocol=PROTOCOL | (protocol or {}),
-            best_epoch=1,
-            epochs=1,
-            seconds=1.0,
-            seconds_per_epoch=1.0,
-            peak_memory_mb=1.0,
-            parameters=12,
-            macs=34,
-            finished_at="2026-01-02T03:05:05+00:00",
-        )
-    )
-    return folder
+    folder = RunFolder(run_path(runs_dir, "depth", name, seed, key))
+    return finish_run(folder, header, predictions, splits=splits, classes=CLASSES, protocol=PROTOCOL | (protocol or {})).folder

@@ -15,7 +15,7 @@ def test_epochs_come_back_as_they_were_written(tmp_path):
     assert file.read_text().splitlines()[0] == "epoch,time_ms,seconds,lr,val/acc"
 
 
-def test_a_line_torn_by_a_kill_does_not_count_and_is_replaced(tmp_path):
+def test_a_torn_line_is_replaced(tmp_path):
     file = tmp_path / "metrics.csv"
     file.write_text("epoch,time_ms,lr\n1,1000,0.1\n2,20")
     assert [row["epoch"] for row in read_history(file)] == [1]
@@ -23,7 +23,7 @@ def test_a_line_torn_by_a_kill_does_not_count_and_is_replaced(tmp_path):
     assert file.read_text() == "epoch,time_ms,lr\n1,1000,0.1\n2,2000,0.2\n"
 
 
-def test_a_resumed_run_replaces_the_epochs_it_trains_again(tmp_path):
+def test_a_resumed_run_replaces_repeated_epochs(tmp_path):
     file = tmp_path / "metrics.csv"
     for epoch in (1, 2, 3, 4):
         append_epoch(file, epoch, {"lr": 0.1}, epoch)
@@ -42,7 +42,7 @@ def test_a_metric_that_appears_later_gets_a_column(tmp_path):
     assert "val/acc" not in rows[2]
 
 
-def test_a_loss_that_became_nan_can_be_read_back(tmp_path):
+def test_a_nan_loss_can_be_read_back(tmp_path):
     file = tmp_path / "metrics.csv"
     append_epoch(file, 1, {"train/loss": float("nan")}, 1)
     assert read_history(file)[0]["train/loss"] != read_history(file)[0]["train/loss"]

@@ -9,12 +9,12 @@ from fer_ablate.errors import UserError
 from fer_ablate.tracking.disk.lookup import find_run, finished_run
 from fer_ablate.tracking.disk.run_folder import RunFolder
 
-from .finished_run import make_header, make_result
+from ..finished_runs import make_header, make_result
 
 
 def add(runs_dir, place, name, seed, *, age=0, finished=True):
     folder = RunFolder(runs_dir / place / f"{name}-{seed}-{age}")
-    folder.write_header(replace(make_header(name, place), seed=seed, key=f"{seed}{age}{abs(hash(place + name)):x}"))
+    folder.write_header(make_header(name=name, experiment=place, seed=seed, key=f"{seed}{age}{abs(hash(place + name)):x}"))
     os.utime(folder.header_file, (1e9 - age, 1e9 - age))
     if finished:
         folder.write_result(make_result())
@@ -22,7 +22,7 @@ def add(runs_dir, place, name, seed, *, age=0, finished=True):
 
 
 @pytest.mark.parametrize("name", ["four", "depth/four"])
-def test_a_row_is_the_newest_run_of_its_first_finished_seed(tmp_path, name):
+def test_a_row_means_its_first_finished_seed(tmp_path, name):
     add(tmp_path, "depth", "four", 0, finished=False)
     add(tmp_path, "depth", "four", 1, age=9)
     newest = add(tmp_path, "depth", "four", 1)
@@ -34,7 +34,7 @@ def test_a_row_is_the_newest_run_of_its_first_finished_seed(tmp_path, name):
 def test_a_fold_is_named_behind_the_seed(tmp_path):
     for seed, fold in ((0, 1), (0, 0), (1, 1)):
         folder = RunFolder(tmp_path / "depth" / f"four-{seed}-{fold}")
-        header = replace(make_header("four", "depth"), seed=seed, key=f"{seed}{fold}ab")
+        header = make_header(name="four", seed=seed, key=f"{seed}{fold}ab")
         folder.write_header(replace(header, settings={"data.folds": 2, **({"data.fold": 1} if fold else {})}))
         folder.write_result(make_result())
     assert find_run(tmp_path, "four").path.name == "four-0-0"
@@ -56,7 +56,7 @@ def test_a_label_of_two_experiments_needs_the_experiment(tmp_path):
     assert find_run(tmp_path, "width/four").path == wide
 
 
-def test_what_is_not_finished_or_has_no_weights_cannot_be_used(tmp_path):
+def test_runs_without_result_or_weights_are_refused(tmp_path):
     add(tmp_path, "depth", "three", 0, finished=False)
     add(tmp_path, "depth", "four", 0)
     with pytest.raises(UserError, match="three-0-0 is not finished"):

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from fer_ablate.config.choices import Fit
-from fer_ablate.inference.export.metadata import Card
+from fer_ablate.inference.export.metadata import ModelMetadata
 from fer_ablate.inference.export.torch_program import save_program
 from fer_ablate.tracking.mlflow.connection import open_store
 
-from .finished_run import CLASSES, fill
+from ..finished_runs import CLASSES, fill
 
 
 class Brightness(nn.Module):
@@ -46,25 +46,25 @@ def program(tmp_path_factory):
     path = tmp_path_factory.mktemp("program") / "model.pt2"
     shapes = ({0: torch.export.Dim("batch", min=1)},)
     traced = torch.export.export(Brightness().eval(), (torch.zeros(2, 1, 4, 4, dtype=torch.uint8),), dynamic_shapes=shapes)
-    save_program(traced, Card(tuple(CLASSES), (4, 4), 1, Fit.pad, "0123", ""), path)
+    save_program(traced, ModelMetadata(tuple(CLASSES), (4, 4), 1, Fit.pad, "0123", ""), path)
     return path
 
 
 def served(models, program, digest="one"):
-    return models.Served(program, CLASSES, digest, FACES, {"key": "0123", "epoch": "2"})
+    return models.ServableModel(program, CLASSES, digest, FACES, {"key": "0123", "epoch": "2"})
 
 
-def test_a_model_is_logged_once_and_answers_as_pytorch_does(store, models, program, folder, tmp_path, monkeypatch):
+def test_a_logged_model_answers_as_pytorch_does(store, models, program, folder, tmp_path, monkeypatch):
     import mlflow
 
     monkeypatch.chdir(tmp_path)
-    run_id = store.upload(fill(folder), "FINISHED")
+    run_id = store.upload(fill(folder))
     before = mlflow.get_tracking_uri()
-    logged = models.log_served(store, run_id, served(models, program), register="faces one")
+    logged = models.log_servable(store, run_id, served(models, program), register="faces one")
     assert (logged.new, logged.version) == (True, "1")
-    again = models.log_served(store, run_id, served(models, program), register="faces one")
+    again = models.log_servable(store, run_id, served(models, program), register="faces one")
     assert (again.uri, again.new, again.version) == (logged.uri, False, "1")
-    other = models.log_served(store, run_id, served(models, program, "two"), register="faces one")
+    other = models.log_servable(store, run_id, served(models, program, "two"), register="faces one")
     assert (other.new, other.version) == (True, "2")
     assert (mlflow.active_run(), mlflow.get_tracking_uri()) == (None, before)
     assert not (tmp_path / "mlflow.db").exists()
@@ -90,7 +90,7 @@ def test_a_model_is_logged_once_and_answers_as_pytorch_does(store, models, progr
 
 @pytest.mark.slow
 def test_mlflow_models_predict_answers_the_example(store, models, program, folder, tmp_path):
-    logged = models.log_served(store, store.upload(fill(folder), "FINISHED"), served(models, program))
+    logged = models.log_servable(store, store.upload(fill(folder)), served(models, program))
     models.write_example(store, logged, tmp_path / "input.json")
     path = store.client.get_logged_model(logged.uri.removeprefix("models:/")).artifact_location
     words = ["models", "predict", "-m", path, "-i", tmp_path / "input.json", "--content-type", "json", "--env-manager", "local"]

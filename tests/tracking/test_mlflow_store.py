@@ -7,7 +7,7 @@ import pytest
 from fer_ablate.errors import UserError
 from fer_ablate.tracking.mlflow.connection import open_store
 
-from .finished_run import epoch_metrics, fill, make_header, make_result
+from ..finished_runs import epoch_metrics, fill, make_header, make_result
 
 
 def opened(uri, runs_dir, experiment="depth"):
@@ -23,9 +23,9 @@ def recorded(store, run_id):
     return run.info.status, run.info.end_time, run.data.params, run.data.tags, steps, files, len(run.inputs.dataset_inputs)
 
 
-def test_an_upload_brings_everything_and_a_second_one_changes_nothing(folder, uri, runs_dir):
+def test_a_second_upload_changes_nothing(folder, uri, runs_dir):
     store = opened(uri, runs_dir)
-    run_id = store.upload(fill(folder), "FINISHED")
+    run_id = store.upload(fill(folder))
     first = status, ended, params, tags, steps, files, inputs = recorded(store, run_id)
     assert (status, ended, inputs) == ("FINISHED", 1767323105000, 1)
     assert params == {"model.conv_layers": "4", "seed": "3", "model.stages": '[{"channels": 64}]'}
@@ -34,17 +34,17 @@ def test_an_upload_brings_everything_and_a_second_one_changes_nothing(folder, ur
     assert [steps[f"run/{name}"][0][2] for name in ("parameters", "macs", "seconds", "peak_memory_mb")] == [1234, 5678, 12.5, 512]
     assert files == ["config.yaml", "metrics.csv", "predictions.npz", "result.json", "run.json"]
     assert (tags["changed"], tags["seed"], tags["environment/torch"]) == ("model.conv_layers=4", "3", "2.13.0")
-    assert store.upload(folder, "FINISHED") == run_id
+    assert store.upload(folder) == run_id
     assert recorded(store, run_id) == first
 
 
-def test_no_metric_is_a_curve_and_a_final_score_at_once(folder, uri, runs_dir):
+def test_curves_and_final_scores_have_different_names(folder, uri, runs_dir):
     fill(folder)
     result = make_result()
     scores = result.splits["test"]
     folder.write_result(replace(result, splits={"train": scores, **result.splits, "test_pooled": scores}))
     store = opened(uri, runs_dir)
-    steps = recorded(store, store.upload(folder, "FINISHED"))[4]
+    steps = recorded(store, store.upload(folder))[4]
     assert [step for step, _, _ in steps["train/loss"]] == [step for step, _, _ in steps["val/loss"]] == [1, 2, 3]
     finals = [steps[f"{split}/loss"] for split in ("train_kept", "val_kept", "test_pooled")]
     assert finals == [[(2, 1767323105000, 0.5)]] * 3
@@ -54,7 +54,7 @@ def test_dataset_and_artifacts_are_where_they_belong(folder, uri, runs_dir):
     store = opened(uri, runs_dir, "study/table1")
     fill(folder).sheets.mkdir()
     (folder.sheets / "classes.png").write_bytes(b"a contact sheet")
-    run = store.client.get_run(store.upload(folder, "FINISHED"))
+    run = store.client.get_run(store.upload(folder))
     (sheet,) = store.client.list_artifacts(run.info.run_id, "contact_sheets")
     assert sheet.path == "contact_sheets/classes.png"
     dataset = run.inputs.dataset_inputs[0].dataset
@@ -64,7 +64,7 @@ def test_dataset_and_artifacts_are_where_they_belong(folder, uri, runs_dir):
     assert run.info.start_time == 1767323045000
 
 
-def test_a_resumed_run_goes_on_in_its_mlflow_run_with_every_step_once(folder, uri, runs_dir):
+def test_a_resumed_run_continues_its_mlflow_run(folder, uri, runs_dir):
     store = opened(uri, runs_dir)
     header = make_header()
     header.mlflow_run_id = store.start_run(header, "trainer: {devices: 1}")
@@ -89,7 +89,7 @@ def test_a_long_history_is_caught_up_whole(folder, uri, runs_dir):
         assert [metric.step for metric in store.client.get_metric_history(run_id, name)] == list(range(1, 401))
 
 
-def test_a_run_the_store_does_not_know_or_has_deleted_gets_a_new_one(uri, runs_dir):
+def test_an_unknown_or_deleted_run_is_created_again(uri, runs_dir):
     store = opened(uri, runs_dir)
     header = make_header()
     header.mlflow_run_id = "0" * 32
@@ -102,20 +102,20 @@ def test_a_run_the_store_does_not_know_or_has_deleted_gets_a_new_one(uri, runs_d
 def test_a_config_beyond_mlflows_limits_is_recorded(folder, uri, runs_dir):
     leaves = "".join(f"key{i}: {i}\n" for i in range(250)) + f"long: {'x' * 9000}\n"
     store = opened(uri, runs_dir)
-    params = store.client.get_run(store.upload(fill(folder, leaves), "FINISHED")).data.params
+    params = store.client.get_run(store.upload(fill(folder, leaves))).data.params
     assert len(params) == 252  # and model.conv_layers, which was changed
     assert len(params["long"]) == 6000
 
 
-def test_a_deleted_experiment_is_named_with_the_way_out(uri, runs_dir):
+def test_a_deleted_experiment_is_named_with_remedy(uri, runs_dir):
     store = opened(uri, runs_dir, "gone")
     store.client.delete_experiment(store.experiment_id)
     with pytest.raises(UserError, match=r"'gone' was deleted in sqlite.*tracking\.experiment="):
         opened(uri, runs_dir, "gone")
 
 
-def test_a_run_whose_process_was_killed_before_it_knew_the_id_is_taken_up(uri, runs_dir):
-    store, header = opened(uri, runs_dir), replace(make_header(), attempt="one")
+def test_a_run_without_stored_id_is_found_again(uri, runs_dir):
+    store, header = opened(uri, runs_dir), make_header(attempt="one")
     first = store.start_run(header, "")
     assert store.start_run(header, "") == first  # the header was never written with the id
     assert store.start_run(replace(header, attempt="two"), "") != first  # trained anew
@@ -123,7 +123,7 @@ def test_a_run_whose_process_was_killed_before_it_knew_the_id_is_taken_up(uri, r
 
 
 @pytest.mark.slow
-def test_processes_that_start_together_share_one_new_database_quietly(tmp_path):
+def test_processes_share_one_new_database_quietly(tmp_path):
     code = "import sys; from fer_ablate.tracking.mlflow.connection import open_store\n"
     code += "print(open_store(sys.argv[1], 'depth', sys.argv[2], 5).experiment_id)"
     command = [sys.executable, "-W", "default", "-c", code, f"sqlite:///{tmp_path}/new/mlflow.db", str(tmp_path)]

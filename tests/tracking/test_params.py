@@ -32,7 +32,7 @@ def test_a_long_value_is_cut_with_an_ellipsis():
     assert value.endswith("x…")
 
 
-def test_labels_of_rows_stay_distinct_in_the_letters_mlflow_allows():
+def test_row_labels_stay_distinct_in_mlflow():
     long = ["x" * 300, "x" * 299 + "y"]
     labels = ["+1 Conv", "-1 Conv", "_1 Conv", "1 Conv", "lr=0.1", "lr:0.1", "Adam", "adam", ".", "..", "a/b", "a//b", "+", *long]
     names = list(distinct_names(labels).values())
@@ -44,6 +44,6 @@ def test_labels_of_rows_stay_distinct_in_the_letters_mlflow_allows():
         assert len(name) < ROW_NAME_LENGTH + 10
 
 
-def test_a_row_keeps_its_name_when_later_ones_are_added():
+def test_later_rows_leave_the_names_of_others():
     first = distinct_names(["lr=0.1", "lr:0.1"])
     assert distinct_names(["lr=0.1", "lr:0.1", "lr@0.1"]).items() >= first.items()

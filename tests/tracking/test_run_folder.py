@@ -10,16 +10,47 @@ import pytest
 
 from fer_ablate.errors import UserError
 from fer_ablate.tracking.disk.files import write_atomically, write_error
+from fer_ablate.tracking.disk.run_state import RunState, mlflow_status
 
-from .finished_run import fill, make_header, make_predictions, make_result
+from ..finished_runs import fill, make_header, make_predictions, make_result
 
 
-def test_a_folder_goes_from_new_to_started_to_finished(folder):
-    assert folder.status == "new"
+def test_a_folder_shows_the_state_of_its_run(folder):
+    assert (folder.state, folder.begun) == (RunState.missing, False)
     folder.write_header(make_header())
-    assert folder.status == "started"
+    assert (folder.state, folder.begun) == (RunState.missing, True)
+    folder.write_pruned(4, 0.25, "val/acc")
+    assert folder.state is RunState.pruned
+    folder.write_failure("No memory.", "Traceback")
+    assert folder.state is RunState.failed
+    with folder.lock():
+        assert folder.state is RunState.running
     folder.write_result(make_result())
-    assert folder.status == "finished"
+    assert folder.state is RunState.finished
+
+
+@pytest.mark.parametrize(
+    ("state", "begun", "status"),
+    [
+        (RunState.running, True, "RUNNING"),
+        (RunState.failed, True, "FAILED"),
+        (RunState.finished, True, "FINISHED"),
+        (RunState.pruned, True, "KILLED"),
+        (RunState.missing, True, "KILLED"),
+        (RunState.missing, False, "SCHEDULED"),
+    ],
+)
+def test_every_state_has_a_word_of_mlflow(state, begun, status):
+    assert mlflow_status(state, begun) == status
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
+def test_a_read_only_folder_has_a_state(folder):
+    folder.write_header(make_header())
+    with folder.lock():
+        pass
+    (folder.path / "run.lock").chmod(0o444)
+    assert folder.state is RunState.missing
 
 
 def test_everything_written_is_read_back_equal(folder):
@@ -39,14 +70,14 @@ def test_clearing_leaves_a_new_folder(folder):
     folder.best_checkpoint.write_bytes(b"weights")
     with folder.lock():
         folder.clear()
-        assert folder.status == "new"
+        assert not folder.begun
         assert folder.in_training
         assert not folder.checkpoints.exists()
 
 
 @pytest.mark.parametrize("text", ['{"key": "1"', '{"key": "1"}', "[]", '{"splits": 3}'])
 @pytest.mark.parametrize("name", ["header", "result"])
-def test_a_damaged_file_is_named_with_the_way_out(folder, name, text):
+def test_a_damaged_file_is_named_with_remedy(folder, name, text):
     file = getattr(folder, f"{name}_file")
     folder.path.mkdir()
     file.write_text(text)
@@ -76,7 +107,7 @@ def test_likeliest_classes_are_read_without_the_probabilities(folder):
     assert found.predicted.dtype == np.uint8
 
 
-def test_likeliest_classes_of_earlier_files_come_from_the_probabilities(folder):
+def test_earlier_files_give_classes_by_their_probabilities(folder):
     stored = make_predictions()
     folder.path.mkdir()
     np.savez_compressed(
@@ -96,14 +127,14 @@ def test_which_images_form_which_split_comes_back(folder):
         }
 
 
-def test_damaged_predictions_are_named_by_the_short_reader_too(folder):
+def test_the_short_reader_names_damaged_predictions(folder):
     fill(folder)
     folder.predictions_file.write_bytes(b"PK\x03\x04")
     with pytest.raises(UserError, match=r"Cannot read .*predictions\.npz"):
         folder.read_predicted()
 
 
-def test_a_failure_is_kept_until_there_is_a_result(folder):
+def test_a_failure_is_kept_until_the_result(folder):
     assert folder.failure is None
     folder.write_header(make_header())
     folder.write_failure("The loss became nan.\nLower optimizer.lr.", "Traceback 1")
@@ -111,19 +142,19 @@ def test_a_failure_is_kept_until_there_is_a_result(folder):
     assert (folder.failure.problem, folder.failure.log) == ("No memory.", folder.log_file)
     text = folder.log_file.read_text()
     assert text.index("The loss became nan.") < text.index("Traceback 1") < text.index("No memory.") < text.index("Traceback 2")
-    assert folder.status == "started"
+    assert folder.state is RunState.failed
     folder.write_result(make_result())
     assert folder.failure is None
     assert folder.log_file.is_file()
 
 
-def test_what_a_finished_run_lacks_is_a_note_until_it_is_made(folder):
+def test_a_missing_picture_is_noted_until_made(folder):
     fill(folder)
     assert folder.notes == {}
     problem = folder.attempt("faces.png", lambda: [][0])
     assert problem == f"faces.png could not be made: list index out of range. The traceback is in {folder.log_file}."
     assert folder.notes == {"faces.png": problem}
-    assert folder.status == "finished"
+    assert folder.finished
     assert "IndexError" in folder.log_file.read_text()
     assert folder.attempt("curves.png", lambda: None) == ""
     assert folder.attempt("faces.png", lambda: None) == ""
@@ -131,7 +162,7 @@ def test_what_a_finished_run_lacks_is_a_note_until_it_is_made(folder):
     assert not folder.notes_file.exists()
 
 
-def test_ctrl_c_interrupts_what_a_finished_run_could_do_without(folder):
+def test_ctrl_c_interrupts_the_pictures_of_a_run(folder):
     def interrupted():
         raise KeyboardInterrupt
 
@@ -140,22 +171,22 @@ def test_ctrl_c_interrupts_what_a_finished_run_could_do_without(folder):
     assert folder.notes == {}
 
 
-def test_damaged_notes_do_not_stand_in_the_way_of_the_result(folder):
+def test_damaged_notes_do_not_hide_the_result(folder):
     fill(folder).notes_file.write_text("{")
     assert "notes.json is damaged" in folder.notes["notes.json"]
     folder.attempt("faces.png", lambda: [][0])
     assert list(folder.notes) == ["faces.png"]
 
 
-def test_a_pruned_trial_says_where_it_was_given_up(folder):
+def test_a_pruned_trial_tells_its_last_epoch(folder):
     assert folder.pruned is None
     folder.write_pruned(4, 0.25, "val/acc")
     assert (folder.pruned.epoch, folder.pruned.value, folder.pruned.metric) == (4, 0.25, "val/acc")
-    folder.remove_marks()
+    folder.remove_failure_files()
     assert folder.pruned is None
 
 
-def test_settings_and_parent_come_back_and_headers_without_them_are_read(folder):
+def test_headers_are_read_with_and_without_settings(folder):
     header = make_header()
     header.settings, header.parent_run_id = {"model.width": 1.0, "data.drop": []}, "ab" * 16
     folder.write_header(header)
@@ -165,7 +196,7 @@ def test_settings_and_parent_come_back_and_headers_without_them_are_read(folder)
     assert folder.header == make_header()
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_names_the_way_out(tmp_path):
+def test_a_failed_write_leaves_the_old_file(tmp_path):
     file = tmp_path / "result.json"
     file.write_text("old")
 

@@ -8,12 +8,12 @@ from fer_ablate.tracking.disk.lookup import find_run
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.scan import scan
 
-from .finished_run import fill, make_header, make_result
+from ..finished_runs import fill, make_header, make_result
 
 
 @pytest.fixture
 def runs(tmp_path):
-    """A finished run, a failed one, one that only began, one that finished in spite of an old mark, and no run."""
+    """A finished run, a failed one, one that only began, one that finished in spite of an old failure.json, and no run."""
     fill(RunFolder(tmp_path / "depth" / "finished"))
     failed = RunFolder(tmp_path / "depth" / "failed")
     failed.write_header(make_header())
@@ -28,8 +28,8 @@ def runs(tmp_path):
 
 def test_every_run_is_found_with_its_state(runs):
     found = scan(runs)
-    states = [(record.folder.path.name, record.finished, record.failed) for record in found.records]
-    assert states == [("failed", False, True), ("finished", True, False), ("began", False, False), ("marked", True, False)]
+    states = [(record.folder.path.name, record.state.value) for record in found.records]
+    assert states == [("failed", "failed"), ("finished", "finished"), ("began", "missing"), ("marked", "finished")]
     assert found.records[1].header == make_header()
     assert found.records[1].folder.result == make_result()
     assert found.damaged == []
@@ -59,7 +59,7 @@ def test_without_a_runs_folder_there_are_no_runs(tmp_path):
     assert scan(tmp_path / "none").records == []
 
 
-def test_a_thousand_finished_runs_are_read_within_two_seconds(tmp_path):
+def test_a_thousand_runs_take_two_seconds(tmp_path):
     first = fill(RunFolder(tmp_path / "depth" / "0"))
     for number in range(1, 1000):
         path = tmp_path / "depth" / str(number)
@@ -70,3 +70,29 @@ def test_a_thousand_finished_runs_are_read_within_two_seconds(tmp_path):
     results = [(record.folder.result, record.folder.read_predicted()) for record in scan(tmp_path).records]
     assert len(results) == 1000
     assert time.process_time() - began < 2
+
+
+def test_a_run_is_found_by_its_stored_key(tmp_path, config_of):
+    config = config_of(f"runs_dir={tmp_path}")
+    new = scan(tmp_path).folders.of(config, "4 layers", "0123456789abcdef")
+    assert new.path == tmp_path / "fer_ablate" / "4_layers-s0-0123456789"
+    (tmp_path / "depth" / "by_hand-s0-0123456789").mkdir(parents=True)
+    folders = scan(tmp_path).folders
+    assert folders.of(config, "4 layers", "0123456789abcdef").path == tmp_path / "depth" / "by_hand-s0-0123456789"
+    made = folders.of(config, "first label", "f" * 32)
+    assert folders.of(config, "second label", "f" * 32).path == made.path  # not yet on the disk
+
+
+def test_folders_named_by_earlier_keys_are_found(tmp_path, config_of):
+    earlier = fill(RunFolder(tmp_path / "depth" / "4_layers-s3-fedcba9876"))
+    assert scan(tmp_path).folders.of(config_of(f"runs_dir={tmp_path}"), "row", earlier.header.key).path == earlier.path
+
+
+def test_many_folders_are_found_at_once(tmp_path, config_of, monkeypatch):
+    config, looks = config_of(f"runs_dir={tmp_path}"), []
+    (tmp_path / "depth").mkdir()
+    monkeypatch.setattr(os, "scandir", lambda path, scandir=os.scandir: looks.append(path) or scandir(path))
+    folders = scan(tmp_path).folders
+    assert len({folders.of(config, "row", f"{number:032x}").path for number in range(100)}) == 1  # their keys begin alike
+    assert len({folders.of(config, "row", f"{number:010}").path for number in range(100)}) == 100
+    assert looks == [tmp_path, tmp_path / "depth"]

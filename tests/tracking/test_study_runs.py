@@ -9,11 +9,12 @@ import pytest
 
 from fer_ablate.config.schema import TrackingConfig
 from fer_ablate.tracking.disk.run_folder import RunFolder
+from fer_ablate.tracking.disk.run_state import RunState
 from fer_ablate.tracking.mlflow.connection import open_store
 from fer_ablate.tracking.mlflow.study_runs import StudySummary, close_study, open_study
 from fer_ablate.tracking.recorder import Recorder, upload_pending
 
-from .finished_run import fill, make_header, make_result
+from ..finished_runs import fill, make_header, make_result
 
 NOBODY = "http://127.0.0.1:9"
 """The discard port: nothing listens there."""
@@ -41,10 +42,10 @@ def opened(tracking, runs_dir, study="depth", labels=LABELS):
 def recorded(folder, tracking, runs_dir, parent=None, name="4 layers", key="0" * 32):
     """A run as training leaves it, in its folder and in MLflow."""
     recorder = Recorder(folder, tracking.uri, str(runs_dir), timeout=5)
-    header = replace(make_header(name, tracking.experiment), parent_run_id=parent, key=key)
+    header = make_header(name=name, experiment=tracking.experiment, parent_run_id=parent, key=key)
     recorder.start(header)
     folder.write_result(make_result())
-    recorder.finish(make_result(), "FINISHED")
+    recorder.finish(make_result(), RunState.finished)
     assert recorder.warning == ""
     return folder
 
@@ -56,7 +57,7 @@ def below(client, run_id):
     return sorted(run.info.run_name for run in found)
 
 
-def test_a_study_is_shown_with_its_rows_below_it(tracking, runs_dir, client):
+def test_a_study_is_shown_above_its_rows(tracking, runs_dir, client):
     runs = opened(tracking, runs_dir)
     parent = client.get_run(runs.parent_id)
     assert (parent.info.run_name, parent.info.status) == ("depth", "RUNNING")
@@ -66,7 +67,7 @@ def test_a_study_is_shown_with_its_rows_below_it(tracking, runs_dir, client):
     assert (row.data.tags["kind"], row.info.status) == ("row", "RUNNING")
 
 
-def test_a_study_started_again_goes_on_in_its_runs_and_adds_new_rows(tracking, runs_dir, client):
+def test_a_restarted_study_keeps_its_runs(tracking, runs_dir, client):
     first = opened(tracking, runs_dir, labels=LABELS[:2])
     again = opened(tracking, runs_dir)
     assert again.parent_id == first.parent_id
@@ -89,7 +90,7 @@ def test_runs_deleted_in_mlflow_are_made_anew(tracking, runs_dir, client):
 
 
 @pytest.mark.slow
-def test_two_processes_that_open_a_study_at_once_make_one_parent(tracking, runs_dir, client):
+def test_two_processes_make_one_parent(tracking, runs_dir, client):
     code = "import sys; from pathlib import Path\nfrom fer_ablate.config.schema import TrackingConfig\n"
     code += "from fer_ablate.tracking.mlflow.study_runs import open_study\n"
     code += "tracking = TrackingConfig(uri=sys.argv[1], experiment=sys.argv[2])\n"
@@ -108,7 +109,7 @@ def test_two_processes_that_open_a_study_at_once_make_one_parent(tracking, runs_
     assert len(client.search_runs([client.get_run(runs.parent_id).info.experiment_id])) == 3
 
 
-def test_studies_of_one_experiment_have_parents_of_their_own(tracking, runs_dir, client):
+def test_studies_of_one_experiment_have_own_parents(tracking, runs_dir, client):
     one, other = (opened(tracking, runs_dir, study) for study in ("a/b", "a_b"))
     assert one.parent_id != other.parent_id
     assert opened(tracking, runs_dir, "a/b").parent_id == one.parent_id
@@ -120,7 +121,7 @@ def test_closing_brings_scores_table_and_runs(tracking, runs_dir, client, tmp_pa
     (tmp_path / "table.md").write_text("| row |")
     scores = {"test/acc/mean": 0.75, "test/acc/sd": float("nan"), "test/acc/n": 1.0}
     rows = {"4 layers": scores, "+1 Conv": {"test/acc/mean": 0.5}, "-1 Conv": {"test/acc/mean": 0.25}}
-    summary = StudySummary(rows, {"4 layers": [trained]}, [tmp_path / "table.md"], "FAILED", {}, ["+1 Conv"])
+    summary = StudySummary(rows, {"4 layers": [trained]}, [tmp_path / "table.md"], RunState.failed, {}, ["+1 Conv"])
     assert close_study(tracking, runs_dir, "depth", summary) == ""
     parent = client.get_run(runs.parent_id)
     assert parent.info.status == "FAILED"
@@ -153,7 +154,7 @@ def test_an_unchanged_study_is_not_told_again(tracking, runs_dir, uri, tmp_path)
     assert database.stat().st_mtime_ns > before
 
 
-def test_a_study_opened_again_without_change_is_shown_as_ended(tracking, runs_dir, client):
+def test_an_unchanged_study_is_shown_as_ended(tracking, runs_dir, client):
     summary = StudySummary({"4 layers": {"n": 1.0}}, {})
     assert close_study(tracking, runs_dir, "depth", summary) == ""
     runs = opened(tracking, runs_dir)
@@ -162,7 +163,7 @@ def test_a_study_opened_again_without_change_is_shown_as_ended(tracking, runs_di
     assert len(client.get_metric_history(runs.row_ids["4 layers"], "n")) == 1
 
 
-def test_a_run_of_the_experiment_is_moved_below_its_row(tracking, runs_dir, client, folder):
+def test_an_existing_run_moves_below_its_row(tracking, runs_dir, client, folder):
     trained = recorded(folder, tracking, runs_dir)
     runs = opened(tracking, runs_dir)
     assert below(client, runs.row_ids["4 layers"]) == []
@@ -185,7 +186,7 @@ def test_a_foreign_run_is_copied_once(tracking, runs_dir, client, folder, known)
     assert trained.header.parent_run_id is None
 
 
-def test_a_run_that_two_rows_or_studies_share_is_shown_below_each(tracking, runs_dir, client, folder):
+def test_a_shared_run_is_shown_below_each(tracking, runs_dir, client, folder):
     trained = recorded(folder, tracking, runs_dir)
     summary = StudySummary({}, {label: [trained] for label in LABELS})
     for study in ("depth", "width", "depth"):
@@ -194,7 +195,7 @@ def test_a_run_that_two_rows_or_studies_share_is_shown_below_each(tracking, runs
         assert [len(below(client, run_id)) for run_id in runs.row_ids.values()] == [1, 1, 1]
 
 
-def test_runs_of_no_row_lie_directly_below_the_study(tracking, runs_dir, client, folder):
+def test_runs_of_no_row_lie_below_the_study(tracking, runs_dir, client, folder):
     runs = opened(tracking, runs_dir, "search", labels=[])
     trained = recorded(folder, tracking, runs_dir, name="trial 7")
     assert close_study(tracking, runs_dir, "search", StudySummary({"": {"best": 0.75}}, {"": [trained]})) == ""
@@ -202,7 +203,7 @@ def test_runs_of_no_row_lie_directly_below_the_study(tracking, runs_dir, client,
     assert client.get_run(runs.parent_id).data.metrics == {"best": 0.75}
 
 
-def test_one_damaged_run_does_not_keep_the_others_out(tracking, runs_dir, client, tmp_path):
+def test_one_damaged_run_does_not_hide_others(tracking, runs_dir, client, tmp_path):
     whole = recorded(RunFolder(tmp_path / "whole"), tracking, runs_dir)
     damaged = RunFolder(tmp_path / "damaged")
     damaged.path.mkdir()
@@ -215,8 +216,9 @@ def test_one_damaged_run_does_not_keep_the_others_out(tracking, runs_dir, client
 def test_a_run_uploaded_later_comes_below_its_row(tracking, client, tmp_path):
     runs = opened(tracking, tmp_path)
     away = Recorder(RunFolder(tmp_path / "x" / "run"), NOBODY, str(tmp_path), timeout=1)
-    away.start(make_header("+1 Conv", tracking.experiment))
-    away.finish(make_result(), "FINISHED")
+    away.start(make_header(name="+1 Conv", experiment=tracking.experiment))
+    away.folder.write_result(make_result())
+    away.finish(make_result(), RunState.finished)
     summary = StudySummary({}, {"+1 Conv": [away.folder]})
     assert close_study(tracking, tmp_path, "depth", summary) == ""
     assert below(client, runs.row_ids["+1 Conv"]) == []  # no copy of what is still to come
@@ -226,12 +228,12 @@ def test_a_run_uploaded_later_comes_below_its_row(tracking, client, tmp_path):
     assert below(client, runs.row_ids["+1 Conv"]) == ["+1 Conv"]
 
 
-def test_a_run_whose_parent_is_gone_is_recorded_without(tracking, runs_dir, client, folder):
+def test_runs_are_recorded_without_a_lost_parent(tracking, runs_dir, client, folder):
     trained = recorded(folder, tracking, runs_dir, parent="0" * 32)
     assert "mlflow.parentRunId" not in client.get_run(trained.header.mlflow_run_id).data.tags
 
 
-def test_a_store_that_is_away_costs_seconds_and_is_told_later(tracking, runs_dir, client, tmp_path):
+def test_an_absent_store_is_updated_later(tracking, runs_dir, client, tmp_path):
     away = replace(tracking, uri=NOBODY, timeout=1)
     began = time.monotonic()
     runs, warning = open_study(away, tmp_path, "depth", LABELS, {})
@@ -244,7 +246,7 @@ def test_a_store_that_is_away_costs_seconds_and_is_told_later(tracking, runs_dir
     assert below(client, opened(tracking, tmp_path).parent_id) == sorted(LABELS)
 
 
-def test_a_server_that_never_answers_is_not_waited_for(tracking, tmp_path, monkeypatch):
+def test_nobody_waits_for_a_silent_server(tracking, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")  # of the first store of a process; here that was another test's
     with socket.create_server(("127.0.0.1", 0)) as mute:
         silent = replace(tracking, uri=f"http://127.0.0.1:{mute.getsockname()[1]}", timeout=1)
@@ -261,7 +263,7 @@ def test_without_tracking_nothing_is_made(tracking, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_damaged_memory_is_named_with_the_way_out(tracking, tmp_path):
+def test_a_damaged_memory_is_named_with_remedy(tracking, tmp_path):
     file = tmp_path / tracking.experiment / "depth.study.json"
     file.parent.mkdir()
     file.write_text("{")
@@ -271,7 +273,7 @@ def test_a_damaged_memory_is_named_with_the_way_out(tracking, tmp_path):
     assert "Remove it" in warning
 
 
-def test_threads_that_close_a_study_at_once_send_it_once(tracking, runs_dir, client):
+def test_threads_send_a_closed_study_once(tracking, runs_dir, client):
     runs = opened(tracking, runs_dir)
     summary = StudySummary({"4 layers": {"n": 1.0}}, {})
     threads = [threading.Thread(target=close_study, args=(tracking, runs_dir, "depth", summary)) for _ in range(3)]

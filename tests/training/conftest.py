@@ -1,9 +1,9 @@
 import pytest
 
-from fer_ablate.config.key import run_key
+from fer_ablate.config.key import relevant, run_key
 from fer_ablate.data.load import load_faces
 from fer_ablate.training.assembly import role_set
-from fer_ablate.training.run import Task, assess, fit
+from fer_ablate.training.run import PreparedRun, assess, fit
 
 from .small_runs import Notes
 
@@ -16,21 +16,21 @@ def config_of(config_of):
 
 @pytest.fixture
 def task_of(tmp_path):
-    """A run of this config, whose checkpoints lie in a temporary folder of the given name."""
+    """A run of this config, with checkpoints in a temporary folder of the given name."""
 
     def build(config, folder="run"):
         data = role_set(config, load_faces(config.data))
-        return Task(config, "test", run_key(config, data.faces.digest, "code"), data, tmp_path / folder)
+        return PreparedRun(config, "test", run_key(relevant(config), data.faces.digest, "code"), data, tmp_path / folder)
 
     return build
 
 
 @pytest.fixture
 def run(task_of):
-    """Train and test a config in one go: its outcome, and what was reported of every epoch."""
+    """Train and test a config in one go: its scores and predictions, and what was reported of every epoch."""
 
     def whole(config, folder="run"):
-        notes, task = Notes(), task_of(config, folder)
-        return assess(task, fit(task, [notes])), notes.rows
+        notes, prepared = Notes(), task_of(config, folder)
+        return assess(prepared, fit(prepared, [notes])), notes.rows
 
     return whole

@@ -1,4 +1,4 @@
-"""Whole runs, what is known of their epochs, and how they break off; for the tests of training."""
+"""Observers that record or abort whole runs, for the tests of training."""
 
 import torch
 
@@ -6,11 +6,11 @@ from fer_ablate.training.checkpoints import network_weights, read
 
 
 class Broken(Exception):
-    """A kill, as far as a run inside the tests' own process can be killed."""
+    """Raised to abort a run that shares the process of the tests."""
 
 
 class Breaker:
-    """An observer that breaks the run off behind the report of an epoch, hence before the checkpoint of that epoch."""
+    """An observer that aborts the run after the report of an epoch, but before the checkpoint of that epoch."""
 
     def __init__(self, epoch):
         self.broken_epoch = epoch
@@ -21,7 +21,7 @@ class Breaker:
 
 
 class Notes:
-    """An observer that keeps what it is told, but for how long it took."""
+    """An observer that keeps all metrics except for the durations."""
 
     def __init__(self):
         self.rows = {}

@@ -1,4 +1,4 @@
-"""How many threads a run takes, on machines where it is not alone."""
+"""Number of threads of a run on a machine that it shares with others."""
 
 import os
 from dataclasses import replace
@@ -24,10 +24,12 @@ def threads(config_of, monkeypatch):
         use_threads(replace(config_of().trainer, devices=devices, num_threads=num_threads))
         return torch.get_num_threads()
 
-    return count
+    before = torch.get_num_threads()
+    yield count
+    torch.set_num_threads(before)
 
 
-def test_alone_on_a_machine_a_run_takes_the_cores_it_may_use(threads):
+def test_a_run_alone_takes_all_cores(threads):
     assert threads() == CORES
     assert threads(devices=CORES) == 1
 
@@ -36,7 +38,7 @@ def test_alone_on_a_machine_a_run_takes_the_cores_it_may_use(threads):
     ("given", "expected"),
     [
         pytest.param({"OMP_NUM_THREADS": "3"}, 3, id="a worker of joblib or ray takes what it was given"),
-        pytest.param({"SLURM_CPUS_PER_TASK": "5"}, 5, id="a SLURM job takes what it asked for"),
+        pytest.param({"SLURM_CPUS_PER_TASK": "5"}, 5, id="a SLURM job takes its cores"),
         pytest.param({"OMP_NUM_THREADS": "3", "SLURM_CPUS_PER_TASK": "5"}, 3, id="a worker inside a SLURM job"),
         pytest.param({"OMP_NUM_THREADS": "3,2"}, 3, id="nested levels"),
         pytest.param({"OMP_NUM_THREADS": "", "SLURM_CPUS_PER_TASK": "0"}, CORES, id="nothing that counts"),
@@ -46,7 +48,7 @@ def test_others_say_how_many(given, expected, threads):
     assert threads(given) == expected
 
 
-def test_processes_of_a_run_share_what_it_was_given(threads):
+def test_processes_of_a_run_share_its_cores(threads):
     assert threads({"OMP_NUM_THREADS": "6"}, devices=2) == 3
     assert threads({"OMP_NUM_THREADS": "1"}, devices=2) == 1
 
@@ -56,10 +58,10 @@ def test_what_is_typed_comes_first(threads):
 
 
 @pytest.mark.skipif(not hardware.CLEAR_REFS.exists(), reason="only Linux can forget the largest memory of a process")
-def test_each_run_of_a_process_is_told_its_own_peak_memory():
+def test_each_run_has_its_own_peak_memory():
     device = torch.device("cpu")
     large = torch.ones(50_000_000)  # 191 MiB
     before = hardware.peak_memory_mb(device)
     del large
-    hardware.forget_peak_memory(device)
+    hardware.reset_peak_memory(device)
     assert hardware.peak_memory_mb(device) < before - 150

@@ -1,4 +1,4 @@
-"""What is measured beside the training."""
+"""Metrics that are measured during training."""
 
 import pytest
 import torch
@@ -11,14 +11,14 @@ from .small_runs import Notes
 
 
 @pytest.mark.parametrize("loss", ["class_weight=balanced", "label_smoothing=0.3", "name=focal"])
-def test_the_val_loss_is_the_plain_cross_entropy_whatever_trains(config_of, task_of, loss):
-    task, notes = task_of(config_of(f"loss.{loss}", "trainer.precision=fp32")), Notes()
-    outcome = assess(task, fit(task, [notes]))
-    assert outcome.result.splits["val"].metrics["loss"] == pytest.approx(notes.rows[1]["val/loss"], rel=1e-4)
+def test_the_val_loss_is_always_plain_cross_entropy(config_of, task_of, loss):
+    prepared, notes = task_of(config_of(f"loss.{loss}", "trainer.precision=fp32")), Notes()
+    trained = assess(prepared, fit(prepared, [notes]))
+    assert trained.result.splits["val"].metrics["loss"] == pytest.approx(notes.rows[1]["val/loss"], rel=1e-4)
 
 
 class TwoViews(torch.nn.Module):
-    """Every image beside its mirror."""
+    """Adds the mirror of every image."""
 
     def forward(self, faces):
         seen = torch.stack([faces, faces.flip(-1)], dim=1).flatten(0, 1).float()
@@ -26,11 +26,11 @@ class TwoViews(torch.nn.Module):
 
 
 @pytest.mark.parametrize("soft", [False, True], ids=["classes", "distributions"])
-def test_every_view_of_an_image_is_trained_on_its_label(soft, config_of, task_of):
-    task = task_of(config_of("model.norm=none", "model.dropout=0"))
-    module = build_module(task.config, task.data, task.key)
+def test_every_view_is_trained_on_its_label(soft, config_of, task_of):
+    prepared = task_of(config_of("model.norm=none", "model.dropout=0"))
+    module = build_module(prepared.config, prepared.data, prepared.key)
     module.preprocess = TwoViews()
-    faces, labels = next(iter(build_batches(task.config, task.data, "train")))
+    faces, labels = next(iter(build_batches(prepared.config, prepared.data, "train")))
     targets = torch.nn.functional.one_hot(labels, 7).float() if soft else labels
     loss = module.training_step((faces, targets), 0).detach()
     with torch.no_grad():
@@ -45,14 +45,14 @@ def freeze(network, names):
         parameter.requires_grad_(name not in names)
 
 
-def test_the_optimizer_gets_what_is_not_frozen_and_frozen_weights_stay(config_of, task_of, monkeypatch):
-    task = task_of(config_of("trainer.ema_decay=0.5", "optimizer.weight_decay=0.1"))
-    module = build_module(task.config, task.data, task.key)
+def test_frozen_weights_stay_out_of_the_optimizer(config_of, task_of, monkeypatch):
+    prepared = task_of(config_of("trainer.ema_decay=0.5", "optimizer.weight_decay=0.1"))
+    module = build_module(prepared.config, prepared.data, prepared.key)
     frozen = {name for name, _ in module.network.named_parameters() if name.startswith("stages.0")}
     freeze(module.network, frozen)
     monkeypatch.setattr("fer_ablate.training.run.build_module", lambda *_: module)
     before = {name: parameter.clone() for name, parameter in module.network.named_parameters()}
-    fit(task)
+    fit(prepared)
     (optimizer,) = module.trainer.optimizers
     given = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     assert given == {id(parameter) for name, parameter in module.network.named_parameters() if name not in frozen}
@@ -61,9 +61,9 @@ def test_the_optimizer_gets_what_is_not_frozen_and_frozen_weights_stay(config_of
 
 
 def test_a_network_with_nothing_to_train_is_refused(config_of, task_of, monkeypatch):
-    task = task_of(config_of())
-    module = build_module(task.config, task.data, task.key)
+    prepared = task_of(config_of())
+    module = build_module(prepared.config, prepared.data, prepared.key)
     module.network.requires_grad_(False)
     monkeypatch.setattr("fer_ablate.training.run.build_module", lambda *_: module)
     with pytest.raises(UserError, match=r"nothing to train\. Raise model\.trainable_convs"):
-        fit(task)
+        fit(prepared)

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -48,7 +49,7 @@ FOREIGN = {
     "GROUP_RANK": "1", "WORLD_SIZE": "4", "MASTER_ADDR": "192.0.2.1", "MASTER_PORT": "1", "TORCHELASTIC_RUN_ID": "other",
     "TORCHELASTIC_USE_AGENT_STORE": "True",
 }  # fmt: skip
-"""What SLURM and torchrun leave in the environment of a run that they know nothing of."""
+"""Variables of SLURM and torchrun in the environment of a run that they did not start."""
 
 SWEEP = """
 import sys, time
@@ -79,14 +80,14 @@ def wait_until(holds, seconds=60):
         time.sleep(0.05)
 
 
-def test_one_that_fails_ends_the_others_and_is_named():
+def test_a_failing_process_ends_the_others():
     began = time.monotonic()
     with pytest.raises(UserError, match=r"Process 1 of 2 ended with code 3.*resumes"):
         launch([sys.executable, "-c", RANK_ZERO_FAILS_LATER], 2)
     assert time.monotonic() - began < 30
 
 
-def test_the_run_is_over_when_the_first_process_is():
+def test_the_first_process_ends_the_run():
     began = time.monotonic()
     launch([sys.executable, "-c", THE_OTHERS_HANG], 2)
     assert time.monotonic() - began < 30
@@ -102,16 +103,16 @@ def test_processes_whose_launcher_was_killed_end_as_well(tmp_path):
 
 
 def silent(folder):
-    """Whether nobody writes there any more."""
+    """Whether no process writes to the folder any more."""
     before = [file.read_text() for file in sorted(folder.iterdir())]
     time.sleep(0.5)
     return before == [file.read_text() for file in sorted(folder.iterdir())]
 
 
 @pytest.mark.slow
-def test_workers_of_a_sweep_that_was_killed_end_as_well(tmp_path):
+def test_workers_of_a_killed_sweep_end(tmp_path):
     pytest.importorskip("joblib")
-    script, folder = tmp_path / "sweep.py", tmp_path / "said"
+    script, folder = tmp_path / "sweep.py", tmp_path / "output"
     script.write_text(SWEEP)
     folder.mkdir()
     main = subprocess.Popen([sys.executable, str(script), str(folder)], stderr=subprocess.DEVNULL)
@@ -121,7 +122,7 @@ def test_workers_of_a_sweep_that_was_killed_end_as_well(tmp_path):
     wait_until(lambda: silent(folder), 10)
 
 
-def test_a_process_that_is_no_worker_outlives_the_one_that_started_it(tmp_path):
+def test_a_process_without_parent_goes_on(tmp_path):
     end_with_parent()
     assert "parent" not in {thread.name for thread in threading.enumerate()}
 
@@ -138,7 +139,7 @@ def small(cache_dir):
 
 @pytest.fixture
 def command(tmp_path, small):
-    """The command line of a small run, whose results lie below a folder of the given name."""
+    """The command line of a small run, whose results are written to a folder of the given name."""
 
     def build(folder, *overrides):
         return [sys.executable, "-m", "fer_ablate", f"runs_dir={tmp_path / folder}", "tracking=none", *small, *overrides]
@@ -159,7 +160,7 @@ def history(folder):
 
 
 @pytest.mark.slow
-def test_a_run_killed_twice_at_random_moments_equals_an_unbroken_one(command, tmp_path):
+def test_a_run_killed_twice_equals_an_unbroken_one(command, tmp_path):
     recipe = (
         "trainer=cpu",
         "model.norm=batch",
@@ -207,11 +208,20 @@ def test_what_other_launchers_leave_behind_does_not_matter(config_of, task_of, s
     for name, value in FOREIGN.items():
         monkeypatch.setenv(name, value)
     assert rank() == 0
-    fit(task := task_of(config_of(*small), "one"))
+    fit(prepared := task_of(config_of(*small), "one"))
     launch([sys.executable, script, str(tmp_path / "two"), *TWO, *small], 2)
-    first, second = kept_weights(task.checkpoint_dir), kept_weights(tmp_path / "two")
+    first, second = kept_weights(prepared.checkpoint_dir), kept_weights(tmp_path / "two")
     for name in first:
         torch.testing.assert_close(first[name], second[name], rtol=1e-4, atol=1e-4)
+
+
+def test_training_needs_no_srun_where_slurm_is(config_of, task_of, tmp_path, monkeypatch):
+    srun = tmp_path / "srun"
+    srun.write_text("#!/bin/sh\nexit 1\n")
+    srun.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    assert shutil.which("srun") == str(srun)
+    fit(task_of(config_of("trainer.fast_dev_run=1")))  # a warning of Lightning's would be an error here
 
 
 @pytest.mark.slow
@@ -262,6 +272,6 @@ def test_a_process_that_loses_the_other_says_so(command, tmp_path):
         _, second = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         os.kill(int(second), signal.SIGKILL)
         assert process.wait(60) == 1
-    said = log.read_text()
-    assert "Process 1 of 2 ended with signal SIGKILL" in said
-    assert "Traceback" not in said
+    output = log.read_text()
+    assert "Process 1 of 2 ended with signal SIGKILL" in output
+    assert "Traceback" not in output

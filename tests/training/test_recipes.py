@@ -1,4 +1,4 @@
-"""What a recipe for the data makes of a run's images, and what is told of it."""
+"""Effects of a data recipe on the images of a run, and its notes."""
 
 from dataclasses import replace
 
@@ -35,7 +35,7 @@ def test_batches_hold_the_copies(config_of):
     assert set(counts.tolist()) == {counts[0]}
 
 
-def test_a_protocol_tells_how_the_test_role_was_made(config_of):
+def test_a_protocol_tells_how_test_was_made(config_of):
     turned = protocol(config_of("data.balance.kind=copies", TURN), SIZE)
     assert protocol(config_of("data.balance.kind=majority", TURN), SIZE) == protocol(config_of(), SIZE)
     assert (protocol(config_of(), SIZE)["balance"], turned["balance"]) == ("none", "copies 10")
@@ -49,7 +49,7 @@ def test_a_protocol_tells_of_images_left_out(config_of):
     assert protocol(config_of("trainer.limit_test_batches=0.25"), SIZE)["images"] == "the first 0.25 of each part"
 
 
-def test_a_protocol_tells_the_tested_crop_by_one_number_if_it_is_square(config_of):
+def test_a_protocol_tells_the_tested_crop(config_of):
     assert protocol(config_of(), SIZE)["crop"] == "48"
     assert protocol(config_of(), (56, 40))["crop"] == "56x40"
     assert protocol(config_of("evaluation.crop=[40,32]"), (56, 40))["crop"] == "40x32"
@@ -62,7 +62,7 @@ def test_a_protocol_tells_what_the_roles_came_to(config_of):
     assert protocol(config, SIZE, Roles.holdout)["roles"] == "holdout"
 
 
-def test_a_protocol_tells_of_folds_and_of_what_stays_together_in_them(config_of):
+def test_a_protocol_tells_folds_and_groups(config_of):
     assert "folds" not in protocol(config_of(), SIZE)
     config = config_of("data.folds=10")
     assert protocol(config, SIZE, Roles.drawn, by_group=True)["folds"] == "10 by group"

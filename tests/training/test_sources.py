@@ -1,4 +1,4 @@
-"""Whole runs on other images, labels and losses than the drawn faces' plain ones."""
+"""Whole runs on other images, labels and losses than the defaults."""
 
 import math
 import os
@@ -23,7 +23,7 @@ def pictures(tmp_path):
             folder.mkdir(parents=True)
             for number in range(count):
                 pixels = draw.integers(0, 100, (32, 32, 3), dtype=np.uint8)
-                pixels[..., channel] += 50 * (channel + 1)  # told apart by brightness as well
+                pixels[..., channel] += 50 * (channel + 1)  # the classes differ in brightness as well
                 Image.fromarray(pixels).save(folder / f"{number}.png")
     return tmp_path / "pictures"
 
@@ -33,9 +33,9 @@ def test_a_folder_of_pictures_trains_end_to_end(channels, pictures, config_of, r
     source = ("data=folder", f"data.path={pictures}", "data.val_fraction=0.25", f"model.in_channels={channels}")
     quick = ("trainer.max_epochs=4", "trainer.batch_size=12", "trainer.keep=last", "optimizer.lr=0.02", "model.width=0.25")
     # The drawn faces' keys of `config_of` mean nothing here, and do no harm.
-    outcome, rows = run(config_of(*source, *quick, "model.dropout=0"))
-    assert outcome.result.classes == ["blue", "green", "red"]
-    assert {name: part.n for name, part in outcome.result.splits.items()} == {"train": 36, "val": 12, "test": 12}
+    trained, rows = run(config_of(*source, *quick, "model.dropout=0"))
+    assert trained.result.classes == ["blue", "green", "red"]
+    assert {name: part.n for name, part in trained.result.splits.items()} == {"train": 36, "val": 12, "test": 12}
     assert rows[4]["train/loss"] < rows[1]["train/loss"]
 
 
@@ -51,9 +51,9 @@ def test_a_folder_of_pictures_trains_end_to_end(channels, pictures, config_of, r
     ],
 )
 def test_an_epoch_goes_through(overrides, config_of, run):
-    outcome, rows = run(config_of(*overrides))
+    trained, rows = run(config_of(*overrides))
     assert all(math.isfinite(value) for value in rows[1].values())
-    assert outcome.result.splits["private"].n == 70
+    assert trained.result.splits["private"].n == 70
 
 
 @real
@@ -77,6 +77,6 @@ def test_the_votes_of_ferplus_train(labels, run):
     ]
     with composer():
         config = to_config(composed([*data, *loss, *few, "trainer=cpu", "trainer.precision=fp32", "evaluation.crop=null"]))
-    outcome, rows = run(config)
+    trained, rows = run(config)
     assert math.isfinite(rows[1]["train/loss"])
-    assert outcome.result.splits["test"].n > 3000
+    assert trained.result.splits["test"].n > 3000

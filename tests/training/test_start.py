@@ -1,4 +1,4 @@
-"""Runs that begin with the weights of another one."""
+"""Runs that start from the weights of another run."""
 
 import hashlib
 import shutil
@@ -10,8 +10,8 @@ import torch
 
 from fer_ablate.errors import UserError
 from fer_ablate.training.assembly import build_module
+from fer_ablate.training.checkpoints import Start, load_start, weights_identity
 from fer_ablate.training.run import fit
-from fer_ablate.training.start import Start, load_start, weights_identity
 
 from .small_runs import Breaker, Broken, kept_weights, same
 
@@ -23,9 +23,9 @@ def start_of(task_of):
     """Weights that a run of this config was trained to."""
 
     def build(config, folder="first"):
-        task = task_of(config, folder)
-        fit(task)
-        best = task.checkpoint_dir / "best.ckpt"
+        prepared = task_of(config, folder)
+        fit(prepared)
+        best = prepared.checkpoint_dir / "best.ckpt"
         return Start(best, weights_identity(best))
 
     return build
@@ -36,18 +36,18 @@ def start_of(task_of):
     [(), ("trainer.ema_decay=0.5",), ("trainer.channels_last=false",), ("trainer.keep=last", "seed=5")],
     ids=["plainly", "averaged", "in the other memory format", "with another seed"],
 )
-def test_a_run_that_changes_nothing_ends_with_the_weights_it_began_with(overrides, config_of, task_of, start_of):
+def test_a_still_run_keeps_its_first_weights(overrides, config_of, task_of, start_of):
     start = start_of(config_of("model.norm=none"))
-    task = replace(task_of(config_of(*STILL, *overrides)), start=start)
-    fit(task)
-    assert same(kept_weights(task.checkpoint_dir), kept_weights(start.path.parent))
-    assert weights_identity(task.checkpoint_dir / "best.ckpt") == start.identity
+    prepared = replace(task_of(config_of(*STILL, *overrides)), start=start)
+    fit(prepared)
+    assert same(kept_weights(prepared.checkpoint_dir), kept_weights(start.path.parent))
+    assert weights_identity(prepared.checkpoint_dir / "best.ckpt") == start.identity
 
 
 def test_without_a_start_the_seed_draws_the_weights(config_of, task_of, start_of):
     first = start_of(config_of("model.norm=none"))
-    fit(task := task_of(config_of(*STILL)))
-    assert weights_identity(task.checkpoint_dir / "best.ckpt") != first.identity
+    fit(prepared := task_of(config_of(*STILL)))
+    assert weights_identity(prepared.checkpoint_dir / "best.ckpt") != first.identity
 
 
 def test_statistics_of_the_normalisation_come_along(config_of, task_of, start_of):
@@ -58,13 +58,13 @@ def test_statistics_of_the_normalisation_come_along(config_of, task_of, start_of
 
 def test_the_optimizer_begins_anew(config_of, task_of, start_of):
     last = start_of(config_of("trainer.keep=last")).path.with_name("last.ckpt")
-    task = replace(task_of(config_of()), start=Start(last, "any"))
-    fit(task)
-    steps = torch.load(task.checkpoint_dir / "last.ckpt", weights_only=True)["optimizer_states"][0]["state"][0]["step"]
+    prepared = replace(task_of(config_of()), start=Start(last, "any"))
+    fit(prepared)
+    steps = torch.load(prepared.checkpoint_dir / "last.ckpt", weights_only=True)["optimizer_states"][0]["state"][0]["step"]
     assert int(steps) == 5
 
 
-def test_a_run_broken_off_goes_on_instead_of_starting_over(config_of, task_of, start_of, tmp_path):
+def test_an_interrupted_run_does_not_start_over(config_of, task_of, start_of, tmp_path):
     start, config = start_of(config_of()), config_of("trainer.max_epochs=3", "seed=1")
     fit(replace(task_of(config, "unbroken"), start=start))
     broken = replace(task_of(config, "broken"), start=start)
@@ -74,7 +74,7 @@ def test_a_run_broken_off_goes_on_instead_of_starting_over(config_of, task_of, s
     assert same(kept_weights(tmp_path / "unbroken"), kept_weights(tmp_path / "broken"))
 
 
-def test_an_identity_is_of_the_weights_not_of_the_file(config_of, start_of, tmp_path):
+def test_an_identity_depends_on_weights_alone(config_of, start_of, tmp_path):
     start, other = start_of(config_of()), start_of(config_of("seed=1"), "other")
     moved = shutil.copy(start.path, tmp_path / "moved.ckpt")
     assert weights_identity(moved) == start.identity
@@ -86,10 +86,10 @@ def test_an_identity_is_of_the_weights_not_of_the_file(config_of, start_of, tmp_
 def published(config_of, task_of, tmp_path):
     """A run that begins with a file of torchvision's kind, given the rest of its config, and the weights in the file.
 
-    The weights were drawn from another seed. The network is a small one, so that the config is changed behind its check.
+    The weights were drawn from another seed. The network is a small one, so the config is changed after its check.
     """
-    task = task_of(config_of("seed=9", *STILL))
-    weights = build_module(task.config, task.data, "any").network.get_submodule("stages").state_dict()
+    prepared = task_of(config_of("seed=9", *STILL))
+    weights = build_module(prepared.config, prepared.data, "any").network.get_submodule("stages").state_dict()
     file = tmp_path / "published.pth"
     torch.save({f"features.{name}": value for name, value in weights.items()}, file)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -101,29 +101,29 @@ def published(config_of, task_of, tmp_path):
     return build, {f"stages.{name}": value for name, value in weights.items()}
 
 
-def test_a_run_begins_with_published_weights_and_a_head_of_its_own(config_of, task_of, published):
+def test_a_run_begins_with_published_weights(config_of, task_of, published):
     build, weights = published
     fit(own := task_of(config_of(*STILL), "own"))
-    fit(task := build(config_of(*STILL)))
+    fit(prepared := build(config_of(*STILL)))
     head = {name: value for name, value in kept_weights(own.checkpoint_dir).items() if name not in weights}
     assert head
-    assert same(kept_weights(task.checkpoint_dir), weights | head)
+    assert same(kept_weights(prepared.checkpoint_dir), weights | head)
 
 
-def test_only_a_run_that_starts_with_published_weights_needs_the_file(config_of, start_of, published):
+def test_only_a_fresh_run_needs_published_weights(config_of, start_of, published):
     build, _ = published
     start, config = start_of(config_of("model.norm=none")), config_of("model.norm=none", "trainer.max_epochs=2")
     with pytest.raises(Broken):
-        fit(task := build(config), [Breaker(2)])
-    Path(task.config.model.pretrained_path).unlink()
-    fit(task)
+        fit(prepared := build(config), [Breaker(2)])
+    Path(prepared.config.model.pretrained_path).unlink()
+    fit(prepared)
     fit(replace(build(config, "started"), start=start))  # another start goes before
     with pytest.raises(UserError, match="there is no file"):
         fit(build(config, "anew"))
 
 
 class Plain(torch.nn.Module):
-    """A network of somebody's own: its output layer has no known name."""
+    """A plugin network, whose output layer has an unknown name."""
 
     def __init__(self, classes):
         super().__init__()
@@ -133,7 +133,7 @@ class Plain(torch.nn.Module):
 
 @pytest.fixture
 def stored(tmp_path):
-    """A checkpoint of a network that tells this many classes apart."""
+    """A checkpoint of a network with this number of classes."""
 
     def write(network, classes):
         state = {f"network.{name}": value for name, value in network.state_dict().items()}
@@ -144,7 +144,7 @@ def stored(tmp_path):
     return write
 
 
-def test_an_output_layer_for_other_classes_stays_as_it_was_drawn(stored):
+def test_an_output_layer_of_other_classes_stays(stored):
     given, own = Plain(8), Plain(7)
     drawn = own.last.weight.clone()
     load_start(own, stored(given, 8), 7)
@@ -152,13 +152,13 @@ def test_an_output_layer_for_other_classes_stays_as_it_was_drawn(stored):
     assert torch.equal(own.last.weight, drawn)
 
 
-def test_an_output_layer_for_as_many_classes_comes_along(stored):
+def test_an_output_layer_of_equal_classes_is_loaded(stored):
     given, own = Plain(7), Plain(7)
     load_start(own, stored(given, 7), 7)
     assert torch.equal(own.last.weight, given.last.weight)
 
 
-def test_what_does_not_fit_is_listed_and_nothing_is_loaded(stored):
+def test_misfits_are_listed_and_nothing_is_loaded(stored):
     own = torch.nn.ModuleDict({"first": torch.nn.Linear(5, 4), "new": torch.nn.Linear(1, 1)})
     before = {name: value.clone() for name, value in own.state_dict().items()}
     with pytest.raises(UserError) as error:

@@ -19,7 +19,7 @@ PLAIN = ("model.norm=none", "model.dropout=0", "optimizer=sgd", "optimizer.lr=0.
 
 
 class Steps(Callback):
-    """Notes the labels of every training batch, the weights behind every step, and how validation is run."""
+    """Notes the labels of every training batch, the weights after every step, and how validation is run."""
 
     def __init__(self):
         self.train, self.val, self.weights, self.modes = [], [], [], set()
@@ -35,9 +35,9 @@ class Steps(Callback):
         self.val.append(len(batch[1]))
 
 
-def steps_of(task):
+def steps_of(prepared):
     seen = Steps()
-    fit(task, callbacks=[seen])
+    fit(prepared, callbacks=[seen])
     return seen
 
 
@@ -45,7 +45,7 @@ def norm_of(first, second):
     return sum(((first[name] - second[name]) ** 2).sum() for name in first).sqrt()
 
 
-def test_one_seed_gives_the_same_weights_and_another_one_others(config_of, run, tmp_path):
+def test_only_equal_seeds_give_equal_weights(config_of, run, tmp_path):
     for folder, seed in (("first", 5), ("again", 5), ("other", 6)):
         run(config_of(f"seed={seed}", "augment=pisa"), folder)
     first = kept_weights(tmp_path / "first")
@@ -54,8 +54,8 @@ def test_one_seed_gives_the_same_weights_and_another_one_others(config_of, run, 
 
 
 def test_what_is_validated_is_what_is_tested(config_of, run):
-    outcome, rows = run(config_of("trainer.max_epochs=2", "trainer.keep=last", "trainer.evaluation_batch_size=17"))
-    tested = outcome.result.splits["val"].metrics
+    trained, rows = run(config_of("trainer.max_epochs=2", "trainer.keep=last", "trainer.evaluation_batch_size=17"))
+    tested = trained.result.splits["val"].metrics
     for name in ("acc", "top2", "macro_f1", "loss"):
         assert rows[2][f"val/{name}"] == pytest.approx(tested[name], rel=1e-4)
 
@@ -64,45 +64,39 @@ def test_validation_is_in_evaluation_mode_and_without_gradients(config_of, task_
     assert steps_of(task_of(config_of())).modes == {(False, False)}
 
 
-def test_bf16_multiplies_in_bf16_and_keeps_weights_in_32_bits(config_of, task_of):
-    task, types = task_of(config_of("trainer.precision=bf16")), set()
+def test_bf16_keeps_weights_in_32_bits(config_of, task_of):
+    prepared, types = task_of(config_of("trainer.precision=bf16")), set()
 
     class Types(Callback):
         def on_fit_start(self, trainer, pl_module):
             pl_module.network.register_forward_hook(lambda _module, _given, scores: types.add(scores.dtype))
 
-    module = fit(task, callbacks=[Types()])
+    module = fit(prepared, callbacks=[Types()])
     assert types == {torch.bfloat16}
     assert {parameter.dtype for parameter in module.parameters()} == {torch.float32}
-    assert assess(task, module).result.environment["precision"] == "bf16-mixed"
+    assert assess(prepared, module).result.environment["precision"] == "bf16-mixed"
 
 
 @pytest.mark.parametrize(("limit", "batches"), [("0.5", 2), ("3", 3)])
-def test_a_limit_is_a_fraction_or_a_number_of_batches(limit, batches, config_of, task_of):
+def test_a_limit_is_a_fraction_or_number(limit, batches, config_of, task_of):
     small = "trainer.evaluation_batch_size=16"  # 70 val images: 5 batches, as there are of training
     seen = steps_of(task_of(config_of(f"trainer.limit_train_batches={limit}", f"trainer.limit_val_batches={limit}", small)))
     assert (len(seen.train), len(seen.val)) == (batches, batches)
 
 
 @pytest.mark.parametrize(
-    ("limit", "counts"),
-    [
-        ("2", {"val": 32, "test": 32, "public": 32, "private": 32, "test_pooled": 64}),
-        ("0.1", {"val": 7, "test": 7, "public": 7, "private": 7, "test_pooled": 14}),
-        ("1", {"val": 70, "test": 70, "public": 70, "private": 70, "test_pooled": 140}),
-        ("0.001", {"val": 1, "test": 1, "public": 1, "private": 1, "test_pooled": 2}),
-    ],
+    ("limit", "n"),
+    [("2", 32), ("0.1", 7), ("1", 70), ("0.001", 1)],
     ids=["batches", "a fraction", "all of it", "never nothing"],
 )
-def test_finished_weights_are_tested_on_the_first_images_of_every_part(limit, counts, config_of, run):
-    two = ("trainer.max_epochs=2", "evaluation.pool_epochs=true", "trainer.evaluation_batch_size=16")
-    outcome, rows = run(config_of(*two, f"trainer.limit_test_batches={limit}"))
-    found = {name: split.n for name, split in outcome.result.splits.items() if not name.startswith("train")}
-    assert found == counts
-    assert len(rows) == 2
+def test_limited_tests_take_the_first_images(limit, n, config_of, run):
+    pooled = ("evaluation.pool_epochs=true", "trainer.limit_train_batches=1", "trainer.evaluation_batch_size=16")
+    trained, _ = run(config_of(*pooled, f"trainer.limit_test_batches={limit}"))
+    found = {name: split.n for name, split in trained.result.splits.items() if not name.startswith("train")}
+    assert found == dict.fromkeys(("val", "test", "public", "private", "test_pooled"), n)
 
 
-def test_a_fraction_too_small_for_one_batch_is_refused(config_of, task_of):
+def test_a_fraction_below_one_batch_is_refused(config_of, task_of):
     with pytest.raises(UserError, match=r"trainer.limit_train_batches = 0.1 of 5 batches leaves none"):
         fit(task_of(config_of("trainer.limit_train_batches=0.1")))
 
@@ -115,16 +109,16 @@ def test_overfitting_sees_the_same_batches_in_every_epoch(config_of, task_of):
 
 
 def test_fast_dev_run_keeps_nothing(config_of, task_of):
-    task = task_of(config_of("trainer.fast_dev_run=2", "trainer.evaluation_batch_size=32"))
-    seen = steps_of(task)
+    prepared = task_of(config_of("trainer.fast_dev_run=2", "trainer.evaluation_batch_size=32"))
+    seen = steps_of(prepared)
     assert (len(seen.train), len(seen.val)) == (2, 2)
-    assert assess(task, fit(task)).result.splits["val"].n == 64
+    assert assess(prepared, fit(prepared)).result.splits["val"].n == 64
     one = task_of(config_of("trainer.fast_dev_run=1", "trainer.evaluation_batch_size=32"))
     assert assess(one, fit(one)).result.splits["test"].n == 32
-    assert not task.checkpoint_dir.exists()
+    assert not prepared.checkpoint_dir.exists()
 
 
-def test_accumulating_two_batches_is_one_batch_of_twice_the_size(config_of, run, tmp_path):
+def test_accumulating_two_batches_equals_one_large(config_of, run, tmp_path):
     run(config_of(*PLAIN, "trainer.batch_size=64", "trainer.limit_train_batches=2"), "large")
     run(config_of(*PLAIN, "trainer.accumulate=2", "trainer.limit_train_batches=4"), "accumulated")
     large, accumulated = kept_weights(tmp_path / "large"), kept_weights(tmp_path / "accumulated")
@@ -132,48 +126,48 @@ def test_accumulating_two_batches_is_one_batch_of_twice_the_size(config_of, run,
         torch.testing.assert_close(accumulated[name], large[name], rtol=1e-5, atol=1e-6)
 
 
-def test_a_clipped_step_is_as_long_as_the_clip(config_of, task_of):
-    task = task_of(config_of(*PLAIN, "trainer.gradient_clip=0.01"))
-    weights = [build_module(task.config, task.data, task.key).network.state_dict(), *steps_of(task).weights]
+def test_a_clipped_step_has_the_clips_length(config_of, task_of):
+    prepared = task_of(config_of(*PLAIN, "trainer.gradient_clip=0.01"))
+    weights = [build_module(prepared.config, prepared.data, prepared.key).network.state_dict(), *steps_of(prepared).weights]
     lengths = [float(norm_of(before, after)) for before, after in pairwise(weights)]
     assert lengths == pytest.approx([0.1 * 0.01] * 5, rel=1e-3)  # lr x clip
 
 
 def test_averaged_weights_are_kept_and_are_the_average(config_of, task_of):
-    task = task_of(config_of("trainer.ema_decay=0.9", "model.norm=none"))
-    weights = steps_of(task).weights
+    prepared = task_of(config_of("trainer.ema_decay=0.9", "model.norm=none"))
+    weights = steps_of(prepared).weights
     average = weights[0]
     for step in weights[1:]:
         average = {name: 0.9 * average[name] + 0.1 * step[name] for name in average}
-    kept = kept_weights(task.checkpoint_dir)
+    kept = kept_weights(prepared.checkpoint_dir)
     for name in kept:
         torch.testing.assert_close(kept[name], average[name])
     assert not same(kept, weights[-1])
 
 
 def test_averaged_weights_are_what_is_validated_and_tested(config_of, run):
-    outcome, rows = run(config_of("trainer.ema_decay=0.9", "trainer.keep=last"))
-    assert rows[1]["val/loss"] == pytest.approx(outcome.result.splits["val"].metrics["loss"], rel=1e-4)
+    trained, rows = run(config_of("trainer.ema_decay=0.9", "trainer.keep=last"))
+    assert rows[1]["val/loss"] == pytest.approx(trained.result.splits["val"].metrics["loss"], rel=1e-4)
 
 
 def test_keep_last_tests_the_last_epoch(config_of, task_of):
-    task = task_of(config_of("trainer.keep=last", "trainer.max_epochs=3", "optimizer.lr=0", "model.norm=none"))
-    outcome = assess(task, fit(task))
-    assert outcome.result.best_epoch == 3  # all are equal, and of equals `best` keeps the first
-    assert same(kept_weights(task.checkpoint_dir), kept_weights(task.checkpoint_dir, "last.ckpt"))
+    prepared = task_of(config_of("trainer.keep=last", "trainer.max_epochs=3", "optimizer.lr=0", "model.norm=none"))
+    trained = assess(prepared, fit(prepared))
+    assert trained.result.best_epoch == 3  # all are equal, and of equals `best` keeps the first
+    assert same(kept_weights(prepared.checkpoint_dir), kept_weights(prepared.checkpoint_dir, "last.ckpt"))
 
 
 def test_best_is_the_epoch_with_the_best_metric(config_of, run):
-    outcome, rows = run(config_of("trainer.max_epochs=4", "trainer.monitor=val/loss", "trainer.mode=min", "optimizer.lr=0.01"))
+    trained, rows = run(config_of("trainer.max_epochs=3", "trainer.monitor=val/loss", "trainer.mode=min", "optimizer.lr=0.01"))
     losses = [rows[epoch]["val/loss"] for epoch in sorted(rows)]
-    assert outcome.result.best_epoch == 1 + int(np.argmin(losses))
-    assert outcome.result.splits["val"].metrics["loss"] == pytest.approx(min(losses), rel=1e-4)
+    assert trained.result.best_epoch == 1 + int(np.argmin(losses))
+    assert trained.result.splits["val"].metrics["loss"] == pytest.approx(min(losses), rel=1e-4)
 
 
 def test_the_profile_lies_beside_the_checkpoints(config_of, task_of):
-    task = task_of(config_of("trainer.profiler=simple"))
-    fit(task)
-    assert "training_step" in (task.checkpoint_dir / "fit-profile.txt").read_text()
+    prepared = task_of(config_of("trainer.profiler=simple"))
+    fit(prepared)
+    assert "training_step" in (prepared.checkpoint_dir / "fit-profile.txt").read_text()
 
 
 def test_deterministic_switches_torch_to_deterministic_algorithms(config_of, task_of):
@@ -184,7 +178,7 @@ def test_deterministic_switches_torch_to_deterministic_algorithms(config_of, tas
         torch.use_deterministic_algorithms(False)
 
 
-def test_a_loss_that_is_not_finite_names_the_rate(config_of, task_of):
+def test_an_infinite_loss_names_the_learning_rate(config_of, task_of):
     with pytest.raises(UserError, match=r"training loss became nan in epoch 1. Lower optimizer.lr"):
         fit(task_of(config_of("optimizer.lr=1e30")))
 
@@ -192,7 +186,7 @@ def test_a_loss_that_is_not_finite_names_the_rate(config_of, task_of):
 @pytest.mark.slow
 @pytest.mark.skipif(which("c++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*:DeprecationWarning")  # torch's own use of it
-def test_a_compiled_network_trains_alike_and_keeps_the_names_of_its_weights(config_of, run, tmp_path):
+def test_a_compiled_network_trains_alike(config_of, run, tmp_path):
     eager, _ = run(config_of(*PLAIN), "eager")
     compiled, _ = run(config_of(*PLAIN, "trainer.compile=true"), "compiled")
     first, second = kept_weights(tmp_path / "eager"), kept_weights(tmp_path / "compiled")

@@ -1,36 +1,36 @@
-"""Faults of a config that concern training: all found before any data is read, each with a way out."""
+"""Faults of a config that concern training: all are found before any image is read, and each names a remedy."""
 
 import pytest
 
 from fer_ablate.config.compose import composed, composer, conf_dir, to_config
 from fer_ablate.data.load import known_size
-from fer_ablate.training.checks import check, check_sizes
+from fer_ablate.training.checks import run_faults, size_faults
 
 ADAPTIVE = ("model.head_pool=adaptive_avg",)
 
 
 def faults(config, key):
-    return [str(fault) for fault in check(config) if fault.key == key]
+    return [str(fault) for fault in run_faults(config) if fault.key == key]
 
 
 @pytest.mark.parametrize("roles", ["combined", "combined_swapped"])
-def test_the_best_epoch_is_not_chosen_on_images_that_are_trained_on(roles, config_of):
+def test_the_best_epoch_needs_untrained_images(roles, config_of):
     (fault,) = faults(config_of(f"data.roles={roles}"), "trainer.keep")
     assert "the best epoch would be chosen on images that are trained on" in fault
     assert "trainer.keep=last" in fault
     stopping = config_of(f"data.roles={roles}", "trainer.keep=last", "trainer.early_stopping.patience=3")
     assert len(faults(stopping, "trainer.early_stopping.patience")) == 1
-    assert check(config_of(f"data.roles={roles}", "trainer.keep=last")) == []
+    assert run_faults(config_of(f"data.roles={roles}", "trainer.keep=last")) == []
 
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in (conf_dir() / "experiment").glob("*.yaml")))
 def test_the_recipes_of_the_papers_have_no_fault(name):
     with composer():
         config = to_config(composed([f"experiment={name}", "data.path=/nowhere"]))
-    assert [fault.key for fault in check(config)] == ["data.path"]
+    assert [fault.key for fault in run_faults(config)] == ["data.path"]
 
 
-def test_a_crop_that_a_flattening_network_cannot_take_is_refused(config_of):
+def test_a_crop_needs_a_network_that_fits(config_of):
     (fault,) = faults(config_of("evaluation.crop=32"), "evaluation.crop")
     assert "trained on 48x48 images, the first linear layer takes 288 numbers; 32x32 ones give 128" in fault
     assert "model.head_pool=adaptive_avg" in fault
@@ -45,17 +45,17 @@ def test_a_crop_that_a_flattening_network_cannot_take_is_refused(config_of):
     ],
 )
 def test_crops_that_fit_the_network(overrides, config_of):
-    assert check_sizes(config_of(*overrides), (64, 64), trained_size=(48, 48)) == []
+    assert size_faults(config_of(*overrides), (64, 64), trained_size=(48, 48)) == []
 
 
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
         (("evaluation.crop=50",), "crop is larger than the 48x48 images"),
-        (("evaluation.crop=0",), "0 is below 1"),
-        (("evaluation.crop=wide",), "'wide' is neither a number of pixels nor [height, width]"),
-        (("evaluation.crop=[40,0]",), "[40, 0] is neither a number of pixels nor [height, width]"),
-        (("evaluation.crop=[40,32,3]",), "[40, 32, 3] is neither a number of pixels nor [height, width]"),
+        (("evaluation.crop=0",), "0 is not a side in pixels"),
+        (("evaluation.crop=wide",), "'wide' is not a side in pixels, such as 48, or [height, width]"),
+        (("evaluation.crop=[40,0]",), "[40, 0] is not a side in pixels, such as 48, or [height, width]"),
+        (("evaluation.crop=[40,32,3]",), "[40, 32, 3] is not a side in pixels, such as 48, or [height, width]"),
         (("evaluation.crop=[48,50]",), "[48, 50]: crop is larger than the 48x48 images"),
         (
             ("evaluation.crop=[40,32]",),
@@ -70,10 +70,10 @@ def test_crops_that_cannot_be(overrides, words, config_of):
     assert words in fault
 
 
-def test_other_images_than_those_trained_on_need_a_crop(config_of):
-    (fault,) = check_sizes(config_of(), (96, 96), trained_size=(48, 48))
+def test_images_of_another_size_need_a_crop(config_of):
+    (fault,) = size_faults(config_of(), (96, 96), trained_size=(48, 48))
     assert fault.key == "evaluation.crop"
-    assert check_sizes(config_of("evaluation.crop=48"), (96, 96), trained_size=(48, 48)) == []
+    assert size_faults(config_of("evaluation.crop=48"), (96, 96), trained_size=(48, 48)) == []
 
 
 @pytest.mark.parametrize(
@@ -82,26 +82,26 @@ def test_other_images_than_those_trained_on_need_a_crop(config_of):
         pytest.param((), (48, 48), id="drawn faces"),
         pytest.param(("data=fer2013",), (48, 48), id="FER2013"),
         pytest.param(("data.size=64",), (64, 64), id="faces resized to a square"),
-        pytest.param(("data=folder", "data.size=[56,40]"), (56, 40), id="pictures of a wanted size"),
+        pytest.param(("data=folder", "data.size=[56,40]"), (56, 40), id="pictures of a given size"),
         pytest.param(("data=folder",), None, id="pictures of their own size"),
     ],
 )
-def test_the_size_of_the_images_is_known_before_they_are_read_where_it_can_be(words, size, config_of):
+def test_image_sizes_are_known_before_reading(words, size, config_of):
     assert known_size(config_of(*words).data) == size
 
 
-def test_a_network_is_checked_for_the_size_of_the_prepared_images(config_of):
+def test_networks_are_checked_for_prepared_sizes(config_of):
     small = "data.prepare=[{op: resize, size: [6, 24]}]"
-    (fault,) = [one for one in check(config_of(small)) if one.key.startswith("model")]
+    (fault,) = [one for one in run_faults(config_of(small)) if one.key.startswith("model")]
     assert "Input is 6x24." in str(fault)
-    assert check_sizes(config_of(small, "model.conv_layers=1"), (48, 48)) == []
+    assert size_faults(config_of(small, "model.conv_layers=1"), (48, 48)) == []
     assert faults(config_of(small, "evaluation.crop=8", *ADAPTIVE, "model.conv_layers=1"), "evaluation.crop")[0].startswith(
         "evaluation.crop: 8: crop is larger than the 6x24 images"
     )
 
 
-def test_a_crop_larger_than_the_images_of_a_folder_is_found_when_their_size_is_known(config_of):
-    (fault,) = check_sizes(config_of("augment=crop40"), (32, 32))
+def test_a_crop_larger_than_folder_images_is_found(config_of):
+    (fault,) = size_faults(config_of("augment=crop40"), (32, 32))
     assert fault.key == "augment.steps[0].size"
 
 
@@ -111,17 +111,17 @@ def test_a_crop_larger_than_the_images_of_a_folder_is_found_when_their_size_is_k
         ("trainer.batch_size=1", "trainer.batch_size", "1 is below 2"),
         ("trainer.max_epochs=0", "trainer.max_epochs", "0 is below 1"),
         ("trainer.gradient_clip=0", "trainer.gradient_clip", "not above 0"),
-        ("trainer.ema_decay=1", "trainer.ema_decay", "not between 0 and 1"),
+        ("trainer.ema_decay=1", "trainer.ema_decay", "1.0 is not below 1"),
         ("trainer.early_stopping.patience=0", "trainer.early_stopping.patience", "0 is below 1"),
         ("trainer.monitor=val/accuracy", "trainer.monitor", "Did you mean 'val/acc'"),
         ("trainer.mode=min", "trainer.mode", "would keep the worst epoch"),
         ("trainer.profiler=simpel", "trainer.profiler", "Did you mean 'simple'"),
         ("trainer.accelerator=tpu", "trainer.accelerator", "Choices: auto, cpu, gpu"),
-        ("trainer.devices=0", "trainer.devices", "at least one"),
+        ("trainer.devices=0", "trainer.devices", "0 is below 1"),
         ("trainer.precision=fp16", "trainer.precision", "GPUs only"),
-        ("trainer.limit_train_batches=0", "trainer.limit_train_batches", "trains on nothing"),
+        ("trainer.limit_train_batches=0", "trainer.limit_train_batches", "0.0 is not a fraction above 0"),
         ("trainer.limit_train_batches=2.5", "trainer.limit_train_batches", "whole number of batches"),
-        ("trainer.limit_test_batches=0", "trainer.limit_test_batches", "tests on nothing"),
+        ("trainer.limit_test_batches=0", "trainer.limit_test_batches", "0.0 is not a fraction above 0"),
         ("trainer.limit_test_batches=2.5", "trainer.limit_test_batches", "whole number of batches"),
         ("trainer.overfit_batches=-1", "trainer.overfit_batches", "whole number of batches"),
         ("trainer.limit_val_batches=0", "trainer.monitor", "val/acc is not measured"),
@@ -132,11 +132,15 @@ def test_each_fault_names_its_key(override, key, words, config_of):
     assert words in fault
 
 
-def test_everything_that_watches_val_is_named_when_val_is_left_out(config_of):
+def test_without_val_everything_watching_it_is_named(config_of):
     blind = config_of("trainer.limit_val_batches=0", "scheduler=plateau", "trainer.early_stopping.patience=3")
-    assert [fault.key for fault in check(blind)] == ["trainer.monitor", "trainer.early_stopping.monitor", "scheduler.monitor"]
+    assert [fault.key for fault in run_faults(blind)] == [
+        "trainer.monitor",
+        "trainer.early_stopping.monitor",
+        "scheduler.monitor",
+    ]
 
 
 def test_all_faults_are_told_at_once(config_of):
-    found = check(config_of("trainer.max_epochs=0", "optimizer.lr=-1", "loss.label_smoothing=2", "evaluation.crop=50"))
+    found = run_faults(config_of("trainer.max_epochs=0", "optimizer.lr=-1", "loss.label_smoothing=2", "evaluation.crop=50"))
     assert {fault.key for fault in found} >= {"trainer.max_epochs", "optimizer.lr", "loss.label_smoothing", "evaluation.crop"}

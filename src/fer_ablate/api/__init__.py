@@ -1,1 +1,1 @@
-"""What notebooks and scripts use; `fer_ablate` itself has the names."""
+"""Functions for notebooks and scripts; they are imported from `fer_ablate` itself."""

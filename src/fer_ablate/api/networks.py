@@ -1,4 +1,4 @@
-"""A finished network, or several as one, ready for pictures."""
+"""Opens a finished network, or several as one, to classify pictures."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,12 +9,11 @@ import torch
 from fer_ablate.config.choices import Precision, TestTimeAugmentation
 from fer_ablate.errors import FaultyConfigError, UserError, choices
 from fer_ablate.inference.network import load_network
-from fer_ablate.inference.opening import is_onnx, scorer_of
 from fer_ablate.inference.predictor import Predictor
-from fer_ablate.inference.scorer import MeanScorer, Scorer, TorchScorer
+from fer_ablate.inference.scorer import MeanScorer, Scorer, TorchScorer, is_onnx, load_scorer
 from fer_ablate.tracking.disk.lookup import finished_run
 from fer_ablate.training import hardware
-from fer_ablate.training.checks import check_tested
+from fer_ablate.training.checks import tested_view_faults
 
 CHECKPOINT = ".ckpt"
 
@@ -31,18 +30,18 @@ def load(
     """Open a finished network for `predict` and `probabilities`.
 
     Args:
-        names: of each network a run, by its key, its folder or as a row of a study (`quickstart/-1 Conv`); or a `.ckpt` or
-            `.onnx` file. The probabilities of several are averaged.
+        names: one for each network: a run by its key, by its folder or as a row of a study (`quickstart/-1 Conv`); or a `.ckpt`
+            or `.onnx` file. The probabilities of several are averaged.
         runs_dir: where runs are looked for.
-        plugins: packages whose code may run, should a network be one of your own.
-        device: `cpu`, `gpu`, or `auto` for whichever is there.
+        plugins: packages whose code may run, for networks of your own.
+        device: `cpu`, `gpu`, or `auto` for a GPU if there is one.
         tta: `none`, `flip` or `ten_crop`; None: the views that each network was tested with. An ONNX file has its own.
         detector: what finds faces in pictures: `haar`, or `none` for pictures that are faces already.
         equalize: spread the gray levels of each face evenly.
 
     Raises:
-        UserError: there is no such run or file, it is unfinished, damaged or of another version, or the networks tell other
-            classes apart.
+        UserError: there is no such run or file, it is unfinished, damaged or of another version, or the networks know
+            different classes.
     """
     if not names:
         raise UserError("Name a run, a .ckpt or an .onnx file, such as load('quickstart/-1 Conv').")
@@ -67,15 +66,17 @@ def _file(name: str | Path, runs_dir: Path) -> Path:
 
 def _scorer(file: Path, plugins: Sequence[str], device: str, tta: TestTimeAugmentation | None) -> Scorer:
     if is_onnx(file):
-        return scorer_of(file, hardware.Hardware(torch.device("cpu"), 1, "32-true"))
+        return load_scorer(file, hardware.Hardware(torch.device("cpu"), 1, "32-true"))
     trained = load_network(file, plugins)
     trainer = replace(trained.config.trainer, accelerator=device, devices=1)
     if trainer.precision is Precision.fp16:
-        trainer = replace(trainer, precision=Precision.auto)  # a CPU cannot, and another card may do better
-    if faults := hardware.check(trainer):
+        trainer = replace(
+            trainer, precision=Precision.auto
+        )  # a CPU cannot compute in it, and another GPU may have a better format
+    if faults := hardware.hardware_faults(trainer):
         raise FaultyConfigError(faults)
     evaluation = trained.config.evaluation
     chosen = evaluation.tta if tta is None else tta
-    if faults := check_tested(replace(trained.config, evaluation=replace(evaluation, tta=chosen)), trained.image_size):
+    if faults := tested_view_faults(replace(trained.config, evaluation=replace(evaluation, tta=chosen)), trained.image_size):
         raise FaultyConfigError(faults)
-    return TorchScorer(trained, hardware.choose(trainer), chosen)
+    return TorchScorer(trained, hardware.choose_hardware(trainer), chosen)

@@ -1,4 +1,4 @@
-"""A study's runs and its judged table as data frames. Trains nothing, prints nothing."""
+"""A study's runs and its judged table as data frames; nothing is trained and nothing printed."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,29 +6,28 @@ from typing import Any
 
 import pandas as pd
 
-from fer_ablate.config.study_rows import quoted
+from fer_ablate.config.overrides import quoted
 from fer_ablate.errors import UserError
-from fer_ablate.execution.planning import planned, summary
-from fer_ablate.execution.study_output import judged
-from fer_ablate.judgement.gather import gathered
-from fer_ablate.judgement.records import FinishedRun, RowRuns
-from fer_ablate.report.table.csv_format import frame
+from fer_ablate.execution.planning import plan_of, summary
+from fer_ablate.execution.study_output import judged_study
+from fer_ablate.judgement.row_runs import RowRuns, ScoredRun, rows_with_runs
+from fer_ablate.report.table.formats import table_frame
 from fer_ablate.study.plan import Plan
 
 LEADING = ("study", "row", "seed", "key")
-"""Columns of `results` that are there even where nothing is finished."""
+"""Columns that `results` has even where nothing is finished."""
 
 
 @dataclass(frozen=True, repr=False)
 class Study:
-    """What was there of a study when it was looked up."""
+    """A study with the state of its runs at the time it was looked up."""
 
     plan: Plan
 
     @property
     def name(self) -> str:
-        """As it was given."""
-        return self.plan.asked.name
+        """As it was given to `look_up`."""
+        return self.plan.spec.name
 
     def __repr__(self) -> str:
         return f"Study({self.name}, {summary(self.plan)})"
@@ -41,26 +40,26 @@ def look_up(
     config_dir: str | Path | None = None,
     accept_stale: bool = False,
 ) -> Study:
-    """Compose and check a study and look for its runs, which takes seconds: for several tables and pictures do it once.
+    """Compose and check a study and find its runs. This takes seconds, so do it once for several tables and figures.
 
     Args:
         study: such as `quickstart` or `fer_kd/table1`.
-        overrides: as on the command line behind it, such as `seed=0,1` or `study.rows=[FER_KD]`; the same ones that the study
+        overrides: as on the command line after it, such as `seed=0,1` or `study.rows=[FER_KD]`; the same ones that the study
             was trained with.
-        runs_dir: below which the runs lie; by default `runs` in the current folder.
-        config_dir: as `--config-dir`, a folder with studies of one's own.
-        accept_stale: with runs of an earlier config, data or code.
+        runs_dir: folder with the runs; by default `runs` in the current folder.
+        config_dir: as `--config-dir`, a folder with studies of your own.
+        accept_stale: use runs of an earlier config, data or code as well.
 
     Raises:
         UserError: with every fault of the study's config, as on the command line.
     """
-    words = [f"study={study}", *overrides]
+    arguments = [f"study={study}", *overrides]
     if runs_dir is not None:
-        words.append(f"runs_dir={quoted(str(runs_dir))}")
+        arguments.append(f"runs_dir={quoted(str(runs_dir))}")
     if accept_stale:
-        words.append("study.accept_stale=true")
+        arguments.append("study.accept_stale=true")
     flags = ["--config-dir", str(config_dir)] if config_dir is not None else []
-    return Study(planned([*flags, *words])[0])
+    return Study(plan_of([*flags, *arguments])[0])
 
 
 def results(
@@ -73,22 +72,22 @@ def results(
     """Every finished run of a study, one line each.
 
     Args:
-        study: its name, or what `look_up` gave; the other arguments are of `look_up` and go with a name.
+        study: its name, or the result of `look_up`; the other arguments are those of `look_up` and belong to a name.
         overrides: see `look_up`.
         runs_dir: see `look_up`.
         config_dir: see `look_up`.
-        accept_stale: see `look_up`; the column `stale` tells such runs apart.
+        accept_stale: see `look_up`; the column `stale` marks such runs.
 
     Returns:
         `study`, `row`, `seed`, `key`; `fold` in a study over folds; `<split>/<metric>` of every split, such as `test/acc`,
-        fractions in [0, 1] and `loss` in nats; `parameters`, `macs`, `seconds`, `epochs`, `best_epoch`, `stale`, `path`; and
-        `published/<split>/<metric>` as printed, in percent where the metric is a fraction. Without lines if nothing is finished.
+        as fractions in [0, 1] and `loss` in nats; `parameters`, `macs`, `seconds`, `epochs`, `best_epoch`, `stale`, `path`; and
+        `published/<split>/<metric>` as printed, in percent where the metric is a fraction. No lines if nothing is finished.
 
     Raises:
         UserError: with every fault of the study's config, as on the command line.
     """
     found = opened(study, *overrides, runs_dir=runs_dir, config_dir=config_dir, accept_stale=accept_stale)
-    lines = [_line(found.name, row, run) for row in gathered(found.plan) for run in row.runs]
+    lines = [_line(found.name, row, run) for row in rows_with_runs(found.plan) for run in row.runs]
     return pd.DataFrame(lines) if lines else pd.DataFrame(columns=list(LEADING))
 
 
@@ -114,10 +113,10 @@ def table(
         fractions, published numbers and gaps are in `published_unit`.
 
     Raises:
-        UserError: as `results`; or rows were tested unlike.
+        UserError: as `results`; or rows used different evaluation protocols.
     """
     found = opened(study, *overrides, runs_dir=runs_dir, config_dir=config_dir, accept_stale=accept_stale)
-    return frame(judged(found.plan)[0])
+    return table_frame(judged_study(found.plan)[0])
 
 
 def opened(
@@ -127,15 +126,15 @@ def opened(
     config_dir: str | Path | None = None,
     accept_stale: bool = False,
 ) -> Study:
-    """A study that was looked up already, or is now; see `look_up` for the arguments."""
+    """The study itself if it was looked up already, else the result of `look_up`, which explains the arguments."""
     if isinstance(study, str):
         return look_up(study, *overrides, runs_dir=runs_dir, config_dir=config_dir, accept_stale=accept_stale)
     if overrides or runs_dir is not None or config_dir is not None or accept_stale:
-        raise UserError(f"{study.name} was looked up already: give words, runs_dir and the like to look_up.")
+        raise UserError(f"{study.name} was looked up already: give overrides, runs_dir and the like to look_up.")
     return study
 
 
-def _line(study: str, row: RowRuns, run: FinishedRun) -> dict[str, Any]:
+def _line(study: str, row: RowRuns, run: ScoredRun) -> dict[str, Any]:
     result = run.result
     return {
         **dict(zip(LEADING, (study, row.label, run.header.seed, run.header.key), strict=True)),

@@ -1,4 +1,4 @@
-"""The command line: picks the verb, and turns what goes wrong into one message and an exit code."""
+"""The command line: picks the verb, and turns an error into one message and an exit code."""
 
 import importlib
 import os
@@ -9,8 +9,8 @@ from fer_ablate.errors import UserError, choices
 
 VERBS = {
     "train": "train one run, or with -m a study, a grid or a search (the default verb)",
-    "plan": "what a study would train, what is cached or stale and why, and the cost: plan study=quickstart",
-    "table": "the judged table of a study: table study=quickstart [format=markdown|latex|csv|html] [output=FILE]",
+    "plan": "what a study would train, what is finished or stale and why, and the cost: plan study=quickstart",
+    "table": "the judged table of a study: table study=quickstart [format=markdown|latex|csv|html|json] [output=FILE]",
     "evaluate": "test a finished run again: evaluate run=<id> | ckpt=<file> [evaluation.tta=ten_crop] [data=...]",
     "across": "several networks on several data sets, one table: across run=<id> run=<id> data=fer2013 data=folder data.path=raf",
     "explain": "where in a face a finished network looks: explain run=<id> | ckpt=<file> [methods=gradcam,occlusion]",
@@ -22,13 +22,13 @@ VERBS = {
     "data": "what a data set holds and what is wrong with it; contact sheets: data data=fer2013 [show=samples|augmented|classes]",
     "bench": "images per second of training against a bare loop: bench model=pisa augment=vggnet",
     "reproduce": "the tables of the documents, their state and cost: reproduce [fer_kd [table1]] [trial=true]",
-    "results": "published beside measured: results [study=fer_kd/table1] exports its runs and writes docs/results.md",
+    "results": "published and measured numbers: results [study=fer_kd/table1] exports its runs and writes docs/results.md",
     "sync": "bring runs into MLflow that could not be recorded while they ran",
 }
-"""Each is a module of `fer_ablate.commands` with `run(arguments) -> exit code`."""
+"""Verb -> its line in the list of verbs. Each is a module of `fer_ablate.commands` with `run(arguments) -> exit code`."""
 
 WORKER = "worker"
-"""Not for people: one of the processes that share a run."""
+"""Verb that the program itself types: one of the processes that share a run."""
 
 INTERRUPTED = 130
 """Exit code of a shell command ended by Ctrl-C."""
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        arguments: without the program's name; None takes those of this process.
+        arguments: what was typed after the program's name; None takes those of this process.
 
     Returns:
         0 if all went well, 1 if something was wrong, 130 after Ctrl-C.
@@ -50,26 +50,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         verb = _verb(given)
         if named and {"-h", "--help"} & set(given):
             print(f"{verb}: {VERBS[verb]}\n", flush=True)
-        # Only now, so that a typo is answered at once and one verb does not wait for another's libraries.
+        # Imported only now, so that a typo is answered at once and no verb waits for the libraries of another.
         command = importlib.import_module(f"fer_ablate.commands.{verb}")
+        importlib.import_module("fer_ablate.cli.console").quiet_libraries()
         return int(command.run(given))
     except UserError as error:
         print(f"fer_ablate: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         if verb == WORKER:
-            return INTERRUPTED  # the process that launched it speaks
+            return INTERRUPTED  # the process that launched it prints the message
         print("\nfer_ablate: interrupted. Finished epochs are kept; the same command goes on from there.", file=sys.stderr)
         return INTERRUPTED
-    except SystemExit as left:  # how Hydra ends after --help, and rich when nobody reads on
+    except SystemExit as left:  # after a help text, and from rich when the reader of a pipe is gone
         return left.code if isinstance(left.code, int) else int(left.code is not None)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that Python's own flush at exit is silent
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # keeps Python's own flush at exit silent
         return 1
 
 
 def _verb(given: list[str]) -> str:
-    """Take the verb off the arguments."""
+    """Take the verb off the arguments; without one it is `train`."""
     first = given[0] if given else ""
     if first in VERBS or first == WORKER:
         return given.pop(0)

@@ -1,1 +1,1 @@
-"""One module per verb of the command line, and what they share to talk to people."""
+"""The verbs of the command line, one module each with `run(arguments) -> exit code`."""

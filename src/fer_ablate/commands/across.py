@@ -1,53 +1,56 @@
 """`across`: several finished networks on several data sets, in one table. Trains nothing."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fer_ablate.cli import console
-from fer_ablate.cli.request import raise_faults
-from fer_ablate.cli.usage import asks_for_help
-from fer_ablate.commands.evaluate import about_data
-from fer_ablate.config.key import short
-from fer_ablate.config.schema import DataConfig
-from fer_ablate.data.faces import FaceSet, Progress
-from fer_ablate.data.load import load_faces
-from fer_ablate.data.names import class_key
+from fer_ablate.cli.command_line import raise_faults
+from fer_ablate.cli.words import read_command
+from fer_ablate.config.overrides import key_of, value_of
 from fer_ablate.errors import Fault, FaultyConfigError, UserError
-from fer_ablate.execution.finished_network import NAMING, Settings, Subject, own_words, settings, single, subjects
-from fer_ablate.execution.tested_images import Images, check_hardware, read_images
-from fer_ablate.inference.other_data import UnlikeError
-from fer_ablate.judgement.cross_table import CellTest, CrossTable, build_cross_table
-from fer_ablate.report.table.cells import NETWORK
-from fer_ablate.report.table.cross_table import render, shown
+from fer_ablate.execution.cross_testing import NetworkOnData, Pair, pair_up, read_pairs, score_pairs, with_unique_labels
+from fer_ablate.execution.finished_network import (
+    FinishedNetwork,
+    NetworkOverrides,
+    NetworkWords,
+    find_networks,
+    read_overrides,
+)
+from fer_ablate.judgement.cross_table import CrossTable, JudgedTest, build_cross_table
+from fer_ablate.report.table.cross_table import render_cross_table, shown_cross_table
+from fer_ablate.report.table.shown_table import NETWORK
 from fer_ablate.tracking.disk.files import write_json, write_text
-from fer_ablate.tracking.disk.places import folder_name
-from fer_ablate.training import hardware
-from fer_ablate.training.assembly import build_examiner
-from fer_ablate.training.evaluation import split_results
+from fer_ablate.tracking.disk.scan import folder_name
 
 USAGE = """Test several finished networks on several data sets, and put their scores into one table.
 
   python -m fer_ablate across run=ab12 run='quickstart/-1 Conv' data=fer2013 data=folder data.path=raf data=list data.path=my.csv
   python -m fer_ablate across ckpt=best.ckpt data=folder data.path=raf title=RAF-DB data=folder data.path=lab title='our lab'
 
-run=, ckpt=  networks, the rows of the table: as for `evaluate`; repeated
-data=        a data set, a column; repeated. The words data.* after it, up to the next data=, belong to it
-title=       after data=: what it is called in the table (the name of its file or folder)
-name=        of the folder of the table below <runs_dir>/across      output= another folder
+{words}
+data=   a data set, a column of the table; may be repeated. The words data.* after it, up to the next data=, belong to it
+title=  after data=: name of the column (by default the name of the file or folder)
+
 evaluation.*, trainer.*, runs_dir, plugins, and data.* before the first data= hold for all.
 
-Every network is tested as by `evaluate`: classes are matched by name, images are brought to the size it was trained on, and the
-test split is tested, or all images where there is none. On data that it was trained on (marked) it is tested on what it did not
-see. Prints accuracy with a 95 % interval over test images, macro F1, and McNemar's exact test against the first network."""
+Each network is a row. It is tested as by `evaluate`: classes are matched by name, images are brought to the size it was trained
+on, and the test split is tested, or all images where there is none. On data that it was trained on (marked), only images that it
+did not see are tested. Prints accuracy with a 95 % interval over test images, macro F1, and McNemar's exact test against the
+first network."""
 
-OWN = (*NAMING, "name", "output")
 FORMATS = {"markdown": "md", "latex": "tex", "csv": "csv", "html": "html"}
-"""Of the table -> ending of its file."""
+"""Format of the table -> ending of its file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcrossWords(NetworkWords):
+    """Words of `across`; `data=` and `title=` depend on their order and are read by `_columns`."""
+
+    name: str = ""  # folder of the table below <runs_dir>/across; by default the data sets
+    output: Path | None = None  # another folder for the table
 
 
 @dataclass
@@ -58,50 +61,37 @@ class Column:
     title: str = ""
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A network with the images of one data set."""
-
-    network: str
-    data: str
-    about: Subject
-    images: Images
-
-
 def run(arguments: Sequence[str]) -> int:
     """Print the table and keep it."""
-    console.quiet_libraries()
-    if asks_for_help(arguments):
-        print(USAGE)
-        return 0
-    words, rest = own_words(arguments, OWN)
+    words, rest = read_command(arguments, AcrossWords, USAGE)
     shared, columns = _columns(rest)
     if not columns:
         raise UserError("Name the data sets: data=fer2013 data=folder data.path=<folder>; `across --help` shows how.")
-    typed = _settings(shared, columns)
-    titles = _titles(columns, typed)
-    networks = _labelled(subjects(words, typed[0]))
-    cells, problems = _read(_checked(networks, dict(zip(titles, typed, strict=True))))
-    tests = _test(cells)
-    table = build_cross_table(list(networks), titles, tests, problems)
-    name = single(words, "name") or _name(titles, networks)
-    output = single(words, "output")
-    folder = Path(output).expanduser() if output else typed[0].runs_dir / "across" / folder_name(name)
-    _keep(folder, name, table, networks, cells)
+    overrides = _overrides(shared, columns)
+    data_sets = dict(zip(_titles(columns, overrides), overrides, strict=True))
+    networks = with_unique_labels(find_networks(words, overrides[0]))
+    pairs, problems = read_pairs(pair_up(networks, data_sets))
+    table = build_cross_table(list(networks), list(data_sets), score_pairs(pairs), problems)
+    name = words.name or _name(list(data_sets), networks)
+    folder = words.output.expanduser() if words.output else overrides[0].runs_dir / "across" / folder_name(name)
+    for form, ending in FORMATS.items():
+        write_text(folder / f"table.{ending}", render_cross_table(table, name, form))
+    write_json(folder / "across.json", _content(table, networks, pairs))
     _show(table, name)
     console.facts([("kept", f"{folder} (table.md, .tex, .csv, .html and across.json)")])
     return 0
 
 
 def _columns(rest: Sequence[str]) -> tuple[list[str], list[Column]]:
-    """Words for all data sets, and the data sets with their own words."""
+    """The overrides for all data sets, and the data sets with their own."""
     shared: list[str] = []
     columns: list[Column] = []
+    # Order matters here, unlike everywhere else: a word belongs to the data set before it.
     for text in rest:
-        name, _, value = text.partition("=")
+        name, value = key_of(text), value_of(text)
         if name == "title":
             if not columns or columns[-1].title:
-                raise UserError(f"{text}: a title stands behind the data= that it is for, once each.")
+                raise UserError(f"{text}: a title comes after the data= that it is for, once each.")
             columns[-1].title = value
         elif name == "data":
             columns.append(Column([text]))
@@ -114,25 +104,27 @@ def _columns(rest: Sequence[str]) -> tuple[list[str], list[Column]]:
     return shared, columns
 
 
-def _settings(shared: Sequence[str], columns: Sequence[Column]) -> list[Settings]:
-    """The data configs of all columns; the faults of all are reported together."""
-    found, faults = [], list[Fault]()
+def _overrides(shared: Sequence[str], columns: Sequence[Column]) -> list[NetworkOverrides]:
+    """The settings of all columns; the faults of all are reported together."""
+    found: list[NetworkOverrides] = []
+    faults: list[Fault] = []
     for column in columns:
         try:
-            found.append(settings([*shared, *column.overrides], [*OWN, "title"]))
+            found.append(read_overrides([*shared, *column.overrides], AcrossWords, further=["title"]))
         except FaultyConfigError as error:
             faults += error.faults
-    raise_faults(list(dict.fromkeys(faults)))
+    raise_faults(list(dict.fromkeys(faults)))  # a shared override has the same fault in every column
     return found
 
 
-def _titles(columns: Sequence[Column], typed: Sequence[Settings]) -> list[str]:
-    """What the columns are called: as typed, or by their file or folder, or their group; numbered where that is not unique."""
+def _titles(columns: Sequence[Column], overrides: Sequence[NetworkOverrides]) -> list[str]:
+    """Titles of the columns: as typed, or the name of the file or folder, or the group; numbered where several are equal."""
     titles: list[str] = []
-    for column, one in zip(columns, typed, strict=True):
-        path, group = one.config.data.path, column.overrides[0].partition("=")[2]
+    for column, one in zip(columns, overrides, strict=True):
+        path, group = one.config.data.path, value_of(column.overrides[0])
         named = Path(path).expanduser().resolve() if path and group in ("folder", "list") else None
         title = column.title or (named.stem if named and named.is_file() else named.name if named else group) or group
+        # Two groups such as data=list may have files of one name, so equal titles are numbered; typed ones must differ.
         number = sum(known.partition(" #")[0] == title for known in titles)
         if number and column.title:
             raise UserError(f"title={title} was given to several data sets. Give each its own.")
@@ -140,155 +132,49 @@ def _titles(columns: Sequence[Column], typed: Sequence[Settings]) -> list[str]:
     return titles
 
 
-def _labelled(networks: Sequence[Subject]) -> dict[str, Subject]:
-    """The networks by label: the name of the run or file, with seed or key where several are called so."""
-    paths = [about.trained.path.resolve() for about in networks]
-    if twice := next((path for path in paths if paths.count(path) > 1), None):
-        raise UserError(f"{twice} was named several times. Name each network once.")
-    labels = [_label(about) for about in networks]
-    for spell in (_seed, _key):
-        several = [labels.count(label) > 1 for label in labels]
-        labels = [label + spell(about) * more for label, about, more in zip(labels, networks, several, strict=True)]
-    return dict(zip(labels, networks, strict=True))
-
-
-def _label(about: Subject) -> str:
-    if about.folder is not None:
-        return about.folder.header.name
-    path = about.trained.path.resolve()
-    return path.parent.parent.name if path.parent.name == "checkpoints" else path.stem
-
-
-def _seed(about: Subject) -> str:
-    return f", seed {about.trained.config.seed}"
-
-
-def _key(about: Subject) -> str:
-    return f" ({short(about.folder.header.key) if about.folder is not None else about.trained.path})"
-
-
-def _checked(networks: dict[str, Subject], columns: dict[str, Settings]) -> dict[tuple[str, str], Subject]:
-    """Every network with every data set, column by column; what is wrong with any is told before one is read."""
-    asked = {(network, title): about.under(one) for title, one in columns.items() for network, about in networks.items()}
-    faults = list[Fault]()
-    for about in asked.values():
-        try:
-            check_hardware(about)
-        except FaultyConfigError as error:
-            faults += error.faults
-    raise_faults(list(dict.fromkeys(faults)))
-    return asked
-
-
-def _read(asked: dict[tuple[str, str], Subject]) -> tuple[list[Cell], dict[tuple[str, str], str]]:
-    """The images of every cell; and why there are none where a network and data have too little in common."""
-    cells: list[Cell] = []
-    problems: dict[tuple[str, str], str] = {}
-    load = _Loader()  # networks often get the same images
-    with console.bar("reading the images") as tell:
-        for done, ((network, title), about) in enumerate(asked.items()):
-            try:
-                cells.append(Cell(network, title, about, read_images(about, _part(tell, done, 1, len(asked)), load)))
-            except UnlikeError as error:
-                problems[network, title] = str(error)
-    return cells, problems
-
-
-class _Loader:
-    """`load_faces` that reads what several networks ask for once."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, FaceSet] = {}
-
-    def __call__(self, config: DataConfig, progress: Progress | None = None) -> FaceSet:
-        key = repr(config)
-        if key not in self._known:
-            self._known[key] = load_faces(config, progress)
-        return self._known[key]
-
-
-def _test(cells: Sequence[Cell]) -> dict[tuple[str, str], CellTest]:
-    """What every network says about the test images of every data set."""
-    tests = {}
-    total, done = sum(len(cell.images.parts["test"]) for cell in cells), 0
-    with console.bar("testing") as tell:
-        for cell in cells:
-            own = len(cell.images.parts["test"])
-            tests[cell.network, cell.data] = _tested(cell, _part(tell, done, own, total))
-            done += own
-    return tests
-
-
-def _part(tell: Progress, done: int, own: int, total: int) -> Progress:
-    """Progress of one of several steps, within that of all."""
-    return lambda fraction: tell((done + fraction * own) / total)
-
-
-def _tested(cell: Cell, progress: Progress) -> CellTest:
-    trained, images = cell.about.trained, cell.images
-    data, rows = images.data, images.parts["test"]
-    examiner = build_examiner(images.config, data.image_size, hardware.choose(images.config.trainer))
-    predictions = examiner.predict(trained.network, trained.preprocess, data.faces, rows, progress)
-    keys = np.array([class_key(name) for name in trained.classes])
-    return CellTest(
-        images=predictions.rows,
-        truth=keys[predictions.labels],
-        right=predictions.probabilities.argmax(axis=1) == predictions.labels,
-        result=split_results(predictions, {"test": rows}, trained.classes)["test"],
-        trained_on=images.trained_on,
-        notes=tuple(note for note in data.notes if note not in data.faces.notes),
-    )
-
-
-def _name(titles: Sequence[str], networks: dict[str, Subject]) -> str:
-    """Of the folder: the data sets, and a few digits for which networks; the same command writes into the same folder."""
-    paths = repr(sorted(str(about.trained.path.resolve()) for about in networks.values()))
+def _name(titles: Sequence[str], networks: Mapping[str, FinishedNetwork]) -> str:
+    """Name of the folder: the data sets and a digest of the networks, so that the same command fills the same folder."""
+    paths = repr(sorted(str(network.trained.path.resolve()) for network in networks.values()))
     return f"{'-'.join(titles)[:40]}-{hashlib.sha256(paths.encode()).hexdigest()[:6]}"
 
 
-def _keep(folder: Path, name: str, table: CrossTable, networks: dict[str, Subject], cells: Sequence[Cell]) -> None:
-    for form, ending in FORMATS.items():
-        write_text(folder / f"table.{ending}", render(table, name, form))
-    write_json(folder / "across.json", _content(table, networks, cells))
-
-
-def _content(table: CrossTable, networks: dict[str, Subject], cells: Sequence[Cell]) -> dict[str, Any]:
+def _content(table: CrossTable, networks: Mapping[str, FinishedNetwork], pairs: Mapping[Pair, NetworkOnData]) -> dict[str, Any]:
+    """Content of `across.json`."""
     return {
-        "networks": {label: _about_network(about) for label, about in networks.items()},
-        "cells": [_about_cell(cell, table) for cell in cells],
+        "networks": {label: _network_content(network) for label, network in networks.items()},
+        "cells": [_cell_content(pair, one, table.cells[pair]) for pair, one in pairs.items()],
         "notes": list(table.notes),
     }
 
 
-def _about_network(about: Subject) -> dict[str, Any]:
-    trained = about.trained
+def _network_content(network: FinishedNetwork) -> dict[str, Any]:
+    trained = network.trained
     return {
         "checkpoint": str(trained.path),
-        "key": about.folder.header.key if about.folder is not None else None,
+        "key": network.folder.header.key if network.folder is not None else None,
         "epoch": trained.epoch,
         "classes": list(trained.classes),
-        "data_digest": about.data_digest or None,
+        "data_digest": network.data_digest or None,
     }
 
 
-def _about_cell(cell: Cell, table: CrossTable) -> dict[str, Any]:
-    score, result = table.cells[cell.network, cell.data].score, table.cells[cell.network, cell.data].test.result
-    difference = score.difference
+def _cell_content(pair: Pair, tested: NetworkOnData, cell: JudgedTest) -> dict[str, Any]:
+    score, difference = cell.score, cell.score.difference
     return {
-        "network": cell.network,
-        "data": cell.data,
-        "read": about_data(cell.images),
-        "protocol": cell.images.protocol,
+        "network": pair[0],
+        "data": pair[1],
+        "read": tested.images.described(),
+        "protocol": tested.images.protocol,
         "acc": score.mean,
         "interval": [score.low, score.high],
         "difference": {"value": difference.value, "p": difference.p, "p_holm": difference.p_holm} if difference else None,
-        "test": asdict(result),
+        "test": asdict(cell.test.result),
     }
 
 
 def _show(table: CrossTable, name: str) -> None:
     """Print one table for each quantity, and the notes."""
-    whole = shown(table, name)
+    whole = shown_cross_table(table, name)
     (labels,) = whole.group("")
     for group in whole.groups:
         columns = whole.group(group)

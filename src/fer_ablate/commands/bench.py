@@ -1,4 +1,4 @@
-"""`bench`: the speed of training beside the ceiling of the machine."""
+"""`bench`: images per second of training, beside what the machine reaches in a bare loop."""
 
 import statistics
 import tempfile
@@ -6,50 +6,50 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fer_ablate.cli import console
-from fer_ablate.cli.request import Request, run_hydra
+from fer_ablate.cli.command_line import RunSpec, run_hydra
 from fer_ablate.data.load import load_faces
 from fer_ablate.errors import UserError
 from fer_ablate.sizes import spelled
 from fer_ablate.training.assembly import role_set
 from fer_ablate.training.bench import bench
-from fer_ablate.training.hardware import choose, environment, use_threads
+from fer_ablate.training.hardware import choose_hardware, environment, use_threads
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Measure and print images per second."""
+    """Print images per second of the whole training and of its parts."""
     return run_hydra(arguments, _show)
 
 
-def _show(request: Request) -> int:
-    console.quiet_libraries()
-    config = request.config
+def _show(spec: RunSpec) -> int:
+    config = spec.config
+    # The first epoch compiles, allocates and fills caches, so it says nothing about speed.
     if config.trainer.max_epochs < 2:
         raise UserError("bench needs trainer.max_epochs of at least 2: the first epoch warms up and is not counted.")
     use_threads(config.trainer)
-    with console.bar("reading the images") as tell:
-        data = role_set(config, load_faces(config.data, tell))
-    with tempfile.TemporaryDirectory() as folder, console.bar("measuring") as tell:
-        rounds = bench(config, data, Path(folder), tell)
-    where = environment(choose(config.trainer))
+    with console.bar("reading the images") as progress:
+        data = role_set(config, load_faces(config.data, progress))
+    with tempfile.TemporaryDirectory() as folder, console.bar("measuring") as progress:
+        rounds = bench(config, data, Path(folder), progress)
+    machine = environment(choose_hardware(config.trainer))
     console.facts(
         [
-            ("model", request.name),
-            ("batch", f"{config.trainer.batch_size} images of {spelled(data.image_size)}, augment: {_steps(request)}"),
-            ("device", f"{where['hardware']}, {console.counted(int(where['threads']), 'thread')}, {where['precision']}"),
+            ("model", spec.name),
+            ("batch", f"{config.trainer.batch_size} images of {spelled(data.image_size)}, augment: {_steps(spec)}"),
+            ("device", f"{machine['hardware']}, {console.counted(int(machine['threads']), 'thread')}, {machine['precision']}"),
         ]
     )
     columns = {
-        "bare loop, one resident batch (ceiling)": [r.ceiling for r in rounds],
-        "data pipeline alone": [r.pipeline for r in rounds],
-        "training epochs": [r.training for r in rounds],
+        "bare loop, one resident batch (ceiling)": [epoch.ceiling for epoch in rounds],
+        "data pipeline alone": [epoch.pipeline for epoch in rounds],
+        "training epochs": [epoch.training for epoch in rounds],
     }
     rows = [[name, f"{statistics.median(v):,.0f}", f"{min(v):,.0f}", f"{max(v):,.0f}"] for name, v in columns.items()]
-    ratios = [r.ratio for r in rounds]
+    ratios = [epoch.ratio for epoch in rounds]
     rows.append(["training / ceiling", *(f"{f(ratios):.3f}" for f in (statistics.median, min, max))])
     console.console.print()
     console.table("", [f"images per second (n={len(rounds)} epochs)", "median", "min", "max"], rows)
     return 0
 
 
-def _steps(request: Request) -> str:
-    return ", ".join(str(step["op"]) for step in request.config.augment.steps) or "none"
+def _steps(spec: RunSpec) -> str:
+    return ", ".join(str(step["op"]) for step in spec.config.augment.steps) or "none"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from fer_ablate.cli import console
-from fer_ablate.cli.request import Request, run_hydra
+from fer_ablate.cli.command_line import RunSpec, run_hydra
 from fer_ablate.config.choices import Source
 from fer_ablate.config.schema import Config, DataConfig
 from fer_ablate.data.load import known_size, load_faces
@@ -13,16 +13,17 @@ from fer_ablate.labels import EMOTIONS
 from fer_ablate.models.build import build_network
 from fer_ablate.models.summary import describe
 from fer_ablate.sizes import Size, spelled
-from fer_ablate.training.checks import check_images, check_sizes
+from fer_ablate.training.checks import image_faults, size_faults
 
 
 def run(arguments: Sequence[str]) -> int:
     """Print layers, output shapes, parameters and multiply-accumulates."""
+    # The images of a known data set are not needed, so a path that does not exist is no fault.
     return run_hydra(arguments, _show, ignore=("data.path", "data.ferplus_path"))
 
 
-def _show(request: Request) -> int:
-    config = request.config
+def _show(spec: RunSpec) -> int:
+    config = spec.config
     image_size, num_classes = _inputs(config)
     size = network_size(config, image_size)
     summary = describe(build_network(config.model, size, num_classes, config.plugins), config.model.in_channels, size)
@@ -46,7 +47,7 @@ def _show(request: Request) -> int:
 
 
 def _inputs(config: Config) -> tuple[Size, int]:
-    """Size of the stored images and number of classes; the images are read only where nothing else tells both.
+    """Size of the stored images and number of classes; the images are read only where the config does not give both.
 
     Raises:
         FaultyConfigError: they have to be read and cannot be, or the network does not fit them.
@@ -54,11 +55,11 @@ def _inputs(config: Config) -> tuple[Size, int]:
     size, num_classes = known_size(config.data), _known_classes(config.data)
     if size is not None and num_classes is not None:
         return size, num_classes
-    if faults := check_images(config):
+    if faults := image_faults(config):
         raise FaultyConfigError(faults)
-    with console.bar("reading the images") as tell:
-        faces = load_faces(config.data, tell)
-    if faults := check_sizes(config, faces.size):
+    with console.bar("reading the images") as progress:
+        faces = load_faces(config.data, progress)
+    if faults := size_faults(config, faces.size):
         raise FaultyConfigError(faults)
     return faces.size, len(faces.classes)
 

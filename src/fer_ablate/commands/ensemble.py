@@ -1,30 +1,34 @@
-"""`ensemble`: the average of finished networks, from what they said when they were tested. Trains and predicts nothing."""
+"""`ensemble`: the average of finished networks, from their stored predictions. Trains and predicts nothing."""
 
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 from fer_ablate.cli import console
-from fer_ablate.cli.request import raise_faults
-from fer_ablate.cli.usage import asks_for_help
+from fer_ablate.cli.command_line import raise_faults
+from fer_ablate.cli.words import read_command
+from fer_ablate.config.constraints import one_of
 from fer_ablate.config.key import short
 from fer_ablate.config.schema import TrackingConfig
 from fer_ablate.ensemble.average import Ensemble, build_ensemble
-from fer_ablate.ensemble.members import Candidate, candidate_of, candidates_of, told_apart
+from fer_ablate.ensemble.choice import AVERAGES
+from fer_ablate.ensemble.members import EnsembleCandidate, ensemble_candidate, ensemble_candidates, with_unique_labels
 from fer_ablate.errors import UserError
-from fer_ablate.execution.finished_network import own_words, settings, single
-from fer_ablate.execution.planning import prepared
-from fer_ablate.judgement.gather import gathered
+from fer_ablate.execution.finished_network import read_overrides
+from fer_ablate.execution.planning import plan_with_bar
+from fer_ablate.judgement.row_runs import rows_with_runs
 from fer_ablate.report.ensemble_files import EnsembleFolder
 from fer_ablate.report.quantities import interval, number
-from fer_ablate.study.plan import Plan, State
+from fer_ablate.study.plan import Plan
 from fer_ablate.tracking.disk.lookup import find_run
-from fer_ablate.tracking.disk.places import ensemble_path
-from fer_ablate.tracking.mlflow.connection import check
-from fer_ablate.tracking.mlflow.ensemble_runs import Told, record_ensemble
+from fer_ablate.tracking.disk.run_state import RunState
+from fer_ablate.tracking.disk.scan import ensemble_path
+from fer_ablate.tracking.mlflow.attach import EnsembleSummary, record_ensemble
+from fer_ablate.tracking.mlflow.connection import tracking_faults
 
-USAGE = """Average finished networks, from the predictions that they left behind.
+USAGE = """Average finished networks, from the predictions that their tests stored.
 
   python -m fer_ablate ensemble study=quickstart                              all finished seeds of all rows
   python -m fer_ablate ensemble study=quickstart 'rows=[FER_KD,-1 Conv]'      of some rows
@@ -32,55 +36,59 @@ USAGE = """Average finished networks, from the predictions that they left behind
   python -m fer_ablate ensemble study=quickstart select=best:5                the best five on val
   python -m fer_ablate ensemble run=ab12cd run='quickstart/-1 Conv'           runs by key, or row of a study
 
-average=probabilities|logits   what is averaged (probabilities)
-select=all|greedy|best:N       members; chosen on val, never on test (all)
-name=...                       of its folder below <runs_dir>/<experiment>/ensembles and of its run in MLflow
+{words}
 
-With study= every word of `table` may be given, such as study.accept_stale=true; with run= runs_dir and tracking.
+With study=, everything that `plan` takes may be given, such as study.accept_stale=true; with run=, runs_dir and tracking.
 Prints the accuracy on test with a 95 % interval and an exact paired test against the member that is best on val."""
 
-OWN = ("run", "rows", "average", "select", "name")
 CHANGEABLE = ("runs_dir", "tracking", "plugins")
 
 
+@dataclass(frozen=True, kw_only=True)
+class EnsembleWords:
+    """Words of `ensemble`."""
+
+    # Finished run: its key (first digits do), a row of a study ('quickstart/-1 Conv'), MLflow id or folder.
+    run: tuple[str, ...] = ()
+    rows: str = ""  # labels of the rows of study= whose runs may enter, as [FER_KD,-1 Conv]
+    average: Annotated[str, one_of(*AVERAGES)] = "probabilities"  # what is averaged
+    select: str = "all"  # members: all, greedy or best:N; chosen on val, never on test
+    name: str = ""  # name of its folder below <runs_dir>/<experiment>/ensembles and of its run in MLflow
+
+
 @dataclass(frozen=True)
-class Choice:
-    """What an ensemble may be made of.
+class Candidates:
+    """Runs that may enter the ensemble, and where the ensemble is recorded.
 
     Args:
         candidates: finished runs.
-        runs_dir: below which they lie.
-        study: whose run in MLflow the ensemble is shown below.
+        runs_dir: folder below which they are.
+        study: study whose run in MLflow the ensemble is shown below.
         tracking: where it is recorded.
-        remarks: on what is not there.
+        notes: what is missing, in sentences.
     """
 
-    candidates: list[Candidate]
+    candidates: list[EnsembleCandidate]
     runs_dir: Path
     study: str
     tracking: TrackingConfig
-    remarks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def run(arguments: Sequence[str]) -> int:
     """Print the scores, keep them in a folder, and record them."""
-    console.quiet_libraries()
-    if asks_for_help(arguments):
-        print(USAGE)
-        return 0
-    words, rest = own_words(arguments, OWN)
-    average, select = single(words, "average", "probabilities"), single(words, "select", "all")
-    name = single(words, "name") or select
-    choice = _named(words["run"], words, rest) if "run" in words else _of_study(words, rest)
-    ensemble = build_ensemble(told_apart(choice.candidates), average, select)
-    path = ensemble_path(choice.runs_dir, choice.tracking.experiment, name, ensemble.digest)
+    words, rest = read_command(arguments, EnsembleWords, USAGE)
+    found = _named_runs(words, rest) if words.run else _study_runs(words, rest)
+    name = words.name or words.select
+    ensemble = build_ensemble(with_unique_labels(found.candidates), words.average, words.select)
+    path = ensemble_path(found.runs_dir, found.tracking.experiment, name, ensemble.digest)
     folder = EnsembleFolder(path)
     digest = folder.write(name, ensemble)
-    _show(ensemble, choice)
+    _show(ensemble, found)
     facts = [("kept", str(path))]
-    warning = _record(choice, ensemble, name, folder, digest) if choice.tracking.enabled else ""
-    if choice.tracking.enabled and not warning:
-        facts.append(("mlflow", f"run {folder.recorded(choice.tracking.uri).run} of experiment {choice.tracking.experiment}"))
+    warning = _record(found, ensemble, name, folder, digest) if found.tracking.enabled else ""
+    if found.tracking.enabled and not warning:
+        facts.append(("mlflow", f"run {folder.recorded(found.tracking.uri).run} of experiment {found.tracking.experiment}"))
     console.console.print()
     console.facts(facts)
     if warning:
@@ -88,46 +96,47 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _named(names: Sequence[str], words: dict[str, list[str]], rest: Sequence[str]) -> Choice:
+def _named_runs(words: EnsembleWords, rest: Sequence[str]) -> Candidates:
     """Runs that were named one by one."""
-    if "rows" in words or any(text.startswith(("study=", "study.")) for text in rest):
+    if words.rows or any(text.startswith(("study=", "study.")) for text in rest):
         raise UserError("Give either study=... (and rows=[...]), or run=... run=...; run='quickstart/-1 Conv' names a row.")
-    typed = settings(rest, OWN, CHANGEABLE)
-    candidates = [candidate_of(find_run(typed.runs_dir, name)) for name in names]
+    overrides = read_overrides(rest, EnsembleWords, CHANGEABLE)
+    candidates = [ensemble_candidate(find_run(overrides.runs_dir, name)) for name in words.run]
     headers = [one.run.header for one in candidates]
-    tracking = replace(typed.config.tracking, experiment=headers[0].experiment)
-    if not any(text.startswith("tracking") for text in typed.overrides):
-        # Where the members are; an ensemble of runs that were never recorded is not recorded either.
+    tracking = replace(overrides.config.tracking, experiment=headers[0].experiment)
+    if not any(text.startswith("tracking") for text in overrides.overrides):
+        # In the store of the members; an ensemble of runs that were never recorded is not recorded either.
         uri = next((header.mlflow_uri for header in headers if header.mlflow_uri), None)
         tracking = replace(tracking, enabled=uri is not None, uri=uri or tracking.uri)
-    raise_faults(check(tracking))
-    return Choice(candidates, typed.runs_dir, headers[0].experiment, tracking)
+    raise_faults(tracking_faults(tracking))
+    return Candidates(candidates, overrides.runs_dir, headers[0].experiment, tracking)
 
 
-def _of_study(words: dict[str, list[str]], rest: Sequence[str]) -> Choice:
+def _study_runs(words: EnsembleWords, rest: Sequence[str]) -> Candidates:
     """Finished runs of a study or a grid."""
-    rows = single(words, "rows")
-    if rows and not any(text.startswith("study=") for text in rest):
-        raise UserError(f"rows={rows} needs the study that it means: study=quickstart.")
-    plan, cells, _ = prepared([*rest, *([f"study.rows={rows}"] if rows else [])])
+    if words.rows and not any(text.startswith("study=") for text in rest):
+        raise UserError(f"rows={words.rows} are rows of a study: name it as well, such as study=quickstart.")
+    plan, cells, _ = plan_with_bar([*rest, *([f"study.rows={words.rows}"] if words.rows else [])])
     config = cells[0].config
-    there = gathered(plan)
-    missing = [row.label for row in there if not row.runs]
-    if missing and (rows or len(missing) == len(there)):
+    rows = rows_with_runs(plan)
+    missing = [row.label for row in rows if not row.runs]
+    if missing and (words.rows or len(missing) == len(rows)):
         way_out = f"Train: {shlex.join(['python', '-m', 'fer_ablate', '-m', *rest])}"
         raise UserError(f"No run of {', '.join(missing)} is finished{_stale_hint(plan)}. {way_out}")
-    finished, asked = sum(len(row.runs) for row in there), sum(row.asked for row in there)
-    remarks = (f"{finished} of {asked} runs are finished{_stale_hint(plan)}.",) if finished < asked else ()
-    return Choice(candidates_of(there), Path(config.runs_dir), plan.asked.name, config.tracking, remarks)
+    finished, expected = sum(len(row.runs) for row in rows), sum(row.expected for row in rows)
+    notes = (f"{finished} of {expected} runs are finished{_stale_hint(plan)}.",) if finished < expected else ()
+    return Candidates(ensemble_candidates(rows), Path(config.runs_dir), plan.spec.name, config.tracking, notes)
 
 
 def _stale_hint(plan: Plan) -> str:
-    stale = sum(planned.state is State.stale for planned in plan.runs)
-    hidden = stale and not plan.asked.study.accept_stale
+    """How many stale runs are left out, and the key that takes them."""
+    stale = sum(planned.state is RunState.stale for planned in plan.runs)
+    hidden = stale and not plan.spec.switches.accept_stale
     return f" ({stale} of an earlier config, data or code: study.accept_stale=true takes them)" if hidden else ""
 
 
-def _show(ensemble: Ensemble, choice: Choice) -> None:
+def _show(ensemble: Ensemble, found: Candidates) -> None:
+    """Print the members, the scores, and the comparison with the best member."""
     candidates = len(ensemble.members) + len(ensemble.left_out)
     chosen = f"{len(ensemble.members)} of {console.counted(candidates, 'network')} (select={ensemble.select})"
     protocol = ensemble.best.candidate.run.result.protocol
@@ -159,7 +168,7 @@ def _show(ensemble: Ensemble, choice: Choice) -> None:
             ("verdict", ensemble.difference.verdict),
         ]
     )
-    for note in (*choice.remarks, *ensemble.notes):
+    for note in (*found.notes, *ensemble.notes):
         console.console.print(f"  {note}", style="dim")
 
 
@@ -167,8 +176,8 @@ def _percent(fraction: float) -> str:
     return number(100 * fraction, 2)
 
 
-def _record(choice: Choice, ensemble: Ensemble, name: str, folder: EnsembleFolder, digest: str) -> str:
-    """Bring it to MLflow; why that did not work, or nothing."""
+def _record(found: Candidates, ensemble: Ensemble, name: str, folder: EnsembleFolder, digest: str) -> str:
+    """Bring the ensemble to MLflow; gives the reason if that failed, else an empty text."""
     splits = ensemble.splits
     metrics = {
         **{f"{split}/{metric}": value for split, result in splits.items() for metric, value in result.metrics.items()},
@@ -179,7 +188,7 @@ def _record(choice: Choice, ensemble: Ensemble, name: str, folder: EnsembleFolde
         "test/acc/difference": ensemble.difference.value,
         "members": float(len(ensemble.members)),
     }
-    told = Told(
+    summary = EnsembleSummary(
         name=f"ensemble {name}",
         tags={
             "members": "; ".join(
@@ -194,9 +203,9 @@ def _record(choice: Choice, ensemble: Ensemble, name: str, folder: EnsembleFolde
         files=folder.files,
         digest=digest,
     )
-    uri = choice.tracking.uri
+    uri = found.tracking.uri
     before = folder.recorded(uri)
-    recorded, warning = record_ensemble(choice.tracking, choice.runs_dir, choice.study, before, told)
+    recorded, warning = record_ensemble(found.tracking, found.runs_dir, found.study, before, summary)
     if recorded != before:
         folder.remember(uri, recorded)
     return warning

@@ -1,14 +1,26 @@
 """`reproduce`: which tables of the documents there are, how far each is, and the one command that trains it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
+from typing import Annotated
 
-from fer_ablate.cli.request import inspected, parse
-from fer_ablate.commands import reproduce_listing, reproduce_trial, train
-from fer_ablate.commands.reproduce_words import Wanted, show_command
-from fer_ablate.commands.results import folder_of
-from fer_ablate.errors import UserError, choices
-from fer_ablate.study.documents import documents, named_study, named_tables
+from annotated_types import Ge
+from rich.cells import cell_len
+
+from fer_ablate.cli import console
+from fer_ablate.cli.command_line import parse, study_arguments
+from fer_ablate.cli.words import read_command
+from fer_ablate.commands import train
+from fer_ablate.config.study_rows import Row
+from fer_ablate.errors import UserError
+from fer_ablate.execution.table_progress import NEEDS_DATA, TableProgress, runs_on_disk, table_progress
+from fer_ablate.execution.table_trial import TableTrialSpec, try_table
+from fer_ablate.judgement.row_runs import published_number
+from fer_ablate.report.quantities import ABSENT, metric_name
+from fer_ablate.report.results.costs import RowTrial, cost_in_words, costs, read_trials
+from fer_ablate.study.documents import documents, named_study, named_tables, read_studies, study_names
 
 USAGE = """The published tables: how far each is here, and the command that trains it.
 
@@ -18,54 +30,146 @@ USAGE = """The published tables: how far each is here, and the command that trai
   python -m fer_ablate reproduce fer_kd table1 seed=0 trainer=gpu with overrides, as with -m
   python -m fer_ablate reproduce fer_kd table1 trial=true         one epoch of each row on few images; estimates the cost
 
-A trial trains seed 0 in <runs_dir>/trials, on 2,000 images (images=N: others), and keeps what it measured in
-docs/results/trials.csv (folder=DIR: elsewhere)."""
+{words}
 
-OWN = ("trial", "folder", "images")
-SWITCH = {"true": True, "false": False}
+A trial trains seed 0 in <runs_dir>/trials and keeps what it measured in docs/results/trials.json."""
+
 EXAMPLE = "reproduce fer_kd table1"
+
+UNKNOWN = "unknown"
+HEADER = ("row", "finished", "published")
+"""Header of the table of rows."""
+
+NO_BREAK = "\u00a0"
+GAP = 2
+"""Blanks between two columns."""
+
+SHORTEST = 40
+"""Least width of the published numbers, however narrow the terminal is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproduceWords:
+    """Words of `reproduce`."""
+
+    trial: bool = False  # one epoch of each row on few images, which estimates the cost of the table
+    images: Annotated[int, Ge(1)] = 2000  # number of images that a row of a trial trains on
+    folder: Path = Path("docs")  # folder of the documentation, which keeps the measured costs
 
 
 def run(arguments: Sequence[str]) -> int:
-    """List, or train a table."""
-    if {"-h", "--help"} & set(arguments):
-        print(USAGE)
-        return 0
-    parsed = parse([word for word in arguments if word.split("=", 1)[0] not in OWN])
-    if inspected(parsed):
+    """List tables, train one, or try one."""
+    words, rest = read_command(arguments, ReproduceWords, USAGE, help_if_empty=False)
+    parsed = parse(rest)
+    if parsed.inspects:
         raise UserError("Hydra's flags belong to the command itself: python -m fer_ablate -m study=DOCUMENT/TABLE --cfg job")
-    config_dir = Path(parsed.config_dir) if parsed.config_dir else None
-    names = [part for word in parsed.overrides if "=" not in word for part in word.split("/")]
-    words = tuple(word for word in parsed.overrides if "=" in word)
-    wanted = Wanted(words, config_dir, folder_of(arguments), _images(arguments))
-    on_trial = _on_trial(arguments)
+    config_dir = parsed.config_dir
+    # `fer_kd table1` and `fer_kd/table1` are the same.
+    names = [part for text in parsed.overrides if "=" not in text for part in text.split("/")]
+    overrides = tuple(text for text in parsed.overrides if "=" in text)
     known = documents(config_dir)
-    if len(names) == 2:
-        study = named_study(names[0], names[1], known)
-        return reproduce_trial.run(study, wanted) if on_trial else _train(study, wanted)
     if len(names) > 2:
         raise UserError(f"{' '.join(names)}: give a document and one of its tables, as in {EXAMPLE}.")
-    if on_trial:
-        raise UserError(f"trial=true: of which table? Give a document and one of its tables, as in {EXAMPLE} trial=true.")
-    reproduce_listing.show({name: named_tables(name, known) for name in names or known}, wanted, bool(names))
-    return 0
+    if len(names) < 2:
+        if words.trial:
+            raise UserError(f"trial=true: of which table? Give a document and one of its tables, as in {EXAMPLE} trial=true.")
+        tables = {name: named_tables(name, known) for name in names or known}
+        _list(_progress_of(tables, overrides, config_dir), read_trials(words.folder), with_rows=bool(names))
+        return 0
+    study = named_study(names[0], names[1], known)
+    if words.trial:
+        return try_table(TableTrialSpec(study, overrides, config_dir, words.images, words.folder), train.run)
+    command = ["-m", *study_arguments(study, overrides, config_dir)]
+    console.command(command)
+    return train.run(command)
 
 
-def _on_trial(arguments: Sequence[str]) -> bool:
-    given = [word.split("=", 1)[1] for word in arguments if word.startswith("trial=")]
-    if given and given[-1] not in SWITCH:
-        raise UserError(f"trial={given[-1]}: {choices(given[-1], SWITCH)}")
-    return bool(given) and SWITCH[given[-1]]
+def _list(tables: Sequence[TableProgress], trials: Sequence[RowTrial], with_rows: bool) -> None:
+    """Print the tables, or all of their rows, and the commands that go on from there."""
+    costs_by_study = {found.study.name: _costs(found, trials) for found in tables}
+    if with_rows:
+        for found in tables:
+            _show_rows(found)
+        facts = [("cost", f"{name}: {'; '.join(lines) or UNKNOWN}") for name, lines in costs_by_study.items()]
+    else:
+        _show_tables(tables, costs_by_study)
+        facts = []
+    facts += [("note", f"{found.study.name}: {found.problem}") for found in tables if found.problem not in ("", NEEDS_DATA)]
+    if any(found.problem == NEEDS_DATA for found in tables):
+        facts.append(("note", f"{NEEDS_DATA}: set FER_ABLATE_DATA for FER2013, or give data.path=..."))
+    if not all(costs_by_study.values()):
+        facts.append(("note", "an unknown cost is measured with trial=true"))
+    document, table = tables[0].study.name.split("/", 1)
+    facts += [] if with_rows else [("rows", f"python -m fer_ablate reproduce {document}")]
+    facts.append(("train", f"python -m fer_ablate reproduce {document} {table} [trial=true]"))
+    console.console.print()
+    console.facts(facts)
 
 
-def _images(arguments: Sequence[str]) -> int:
-    given = [word.split("=", 1)[1] for word in arguments if word.startswith("images=")]
-    if given and (not given[-1].isdecimal() or int(given[-1]) < 1):
-        raise UserError(f"images={given[-1]} is no number of images. Give, say, images=500.")
-    return int(given[-1]) if given else Wanted.images
+def _progress_of(tables: Mapping[str, Sequence[str]], overrides: Sequence[str], config_dir: Path | None) -> list[TableProgress]:
+    """How far the tables of these documents are.
+
+    Args:
+        tables: document -> names of its tables.
+        overrides: of the command line.
+        config_dir: what was given as `--config-dir`.
+    """
+    if not tables:
+        raise UserError("There is no document in conf/study. Each is a folder there, with a file for each of its tables.")
+    runs, studies = runs_on_disk(overrides, config_dir), read_studies(study_names(tables), config_dir)
+    found: list[TableProgress] = []
+    with console.bar("looking up the runs") as progress:
+        for number, study in enumerate(studies):
+            progress(number / len(studies))
+            found.append(table_progress(study, overrides, runs, config_dir, console.part_of(progress, number, 1, len(studies))))
+    return found
 
 
-def _train(study: str, wanted: Wanted) -> int:
-    words = ["-m", *wanted.about(study)]
-    show_command(words)
-    return train.run(words)
+def _show_tables(tables: Sequence[TableProgress], costs_by_study: Mapping[str, Sequence[str]]) -> None:
+    """Print a line for each table."""
+    header = ["document", "table", "rows", "finished", "published (baseline)", "cost"]
+    lines = []
+    for found in tables:
+        cost = next(iter(costs_by_study[found.study.name]), UNKNOWN)
+        lines.append([*found.study.name.split("/", 1), str(len(found.labels)), _finished(found), _first_published(found), cost])
+    console.table("", header, lines, left=2, words=header[3:])
+
+
+def _show_rows(found: TableProgress) -> None:
+    """Print the rows of a table; published numbers wrap within their column, the last one."""
+    study = found.study
+    rows = [(row, found.in_words([row.label])) for row in study.rows if not row.auxiliary]
+    columns = ([row.label for row, _ in rows], [HEADER[1], *(finished for _, finished in rows)])
+    taken = sum(max(map(cell_len, column)) + GAP for column in columns)
+    lines = []
+    for row, finished in rows:
+        # A line may break between two numbers, not between a metric and its value.
+        numbers = ", ".join(f"{metric_name(column)} {_published(row, column)}".replace(" ", NO_BREAK) for column in row.published)
+        first, *others = wrap(numbers, max(console.console.width - taken, SHORTEST)) or [ABSENT]
+        lines += [
+            [row.label, finished, first.replace(NO_BREAK, " ")],
+            *(["", "", text.replace(NO_BREAK, " ")] for text in others),
+        ]
+    console.console.print()
+    console.table(f"{study.name}: {study.study.source}" if study.study.source else study.name, HEADER, lines, left=len(HEADER))
+
+
+def _finished(found: TableProgress) -> str:
+    return found.problem if found.problem and not found.counts else found.in_words(found.labels)
+
+
+def _first_published(found: TableProgress) -> str:
+    """The baseline's number in the first of the study's columns that the document prints one for."""
+    row = next(row for row in found.study.rows if row.label == found.study.baseline)
+    columns = [column for column in (*found.study.study.columns, *row.published) if column in row.published]
+    return f"{metric_name(columns[0])} {_published(row, columns[0])}" if columns else ABSENT
+
+
+def _published(row: Row, column: str) -> str:
+    return f"{published_number(row.published[column]).value:g}" if column in row.published else ABSENT
+
+
+def _costs(found: TableProgress, trials: Sequence[RowTrial]) -> list[str]:
+    """Cost of all rows, auxiliary ones too, with all seeds and folds, on each machine that measured it."""
+    labels = [row.label for row in found.study.rows]
+    return [cost_in_words(cost, labels, found.repeats) for cost in costs(trials, found.study.name)]

@@ -1,79 +1,79 @@
-"""`results`: exports a study's runs as csv, and makes the page of all results from such files. Trains nothing."""
+"""`results`: exports a study's judged table and runs as JSON, and makes the page of all results from such exports."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from fer_ablate.cli import console
-from fer_ablate.cli.request import UNNAMED, parse
+from fer_ablate.cli.command_line import UNNAMED, parse
+from fer_ablate.cli.words import read_command
+from fer_ablate.config.overrides import Override, value_of
 from fer_ablate.errors import UserError, choices
 from fer_ablate.execution import study_output
-from fer_ablate.execution.planning import prepared
-from fer_ablate.report.results.files import foreign_files, page_file, read_lines, runs_file, table_file
+from fer_ablate.execution.planning import plan_with_bar
+from fer_ablate.report.results.export import export_file, exported_runs, ignored_files, merged_export, page_file, read_export
 from fer_ablate.report.results.page import results_page
-from fer_ablate.report.results.runs import NEEDED, judged_lines, merged, run_lines
 from fer_ablate.study.documents import documents, read_studies, study_names
-from fer_ablate.study.plan import Plan, State
+from fer_ablate.study.plan import Plan
 from fer_ablate.tracking.disk.files import write_text
+from fer_ablate.tracking.disk.run_state import RunState
 
-USAGE = """Keep a study's runs as csv, and write the page of all results from such files.
+USAGE = """Keep a study's table and runs as JSON, and write the page of all results from such files.
 
-  python -m fer_ablate results                            write docs/results.md anew from docs/results/*.csv
+  python -m fer_ablate results                            write docs/results.md again from docs/results/*.json
   python -m fer_ablate results study=fer_kd/table1        first export the finished runs of that study there
   python -m fer_ablate results study=fer_kd/table1 study.accept_stale=true    also those of an earlier config, data or code
-  python -m fer_ablate results folder=DIR                 another folder than docs
 
-An export replaces lines of the same row and seed and keeps all others, so runs of several machines may come together.
+{words}
+
+An export replaces runs of the same row and seed and keeps all others, so runs of several machines may come together.
 Intervals and verdicts need the predictions of all runs: export once with all of them in one runs_dir."""
 
-FOLDER = "docs"
+
+@dataclass(frozen=True, kw_only=True)
+class ResultsWords:
+    """Words of `results`."""
+
+    folder: Path = Path("docs")  # folder of the page; the exports are in its folder `results`
 
 
 def run(arguments: Sequence[str]) -> int:
     """Export if a study is named, then write the page."""
-    if {"-h", "--help"} & set(arguments):
-        print(USAGE)
-        return 0
-    words = [word for word in arguments if not word.startswith("folder=")]
-    folder = folder_of(arguments)
-    parsed = parse(words)
-    config_dir = Path(parsed.config_dir) if parsed.config_dir else None
+    words, rest = read_command(arguments, ResultsWords, USAGE, help_if_empty=False)
+    parsed = parse(rest)
+    config_dir = parsed.config_dir
     names = study_names(documents(config_dir))
-    files = _exported(words, parsed.overrides, names, folder) if parsed.overrides else []
-    write_text(page_file(folder), results_page(read_studies(names, config_dir), folder))
-    notes = [f"{file} belongs to no study known here and is left out." for file in foreign_files(folder, names)]
-    console.facts([*(("wrote", str(file)) for file in (*files, page_file(folder))), *(("note", note) for note in notes)])
+    files = _exported(rest, parsed.overrides, names, words.folder) if parsed.overrides else []
+    page = page_file(words.folder)
+    write_text(page, results_page(read_studies(names, config_dir), words.folder))
+    notes = ignored_files(words.folder, names)
+    console.facts([*(("wrote", str(file)) for file in (*files, page)), *(("note", note) for note in notes)])
     return 0
 
 
-def folder_of(words: Sequence[str]) -> Path:
-    """What `folder=` names, or the usual folder of the documentation."""
-    given = [word.split("=", 1)[1] for word in words if word.startswith("folder=")]
-    return Path(given[-1] if given else FOLDER)
-
-
-def _exported(words: Sequence[str], overrides: Sequence[str], names: Sequence[str], folder: Path) -> list[Path]:
-    """Write the two files of the study that the words name."""
-    name = next((word.split("=", 1)[1] for word in overrides if word.startswith("study=")), "")
+def _exported(rest: Sequence[str], overrides: Sequence[str], names: Sequence[str], folder: Path) -> list[Path]:
+    """Write the export of the study that the overrides name."""
+    name = next((value_of(text) for text in overrides if text.startswith("study=")), "")
     if name not in names:
-        problem = f"study={name}: this is no table of a document." if name else f"{' '.join(overrides)}: of which study?"
+        problem = f"study={name}: this is not a table of a document." if name else f"{' '.join(overrides)}: of which study?"
         raise UserError(f"{problem} {choices(name, names)}")
-    plan, _, _ = prepared(words)
-    table, rows = study_output.judged(plan)
+    plan, _, _ = plan_with_bar(rest)
+    table, rows = study_output.judged_study(plan)
     if not any(row.runs for row in rows):
-        raise UserError(_nothing(plan))
-    changes = [word for word in plan.asked.typed if not word.lstrip("+~").startswith(UNNAMED)]
-    runs, judged = runs_file(folder, name), table_file(folder, name)
-    labels = [row.label for row in plan.asked.rows]
+        raise UserError(_nothing_finished(plan))
+    # Overrides that change what is trained mark the exported runs: they are not runs of the study as published.
+    changes = [text for text in plan.spec.typed if not Override.parse(text).without_prefix.startswith(UNNAMED)]
+    file, labels = export_file(folder, name), [row.label for row in plan.spec.rows]
     reasons = {(planned.cell.row.label, planned.cell.repeat): planned.reason for planned in plan.runs}
-    write_text(runs, merged(read_lines(runs, NEEDED), run_lines(rows, changes, reasons), labels))
-    write_text(judged, judged_lines(table))
-    return [runs, judged]
+    runs = exported_runs(rows, " ".join(changes), reasons)
+    write_text(file, merged_export(read_export(file), table, runs, labels).to_json())
+    return [file]
 
 
-def _nothing(plan: Plan) -> str:
+def _nothing_finished(plan: Plan) -> str:
     """Why there is nothing to export, and what to do about it."""
-    name, runs_dir = plan.asked.name, plan.runs[0].cell.config.runs_dir
-    stale = sum(planned.state is State.stale for planned in plan.runs)
+    name, runs_dir = plan.spec.name, plan.runs[0].cell.config.runs_dir
+    stale = sum(planned.state is RunState.stale for planned in plan.runs)
     way_out = f"Train it: python -m fer_ablate -m study={name}"
     if stale:
         found = console.counted(stale, "run")

@@ -2,47 +2,52 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from fer_ablate.cli.usage import asks_for_help
-from fer_ablate.errors import UserError, choices
+from fer_ablate.cli.words import read_command
+from fer_ablate.config.constraints import one_of
+from fer_ablate.errors import UserError
 from fer_ablate.execution import study_output
-from fer_ablate.execution.planning import prepared
-from fer_ablate.report.table.formats import FORMATS, render
+from fer_ablate.execution.planning import plan_with_bar
+from fer_ablate.report.table.formats import FORMATS, render_table
 from fer_ablate.tracking.disk.files import write_text
 
 USAGE = """Show the judged table of a study or a grid, from what is finished.
 
   python -m fer_ablate table study=fer_kd/table1                         on the screen
-  python -m fer_ablate table study=fer_kd/table1 format=latex            as text: markdown, latex (booktabs), csv, html
+  python -m fer_ablate table study=fer_kd/table1 format=latex            as text: markdown, latex (booktabs), csv, html, json
   python -m fer_ablate table study=fer_kd/table1 format=latex output=table1.tex
   python -m fer_ablate table study=fer_kd/table1 study.accept_stale=true with runs of an earlier config, data or code
 
 Rows: mean +/- sd over the seeds, 95 % interval over test images and seeds, difference to the baseline, a verdict that
-counts how many rows are compared (Holm), and the published number with its gap."""
+counts how many rows are compared (Holm), and the published number with its gap.
 
-OWN = ("format", "output")
+{words}
+Beside these, everything that `plan` takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableWords:
+    """Words of `table`."""
+
+    format: Annotated[str, one_of(*FORMATS)] | None = None  # text instead of a table as wide as the screen
+    output: Path | None = None  # file for the text; by default the screen
 
 
 def run(arguments: Sequence[str]) -> int:
     """Print the table, or write it."""
-    if asks_for_help(arguments):
-        print(USAGE)
-        return 0
-    own = dict(word.split("=", 1) for word in arguments if word.split("=", 1)[0] in OWN and "=" in word)
-    form = own.get("format", "")
-    if form and form not in FORMATS:
-        raise UserError(f"format={form}: there is no such table format. {choices(form, FORMATS)}")
-    output = own.get("output", "")
-    if output and not form:
-        raise UserError(f"output={output}: give the format as well, such as format=latex.")
-    plan, _, _ = prepared([word for word in arguments if word.split("=", 1)[0] not in OWN])
-    table, _ = study_output.judged(plan)
-    if not form:
-        study_output.show(table)
-    elif output:
-        write_text(Path(output), render(table, form))
-        print(output)
+    words, rest = read_command(arguments, TableWords, USAGE)
+    if words.output and not words.format:
+        raise UserError(f"output={words.output}: give the format as well, such as format=latex.")
+    plan, _, _ = plan_with_bar(rest)
+    table, _ = study_output.judged_study(plan)
+    if not words.format:
+        study_output.show_table(table)
+    elif words.output:
+        write_text(words.output, render_table(table, words.format))
+        print(words.output)
     else:
-        sys.stdout.write(render(table, form))
+        sys.stdout.write(render_table(table, words.format))
     return 0

@@ -1,1 +1,1 @@
-"""From YAML files and the command line to one checked `Config` and its key."""
+"""Composes YAML files and the command line into one checked `Config`, and computes its key."""

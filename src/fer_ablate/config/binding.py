@@ -1,4 +1,4 @@
-"""Names of third-party classes and their arguments, checked against the real signatures before anything runs."""
+"""Checks arguments in the config against the signatures of the third-party classes that will get them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
@@ -6,6 +6,7 @@ from inspect import Parameter, signature
 from numbers import Real
 from typing import Any, TypeGuard
 
+from fer_ablate.config.overrides import Override
 from fer_ablate.config.schema import Config
 from fer_ablate.errors import Fault, FaultyConfigError, choices
 
@@ -13,14 +14,14 @@ from fer_ablate.errors import Fault, FaultyConfigError, choices
 def argument_faults(
     target: Callable[..., Any], given: Mapping[str, Any], key: str, supplied: Sequence[str] = (), unless: Iterable[str] = ()
 ) -> list[Fault]:
-    """What keeps `target` from being called with `given`: names it does not know, names it misses, values of another kind.
+    """Faults of arguments: names that `target` does not know, names it needs, and values of another kind.
 
     Args:
         target: a class or function with a readable signature.
         given: arguments by name, as the config has them.
-        key: where in the config they stand (`optimizer`).
+        key: their place in the config, such as `optimizer`.
         supplied: names the program passes itself; giving them is a fault.
-        unless: further names that are legal in this section, offered as nearest names too.
+        unless: other names that are allowed in this section; also suggested for misspelt ones.
     """
     parameters = signature(target).parameters
     named = [
@@ -44,7 +45,7 @@ def argument_faults(
 
 
 def _kind_problem(value: Any, default: Any) -> str:
-    """Compare a value with the kind of the default; a default of None or a text says nothing about the kind."""
+    """Compare a value with the kind of the default; a default of None or a string says nothing about the kind."""
     if isinstance(default, bool):
         return "" if isinstance(value, bool) else f"{value!r} is neither true nor false."
     if is_number(default):
@@ -71,7 +72,7 @@ def load_plugin(name: str, plugins: Sequence[str], key: str) -> Callable[..., An
     Args:
         name: dotted path, `package.module.Class`.
         plugins: top-level packages whose code the user allowed to run.
-        key: where in the config the name stands.
+        key: the place of the name in the config.
 
     Raises:
         FaultyConfigError: the package is not allowed, or has no such class.
@@ -102,10 +103,10 @@ def load_plugin(name: str, plugins: Sequence[str], key: str) -> Callable[..., An
 
 
 def plugin_faults(config: Config, typed: Sequence[str]) -> list[Fault]:
-    """Code of a stranger runs only if the person at the keyboard named it, never because a YAML file did.
+    """Faults of plugins that only a YAML file names: their code runs only if the command line names them too.
 
     Args:
-        config: may name plugins.
+        config: of the run.
         typed: the overrides of the command line.
     """
     if config.plugins and not names_plugins(typed):
@@ -117,4 +118,4 @@ def plugin_faults(config: Config, typed: Sequence[str]) -> list[Fault]:
 
 def names_plugins(typed: Sequence[str]) -> bool:
     """Whether `plugins=` is among the overrides of a command line."""
-    return any(text.lstrip("+").startswith("plugins=") for text in typed)
+    return any(one.key == "plugins" and one.prefix != "~" and one.value is not None for one in map(Override.parse, typed))

@@ -1,10 +1,18 @@
-"""The closed choices of a config: YAML files name a member, and a wrong name is answered with the right ones."""
+"""Values of a config that come from a closed list: YAML files name a member, and a message about a wrong name lists them."""
 
 from enum import Enum
 
+LOSSES = ("cross_entropy", "focal", "soft_target")
+
+MONITORS = tuple(f"{split}/{name}" for split in ("val", "train") for name in ("loss", "acc", "top2", "macro_f1"))
+"""Metrics that are measured after every epoch, so that they can choose the best one."""
+
+PRETRAINED = ("vgg16", "vgg19", "resnet50")
+"""Networks of conf/model with published ImageNet weights."""
+
 
 class Source(Enum):
-    """Where faces come from."""
+    """Where the images come from: drawn faces, FER2013, a folder of images, or a list of them."""
 
     synthetic = "synthetic"
     fer2013 = "fer2013"
@@ -15,9 +23,10 @@ class Source(Enum):
 class Roles(Enum):
     """Which split is train, val and test.
 
-    `holdout` draws val from the training split and tests on the other known ones; `drawn` draws val and test from the training
-    split, or from all images where there are no splits. `auto` is `official` where val and test exist, `holdout` where one of
-    them does, else `drawn`.
+    `official` validates on PublicTest and tests on PrivateTest, `swapped` the other way round; `combined` and
+    `combined_swapped` also train on the split that they validate on. `holdout` draws val from the training split and tests on
+    the other known ones; `drawn` draws val and test from the training split, or from all images where there are no splits.
+    `auto` is `official` where val and test exist, `holdout` where one of them does, else `drawn`.
     """
 
     official = "official"
@@ -30,7 +39,7 @@ class Roles(Enum):
 
 
 class Fit(Enum):
-    """How an image takes another shape: a border of its edge pixels, its middle, or another ratio of its sides."""
+    """How an image takes another shape: a border of its edge pixels, a crop of its middle, or other proportions."""
 
     pad = "pad"
     crop = "crop"
@@ -38,7 +47,7 @@ class Fit(Enum):
 
 
 class Labels(Enum):
-    """What the training target of an image is: the file's label, or one of the three readings of the FER+ votes."""
+    """Training target of an image: the label of the file, or one of the three targets that FER+ derives from its votes."""
 
     hard = "hard"
     majority = "majority"
@@ -55,10 +64,10 @@ class Drop(Enum):
 
 
 class Balance(Enum):
-    """How classes are made equal with transformed copies.
+    """How classes are made equally large with transformed copies.
 
-    `majority` fills all up to the largest of the train role; `copies` takes as many originals of each as the smallest has, and
-    so many copies of every one, in train and in test.
+    `majority` fills each class of the train role up to the largest one. `copies` takes as many originals of each class as the
+    smallest has, in train and in test, and makes the same number of copies of every original.
     """
 
     none = "none"
@@ -80,7 +89,7 @@ class Block(Enum):
 
 
 class Pool(Enum):
-    """The pooling that ends a stage, or the network's feature map (`adaptive_*`: to `pool_kernel` x `pool_kernel`)."""
+    """Pooling at the end of a stage or of all stages; `adaptive_*` pools to a map of `pool_kernel` x `pool_kernel`."""
 
     none = "none"
     max = "max"
@@ -90,7 +99,7 @@ class Pool(Enum):
 
 
 class Norm(Enum):
-    """Normalisation layer."""
+    """Normalisation layer; `layer` normalises over channels and pixels of an image together."""
 
     none = "none"
     batch = "batch"
@@ -99,7 +108,7 @@ class Norm(Enum):
 
 
 class NormPosition(Enum):
-    """Where the normalisation of a block stands; `after_pool`: the last block of a stage normalises behind its pool."""
+    """Place of the normalisation in a block; with `after_pool`, the last block of a stage normalises after the pool."""
 
     before_activation = "before_activation"
     after_activation = "after_activation"
@@ -117,7 +126,7 @@ class Activation(Enum):
 
 
 class Init(Enum):
-    """Initial weights of convolutions and linears: torch's default, Glorot's uniform (Keras' default), or He's normal."""
+    """Initial weights: the default of torch, Glorot's uniform distribution (the default of Keras), or He's normal one."""
 
     torch = "torch"
     xavier = "xavier"
@@ -125,14 +134,14 @@ class Init(Enum):
 
 
 class ClassWeight(Enum):
-    """`balanced`: n / (K n_k) for class k, as scikit-learn counts it, over the training images."""
+    """Weights of the classes; `balanced`: n / (K n_k) for class k, as in scikit-learn, over the training images."""
 
     none = "none"
     balanced = "balanced"
 
 
 class TestTimeAugmentation(Enum):
-    """Views whose probabilities are averaged: the image, with its mirror, or four corners + centre with mirrors."""
+    """Views whose probabilities are averaged: the image; with its mirror; four corners and the centre, with mirrors."""
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
 
@@ -156,7 +165,7 @@ class Keep(Enum):
 
 
 class Precision(Enum):
-    """`auto`: bf16 where the hardware multiplies it fast, else 32-bit floats."""
+    """Number format of matrix products; `auto`: bf16 where the hardware multiplies it fast, else 32-bit floats."""
 
     auto = "auto"
     bf16 = "bf16"
@@ -165,7 +174,7 @@ class Precision(Enum):
 
 
 class Only(Enum):
-    """Which runs of a study to train: those that failed before, or those never begun."""
+    """Which runs of a study to train: those that failed before, or those that never began."""
 
     failed = "failed"
     missing = "missing"

@@ -1,4 +1,4 @@
-"""From YAML and command-line overrides to a `Config`. What is wrong with the overrides is found in `diagnosis`."""
+"""Composes YAML files and command-line overrides into a `Config`; `diagnosis` finds the faults of overrides."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,20 +9,17 @@ from pathlib import Path
 from typing import Any, cast
 
 from hydra import compose
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path
-from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.config_store import ConfigStore
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
+from fer_ablate.config.hydra_internals import HydraApp, initialised
 from fer_ablate.config.schema import Config
 from fer_ablate.errors import UserError
 
 CONFIG_NAME = "config"
 
 OPEN = ("data.merge",)
-"""Mappings whose keys a person chooses, so that `key={a: ...}` may be typed without a plus."""
+"""Mappings whose keys the user chooses: `key={a: ...}` needs no plus."""
 
 
 def conf_dir() -> Path:
@@ -35,7 +32,7 @@ def conf_dir() -> Path:
 
 
 def register_schema() -> None:
-    """Make the schema known to Hydra, under the name that conf/config.yaml starts its defaults with."""
+    """Store the schema in Hydra under the name that the defaults of conf/config.yaml begin with."""
     ConfigStore.instance().store(name="schema", node=_schema(), replace=True)
 
 
@@ -43,34 +40,24 @@ def register_schema() -> None:
 def _schema() -> DictConfig:
     schema: DictConfig = OmegaConf.structured(Config)
     for key in OPEN:
-        OmegaConf.select(schema, key)._set_flag("struct", False)
+        OmegaConf.set_struct(OmegaConf.select(schema, key), False)
     return schema
 
 
 @contextmanager
-def composer(config_dir: Path | None = None) -> Iterator[None]:
-    """Allow `composed` inside; a running Hydra app is left as it was.
+def composer(config_dir: Path | None = None) -> Iterator[HydraApp]:
+    """Initialise Hydra for `composed`; a Hydra app that runs already is left as it was.
 
     Args:
         config_dir: what was given as `--config-dir`, searched first.
     """
     register_schema()
-    singleton = GlobalHydra.instance()
-    outer, singleton.hydra = singleton.hydra, None
-    search_path = create_config_search_path(str(conf_dir()))
-    if config_dir is not None:
-        search_path.prepend(
-            provider="command-line", path=f"file://{config_dir.resolve()}", anchor=SearchPathQuery(provider="schema")
-        )
-    try:
-        Hydra.create_main_hydra2(task_name="fer_ablate", config_search_path=search_path)
-        yield
-    finally:
-        singleton.hydra = outer
+    with initialised(conf_dir(), config_dir) as hydra:
+        yield hydra
 
 
 def composed(overrides: Sequence[str] = ()) -> DictConfig:
-    """The config tree for these overrides, such as `model.conv_layers=4` or `data=fer2013`. Only inside `composer`."""
+    """Compose the config tree of these overrides, such as `model.conv_layers=4` or `data=fer2013`; needs `composer`."""
     return compose(CONFIG_NAME, overrides=list(overrides))
 
 
@@ -78,7 +65,7 @@ def to_config(tree: DictConfig) -> Config:
     """Plain dataclasses with every interpolation resolved.
 
     Raises:
-        omegaconf.errors.OmegaConfBaseException: a value is missing or an interpolation leads nowhere.
+        omegaconf.errors.OmegaConfBaseException: a value is missing, or an interpolation refers to a key that does not exist.
     """
     tree = tree.copy()
     OmegaConf.set_struct(tree, False)
@@ -116,7 +103,7 @@ def plain(config: Config) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    # OmegaConf can do this as well, but a hundred times slower: too long for the thousand runs of a large study.
+    # OmegaConf.to_container is a hundred times slower, which adds up over the thousand runs of a large study.
     if is_dataclass(value):
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Enum):

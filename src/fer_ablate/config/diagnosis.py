@@ -1,4 +1,4 @@
-"""Which overrides are at fault and why, each on its own, with the nearest name that would have worked."""
+"""Finds out which overrides of a command line are at fault, and names for each the nearest one that would work."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,30 +8,35 @@ from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.core.override_parser.types import IntervalSweep
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fer_ablate.config.compose import composed, composer, flat
+from fer_ablate.config.overrides import Override, ParsedOverride, parsed_overrides, value_of
 from fer_ablate.errors import Fault, choices
 
 FOLDERED = ("study",)
-"""Groups whose files lie in folders, one for each document."""
-
+"""Groups whose files are in folders, one for each document."""
 
 EXTRAS = {
     "ray": "Install it: pip install 'fer-ablate[ray]'.",
     "submitit_local": "Install it: pip install 'fer-ablate[slurm]'.",
     "submitit_slurm": "Install it: pip install 'fer-ablate[slurm]'.",
 }
-"""Launchers that come with an extra."""
+"""Launcher that comes with an extra of the package -> how to install it."""
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Faults of the overrides, the overrides without any, and the tree these compose (None if not even they do)."""
+    """Result of `diagnose`.
+
+    Args:
+        faults: of all overrides.
+        sound: the overrides without a fault, each with one value.
+        tree: what the sound overrides compose; None if they do not.
+    """
 
     faults: tuple[Fault, ...]
     sound: tuple[str, ...]
@@ -39,7 +44,7 @@ class Diagnosis:
 
 
 def diagnose(overrides: Sequence[str], config_dir: Path | None = None) -> Diagnosis:
-    """Try every override on its own; sweeps such as `seed=0,1,2` value by value.
+    """Check every override, and every value of a sweep such as `seed=0,1,2`.
 
     Args:
         overrides: as typed on the command line, without flags.
@@ -51,8 +56,9 @@ def diagnose(overrides: Sequence[str], config_dir: Path | None = None) -> Diagno
             texts = [str(one.input_line) for one in parsed]
             tree, trouble = _try(texts)
             if not trouble:
-                return Diagnosis((), tuple(texts), tree)  # at once: composing per override takes a tenth of a second each
-        composed()  # so that a broken conf/ is told apart from a broken override
+                # The usual case: each further composition takes a tenth of a second.
+                return Diagnosis((), tuple(texts), tree)
+        composed()  # raises if conf/ itself is broken, for which no override is to blame
         groups = [one for one in parsed if _options(one.key_or_group) and not one.is_delete()]
         keys = [one for one in parsed if one not in groups]
         sound: list[str] = []
@@ -63,7 +69,7 @@ def diagnose(overrides: Sequence[str], config_dir: Path | None = None) -> Diagno
         base, trouble = _try(sound)
         faults += trouble
         group_choices = list(sound)
-        # Those with one value are tried together; only where that goes wrong is each tried on its own, to tell which.
+        # Keys with one value are tried together first; only if that fails, each is tried alone to find the faulty ones.
         single = [str(one.input_line) for one in keys if not one.is_sweep_override()]
         fine = base is not None and not _try([*group_choices, *single])[1]
         for override in keys if base is not None else ():
@@ -75,11 +81,11 @@ def diagnose(overrides: Sequence[str], config_dir: Path | None = None) -> Diagno
     return Diagnosis(tuple(faults), tuple(sound), tree)
 
 
-def _parse(overrides: Sequence[str]) -> tuple[list[Override], list[Fault]]:
-    parser, parsed, faults = OverridesParser.create(), [], []
+def _parse(overrides: Sequence[str]) -> tuple[list[ParsedOverride], list[Fault]]:
+    parsed, faults = [], []
     for text in overrides:
         try:
-            parsed += parser.parse_overrides([text])
+            parsed += parsed_overrides([text])
         except HydraException as error:
             remedy = "Write key=value without blanks around '='; quote values with brackets or commas for the shell."
             faults.append(Fault("", f"'{text}' is not an override: {_first_line(error)}", remedy))
@@ -93,7 +99,7 @@ def _try(overrides: Sequence[str]) -> tuple[DictConfig | None, list[Fault]]:
         return None, [Fault("", _first_line(error), _cause(error))]
 
 
-def _group_faults(override: Override) -> list[Fault]:
+def _group_faults(override: ParsedOverride) -> list[Fault]:
     known = _options(override.key_or_group)
     given = [name for value in _values(override) for name in (value if isinstance(value, list) else [value])]
     return [
@@ -105,23 +111,24 @@ def _group_faults(override: Override) -> list[Fault]:
     ]
 
 
-def _key_faults(override: Override, base: DictConfig | None, groups: Sequence[str]) -> list[Fault]:
+def _key_faults(override: ParsedOverride, base: DictConfig | None, groups: Sequence[str]) -> list[Fault]:
     key = override.key_or_group
     if key == "hydra" or key.startswith(("hydra.", "hydra/")):
         return []
-    if base is not None and not (override.is_add() or override.is_force_add() or _has(base, key)):
-        return [_unknown(key, base)]
+    if base is not None and not (override.is_add() or override.is_force_add()):
+        tree = OmegaConf.to_container(base, resolve=False)
+        if not _has(tree, key):
+            return [_unknown(key, tree)]
     faults = []
     for value in _value_texts(override):
         _, trouble = _try([*groups, value])
-        faults += [Fault(key, f"{value.split('=', 1)[-1]} does not fit. {fault.remedy or fault.problem}") for fault in trouble]
+        faults += [Fault(key, f"{value_of(value)} does not fit. {fault.remedy or fault.problem}") for fault in trouble]
     return faults
 
 
-def _unknown(key: str, base: DictConfig) -> Fault:
-    """A key that does not exist: the likeliest one that does, and its neighbours."""
-    container = OmegaConf.to_container(base, resolve=False)
-    leaves = sorted({part for leaf in flat(container) for part in _prefixes(leaf)} | set(_groups()))
+def _unknown(key: str, tree: Any) -> Fault:
+    """Fault of a key that does not exist; names the likeliest one that does, and its neighbours."""
+    leaves = sorted({part for leaf in flat(tree) for part in _prefixes(leaf)} | set(_groups()))
     name = key.rsplit(".", 1)[-1]
     same_name = [leaf for leaf in leaves if leaf.rsplit(".", 1)[-1] == name]
     near = same_name or get_close_matches(key, leaves, n=1, cutoff=0.6)
@@ -140,17 +147,13 @@ def _prefixes(leaf: str) -> list[str]:
 
 
 def _has(tree: Any, key: str) -> bool:
-    node: Any = tree
     for part in key.split("."):
-        if OmegaConf.is_list(node) and part.isdigit():
-            part_key: Any = int(part)
-            if part_key >= len(node):
-                return False
-        elif OmegaConf.is_dict(node) and part in node.keys():  # noqa: SIM118 (`in node` hides missing values)
-            part_key = part
+        if isinstance(tree, list) and part.isdigit() and int(part) < len(tree):
+            tree = tree[int(part)]
+        elif isinstance(tree, dict) and part in tree:
+            tree = tree[part]
         else:
             return False
-        node = node._get_node(part_key)
     return True
 
 
@@ -159,7 +162,7 @@ def _loader() -> Any:
 
 
 def _options(group: str) -> list[str]:
-    """Files of a config group, those of its folders as `folder/file`; empty if there is no such group."""
+    """Files of a config group, those in folders as `folder/file`; empty if there is no such group."""
     if not group:
         return []
     files = list(_loader().get_group_options(group, results_filter=ObjectType.CONFIG))
@@ -171,25 +174,25 @@ def _groups() -> list[str]:
     return [name for name in _loader().list_groups("") if name != "hydra"]
 
 
-def _values(override: Override) -> list[Any]:
+def _values(override: ParsedOverride) -> list[Any]:
     if override.is_delete():
         return []
     return list(override.sweep_iterator()) if override.is_discrete_sweep() else [override.value()]
 
 
-def _value_texts(override: Override) -> list[str]:
-    """`key=value` for every value of a sweep, for an interval its ends; the override itself if it is none."""
-    prefix = str(override.input_line).split("=", 1)[0]
+def _value_texts(override: ParsedOverride) -> list[str]:
+    """`key=value` for every value of a sweep, or for both ends of an interval; else the override itself."""
+    typed = Override.parse(str(override.input_line))
     if override.is_interval_sweep():
         interval = override.value()
         assert isinstance(interval, IntervalSweep)
-        return [f"{prefix}={interval.start}", f"{prefix}={interval.end}"]
+        return [str(typed.with_value(end)) for end in (interval.start, interval.end)]
     if override.is_discrete_sweep():
-        return [f"{prefix}={value}" for value in override.sweep_string_iterator()]
-    return [str(override.input_line)]
+        return [str(typed.with_value(value)) for value in override.sweep_string_iterator()]
+    return [str(typed)]
 
 
-def _first_value(override: Override) -> str:
+def _first_value(override: ParsedOverride) -> str:
     texts = _value_texts(override)
     return texts[0] if texts else str(override.input_line)
 
@@ -199,7 +202,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _cause(error: BaseException) -> str:
-    """What OmegaConf said below Hydra's wrapping, without its technical lines."""
+    """Message of OmegaConf that Hydra wraps in its own, without the lines that only name types."""
     lines = str(error.__cause__).splitlines() if error.__cause__ else str(error).strip().splitlines()[1:]
     return " ".join(
         line.strip() for line in lines if not line.strip().startswith(("full_key:", "object_type=", "reference_type="))

@@ -1,15 +1,12 @@
 """The key of a run: a hash of everything that can change its result. Same key, same result."""
 
-import ast
 import hashlib
 import json
-from collections.abc import Iterable
-from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from fer_ablate.config.choices import Source
+from fer_ablate.config.behaviour import behaviour
+from fer_ablate.config.choices import Precision, Source
 from fer_ablate.config.compose import flat, plain
 from fer_ablate.config.schema import Config
 
@@ -52,9 +49,11 @@ LATER: dict[str, Any] = {
 }
 """Keys that came after the first runs -> the value with which all is as it was before; with it they do not enter a key."""
 
-RESULT_CODE = ("labels.py", "metrics.py", "sizes.py", "data", "models", "optim", "training")
-"""Parts of the package that decide a result; console, tracking and reports may change without making a run stale."""
+NUMBER_FORMATS = {Precision.bf16.value: "bf16-mixed", Precision.fp16.value: "16-mixed", Precision.fp32.value: "32-true"}
+"""Number format as a config names it -> Lightning's name of it."""
 
+KEY_RULES = 2
+"""Number of the rules below, stored with every run; 1 had a digest of the syntax tree and the number format as typed."""
 
 SHOWN_DIGITS = 10
 """Of a run's key in folder names and on the screen."""
@@ -65,56 +64,53 @@ def short(key: str) -> str:
     return key[:SHOWN_DIGITS]
 
 
-def relevant(config: Config) -> dict[str, Any]:
-    """The leaves of a config that can change a result, under dotted keys."""
-    leaves = flat(plain(config))
-    if config.data.source is not Source.synthetic:
-        leaves = {key: value for key, value in leaves.items() if not key.startswith("data.synthetic")}
-    return {key: value for key, value in leaves.items() if not _is_irrelevant(key) and not _as_before(key, value)}
-
-
-def run_key(config: Config, data_digest: str, code_digest: str, start: str | None = None) -> str:
-    """Hash of the relevant config, the data, the code and the weights to begin with; 32 hexadecimal digits.
+def relevant(config: Config, resolved: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The settings that can change a result, under dotted keys.
 
     Args:
         config: of the run.
+        resolved: settings whose value depends on the machine -> what they come to there, see `training.identity`.
+    """
+    leaves = flat(plain(config))
+    if config.data.source is not Source.synthetic:
+        leaves = {key: value for key, value in leaves.items() if not key.startswith("data.synthetic")}
+    kept = {key: value for key, value in leaves.items() if not _is_irrelevant(key) and not _as_before(key, value)}
+    return {**kept, **(resolved or {})}
+
+
+def run_key(settings: Mapping[str, Any], data_digest: str, code: str, start: str | None = None) -> str:
+    """Hash of the settings, the data, what the code computes and the weights to begin with; 32 hexadecimal digits.
+
+    Args:
+        settings: of `relevant`.
         data_digest: of the images.
-        code_digest: of the code.
+        code: of `behaviour.code_digest`; all code of one behaviour gives the same key.
         start: identity of the weights that `init_from` names, which is the key of their run where it is one; None: they
             are drawn from the seed.
     """
-    parts = [relevant(config), data_digest, code_digest, *([start] if start is not None else [])]
+    parts = [dict(settings), data_digest, behaviour(code), *([start] if start is not None else [])]
     content = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
-def code_digest(plugins: Iterable[str] = ()) -> str:
-    """Hash of the code that decides a result, blind to comments, docstrings and layout; 16 hexadecimal digits.
+def key_of_first_edition(
+    settings: Mapping[str, Any], data_digest: str, code: str, number_format: str, start: str | None = None
+) -> tuple[str, dict[str, Any]]:
+    """Compute the key of a run of the first edition by the present rules, and its settings by these rules.
 
-    It is taken once per process: a file that is edited afterwards is not what this process has imported, and its runs
-    must not pass for those of the new code.
+    Its own key was made with the number format as it was typed, such as `auto`, and with a digest of the code that depended on
+    the version of Python.
 
     Args:
-        plugins: packages of the user's own, whose code counts as well.
+        settings: stored with the run.
+        data_digest: stored with the run.
+        code: stored with the run.
+        number_format: that the run was computed in, by Lightning's name, as its result says.
+        start: identity of its starting weights, by the present rules.
     """
-    return _code_digest(tuple(plugins))
-
-
-@cache
-def _code_digest(plugins: tuple[str, ...]) -> str:
-    package = Path(__file__).resolve().parents[1]
-    files = [file for part in RESULT_CODE for file in _python_files(package / part)]
-    for name in plugins:
-        spec = find_spec(name)
-        files += (
-            _python_files(Path(spec.origin).parent if spec.submodule_search_locations else Path(spec.origin))
-            if spec and spec.origin
-            else []
-        )
-    total = hashlib.sha256()
-    for file in files:
-        total.update(_meaning(file.read_text(encoding="utf-8")).encode())
-    return total.hexdigest()[:16]
+    precision = next((short for short, name in NUMBER_FORMATS.items() if name == number_format), number_format)
+    settings = {**settings, "trainer.precision": precision}
+    return run_key(settings, data_digest, code, start), settings
 
 
 def _as_before(key: str, value: Any) -> bool:
@@ -123,21 +119,3 @@ def _as_before(key: str, value: Any) -> bool:
 
 def _is_irrelevant(key: str) -> bool:
     return any(key == name or key.startswith(f"{name}.") for name in IRRELEVANT)
-
-
-def _python_files(path: Path) -> list[Path]:
-    return sorted(path.rglob("*.py")) if path.is_dir() else [path]
-
-
-def _meaning(source: str) -> str:
-    """The syntax tree without docstrings."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if (
-            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-            and body
-            and ast.get_docstring(node) is not None
-        ):
-            node.body = body[1:]
-    return ast.dump(tree)

@@ -1,4 +1,4 @@
-"""From a study file to its rows: the written ones, those of the short notations, and what is wrong with them."""
+"""The rows of a study, written out or in a short notation, their faults, and the runs (seeds and folds) of a row."""
 
 import itertools
 from collections import Counter
@@ -6,20 +6,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from fer_ablate.config.schema import RowConfig, StudyConfig
+from fer_ablate.config.bounds import bound_faults
+from fer_ablate.config.overrides import assignment, parsed_overrides, spelled
+from fer_ablate.config.schema import Config, RowConfig, StudyConfig
 from fer_ablate.errors import Fault, choices
 
 FOLD_KEYS = ("data.folds", "data.fold")
 """Keys that `study.folds` sets for every run."""
 
-FEWEST_FOLDS = 2
-_FOLDS_REMEDY = "Give the study folds: 10, which trains every row on each of ten folds."
+FOLDS_REMEDY = "Give the study folds: 10, which trains every row on each of ten folds."
 
 BASELINE = "baseline"
-"""Label of the row that changes nothing, where a study names none."""
+"""Label of the row that changes nothing, if the study names none."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Row:
         overrides: all of them, those of the study first.
         start_from: label of the row whose weights it starts with.
         published: column -> printed number, or a mapping of `value` and `note`.
-        auxiliary: trained only because another row starts from it; stands in no table.
+        auxiliary: trained only because another row starts from it; not part of any table.
     """
 
     label: str
@@ -41,8 +41,45 @@ class Row:
     auxiliary: bool = False
 
 
+@dataclass(frozen=True)
+class Repeat:
+    """Seed and fold, in which the runs of one row differ.
+
+    Args:
+        seed: of the run.
+        fold: the tested one, from 0; None without folds.
+    """
+
+    seed: int
+    fold: int | None = None
+
+    def __str__(self) -> str:
+        """`seed 0`, or `seed 0, fold 3`."""
+        return f"seed {self.seed}" + ("" if self.fold is None else f", fold {self.fold}")
+
+    @property
+    def short(self) -> str:
+        """`0`, or `0/3`."""
+        return str(self.seed) + ("" if self.fold is None else f"/{self.fold}")
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Sort key: by seed, then by fold."""
+        return self.seed, -1 if self.fold is None else self.fold
+
+
+def repeat_of(config: Config) -> Repeat:
+    """Seed and fold of a config."""
+    return Repeat(config.seed, config.data.fold if config.data.folds is not None else None)
+
+
+def repeats(seeds: Sequence[int], folds: int | None) -> tuple[Repeat, ...]:
+    """The runs of a row. All folds of a seed come before the next seed, so that one cross-validation is complete early."""
+    return tuple(Repeat(seed, fold) for seed in seeds for fold in (range(folds) if folds is not None else (None,)))
+
+
 def rows_of(study: StudyConfig) -> list[Row]:
-    """Every row of a study free of faults, the written ones first.
+    """Every row of a study without faults, the written ones first.
 
     >>> [row.label for row in rows_of(StudyConfig(one_factor={"optimizer.lr": [0.1, 0.01]}))]
     ['baseline', 'lr=0.1', 'lr=0.01']
@@ -68,11 +105,11 @@ def baseline_of(study: StudyConfig) -> str:
     return study.baseline or rows_of(study)[0].label
 
 
-def check_study(study: StudyConfig) -> list[Fault]:
-    """What is wrong with a study, whatever its rows' configs say."""
-    faults = [*_notation_faults(study), *_override_faults(study)]
-    if faults:
-        return faults
+def study_file_faults(study: StudyConfig) -> list[Fault]:
+    """Faults of a study by itself; those of the configs of its rows are found when these are composed."""
+    faults = bound_faults(study, "study")
+    if hindering := [*_notation_faults(study), *_override_faults(study)]:
+        return [*faults, *hindering]
     rows = rows_of(study)
     labels = [row.label for row in rows]
     if not rows:
@@ -86,19 +123,14 @@ def check_study(study: StudyConfig) -> list[Fault]:
         faults.append(Fault("study.baseline", f"there is no row '{study.baseline}'.", choices(study.baseline, labels)))
     faults += [
         Fault("study.rows", f"there is no row '{label}'.", choices(label, labels))
-        for label in (*study.select, *study.published)
+        for label in study.published
         if label not in labels
     ]
-    if not study.seeds or len(set(study.seeds)) < len(study.seeds):
-        faults.append(Fault("study.seeds", f"{list(study.seeds)} is empty or names a seed twice.", "Give, say, [0,1,2]."))
-    if study.folds is not None and study.folds < FEWEST_FOLDS:
-        way_out = "Give 2 or more, such as 10, or study.folds=null for none."
-        faults.append(Fault("study.folds", f"{study.folds} leaves nothing to train on.", way_out))
     return [*faults, *_start_faults(rows), *_auxiliary_faults(rows, baseline_of(study)), *_published_faults(rows)]
 
 
 def waves(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows in the order in which they can be trained: each behind the one that it starts from."""
+    """Group rows so that each comes in a later group than the row it starts from."""
     left, done, order = list(rows), set[str](), []
     present = {row.label for row in rows}
     while left:
@@ -109,34 +141,8 @@ def waves(rows: Sequence[Row]) -> list[list[Row]]:
     return order
 
 
-def assignment(key: str, value: Any) -> str:
-    """`key=value` in Hydra's grammar for a value read from YAML.
-
-    >>> assignment("augment.steps", [{"op": "flip", "p": 0.5}])
-    'augment.steps=[{op:flip,p:0.5}]'
-    """
-    return f"{key}={_spelled(value)}"
-
-
-def _spelled(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{_spelled(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return "[" + ",".join(_spelled(item) for item in value) + "]"
-    return quoted(value) if isinstance(value, str) else str(value)
-
-
-def quoted(text: str) -> str:
-    """A text as one value of Hydra's grammar: in quotes, unless it is a plain word."""
-    if text and all(letter.isalnum() or letter in "_-./" for letter in text):
-        return text
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
 def _implied_baseline(study: StudyConfig) -> Iterator[RowConfig]:
-    """One factor at a time is compared with all factors as they are, whether or not that row is written down."""
+    """One factor at a time is compared with the row that changes none, so this row is added if it is not written."""
     label = study.baseline or BASELINE
     if study.one_factor and label not in [row.label for row in study.rows]:
         yield RowConfig(label=label)
@@ -150,12 +156,12 @@ def _short_rows(study: StudyConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
     if study.crossed:
         combinations += [list(zip(study.crossed, values, strict=True)) for values in itertools.product(*study.crossed.values())]
     for pairs in combinations:
-        label = " ".join(f"{names[key]}={_spelled(value).strip(chr(39))}" for key, value in pairs)
+        label = " ".join(f"{names[key]}={spelled(value).strip(chr(39))}" for key, value in pairs)
         yield label, tuple(assignment(key, value) for key, value in pairs)
 
 
 def _names(keys: Sequence[str]) -> dict[str, str]:
-    """The last part of every key, or all of it where that would not tell two apart."""
+    """The last part of every key, or the whole key where two have the same last part."""
     last = Counter(key.rsplit(".", 1)[-1] for key in dict.fromkeys(keys))
     return {key: key if last[key.rsplit(".", 1)[-1]] > 1 else key.rsplit(".", 1)[-1] for key in keys}
 
@@ -165,32 +171,32 @@ def _notation_faults(study: StudyConfig) -> list[Fault]:
     for name in ("one_factor", "zipped", "crossed"):
         for key, values in getattr(study, name).items():
             if key in FOLD_KEYS:
-                faults.append(Fault(f"study.{name}.{key}", "is not for rows to set.", _FOLDS_REMEDY))
+                faults.append(Fault(f"study.{name}.{key}", "is not for rows to set.", FOLDS_REMEDY))
             if isinstance(values, str) or not isinstance(values, Sequence) or not values:
-                faults.append(Fault(f"study.{name}.{key}", f"{values!r} is no list of values.", "Give, say, [0.1, 0.01]."))
+                faults.append(Fault(f"study.{name}.{key}", f"{values!r} is not a list of values.", "Give, say, [0.1, 0.01]."))
     lengths = {key: len(values) for key, values in study.zipped.items() if isinstance(values, Sequence)}
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{key} has {length}" for key, length in lengths.items())
-        faults.append(Fault("study.zipped", f"the lists differ in length: {told}.", "Row k takes the k-th value of each."))
+        listed = ", ".join(f"{key} has {length}" for key, length in lengths.items())
+        faults.append(Fault("study.zipped", f"the lists differ in length: {listed}.", "Row k takes the k-th value of each."))
     return faults
 
 
 def _override_faults(study: StudyConfig) -> list[Fault]:
-    """Overrides of a file that would mean something else than one row of it."""
-    faults, parser = [], OverridesParser.create()
+    """Faults of overrides that cannot be part of a row."""
+    faults = []
     for label, overrides in [("study.base", study.base), *((f"study.rows '{row.label}'", row.overrides) for row in study.rows)]:
         for text in overrides:
             try:
-                parsed = parser.parse_override(text)
+                (parsed,) = parsed_overrides([text])
             except HydraException:
                 faults.append(Fault(label, f"'{text}' is not an override.", "Write key=value as on the command line."))
                 continue
             if parsed.is_sweep_override():
                 faults.append(Fault(label, f"'{text}' is several values.", "A row is one run; use one_factor or crossed."))
             elif parsed.key_or_group == "seed" or parsed.key_or_group.split(".")[0] in ("study", "hydra", "search", "name"):
-                faults.append(Fault(label, f"'{text}' is not for rows to set.", "Seeds belong into study.seeds."))
+                faults.append(Fault(label, f"'{text}' is not for rows to set.", "Seeds belong in study.seeds."))
             elif parsed.key_or_group in FOLD_KEYS and (label != "study.base" or study.folds is not None):
-                faults.append(Fault(label, f"'{text}' is not for rows to set.", _FOLDS_REMEDY))
+                faults.append(Fault(label, f"'{text}' is not for rows to set.", FOLDS_REMEDY))
     return faults
 
 
@@ -216,7 +222,7 @@ def _auxiliary_faults(rows: Sequence[Row], baseline: str) -> list[Fault]:
     faults = []
     for row in rows:
         if row.auxiliary and row.label == baseline:
-            faults.append(Fault("study.baseline", f"'{baseline}' is auxiliary and stands in no table.", "Name another row."))
+            faults.append(Fault("study.baseline", f"'{baseline}' is auxiliary and part of no table.", "Name another row."))
         if row.auxiliary and row.label not in starts:
             faults.append(Fault(f"study.rows '{row.label}'", "is auxiliary, but no row starts from it.", "Drop one of the two."))
     return faults
@@ -226,7 +232,7 @@ def _published_faults(rows: Sequence[Row]) -> list[Fault]:
     return [
         Fault(
             f"study.rows '{row.label}'",
-            f"published {column}: {given!r} is no number.",
+            f"published {column}: {given!r} is not a number.",
             "Write 65.35, or {value: 65.35, note: ...}.",
         )
         for row in rows

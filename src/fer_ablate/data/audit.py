@@ -1,4 +1,4 @@
-"""Finds what is wrong with the images of a set: exact copies, copies across splits, contradicting labels, blanks."""
+"""Finds flaws of a set: exact copies, copies in several splits, contradicting labels, blank images."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -8,32 +8,31 @@ from numpy.typing import NDArray
 
 from fer_ablate.config.choices import Drop
 from fer_ablate.data.faces import FaceSet, Rows
-from fer_ablate.data.prints import prints
 from fer_ablate.data.roles import split_called
 
-_BLOCK = 2048  # images looked at together: keeps temporaries small beside the mapped file
+_BLOCK = 2048  # images read at once: keeps temporary arrays small compared with the mapped file
 
 
 @dataclass(frozen=True)
 class Audit:
     """Flaws of a set; every array holds ascending row numbers of usable images.
 
-    A group is all images with the same pixels, if there is more than one.
+    A group is two or more images with the same pixels.
 
     Args:
         images: number of usable images.
-        distinct: number of different ones.
+        distinct: number of different images.
         groups: number of groups.
         copied: members of all groups.
-        surplus: copies: members of a group but its first.
+        surplus: members of a group except its first.
         crossing_groups: number of groups with members in more than one split.
-        crossing: members of these.
+        crossing: members of these groups.
         conflict_groups: number of groups with more than one label.
-        conflicts: members of these.
+        conflicts: members of these groups.
         blank: images of one constant gray level.
         black: images of zeros only; part of `blank`.
-        in_train: by name of each other split, its images that occur in the training split too.
-        in_earlier: by name of each split but the first, its images that occur in any split before it.
+        in_train: split other than the training split -> its images that also occur in the training split.
+        in_earlier: split other than the first -> its images that also occur in a split before it.
     """
 
     images: int
@@ -52,9 +51,9 @@ class Audit:
 
 
 def audit(faces: FaceSet) -> Audit:
-    """Look at all usable images of a set."""
+    """Find the flaws of all usable images of a set."""
     rows = faces.rows
-    _, first, group, size = np.unique(prints(faces), return_index=True, return_inverse=True, return_counts=True)
+    _, first, group, size = np.unique(faces.usable_hashes(), return_index=True, return_inverse=True, return_counts=True)
     present = np.zeros((len(size), len(faces.splits)), dtype=bool)  # (groups, splits)
     present[group, faces.usage[rows]] = True
     labelled = np.zeros((len(size), len(faces.classes)), dtype=bool)  # (groups, classes)
@@ -85,11 +84,13 @@ def audit(faces: FaceSet) -> Audit:
     )
 
 
-def without(faces: FaceSet, drop: Collection[Drop]) -> FaceSet:
+def without_flawed(faces: FaceSet, drop: Collection[Drop]) -> FaceSet:
     """Leave flawed images out.
 
-    `duplicates_of_train`: images of other splits that occur in the training split, too; copies within a split stay.
-    `conflicts`: every image of a group with more than one label. `blank`: images of one constant gray level.
+    Args:
+        faces: the set.
+        drop: kinds of flaws. `duplicates_of_train`: images of other splits that also occur in the training split; copies within
+            a split stay. `conflicts`: all images of a group with more than one label. `blank`: images of one gray level.
     """
     if not drop:
         return faces
@@ -103,29 +104,29 @@ def without(faces: FaceSet, drop: Collection[Drop]) -> FaceSet:
 
 
 def copies_across(faces: FaceSet, roles: Mapping[str, Rows], dropped: Collection[Drop]) -> Iterator[str]:
-    """A sentence about images of val and test that are in train, too, which makes their scores too good; none if there are none.
+    """Yield a warning if images of val or test are also in train, which makes their scores too good.
 
     Args:
         faces: the set.
         roles: `train`, `val`, `test` -> rows.
-        dropped: kinds of images that were left out already.
+        dropped: kinds of images that were already left out.
     """
     known = np.zeros(len(faces.labels), np.uint64)
-    known[faces.rows] = prints(faces)
+    known[faces.rows] = faces.usable_hashes()
     shared = {}
     for role in ("val", "test"):
-        # Under `combined` val is a part of train by intention.
+        # With the preset `combined`, val is a part of train on purpose.
         own = np.setdiff1d(roles[role], roles["train"])
         shared[role] = int(np.isin(known[own], known[roles["train"]]).sum())
     if any(shared.values()):
         counts = " and ".join(f"{count:,} {role}" for role, count in shared.items() if count)
         helps = len(faces.splits) > 1 and Drop.duplicates_of_train not in dropped
-        way_out = " data.drop=[duplicates_of_train] leaves those of other splits out." if helps else ""
-        yield f"Copies: {counts} images have the very pixels of a training image.{way_out}"
+        remedy = " data.drop=[duplicates_of_train] leaves those of other splits out." if helps else ""
+        yield f"Copies: {counts} images have exactly the pixels of a training image.{remedy}"
 
 
 def _blanks(faces: FaceSet) -> tuple[Rows, Rows]:
-    """Usable rows of one gray level, and those of them that are black."""
+    """Find the usable rows of one gray level, and those of them that are black."""
     low, high = np.empty(len(faces), np.uint8), np.empty(len(faces), np.uint8)
     for start in range(0, len(faces), _BLOCK):
         block = faces.faces[faces.rows[start : start + _BLOCK]]

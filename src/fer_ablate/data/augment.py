@@ -1,4 +1,4 @@
-"""Random changes of training batches: checking the list of steps, and building the module that does them."""
+"""Random changes of training batches: checks `augment.steps` and builds the module that applies them."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fer_ablate.config.schema import AugmentConfig
 from fer_ablate.data.ops.geometry import Geometric
 from fer_ablate.data.ops.op import Op
-from fer_ablate.data.ops.registry import draws, read_op, size_faults, step_faults
+from fer_ablate.data.ops.registry import draws, op_size_faults, read_op, step_faults
 from fer_ablate.data.ops.windows import Resize, Sized, TenCrop
 from fer_ablate.errors import Fault
 from fer_ablate.sizes import Size, spelled
@@ -18,13 +18,13 @@ from fer_ablate.sizes import Size, spelled
 PATH = "augment.steps"
 
 
-def check(config: AugmentConfig, image_size: Size | None) -> list[Fault]:
-    """List everything wrong with the steps.
+def augment_faults(config: AugmentConfig, image_size: Size | None) -> list[Fault]:
+    """List everything wrong with `augment.steps`.
 
     Args:
         config: the group `augment`.
-        image_size: of the images the steps get, which are the prepared ones (`prepare.prepared_size`), height and width in
-            pixels; None if not known, then crops are not compared with it.
+        image_size: height and width in pixels of the prepared images (`prepare.prepared_size`), to which the steps are applied;
+            None if not known, so that crops are not compared with it.
     """
     faults = []
     size, tenfold, sized = image_size, False, None
@@ -34,13 +34,14 @@ def check(config: AugmentConfig, image_size: Size | None) -> list[Fault]:
             faults += found
             continue
         op = read_op(step)
+        # A change of all training images would make them differ from the tested ones, which is never meant.
         if op.fixed and not isinstance(op, Resize) and not draws(op):
-            problem = f"{step['op']} changes all training images alike, and no image that is tested"
+            problem = f"{step['op']} changes all training images in the same way, but not the images that are tested"
             faults.append(Fault(f"{key}.op", problem, "Put it into data.prepare, or give a p below 1."))
         ten = isinstance(op, TenCrop)
         if ten and tenfold:
             faults.append(Fault(f"{key}.op", "a second ten_crop, which makes a hundred of every image", "Keep one of the two."))
-        faults += size_faults(key, op, size)
+        faults += op_size_faults(key, op, size)
         size, tenfold = op.after(size), tenfold or ten
         if isinstance(op, Sized):
             sized = key, op
@@ -50,7 +51,7 @@ def check(config: AugmentConfig, image_size: Size | None) -> list[Fault]:
 
 
 def _untested_faults(key: str, last: Sized, image_size: Size) -> list[Fault]:
-    """Whether tests, which cut their views out of images that no step has resized, can show what is trained on."""
+    """Fault if a network is trained on a size that tests cannot show: they cut views out of images that were not resized."""
     fits = last.pixels[0] <= image_size[0] and last.pixels[1] <= image_size[1]
     if fits and (last.pixels == image_size or not isinstance(last, Resize)):
         return []
@@ -60,7 +61,7 @@ def _untested_faults(key: str, last: Sized, image_size: Size) -> list[Fault]:
 
 
 def input_size(config: AugmentConfig, image_size: Size) -> Size:
-    """Height and width in pixels of what a network is trained on: those that the last crop or resize names, or `image_size`."""
+    """Return height and width in pixels of a network's input: those of the last crop or resize, or else `image_size`."""
     size: Size | None = image_size
     for op in map(read_op, config.steps):
         size = op.after(size)
@@ -69,11 +70,11 @@ def input_size(config: AugmentConfig, image_size: Size) -> Size:
 
 
 class Warp(nn.Module):
-    """Several flips and affine maps in a row as one resampling: half the time of four in a row, and blurred only once.
+    """Apply several flips and affine maps as one resampling: half the time of four single ones, and only one interpolation.
 
     Args:
-        ops: kornia modules, each of which draws a matrix per image, or the identity where its probability says so.
-        fill: what lies beyond the image.
+        ops: kornia modules, each of which draws a matrix per image, or the identity with a probability of 1 - p.
+        fill: pixels beyond the image, one of `rules.FILLS`.
     """
 
     def __init__(self, ops: Sequence[GeometricAugmentationBase2D], fill: str) -> None:
@@ -82,7 +83,8 @@ class Warp(nn.Module):
         self.fill = fill
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Warp (N, C, H, W) by the product of the matrices drawn."""
+        """Warp (N, C, H, W) by the product of the drawn matrices."""
+        # Matrices map pixels of the old image to the new one, so a later op is multiplied from the left.
         total = torch.eye(3, device=faces.device)
         for op in self.ops:
             drawn: Tensor = op.generate_transformation_matrix(faces, op.forward_parameters(faces.shape), op.flags)
@@ -92,21 +94,21 @@ class Warp(nn.Module):
 
 
 class Augment(nn.Module):
-    """The steps of a config, one after the other, in float32 whatever autocast says.
+    """Apply the steps of a config one after the other, in float32 also under autocast.
 
-    Takes faces (N, C, H, W) in [0, 1] on any device and returns changed ones in the same range: N of them, or 10 N behind a
-    ten_crop, those of one image side by side.
-    The draws depend on torch's global CPU seed alone, so a seed gives the same changes on every device.
+    Takes faces (N, C, H, W) in [0, 1] on any device and returns changed ones in the same range: N of them, or 10 N after a
+    ten_crop, with those of one image next to each other.
+    All random numbers come from torch's global CPU generator, so a seed gives the same changes on every device.
     """
 
     def __init__(self, steps: Sequence[nn.Module]) -> None:
         super().__init__()
-        # A tuple, not a ModuleList: kornia's modules have no weights, and moving them to a device moves their random
-        # numbers there too, which then differ from the CPU's and are copied back in every call.
+        # A tuple, not a ModuleList: a ModuleList would move kornia's modules to the device, where they would draw other random
+        # numbers than on the CPU and copy them back in every call. They have no weights that would need to move.
         self.steps = tuple(steps)
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Change every image of a batch in its own way."""
+        """Change every image of a batch (N, C, H, W) with random numbers of its own."""
         with torch.no_grad(), torch.autocast(faces.device.type, enabled=False):
             faces = faces.float()
             for step in self.steps:
@@ -115,9 +117,9 @@ class Augment(nn.Module):
 
 
 def build_augment(config: AugmentConfig) -> nn.Module:
-    """Build the module that changes training batches; without steps it returns them as they are.
+    """Build the module that changes training batches, the identity if there are no steps.
 
-    Neighbouring flips and affine maps with the same fill become one `Warp`.
+    Neighbouring flips and affine maps with the same fill are joined into one `Warp`.
     """
     if not config.steps:
         return nn.Identity()
@@ -135,6 +137,7 @@ def _fills(group: Sequence[Op]) -> set[str]:
 
 
 def _groups(ops: Iterable[Op]) -> list[list[Op]]:
+    """Group neighbouring ops that can be done in one resampling; every other op is a group of its own."""
     groups: list[list[Op]] = []
     for op in ops:
         joined = [*groups[-1], op] if groups else [op]

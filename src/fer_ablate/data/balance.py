@@ -1,6 +1,6 @@
-"""Makes the classes of a run equally large with transformed copies of their images, once before training.
+"""Balances the classes of a run with transformed copies of their images, made once before training.
 
-`N` images of the set, `M` new ones, `C` channels, `H W` pixels.
+Letters: N images of the set, M new ones, C channels, H W pixels.
 """
 
 from collections.abc import Mapping
@@ -14,28 +14,28 @@ from fer_ablate.config.choices import Balance
 from fer_ablate.config.schema import AugmentConfig, BalanceConfig
 from fer_ablate.data.augment import build_augment
 from fer_ablate.data.faces import Bytes, FaceSet, Rows
-from fer_ablate.data.ops.registry import read_op, size_faults, step_faults
+from fer_ablate.data.ops.registry import op_size_faults, read_op, step_faults
 from fer_ablate.data.ops.windows import Sized
 from fer_ablate.errors import Fault, FaultyConfigError
 
 PATH = "data.balance.steps"
 
 BALANCED = {"train": "balanced train", "test": "balanced test"}
-"""Role -> split of the rows that it gets; the official splits keep theirs."""
+"""Role -> name of the split that its new rows form; the official splits keep their rows."""
 
-_CHUNK = 2048  # images transformed together; part of what a seed gives
-_STREAMS = {"train": 0, "test": 1}  # of random numbers, so that one role's copies do not depend on the other's
+_CHUNK = 2048  # images transformed together; another number would give other copies for the same seed
+_STREAMS = {"train": 0, "test": 1}  # separate random numbers, so that one role's copies do not depend on the other's
 
 
 @dataclass(frozen=True)
 class _Part:
-    """What a role consists of, in rows of the original set.
+    """The images of a role, by rows of the original set.
 
     Args:
-        kept: stay in it.
-        again: come in under new row numbers, unchanged.
-        copied: come in under new row numbers, transformed; a row may stand here many times.
-        seed: of the transforms.
+        kept: rows that stay in the role.
+        again: images that are added unchanged under new row numbers.
+        copied: images that are added transformed under new row numbers; a row may occur many times.
+        seed: seed of the transforms.
     """
 
     kept: Rows
@@ -44,16 +44,11 @@ class _Part:
     seed: int
 
 
-def check(config: BalanceConfig) -> list[Fault]:
-    """List everything wrong with `data.balance`; without a kind nothing in it counts."""
+def balance_faults(config: BalanceConfig) -> list[Fault]:
+    """List everything wrong with `data.balance`; with `kind: none` its other keys are ignored."""
     if config.kind is Balance.none:
         return []
     faults = []
-    if config.kind is Balance.copies and config.copies < 1:
-        remedy = "data.balance.kind=none makes no copies."
-        faults.append(Fault("data.balance.copies", f"{config.copies} is below 1", remedy))
-    if config.seed < 0:
-        faults.append(Fault("data.balance.seed", f"{config.seed} is below 0"))
     if not config.steps:
         problem = f"empty, so that kind {config.kind.name} would train on the same images again and again"
         remedy = "Give steps as in conf/augment, such as [{op: affine, rotation: 10}], or use loss.class_weight=balanced."
@@ -74,20 +69,20 @@ def _size_fault(key: str, op: str) -> Fault:
 
 
 def balanced(faces: FaceSet, roles: Mapping[str, Rows], config: BalanceConfig) -> tuple[FaceSet, dict[str, Rows]]:
-    """Make classes equal, and leave val, every original image and its row number as they are.
+    """Balance the classes; val, all original images and their row numbers stay as they are.
 
-    `majority` adds copies to train until each class is as large as the largest; every original of a class is copied equally
-    often, or once more. `copies` takes as many originals of each class as the smallest has and adds `copies` of each, in
-    train and in test. Classes that a role has no image of stay without. The test role's images all get new rows, also the
-    originals, so that stored predictions tell it from the official splits.
+    `majority` adds copies to train until each class is as large as the largest; the originals of a class are copied equally
+    often, some of them once more. `copies` keeps as many originals of each class as the smallest has and adds `copies` of
+    each, in train and in test. A role gets no images of a class that it has none of. All images of the test role get new rows,
+    the originals too, so that stored predictions distinguish it from the official splits.
 
     Args:
         faces: the set.
-        roles: `train`, `val`, `test` -> its rows.
-        config: without fault; the copies depend on it and on the images alone, and are made on the CPU.
+        roles: `train`, `val`, `test` -> rows.
+        config: `data.balance` without faults. The copies depend only on it and on the images; they are made on the CPU.
 
     Returns:
-        The set with the new images behind the others, in splits of their own, and the rows of each role in it.
+        The set with the new images after the others, in splits of their own; and the rows of each role in it.
 
     Raises:
         FaultyConfigError: an op cannot change images of this size.
@@ -95,7 +90,7 @@ def balanced(faces: FaceSet, roles: Mapping[str, Rows], config: BalanceConfig) -
     if config.kind is Balance.none:
         return faces, dict(roles)
     steps = enumerate(config.steps)
-    if faults := [fault for n, step in steps for fault in size_faults(f"{PATH}[{n}]", read_op(step), faces.size)]:
+    if faults := [fault for n, step in steps for fault in op_size_faults(f"{PATH}[{n}]", read_op(step), faces.size)]:
         raise FaultyConfigError(faults)
     balanced_roles = ("train",) if config.kind is Balance.majority else ("train", "test")
     parts = {role: _part(faces.labels, roles[role], role, config) for role in balanced_roles}
@@ -103,7 +98,9 @@ def balanced(faces: FaceSet, roles: Mapping[str, Rows], config: BalanceConfig) -
 
 
 def _part(labels: Rows, rows: Rows, role: str, config: BalanceConfig) -> _Part:
+    """Choose the images of one role."""
     draw = np.random.default_rng([config.seed, _STREAMS[role]])
+    # The seed of the transforms is drawn first, so that it does not depend on the number of images.
     seed, none = int(draw.integers(2**63)), rows[:0]
     if config.kind is Balance.majority:
         return _Part(rows, none, _filling(labels, rows, draw), seed)
@@ -113,7 +110,7 @@ def _part(labels: Rows, rows: Rows, role: str, config: BalanceConfig) -> _Part:
 
 
 def _filling(labels: Rows, rows: Rows, draw: np.random.Generator) -> Rows:
-    """Rows to copy, so that every class gets as large as the largest."""
+    """Choose the rows to copy so that every class becomes as large as the largest."""
     classes, counts = np.unique(labels[rows], return_counts=True)
     chosen = []
     for label, count in zip(classes, counts, strict=True):
@@ -124,7 +121,7 @@ def _filling(labels: Rows, rows: Rows, draw: np.random.Generator) -> Rows:
 
 
 def _levelled(labels: Rows, rows: Rows, draw: np.random.Generator) -> Rows:
-    """As many rows of every class as the smallest has, ascending."""
+    """Choose as many rows of every class as the smallest has, ascending."""
     classes, counts = np.unique(labels[rows], return_counts=True)
     return np.sort(np.concatenate([draw.permutation(rows[labels[rows] == label])[: counts.min()] for label in classes]))
 
@@ -132,11 +129,12 @@ def _levelled(labels: Rows, rows: Rows, draw: np.random.Generator) -> Rows:
 def _extended(
     faces: FaceSet, roles: Mapping[str, Rows], parts: Mapping[str, _Part], change: nn.Module
 ) -> tuple[FaceSet, dict[str, Rows]]:
-    """The set with the new images of all parts, and the rows of each role."""
+    """Add the new images of all parts to the set, and return the rows of each role."""
     old = len(faces.labels)
     total = old + sum(len(part.again) + len(part.copied) for part in parts.values())
     pixels = np.empty((total, *faces.faces.shape[1:]), np.uint8)
     pixels[:old] = faces.faces
+    # `origin` is the old row of every new one, from which labels, targets, files and groups are copied.
     origin, usage = np.arange(total), np.empty(total, np.uint8)
     usage[:old] = faces.usage
     filled, start = dict(roles), old
@@ -157,15 +155,15 @@ def _extended(
         rows=np.concatenate([faces.rows, np.arange(old, total)]),
         files=tuple(faces.files[row] for row in origin) if faces.files else (),
         groups=None if faces.groups is None else faces.groups[origin],
-        prints=None,  # those of the copies are not known
+        hashes=None,  # the copies have not been hashed
     )
     return extended, filled
 
 
 def _write_copies(target: Bytes, originals: Bytes, part: _Part, change: nn.Module) -> None:
-    """Fill (M, C, H, W) with transformed copies; torch's random numbers go on afterwards as if nothing had happened."""
+    """Fill (M, C, H, W) with transformed copies; the state of torch's random numbers is restored afterwards."""
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(part.seed)  # `torch.manual_seed` would change the GPU's numbers for good
+        torch.default_generator.manual_seed(part.seed)  # `torch.manual_seed` would reseed the GPUs too, which are not restored
         for start in range(0, len(part.copied), _CHUNK):
             rows = part.copied[start : start + _CHUNK]
             copies = change(torch.from_numpy(originals[rows]).float() / 255)

@@ -1,7 +1,7 @@
-"""Batches straight from memory: no worker processes, no image copied on its own.
+"""Batches gathered straight from memory, without worker processes and without copying single images.
 
-Any number of devices sees the same images in every step, in an order that (seed, epoch) alone decides.
-`N` images of the set, `n` of the role, `b` of a batch, `C` channels, `H W` pixels, `K` emotions.
+The images of a step and their order depend only on seed and epoch, not on the number of devices.
+Letters: N images of the set, n of the role, b of a batch, C channels, H W pixels, K emotions.
 """
 
 import warnings
@@ -16,12 +16,12 @@ from torch import Tensor
 from fer_ablate.errors import UserError
 
 ORDER, LABELS, AUGMENT = range(3)
-"""What an epoch draws from its seed; one stream of numbers each."""
+"""Streams of random numbers of an epoch: order of the images, drawn labels, and augmentation with dropout."""
 
 
 def epoch_seed(seed: int, epoch: int, stream: int, rank: int = 0) -> int:
-    """Mix a run's seed, an epoch, a stream and a rank to a 64-bit seed; neighbouring ones share nothing."""
-    # Python's modulo makes a negative seed a valid entropy.
+    """Mix a run's seed, an epoch, a stream and a rank into a 64-bit seed; neighbouring values give unrelated seeds."""
+    # Python's modulo maps a negative seed to a valid entropy.
     words = np.random.SeedSequence([seed % 2**64, epoch, stream, rank]).generate_state(2, np.uint32)
     return int(words[0]) << 32 | int(words[1])
 
@@ -31,9 +31,9 @@ def _generator(seed: int, epoch: int, stream: int) -> torch.Generator:
 
 
 def as_tensor(array: NDArray[Any]) -> Tensor:
-    """Share an array's memory with a tensor, also that of a read-only memory map. Never write to the result."""
+    """Wrap an array as a tensor that shares its memory, also a read-only memory map. Never write to the result."""
     with warnings.catch_warnings():
-        # Nothing here writes to the faces: gathering a batch makes a new tensor.
+        # The warning can be ignored: gathering a batch makes a new tensor, and nothing writes to the faces.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(array)
 
@@ -41,19 +41,22 @@ def as_tensor(array: NDArray[Any]) -> Tensor:
 class EpochSampler:
     """Decides which positions of a role each step of an epoch takes.
 
-    A batch is global: rank r takes its positions r, r + world_size, ... With `shuffle`, which is for training, all ranks
-    get equally many images in every step; a last batch loses what does not divide, and goes if it leaves a rank with
-    fewer than 2 images, which batch normalisation needs. Without, every position comes exactly once over all ranks
-    and in order; a rank for which the last batch has nothing left has one step fewer.
+    A batch is global: rank r takes its positions r, r + world_size, ... With `shuffle`, for training, all ranks get equally many
+    images in every step: the last batch is cut to a multiple of the ranks, and dropped if a rank would get fewer than the 2
+    images that batch normalisation needs. Without `shuffle` every position occurs exactly once over all ranks, in order; a rank
+    that gets nothing of the last batch has one step fewer.
 
     Args:
         num_images: n.
         batch_size: images per step over all ranks.
-        seed: of the run.
-        shuffle: draw an order.
-        reshuffle: draw it anew for every epoch; otherwise all epochs have that of the first.
-        rank: of this process.
+        seed: seed of the run.
+        shuffle: shuffle the positions.
+        reshuffle: shuffle them anew in every epoch; otherwise all epochs have the order of the first.
+        rank: number of this process.
         world_size: number of processes.
+
+    Raises:
+        UserError: `batch_size` is not a multiple of the ranks, or there are too few images for one step.
     """
 
     def __init__(
@@ -84,7 +87,7 @@ class EpochSampler:
         if shuffle:
             full, tail = divmod(num_images, batch_size)
             kept = tail // world_size
-            # Who asks for batches of one image per device gets them.
+            # Batches of one image per device are kept if they were configured.
             self.num_used = full * batch_size + (kept * world_size if kept >= min(2, batch_size // world_size) else 0)
         if shuffle and not self.num_used:
             raise UserError(
@@ -93,11 +96,11 @@ class EpochSampler:
             )
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order the next iteration has; Lightning calls this."""
+        """Set the epoch of the next iteration; Lightning calls this."""
         self.epoch = epoch
 
     def order(self) -> Tensor:
-        """Positions of the epoch over all ranks, in order: (num_used,) int64."""
+        """Return the positions of the epoch over all ranks, in their order: (num_used,) int64."""
         if not self.shuffle:
             return torch.arange(self.num_images)
         epoch = self.epoch if self.reshuffle else 0
@@ -116,14 +119,14 @@ class EpochSampler:
 
 
 class Batches:
-    """Batches of faces and targets, iterable once per epoch; stands where Lightning expects a DataLoader.
+    """Batches of faces and targets, iterated once per epoch; used in the place of Lightning's DataLoader.
 
     Args:
-        faces: (N, C, H, W) uint8, of all images; shared, never copied on the CPU.
-        rows: (n,) int64, those of the role.
-        targets: (N,) int64 classes, or (N, K) float32 distributions, of all images.
-        sampler: of the n positions.
-        draw_labels: replace each distribution by one class drawn from it anew in every epoch (`labels: probability`
+        faces: (N, C, H, W) uint8, all images; shared, never copied on the CPU.
+        rows: (n,) int64, rows of the role.
+        targets: (N,) int64 classes or (N, K) float32 distributions of all images.
+        sampler: sampler of the n positions.
+        draw_labels: replace each distribution by one class, drawn from it anew in every epoch (`labels: probability`
             of FER+, Barsoum et al. 2016).
     """
 
@@ -137,7 +140,7 @@ class Batches:
         self._rows = rows
         self._targets = targets[rows]
 
-    batch_sampler = None  # Lightning asks whatever has a sampler for it
+    batch_sampler = None  # Lightning reads this attribute of everything that has a sampler
 
     @property
     def batch_size(self) -> int:
@@ -145,13 +148,13 @@ class Batches:
         return self.sampler.batch_size
 
     def to(self, device: torch.device) -> Self:
-        """Keep the role's images on a device from now on, if it has room for twice their size; returns itself."""
+        """Move the role's images to a device, if it has room for twice their size; returns itself."""
         if device.type == "cpu" or self._faces.device == device:
             return self
         size = len(self._rows) * self._faces[0].numel()
         if device.type == "cuda" and torch.cuda.mem_get_info(device)[0] < 2 * size:
             return self
-        # Only the role's own images, so that the roles together hold the set once.
+        # Only the role's own images are moved, so that all roles together hold the set once.
         self._faces = self._faces[self._rows].to(device)
         self._rows = torch.arange(len(self._rows), device=device)
         self._targets = self._targets.to(device)
@@ -160,7 +163,7 @@ class Batches:
     def _epoch_targets(self) -> Tensor:
         if not self.draw_labels:
             return self._targets
-        # On the CPU, where a seed means the same everywhere; for all positions, so that no rank matters.
+        # Drawn on the CPU, where a seed gives the same labels on every machine, and for all ranks at once.
         generator = _generator(self.sampler.seed, self.sampler.epoch, LABELS)
         drawn = torch.multinomial(self._targets.cpu(), 1, generator=generator).squeeze(1)
         return drawn.to(self._targets.device)

@@ -1,7 +1,7 @@
-"""Keeps parsed images on disk, so that a source is read once and mapped into memory ever after.
+"""Caches parsed images on disk, so that a source is read once and later only mapped into memory.
 
-An entry is a folder `<name>-<hash of what it was made from>`; it appears whole or not at all. Images go to disk block by block
-as they are read, so that a source may be larger than the memory.
+An entry is a folder `<name>-<hash of its origin>` that appears whole or not at all. Images are written block by block as they
+are read, so that a source may be larger than the memory.
 """
 
 import errno
@@ -19,24 +19,23 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from fer_ablate.data.faces import Bytes, FaceSet, Parsed, Progress, Reader, Rows, content_digest
-from fer_ablate.data.prints import prints_of
+from fer_ablate.data.faces import Bytes, FaceSet, Parsed, Progress, Reader, Rows, content_digest, pixel_hashes
 from fer_ablate.errors import UserError
 
 FORMAT = 2
-"""Part of every entry's hash; a reader whose results change must raise it."""
+"""Part of the hash of every entry; to be raised whenever a reader returns other results."""
 
-_HEADER = 128  # bytes before the images; numpy's own header takes as many, padded
-_POLL = 0.5  # seconds between two looks at the lock of another process
+_HEADER = 128  # bytes before the images, as numpy pads its own header
+_POLL = 0.5  # seconds between two tries to get the lock
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What an entry was made from.
+    """The source that an entry was made from.
 
     Args:
-        name: for a person who looks into the folder.
-        identity: everything that, when changed, makes the entry stale.
+        name: readable beginning of the folder's name.
+        identity: everything that makes the entry stale when it changes.
     """
 
     name: str
@@ -45,11 +44,11 @@ class Origin:
 
 @dataclass(frozen=True)
 class Entry(FaceSet):
-    """A set as it was read, with what only the loader asks for.
+    """A set as it was read, with details that only the loader needs.
 
     Args:
-        group_names: N names of the persons; empty where the source names none.
-        votes: (N, 10) votes of FER+; None where there are none.
+        group_names: N names of the persons; empty if the source has none.
+        votes: (N, 10) votes of FER+; None if the source has none.
     """
 
     group_names: tuple[str, ...] = ()
@@ -57,23 +56,23 @@ class Entry(FaceSet):
 
 
 def file_origin(path: Path, reading: str = "") -> Origin:
-    """A file is the same one while its absolute path, size and time of change are.
+    """Identify a file by its absolute path, size and time of change.
 
     Args:
         path: the file.
-        reading: how it is read, since one file may be read in more than one way.
+        reading: how it is read; one file may be read in several ways.
     """
     state = path.stat()
     return Origin(path.name.partition(".")[0], f"{path.resolve()} {state.st_size} {state.st_mtime_ns} {reading}".rstrip())
 
 
 def files_origin(folder: Path, files: Sequence[str], states: Sequence[tuple[int, int]], reading: str) -> Origin:
-    """A folder is the same one while its list of files, with their sizes and times of change, is.
+    """Identify a folder by the list of its files with their sizes and times of change.
 
     Args:
         folder: the root.
-        files: what counts, in order, relative to the root.
-        states: size in bytes and time of change in nanoseconds of each.
+        files: the files that are read, in order, relative to the root.
+        states: size in bytes and time of change in nanoseconds of each file.
         reading: how the files are read.
     """
     listing = hashlib.sha256(f"{folder.resolve()} {reading}".encode())
@@ -83,21 +82,22 @@ def files_origin(folder: Path, files: Sequence[str], states: Sequence[tuple[int,
 
 
 def cached(cache_dir: Path, origin: Origin, read: Reader, progress: Progress | None = None) -> Entry:
-    """Give the images of an origin, read only if no sound entry is there.
+    """Return the images of an origin, from the cache if it has a sound entry.
 
     Args:
-        cache_dir: shared by all runs of this machine; made if missing.
-        origin: what the images come from.
-        read: reads them; called under a lock, so that runs started together read once.
+        cache_dir: folder of all entries, shared by the runs of this machine; created if missing.
+        origin: the source of the images.
+        read: reads them; called under a lock, so that runs started together read only once.
         progress: called with 0.0 while another process reads.
 
     Raises:
-        UserError: the folder cannot be written or is full, an entry of another user may not be read, or the source is wrong.
+        UserError: the folder cannot be written, the disk is full, an entry belongs to another user who does not let others read
+            it, or `read` finds a fault in the source.
     """
     folder = cache_dir / f"{origin.name}-{hashlib.sha256(f'{FORMAT} {origin.identity}'.encode()).hexdigest()[:16]}"
     if (faces := _load(folder)) is not None:
         return faces
-    with _usable(cache_dir):
+    with _disk_errors_named(cache_dir):
         cache_dir.mkdir(parents=True, exist_ok=True)
         lock = _acquired(folder, progress)
     with lock:
@@ -109,7 +109,8 @@ def cached(cache_dir: Path, origin: Origin, read: Reader, progress: Progress | N
 
 
 def _acquired(folder: Path, progress: Progress | None) -> FileLock:
-    lock = FileLock(f"{folder}.lock", mode=0o666)  # for the other users of a shared cache, as far as their umask allows
+    """Wait for the lock of an entry; `progress` is called meanwhile, so that a display stays alive."""
+    lock = FileLock(f"{folder}.lock", mode=0o666)  # other users of a shared cache need it too
     while True:
         try:
             lock.acquire(timeout=_POLL)
@@ -123,7 +124,7 @@ def _acquired(folder: Path, progress: Progress | None) -> FileLock:
 class _Images:
     """An array file that grows block by block; its header, with the number of images, is written last.
 
-    Written, not mapped: on a full disk a write says so, where a touched page of a mapped file would end the process.
+    The file is written, not mapped: on a full disk a write raises an error, while touching a mapped page ends the process.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -141,7 +142,7 @@ class _Images:
         """Write the header."""
         described = {"descr": "|u1", "fortran_order": False, "shape": self.shape}
         text = repr(described).encode()
-        # Version 1 of numpy's format: magic, length of the rest, a dict padded with blanks to a full line.
+        # Version 1 of numpy's format: magic bytes, length of the header, and a dict that is padded with blanks.
         length = _HEADER - 10
         assert len(text) < length, self.shape
         self._stream.seek(0)
@@ -149,19 +150,20 @@ class _Images:
 
 
 def _store(read: Reader, folder: Path, cache_dir: Path) -> None:
-    """Write an entry beside its place and move it there, so that a killed run leaves no half entry."""
-    with _usable(cache_dir):
-        for left in cache_dir.glob(f"{folder.name}.part*"):  # of runs that were killed: whoever reads now holds the lock
+    """Write an entry under a temporary name and rename it, so that a killed run leaves no half entry."""
+    with _disk_errors_named(cache_dir):
+        # Left by runs that were killed: whoever holds the lock is the only one that writes this entry.
+        for left in cache_dir.glob(f"{folder.name}.part*"):
             shutil.rmtree(left, ignore_errors=True)
         made = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part", dir=cache_dir))
-        made.chmod(0o755)  # others may read what is in a shared cache
+        made.chmod(0o755)  # mkdtemp lets nobody else read it, but a cache may be shared
     try:
         with (made / "faces.npy").open("w+b") as stream:
             images = _Images(stream)
             parsed = read(lambda block: _appended(images, block, cache_dir))
-            with _usable(cache_dir):
+            with _disk_errors_named(cache_dir):
                 images.close()
-        with _usable(cache_dir):
+        with _disk_errors_named(cache_dir):
             _write_facts(made, parsed)
             shutil.rmtree(folder, ignore_errors=True)  # an unsound entry
             made.replace(folder)
@@ -170,17 +172,18 @@ def _store(read: Reader, folder: Path, cache_dir: Path) -> None:
 
 
 def _appended(images: _Images, block: Bytes, cache_dir: Path) -> None:
-    with _usable(cache_dir):
+    with _disk_errors_named(cache_dir):
         images.append(block)
 
 
 def _write_facts(made: Path, parsed: Parsed) -> None:
+    """Write everything but the images; `_load` reads it."""
     faces = np.load(made / "faces.npy", mmap_mode="r")
     arrays: dict[str, NDArray[Any] | None] = {"labels": parsed.labels, "usage": parsed.usage, "votes": parsed.votes}
     for name, array in arrays.items():
         if array is not None:
             np.save(made / f"{name}.npy", array)
-    np.save(made / "prints.npy", prints_of(faces))
+    np.save(made / "prints.npy", pixel_hashes(faces))
     facts = {
         "digest": content_digest(faces, parsed),
         "splits": parsed.splits,
@@ -194,14 +197,14 @@ def _write_facts(made: Path, parsed: Parsed) -> None:
 
 
 def _load(folder: Path) -> Entry | None:
-    """The entry, or None if it is missing or not what was written."""
+    """Read an entry; None if it is missing, damaged or was changed."""
     try:
         facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
         names = json.loads((folder / "names.json").read_text(encoding="utf-8"))
         faces = np.load(folder / "faces.npy", mmap_mode="r")
         labels, usage = np.load(folder / "labels.npy"), np.load(folder / "usage.npy")
         votes = np.load(folder / "votes.npy") if (folder / "votes.npy").is_file() else None
-        prints = np.load(folder / "prints.npy")
+        hashes = np.load(folder / "prints.npy")
         parsed = Parsed(
             labels,
             usage,
@@ -213,9 +216,9 @@ def _load(folder: Path) -> Entry | None:
             dict(facts["left_out"]),
             tuple(facts["notes"]),
         )
-        # The digest is part of the key of every run: it must be that of the bytes used. It takes some 50 ms for FER2013.
+        # The digest is part of the key of every run, so it must be that of the bytes in use. It takes 50 ms for FER2013.
         digest = content_digest(faces, parsed)
-        if digest != facts["digest"] or len(prints) != len(faces):
+        if digest != facts["digest"] or len(hashes) != len(faces):
             return None
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, EOFError):
         return None
@@ -237,15 +240,15 @@ def _load(folder: Path) -> Entry | None:
         parsed.files,
         None,
         parsed.left_out,
-        prints,
+        hashes,
         parsed.groups,
         parsed.votes,
     )
 
 
 @contextmanager
-def _usable(cache_dir: Path) -> Iterator[None]:
-    """Turn what the disk complains about into a message that names the key."""
+def _disk_errors_named(cache_dir: Path) -> Iterator[None]:
+    """Turn errors of the disk into a message that names the key `data.cache_dir`."""
     try:
         yield
     except OSError as error:

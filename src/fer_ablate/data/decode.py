@@ -1,7 +1,8 @@
-"""The one decoder of pictures, for training and prediction: from the bytes of a file to pixels of the wanted kind and shape.
+"""Decodes pictures for training and prediction, and converts them to a given size and number of channels.
 
-A picture is turned as its EXIF says, shown on white where it is transparent, and brought to 8 bits; of an animation the first
-frame counts. Pixels are (H, W) gray levels or (H, W, 3) red, green, blue. Nothing is decoded at the price of gigabytes.
+A picture is turned as its EXIF orientation says, laid over white where it is transparent, and reduced to 8 bits; of an animation
+the first frame is used. Pixels are (H, W) gray levels or (H, W, 3) red, green, blue. Pictures that would take gigabytes of memory
+are refused.
 """
 
 import io
@@ -27,27 +28,27 @@ SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp"),
     *(".tif", ".tiff", ".pgm", ".ppm", ".pbm", ".pnm"),
 )
-"""Endings of files that are read as pictures; what is in them decides how."""
+"""Suffixes of files that are read as pictures; the format itself is recognised by the content."""
 
 LIMIT = 50_000_000
-"""Pixels that are decoded at most: 150 MB. JPEG files with more are decoded at a half, a quarter or an eighth of their size."""
+"""Most pixels that are decoded (150 MB). Larger JPEG files are decoded at a half, a quarter or an eighth of their size."""
 
 GROUND = "white"
-"""What a transparent picture is laid over."""
+"""Colour under a transparent picture."""
 
-_REDUCTIONS = (1, 2, 4, 8)  # that a JPEG decoder can do on its way
-_GRAY = ("1", "L", "LA", "La", "I", "F")  # and every variant of the last two
-_DEEP = ("I", "F")  # and their variants: more than 8 bits
+_REDUCTIONS = (1, 2, 4, 8)  # divisors of the size that JPEG decoders support
+_GRAY = ("1", "L", "LA", "La", "I", "F")  # Pillow's gray modes; `I` and `F` have variants such as `I;16`
+_DEEP = ("I", "F")  # modes with more than 8 bits, and their variants
 _TURNING = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 _pillow_limit = Lock()
 
 
 @dataclass(frozen=True)
 class Header:
-    """What the beginning of a file tells, without its pixels.
+    """Facts about a picture that are known without decoding its pixels.
 
     Args:
-        size: of the picture upright.
+        size: height and width of the upright picture.
         gray: whether it has no colours.
     """
 
@@ -56,47 +57,47 @@ class Header:
 
 
 def header(path: Path) -> Header:
-    """Look at the beginning of a picture.
+    """Read the header of a picture.
 
     Raises:
-        UserError: not a picture; the reason, without the name of the file.
+        UserError: it is not a picture; the message gives the reason without the name of the file.
         OSError: it cannot be opened.
     """
-    with path.open("rb") as stream, _understood(), _opened(stream) as image:
+    with path.open("rb") as stream, _damage_reported(), _opened(stream) as image:
         width, height = image.size
         turned = image.getexif().get(ExifTags.Base.Orientation) in _TURNING
         return Header((width, height) if turned else (height, width), _is_gray(image))
 
 
 def decode(content: bytes, limit: int = LIMIT) -> tuple[Pixels, Size]:
-    """Decode a picture the way it is meant to be seen.
+    """Decode a picture, upright and without transparency.
 
     Args:
-        content: of a file.
-        limit: pixels that are decoded at most.
+        content: content of a file.
+        limit: most pixels that are decoded.
 
     Returns:
-        (H, W) of a gray picture, (H, W, 3) of another; and the size of the whole picture, which differs if it was decoded at a
-        smaller one.
+        Pixels (H, W) of a gray picture or (H, W, 3) of another; and the size of the whole picture, which is larger if it was
+        decoded at a reduced size.
 
     Raises:
-        UserError: not a picture, damaged, cut off, or too large to be decoded; the reason, without the name of the file.
+        UserError: it is not a picture, damaged, cut off, or too large; the message gives the reason without the name of the file.
     """
-    with _understood():
+    with _damage_reported():
         image = _opened(io.BytesIO(content))
         width, height = image.size
-        _reduce(image, limit)
+        _load_pixels(image, limit)
         turned = image.getexif().get(ExifTags.Base.Orientation) in _TURNING
         pixels = pixels_of(ImageOps.exif_transpose(image), sixteen_bits=image.format == "PPM")
     return pixels, (width, height) if turned else (height, width)
 
 
 def pixels_of(image: Image.Image, sixteen_bits: bool = False) -> Pixels:
-    """(H, W) or (H, W, 3) of a Pillow image as it is, not turned: transparency on white, more than 8 bits cut down to 8.
+    """Convert a Pillow image to (H, W) or (H, W, 3): laid over white, reduced to 8 bits, not turned.
 
     Args:
-        image: of any mode.
-        sixteen_bits: whether its integers are known to go up to 65,535, as those of a deep PGM file do in Pillow.
+        image: image of any mode.
+        sixteen_bits: whether its integers go up to 65,535, as those of a 16-bit PGM file do in Pillow.
     """
     mode = "L" if _is_gray(image) else "RGB"
     if image.mode.startswith(_DEEP):
@@ -109,19 +110,19 @@ def pixels_of(image: Image.Image, sixteen_bits: bool = False) -> Pixels:
 
 
 def with_channels(pixels: Pixels, channels: int) -> Pixels:
-    """Gray (H, W) for 1 channel, colour (H, W, 3) for 3; colours turn gray by their brightness (ITU-R BT.601)."""
+    """Convert pixels to gray (H, W) for 1 channel, or colour (H, W, 3) for 3; gray is the brightness of ITU-R BT.601."""
     if pixels.ndim == 2:
         return pixels if channels == 1 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB), np.uint8)
     return pixels if channels == 3 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def fitted(pixels: Pixels, size: Size, fit: Fit) -> Pixels:
-    """Bring a picture to a size: to its shape by a border of its edge pixels, by its middle, or not at all; then resized.
+    """Resize a picture to a size of possibly another aspect ratio.
 
     Args:
         pixels: (H, W) or (H, W, 3).
-        size: wanted.
-        fit: what happens where height and width are of another ratio; `stretch` distorts.
+        size: height and width of the result.
+        fit: what to do about another aspect ratio: `pad` repeats the edge pixels, `crop` cuts to the middle, `stretch` distorts.
     """
     if pixels.shape[:2] == size:
         return pixels
@@ -130,7 +131,7 @@ def fitted(pixels: Pixels, size: Size, fit: Fit) -> Pixels:
         return resized(pixels, size)
     wide = height * size[1] < width * size[0]
     if fit is Fit.pad:
-        # Resized before the border is added: a picture of one line would otherwise be padded to gigabytes.
+        # Resized before the border is added: otherwise a picture of a single long line would be padded to gigabytes.
         scale = size[1] / width if wide else size[0] / height
         inside = (max(1, min(size[0], round(height * scale))), max(1, min(size[1], round(width * scale))))
         return _padded(resized(pixels, inside), size)
@@ -139,16 +140,16 @@ def fitted(pixels: Pixels, size: Size, fit: Fit) -> Pixels:
 
 
 def resized(pixels: Pixels, size: Size) -> Pixels:
-    """Stretch a picture to a size: averaged over the pixels that fall together, or bilinear where it grows."""
+    """Stretch a picture to a size: by averaging if a side shrinks, else by bilinear interpolation."""
     if pixels.shape[:2] == size:
         return pixels
     shrinks = pixels.shape[0] > size[0] or pixels.shape[1] > size[1]
-    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(pixels, (size[1], size[0]), interpolation=way), np.uint8)
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(pixels, (size[1], size[0]), interpolation=interpolation), np.uint8)
 
 
 def planes(pixels: Pixels) -> Pixels:
-    """Channels first: (1, H, W) or (3, H, W)."""
+    """Move the channels to the front: (1, H, W) or (3, H, W)."""
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
@@ -171,7 +172,7 @@ def _is_gray(image: Image.Image) -> bool:
 
 
 def _opened(stream: IO[bytes]) -> Image.Image:
-    """Open the header of a picture of any size; `_reduce` has a limit of its own."""
+    """Read the header of a picture of any size; Pillow's own limit is lifted since `_load_pixels` has another one."""
     with _pillow_limit:
         kept, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
@@ -180,11 +181,11 @@ def _opened(stream: IO[bytes]) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = kept
 
 
-def _reduce(image: Image.Image, limit: int) -> None:
-    """Read the pixels, of a large JPEG fewer of them."""
+def _load_pixels(image: Image.Image, limit: int) -> None:
+    """Decode the pixels, those of a large JPEG at a reduced size."""
     width, height = image.size
     fitting = [by for by in _REDUCTIONS if (width // by) * (height // by) <= limit]
-    # A progressive file is held whole by the decoder, whatever the size that is asked for.
+    # For a progressive file the decoder needs memory for the full size even if it returns a smaller picture.
     simple = image.format == "JPEG" and not image.info.get("progressive")
     if not fitting or (fitting[0] > 1 and not simple):
         raise UserError(
@@ -197,19 +198,19 @@ def _reduce(image: Image.Image, limit: int) -> None:
 
 
 def _eight_bits(deep: NDArray[np.generic]) -> Pixels:
-    """16 bits lose the lower half; other types are stretched from their darkest to their brightest pixel."""
+    """Reduce to 8 bits: 16 bits lose the lower byte, other types are scaled from their darkest to their brightest pixel."""
     if deep.dtype.itemsize == 2:
         return (deep.astype(np.uint16) >> 8).astype(np.uint8)
     values = np.nan_to_num(deep.astype(np.float64))
     low, high = float(values.min()), float(values.max())
-    if low == high:  # nothing to stretch: a gray level if it can be one
+    if low == high:  # nothing to scale
         return np.full(values.shape, min(255, max(0, round(low))), np.uint8)
     return ((values - low) * (255 / (high - low) if high > low else 0)).round().astype(np.uint8)
 
 
 @contextmanager
-def _understood() -> Iterator[None]:
-    """Turn what a damaged file makes Pillow raise, which is no closed list, into words."""
+def _damage_reported() -> Iterator[None]:
+    """Turn the errors that Pillow raises for a damaged file, which can be of any type, into a message."""
     try:
         yield
     except UserError:

@@ -1,4 +1,4 @@
-"""Loads the faces that a config names; checks the config before anything is read."""
+"""Loads the images of a data config, and lists the faults of the config before any image is read."""
 
 import hashlib
 import os
@@ -10,20 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
+from fer_ablate.config.bounds import bound_faults
 from fer_ablate.config.choices import Labels, Roles, Source
 from fer_ablate.config.schema import DataConfig
-from fer_ablate.data.audit import without
+from fer_ablate.data.audit import without_flawed
 from fer_ablate.data.cache import Entry, Origin, cached, file_origin, files_origin
-from fer_ablate.data.classes import check_merge, merged
+from fer_ablate.data.classes import merge_classes, merge_faults, split_part
 from fer_ablate.data.faces import FaceSet, Progress, Rows
-from fer_ablate.data.folds import FEWEST as FEWEST_FOLDS
-from fer_ablate.data.names import split_part
 from fer_ablate.data.sources.archives import KNOWN, TABLES, table_files
-from fer_ablate.data.sources.download import kaggle_copy
 from fer_ablate.data.sources.ferplus import FILE, voted, with_votes
-from fer_ablate.data.sources.images import Form, read_pictures, reshaped, with_inventory
+from fer_ablate.data.sources.images import ImageForm, read_pictures, with_inventory, write_in_form
 from fer_ablate.data.sources.inventory import Inventory
-from fer_ablate.data.sources.kaggle import as_fer2013
+from fer_ablate.data.sources.kaggle import as_fer2013, kaggle_copy
 from fer_ablate.data.sources.layouts import folder_inventory
 from fer_ablate.data.sources.listing import list_inventory
 from fer_ablate.data.sources.synthetic import DRAWING, draw_faces
@@ -33,73 +31,68 @@ from fer_ablate.labels import EMOTIONS, EMOTIONS_8, SIDE
 from fer_ablate.sizes import Size, as_size
 
 AUTO = "auto"
-"""Of `data.group`: the groups that the source itself names."""
+"""Value of `data.group` for the groups that the source itself names."""
 
-_OTHERWISE = "Put it there, or pass data.path=..., or set FER_ABLATE_DATA, or use data=synthetic, or data.download=true."
+_REMEDY = "Put it there, or pass data.path=..., or set FER_ABLATE_DATA, or use data=synthetic, or data.download=true."
 
 
 def load_faces(config: DataConfig, progress: Progress | None = None) -> FaceSet:
-    """Give the images of a data config, labelled as it says and without those it drops.
+    """Load the images of a data config, with the labels it selects and without the images it drops.
 
-    The first call for a source parses it (seconds) into `cache_dir`; later ones map that into memory.
+    The first call for a source parses it into `cache_dir`, which takes seconds; later calls map that file into memory.
 
     Args:
-        config: one that `check` finds no fault with.
-        progress: called now and then during the parse, with the fraction done.
+        config: data config without faults, see `data_faults`.
+        progress: called now and then while the source is parsed, with the finished fraction from 0 to 1.
 
     Raises:
-        UserError: the source is missing, damaged, or of a kind that is not read; or a class or group that the config names is not
-            in it.
+        UserError: the source is missing, damaged or of an unknown kind, or it lacks a class or group that the config names.
     """
+    # Merging and dropping come after the cache, so that one entry serves all configs of a source.
     faces = _SOURCES[config.source](config, progress)
-    return without(merged(faces, config.merge), config.drop)
+    return without_flawed(merge_classes(faces, config.merge), config.drop)
 
 
 def known_size(config: DataConfig) -> Size | None:
-    """Height and width of the images as far as they are known before any is read, or None."""
+    """Return height and width of the images in pixels if they are known before any image is read, else None."""
     if config.size is not None:
         return as_size(config.size)
     return (SIDE, SIDE) if config.source in (Source.synthetic, Source.fer2013) else None
 
 
-def check(config: DataConfig) -> list[Fault]:
-    """Find everything wrong with a data config without reading any image."""
-    faults = []
-    for key in ("train_fraction", "val_fraction", "test_fraction"):
-        if not 0 < getattr(config, key) <= 1:
-            faults.append(Fault(f"data.{key}", f"{getattr(config, key)} is not above 0 and at most 1"))
-    if config.split_seed < 0:
-        faults.append(Fault("data.split_seed", f"{config.split_seed} is below 0"))
+def data_faults(config: DataConfig) -> list[Fault]:
+    """List everything wrong with a data config that can be found without reading any image."""
+    faults = bound_faults(config, "data")
     if config.val_fraction == 1 and (config.roles in (Roles.holdout, Roles.auto) or config.folds is not None):
         faults.append(Fault("data.val_fraction", "1.0 leaves nothing to train on", "0.1 is usual."))
     drawn = config.roles in (Roles.drawn, Roles.auto) and config.folds is None
     if drawn and config.val_fraction < 1 <= config.val_fraction + config.test_fraction:
         problem = f"{config.test_fraction} and data.val_fraction={config.val_fraction} leave nothing to train on"
         faults.append(Fault("data.test_fraction", problem, "0.2 is usual."))
-    faults += [*_normalisation_faults(config), *_form_faults(config), *_group_faults(config), *check_merge(config.merge)]
-    if config.source is Source.synthetic:
-        return faults + _synthetic_faults(config)
-    return faults + _label_faults(config) + _path_faults(config)
+    faults += [*_group_faults(config), *merge_faults(config.merge), *_label_faults(config)]
+    return faults if config.source is Source.synthetic else faults + _path_faults(config)
 
 
 def _synthetic(config: DataConfig, progress: Progress | None) -> FaceSet:
     drawing, form = config.synthetic, _form(config)
     origin = Origin("synthetic", f"{DRAWING} {astuple(drawing)} {form.identity}".rstrip())
-    return cached(Path(config.cache_dir), origin, lambda write: draw_faces(drawing, reshaped(write, form), progress), progress)
+    return cached(
+        Path(config.cache_dir), origin, lambda write: draw_faces(drawing, write_in_form(write, form), progress), progress
+    )
 
 
 def _fer2013(config: DataConfig, progress: Progress | None) -> FaceSet:
     path = kaggle_copy() if config.download and config.path is None else _given_path(config)
     source = _fer2013_source(path)
     if source is None:
-        raise UserError(f"{TABLES[0]} not found in {path}. {_OTHERWISE}")
+        raise UserError(f"{TABLES[0]} not found in {path}. {_REMEDY}")
     if source.is_dir():
         form = replace(_form(config), size=known_size(config), channels=config.channels or 1)
         return _pictures(as_fer2013(folder_inventory(source)), config, form, progress, EMOTIONS)
     form = _form(config)
     origin = file_origin(source, form.identity)
     faces: FaceSet = cached(
-        Path(config.cache_dir), origin, lambda write: read_table(source, reshaped(write, form), progress), progress
+        Path(config.cache_dir), origin, lambda write: read_table(source, write_in_form(write, form), progress), progress
     )
     if config.labels is Labels.hard:
         return faces
@@ -112,16 +105,17 @@ def _folder(config: DataConfig, progress: Progress | None) -> FaceSet:
 
 def _list(config: DataConfig, progress: Progress | None) -> FaceSet:
     columns, group = config.columns, config.group
-    if group is not None and re.fullmatch(r"[\w ]+", group):  # a plain word is a column, or `auto`, which takes its usual name
+    # A plain word is the name of a column; with `auto` the column is found by its usual names.
+    if group is not None and re.fullmatch(r"[\w ]+", group):
         columns = replace(columns, group=columns.group or (group if group != AUTO else None))
         config = replace(config, group=AUTO)
     return _pictures(list_inventory(_given_path(config), columns), config, _form(config), progress)
 
 
 def _pictures(
-    inventory: Inventory, config: DataConfig, form: Form, progress: Progress | None, classes: tuple[str, ...] | None = None
+    inventory: Inventory, config: DataConfig, form: ImageForm, progress: Progress | None, classes: tuple[str, ...] | None = None
 ) -> FaceSet:
-    """Pictures of an inventory, with its votes and groups as far as it has them."""
+    """Load the pictures of an inventory, with the labels of its votes and with its groups if it has them."""
     cache_dir = Path(config.cache_dir)
     files = [picture.file for picture in inventory.pictures]
     labels = hashlib.sha256(
@@ -138,6 +132,7 @@ def _pictures(
     )
     faces = with_inventory(_grouped(entry, config.group), inventory)
     if entry.votes is not None:
+        # Such a folder has votes and no labels, so that `hard` means the majority of the votes.
         rule = Labels.majority if config.labels is Labels.hard else config.labels
         return voted(faces, entry.votes, rule, config.num_classes or len(EMOTIONS_8))
     if config.labels is not Labels.hard:
@@ -155,31 +150,33 @@ _SOURCES: dict[Source, Callable[[DataConfig, Progress | None], FaceSet]] = {
 }
 
 
-def _form(config: DataConfig) -> Form:
-    return Form(as_size(config.size) if config.size is not None else None, config.fit, config.channels)
+def _form(config: DataConfig) -> ImageForm:
+    return ImageForm(as_size(config.size) if config.size is not None else None, config.fit, config.channels)
 
 
 def _room(cache_dir: Path) -> int | None:
-    """Free bytes of the disk that the cache is on."""
-    there = next((place for place in (cache_dir, *cache_dir.parents) if place.is_dir()), None)
-    return shutil.disk_usage(there).free if there is not None else None
+    """Free bytes on the disk of the cache, whose folder may not exist yet; None if no folder above it exists."""
+    existing = next((place for place in (cache_dir, *cache_dir.parents) if place.is_dir()), None)
+    return shutil.disk_usage(existing).free if existing is not None else None
 
 
 def _grouped(entry: Entry, pattern: str | None) -> FaceSet:
-    """A set with the groups that the source names, or that a pattern finds in the file names."""
+    """Add the groups that the source names, or that a pattern finds in the file names."""
     if pattern is None:
         return entry
     names, notes = (list(entry.group_names), entry.notes) if pattern == AUTO else _found_groups(entry, pattern)
     if not names:
         return entry
-    # An image that says nothing about its group is one of its own.
+    # An image of unknown group forms a group of its own.
     alone = [name or f"\0{number}" for number, name in enumerate(names)]
     groups: Rows = np.unique(alone, return_inverse=True)[1].astype(np.int64)
+    # Groups decide which images are drawn for a role, so they are part of the data's identity.
     digest = hashlib.sha256(entry.digest.encode() + groups.tobytes()).hexdigest()
     return replace(entry, groups=groups, digest=digest, notes=notes)
 
 
 def _found_groups(entry: Entry, pattern: str) -> tuple[list[str], tuple[str, ...]]:
+    """Find the group of each image by its file name (empty if the name does not match), and add a note to those of the set."""
     matches = [re.search(pattern, file) or re.search(pattern, file.rpartition("/")[2]) for file in entry.files]
     found = sum(match is not None for match in matches)
     if not found:
@@ -199,12 +196,12 @@ def _votes_file(config: DataConfig, source: Path) -> Path:
 
 
 def _given_path(config: DataConfig) -> Path:
-    assert config.path is not None, "check() asks for data.path"
+    assert config.path is not None, "data_faults() reports a missing data.path"
     return Path(config.path).expanduser()
 
 
 def _fer2013_source(path: Path) -> Path | None:
-    """The table, or the folder of Kaggle's images, that a path leads to."""
+    """Find the table, or the folder of Kaggle's images, at a path; None if neither is there."""
     if path.is_file():
         return path
     for folder in (path, path / "fer2013"):  # the original archive unpacks into a folder fer2013
@@ -217,7 +214,7 @@ def _fer2013_source(path: Path) -> Path | None:
 
 
 def _parts(folder: Path) -> set[str | None]:
-    """Which parts the folders directly below have the names of."""
+    """Parts (`train`, `val`, `test`) that the names of the folders directly below mean."""
     return {split_part(below.name) for below in folder.glob("*") if below.is_dir()}
 
 
@@ -227,11 +224,11 @@ def _path_faults(config: DataConfig) -> list[Fault]:
             return [Fault("data.path", "not given", "Pass data.path=<folder>; expected <split>/<class>/<image> below it.")]
         if config.source is Source.list:
             return [
-                Fault("data.path", "not given", "Pass data.path=<csv>, with the columns file and label, perhaps split and group.")
+                Fault("data.path", "not given", "Pass data.path=<csv> with the columns file and label, perhaps split and group.")
             ]
         if config.download:
             return []
-        return [Fault("data.path", f"not given and FER_ABLATE_DATA is not set, so {TABLES[0]} is not found", _OTHERWISE)]
+        return [Fault("data.path", f"not given and FER_ABLATE_DATA is not set, so {TABLES[0]} is not found", _REMEDY)]
     path = _given_path(config)
     if config.source is Source.folder:
         return [] if path.is_dir() else [Fault("data.path", f"{path} is not a folder", _not_a_folder(path))]
@@ -240,7 +237,7 @@ def _path_faults(config: DataConfig) -> list[Fault]:
         return [] if path.is_file() else [Fault("data.path", f"{path} is not a file", remedy)]
     source = _fer2013_source(path)
     if source is None:
-        return [Fault("data.path", f"{TABLES[0]} not found in {path}", _OTHERWISE)]
+        return [Fault("data.path", f"{TABLES[0]} not found in {path}", _REMEDY)]
     if not os.access(source, os.R_OK):
         return [Fault("data.path", f"{source} may not be read", "Change its permissions, or pass another data.path=...")]
     return _ferplus_faults(config, source)
@@ -261,51 +258,19 @@ def _ferplus_faults(config: DataConfig, source: Path) -> list[Fault]:
     votes = _votes_file(config, source)
     if votes.is_file():
         return []
-    way_out = f"Pass data.ferplus_path=.../{FILE} (from github.com/microsoft/FERPlus)."
-    return [Fault("data.ferplus_path", f"{votes} not found", way_out)]
-
-
-def _form_faults(config: DataConfig) -> list[Fault]:
-    faults = []
-    if config.size is not None and as_size(config.size) is None:
-        remedy = "Give the side of a square, such as 48, or [height, width]; null keeps the size."
-        faults.append(Fault("data.size", f"{config.size!r} is no size in pixels", remedy))
-    if config.channels not in (None, 1, 3):
-        remedy = "null keeps gray images gray and colour ones in colour."
-        faults.append(Fault("data.channels", f"{config.channels} is neither 1 (gray) nor 3 (colour)", remedy))
-    return faults
+    remedy = f"Pass data.ferplus_path=.../{FILE} (from github.com/microsoft/FERPlus)."
+    return [Fault("data.ferplus_path", f"{votes} not found", remedy)]
 
 
 def _group_faults(config: DataConfig) -> list[Fault]:
     faults = []
-    if config.folds is not None and config.folds < FEWEST_FOLDS:
-        faults.append(Fault("data.folds", f"{config.folds} is below {FEWEST_FOLDS}", "10 is usual; null makes none."))
-    elif config.folds is not None and not 0 <= config.fold < config.folds:
+    if config.folds is not None and config.fold >= config.folds:
         faults.append(Fault("data.fold", f"{config.fold} is none of {config.folds} folds", f"Give 0 to {config.folds - 1}."))
     elif config.folds is None and config.fold:
         faults.append(Fault("data.fold", f"{config.fold}, but there are no folds", "Give data.folds=10 as well."))
-    if config.group == "":
-        faults.append(Fault("data.group", "is empty", "null ignores persons; auto takes what the source says."))
-    if config.group not in (None, AUTO):
-        try:
-            re.compile(str(config.group))
-        except re.error as error:
-            faults.append(Fault("data.group", f"{config.group!r} is no regular expression ({error})", r"Such as '(S\d+)_'."))
-        if config.source in (Source.synthetic, Source.fer2013):
-            problem = f"{config.group!r} is looked for in file names, which data={config.source.name} does not have"
-            faults.append(Fault("data.group", problem, "Leave it out."))
-    return faults
-
-
-def _normalisation_faults(config: DataConfig) -> list[Fault]:
-    faults = []
-    for key, given in (("data.mean", config.mean), ("data.std", config.std)):
-        numbers = given if isinstance(given, list | tuple) else [given]
-        if not numbers or not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
-            remedy = "Give a number, or a list with one for each of model.in_channels."
-            faults.append(Fault(key, f"{given!r} is neither a number nor a list of numbers", remedy))
-        elif key == "data.std" and not all(number > 0 for number in numbers):
-            faults.append(Fault(key, f"{given} is not above 0", "Pixels are divided by it."))
+    if config.group not in (None, AUTO) and config.source in (Source.synthetic, Source.fer2013):
+        problem = f"{config.group!r} is a pattern for file names, which data={config.source.name} does not have"
+        faults.append(Fault("data.group", problem, "Leave it out."))
     return faults
 
 
@@ -318,20 +283,5 @@ def _label_faults(config: DataConfig) -> list[Fault]:
     if config.num_classes is None:
         return faults
     if not ferplus and config.source is not Source.folder:
-        faults.append(Fault("data.num_classes", f"{config.num_classes} is for FER+ labels", "Leave it out: the images tell it."))
-    elif config.num_classes not in (len(EMOTIONS), len(EMOTIONS_8)):
-        faults.append(Fault("data.num_classes", f"{config.num_classes} is neither 7 nor 8", "8 is with contempt."))
-    return faults
-
-
-def _synthetic_faults(config: DataConfig) -> list[Fault]:
-    drawing, faults = config.synthetic, _label_faults(config)
-    for key in ("train", "val", "test"):
-        if getattr(drawing, key) < len(EMOTIONS):
-            problem = f"{getattr(drawing, key)} images cannot show {len(EMOTIONS)} expressions"
-            faults.append(Fault(f"data.synthetic.{key}", problem, f"Use {len(EMOTIONS)} or more."))
-    if not 0 <= drawing.label_noise < 1:
-        faults.append(Fault("data.synthetic.label_noise", f"{drawing.label_noise} is not at least 0 and below 1"))
-    if not drawing.pixel_noise >= 0:
-        faults.append(Fault("data.synthetic.pixel_noise", f"{drawing.pixel_noise} is below 0"))
+        faults.append(Fault("data.num_classes", f"{config.num_classes} is for FER+ labels", "Leave it out: the images say it."))
     return faults

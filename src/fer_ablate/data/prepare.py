@@ -1,6 +1,6 @@
-"""Fixed changes of every image before anything else is done with it: `data.prepare`, in training, tests, prediction and export.
+"""Fixed changes of every image before any other step: `data.prepare`, in training, tests, prediction and export.
 
-Balanced copies are made before, of the stored images: they are prepared like these.
+Copies for balanced classes are made earlier, from the stored images, and are then prepared like all others.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,38 +10,39 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fer_ablate.data.ops.registry import read_op, size_faults, step_faults
+from fer_ablate.data.ops.registry import op_size_faults, read_op, step_faults
 from fer_ablate.errors import Fault
 from fer_ablate.sizes import Size
 
 Steps = Sequence[Mapping[str, Any]]
-"""As the config has them: each a mapping of `op` and its arguments."""
+"""Steps as in the config, each a mapping with `op` and its arguments."""
 
 PATH = "data.prepare"
 
 
-def check_prepare(steps: Steps, image_size: Size | None) -> list[Fault]:
-    """List everything wrong with the steps.
+def prepare_faults(steps: Steps, image_size: Size | None) -> list[Fault]:
+    """List everything wrong with `data.prepare`.
 
     Args:
-        steps: `data.prepare`.
-        image_size: of the stored images, height and width in pixels; None if not known.
+        steps: the steps.
+        image_size: height and width of the stored images in pixels; None if not known.
     """
     faults = []
     size = image_size
+    # The size is followed from step to step: a later step is applied to images that earlier ones may have resized.
     for number, step in enumerate(steps):
         key = f"{PATH}[{number}]"
         if found := step_faults(key, step, fixed=True):
             faults += found
             continue
         op = read_op(step)
-        faults += size_faults(key, op, size)
+        faults += op_size_faults(key, op, size)
         size = op.after(size)
     return faults
 
 
 def prepared_size(steps: Steps, image_size: Size) -> Size:
-    """Height and width in pixels of the prepared images, from those of the stored ones."""
+    """Return the height and width of the prepared images in pixels, from those of the stored ones."""
     size: Size | None = image_size
     for op in map(read_op, steps):
         size = op.after(size)
@@ -50,12 +51,12 @@ def prepared_size(steps: Steps, image_size: Size) -> Size:
 
 
 def build_prepare(steps: Steps) -> nn.Module | None:
-    """Build the module that does the steps, which are without fault; None if there are none."""
+    """Build a module from steps without faults; None if there are none."""
     return Prepare([read_op(step).module() for step in steps]) if steps else None
 
 
 class Prepare(nn.Module):
-    """Fixed steps one after the other, in float32 whatever autocast says; torch.export and ONNX's exporter can follow it.
+    """Apply fixed steps one after the other, in float32 also under autocast; can be exported by torch.export and to ONNX.
 
     Takes faces (N, C, H, W) in [0, 1] on any device and returns changed ones in the same range.
     """
@@ -65,9 +66,9 @@ class Prepare(nn.Module):
         self.steps = nn.ModuleList(steps)
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Change every image of a batch alike."""
+        """Apply the steps to (N, C, H, W), which is changed to the prepared size."""
         kind = faces.device.type
-        # Entered only where it is needed: an exported program would keep it, and ONNX has nothing like it.
+        # Entered only if needed: an exported program would record the context, and ONNX has no operator for it.
         plain = torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
         with plain:
             faces = faces.float()

@@ -1,4 +1,4 @@
-"""Maps the splits of a set onto the roles train, val and test; draws them where a set has no splits, or as folds."""
+"""Assigns images to the roles train, val and test: by the splits of the set, by a random draw, or by folds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ import numpy as np
 
 from fer_ablate.config.choices import Roles
 from fer_ablate.config.schema import DataConfig
+from fer_ablate.data.classes import split_part
+from fer_ablate.data.draws import draw_part, fold_rows, stratified
 from fer_ablate.data.faces import FaceSet, Rows
-from fer_ablate.data.folds import drawn_part, fold_rows
-from fer_ablate.data.names import split_part
 from fer_ablate.data.sources.inventory import ALL
 from fer_ablate.errors import UserError
 from fer_ablate.labels import METRIC_NAMES, PRIVATE, PUBLIC
@@ -17,7 +17,7 @@ from fer_ablate.labels import METRIC_NAMES, PRIVATE, PUBLIC
 ROLES = ("train", "val", "test")
 PARTS = ("train", "val", "test")
 
-# Which splits each role takes. In `combined*` val is part of train, so that its figures cannot select anything.
+# Splits that each role consists of. In `combined*` val is part of train, so nothing may be selected by its scores.
 _PRESETS: dict[Roles, dict[str, tuple[str, ...]]] = {
     Roles.official: {"train": ("train",), "val": ("val",), "test": ("test",)},
     Roles.swapped: {"train": ("train",), "val": ("test",), "test": ("val",)},
@@ -33,8 +33,8 @@ class RoleRows:
 
     Args:
         rows: `train`, `val`, `test` -> ascending rows of the set.
-        preset: what `data.roles` came to; never `auto`.
-        notes: what a person should know about it, a sentence each.
+        preset: the preset that was applied; never `auto`.
+        notes: sentences for the user about how the roles were assigned.
     """
 
     rows: dict[str, Rows]
@@ -43,63 +43,46 @@ class RoleRows:
 
 
 def split_called(part: str, splits: Sequence[str]) -> str | None:
-    """The split that plays a part (`train`, `val`, `test`), whatever its spelling; None if there is none."""
+    """Return the first split whose name means a part (`train`, `val` or `test`); None if there is none."""
     return next((split for split in splits if split_part(split) == part), None)
 
 
 def role_rows(faces: FaceSet, config: DataConfig) -> RoleRows:
-    """Rows of each role, ascending.
+    """Assign each usable image to a role.
 
-    `holdout` takes val from the training split, stratified, and tests on the other known splits together. `drawn` takes test and
-    val from the training split, or from all images of a set without splits. Images of one group stay in one role wherever
-    something is drawn. With `data.folds` all images are used: one fold is tested, val comes from the rest.
-    `train_fraction` then keeps a stratified part of train; a smaller fraction is a subset of a larger one.
+    `holdout` draws val from the training split, stratified, and tests on the other known splits together. `drawn` draws test and
+    val from the training split, or from all images of a set without splits. Wherever something is drawn, images of one group stay
+    in one role. With `data.folds` all images are used: one fold is the test role, val is drawn from the rest.
+    At last `train_fraction` keeps a stratified part of train; a smaller fraction is a subset of a larger one.
 
     Raises:
-        UserError: a split is missing, a role is left without images, there are fewer than two classes to train on, or val or
-            test has a class that train has not.
+        UserError: a split is missing, a role gets no images, train has fewer than two classes, or val or test has a class that
+            train does not have.
     """
     roles = _folded(faces, config) if config.folds is not None else _by_split(faces, config)
     train = roles.rows["train"]
+    # Val and test were drawn before, so that runs with different fractions are tested on the same images.
     if config.train_fraction < 1:
         draw = np.random.default_rng([config.split_seed, _FRACTION_STREAM])
         roles.rows["train"] = stratified(train, faces.labels, config.train_fraction, draw)
-    _check(faces, roles, config)
+    _require_usable(faces, roles, config)
     return RoleRows(roles.rows, roles.preset, (*roles.notes, *_warnings(faces, roles.rows)))
 
 
 def official_rows(faces: FaceSet) -> dict[str, Rows]:
-    """Rows of the official test splits that the set has, by their prefix in metric names (`public`, `private`)."""
+    """Return the rows of the official test splits that the set has, by their prefix in metric names (`public`, `private`)."""
     return {METRIC_NAMES[split]: faces.split_rows(split) for split in (PUBLIC, PRIVATE) if split in faces.splits}
 
 
-def stratified(rows: Rows, labels: Rows, fraction: float, draw: np.random.Generator, *, leave_one: bool = False) -> Rows:
-    """Draw a fraction of some rows, the same fraction of every class, at least one image of each.
-
-    Args:
-        rows: to draw from.
-        labels: of the whole set.
-        fraction: in (0, 1].
-        draw: random numbers.
-        leave_one: never draw the last image of a class, which then has none in what is drawn.
-    """
-    chosen = []
-    for label in np.unique(labels[rows]):
-        members = draw.permutation(rows[labels[rows] == label])
-        number = max(1, round(fraction * len(members)))
-        chosen.append(members[: min(number, len(members) - 1) if leave_one else number])
-    return np.sort(np.concatenate(chosen)) if chosen else rows
-
-
 def _split_of(part: str, faces: FaceSet) -> str | None:
-    """The split that plays a part and has usable images."""
+    """The first split with usable images whose name means a part."""
     return split_called(part, [split for split in faces.splits if len(faces.split_rows(split))])
 
 
 def _by_split(faces: FaceSet, config: DataConfig) -> RoleRows:
     preset = _resolved(faces, config.roles)
     if preset is Roles.official and faces.splits == (ALL,):
-        preset = Roles.drawn  # a table without Usage: what else could be meant
+        preset = Roles.drawn  # a table without Usage has no splits, so that drawing is the only choice
     if preset is Roles.holdout:
         return _holdout(faces, config)
     if preset is Roles.drawn:
@@ -134,7 +117,8 @@ def _holdout(faces: FaceSet, config: DataConfig) -> RoleRows:
             "data.roles=drawn draws a test part from the images."
         )
     test = np.sort(np.concatenate([_rows_of(faces, part, Roles.holdout) for part in tested]))
-    val = _drawn_from(faces, training, config.val_fraction, config.split_seed, _HOLDOUT_STREAM)
+    val = draw_part(faces, training, config.val_fraction, config.split_seed, _HOLDOUT_STREAM)
+    # Where the set has both splits, both are tested: neither is needed to select an epoch.
     names = " and ".join(str(_split_of(part, faces)) for part in tested)
     notes = [f"Tested on the split {names}; {len(val):,} of {len(training):,} training images were drawn as val."]
     notes += [unused] if (unused := _unused(faces, ("train", *tested))) else []
@@ -144,11 +128,12 @@ def _holdout(faces: FaceSet, config: DataConfig) -> RoleRows:
 def _drawn(faces: FaceSet, config: DataConfig) -> RoleRows:
     there = _split_of("train", faces)
     source = faces.split_rows(there) if there else _all_unless_named(faces)
-    test = _drawn_from(faces, source, config.test_fraction, config.split_seed, _TEST_STREAM)
+    test = draw_part(faces, source, config.test_fraction, config.split_seed, _TEST_STREAM)
+    # setdiff1d returns ascending rows, as all roles have.
     rest = np.setdiff1d(source, test)
-    # As a share of all images, so that 0.1 means the same whatever is tested on.
+    # val_fraction is a share of all images, so that 0.1 means the same number whatever the test role takes.
     share = min(1.0, config.val_fraction * len(source) / max(len(rest), 1))
-    val = _drawn_from(faces, rest, share, config.split_seed, _HOLDOUT_STREAM)
+    val = draw_part(faces, rest, share, config.split_seed, _HOLDOUT_STREAM)
     kept = ", persons kept together" if faces.groups is not None else ""
     note = f"No test split is used: {len(val):,} val and {len(test):,} test images were drawn from {len(source):,}{kept}."
     notes = [note, *([unused] if there and (unused := _unused(faces, ("train",))) else [])]
@@ -156,13 +141,14 @@ def _drawn(faces: FaceSet, config: DataConfig) -> RoleRows:
 
 
 def _all_unless_named(faces: FaceSet) -> Rows:
-    """All images of a set without splits; one whose splits have names that nobody knows must not be mixed up."""
+    """All images of a set without splits; splits with unknown names are refused rather than mixed."""
     there = [split for split in faces.splits if len(faces.split_rows(split))]
     if any(map(split_part, there)):
         raise UserError(
             f"There is no split train; the splits are {_listed(faces)}. Add training images, name one of the splits train, or "
             "train on folds of all images with data.folds=5."
         )
+    # Drawing from several unknown splits at once would mix test images into train.
     if len(there) > 1:
         raise UserError(
             f"None of the splits is known by its name; they are {_listed(faces)}. "
@@ -175,42 +161,36 @@ def _folded(faces: FaceSet, config: DataConfig) -> RoleRows:
     assert config.folds is not None
     test = fold_rows(faces, config.folds, config.fold, config.split_seed)
     rest = np.setdiff1d(faces.rows, test)
-    val = _drawn_from(faces, rest, config.val_fraction, config.split_seed, _HOLDOUT_STREAM)
+    val = draw_part(faces, rest, config.val_fraction, config.split_seed, _HOLDOUT_STREAM)
     by = "by person" if faces.groups is not None else "stratified by class"
     united = f"; the splits {', '.join(faces.splits)} are united" if len(faces.splits) > 1 else ""
     note = f"Fold {config.fold} of {config.folds} is tested (0 to {config.folds - 1}, {by}){united}."
     return RoleRows({"train": np.setdiff1d(rest, val), "val": val, "test": test}, Roles.drawn, (note,))
 
 
-def _drawn_from(faces: FaceSet, rows: Rows, fraction: float, seed: int, stream: int) -> Rows:
-    if faces.groups is not None:
-        return drawn_part(rows, faces.labels, faces.groups, fraction, [seed, stream])
-    return stratified(rows, faces.labels, fraction, np.random.default_rng([seed, stream]), leave_one=True)
-
-
 def _rows_of(faces: FaceSet, part: str, preset: Roles) -> Rows:
     if _split_of(part, faces) is not None:
-        # Several splits of one part, such as `val` and `validation`, count together.
+        # Several splits of one part, such as `val` and `validation`, are joined.
         return np.sort(np.concatenate([faces.split_rows(one) for one in faces.splits if split_part(one) == part]))
     if part == "train":
-        way_out = "Name one of them train, or draw the roles from all images with data.roles=drawn."
+        remedy = "Name one of them train, or draw the roles from all images with data.roles=drawn."
     elif any(_split_of(other, faces) for other in ("val", "test")):
-        way_out = "data.roles=holdout takes val from the training split and tests on the rest."
+        remedy = "data.roles=holdout takes val from the training split and tests on the rest."
     else:
-        way_out = "data.roles=drawn draws val and test from the images."
-    raise UserError(f"data.roles={preset.name} needs a split {part}, but the splits are {_listed(faces)}. {way_out}")
+        remedy = "data.roles=drawn draws val and test from the images."
+    raise UserError(f"data.roles={preset.name} needs a split {part}, but the splits are {_listed(faces)}. {remedy}")
 
 
 def _unused(faces: FaceSet, parts: Sequence[str]) -> str:
-    """Which images of no known split are not used; empty if there are none."""
+    """Name the splits that have images but no role; empty if there are none."""
     others = [split for split in faces.splits if split_part(split) not in parts and len(faces.split_rows(split))]
     if not others:
         return ""
-    told = ", ".join(f"{split} ({len(faces.split_rows(split)):,} images)" for split in others)
-    return f"Not used: {told}; neither trained nor tested on. Splits are known as train, val and test."
+    return f"Not used: {_listed(faces, others)}; neither trained nor tested on. Splits are known as train, val and test."
 
 
-def _check(faces: FaceSet, roles: RoleRows, config: DataConfig) -> None:
+def _require_usable(faces: FaceSet, roles: RoleRows, config: DataConfig) -> None:
+    """Raise an error if these roles cannot be trained and tested on."""
     rows = roles.rows
     trained = np.unique(faces.labels[rows["train"]])
     if len(trained) == 1:
@@ -241,16 +221,19 @@ def _check(faces: FaceSet, roles: RoleRows, config: DataConfig) -> None:
 
 
 def _warnings(faces: FaceSet, rows: dict[str, Rows]) -> list[str]:
+    """Note roles whose scores mean little."""
     notes = []
     for role in ("val", "test"):
         present = np.unique(faces.labels[rows[role]])
         if len(present) == 1:
-            notes.append(f"All {len(rows[role]):,} images of {role} are {faces.classes[present[0]]}: its accuracy says little.")
+            only = faces.classes[present[0]]
+            notes.append(f"All {len(rows[role]):,} images of {role} are {only}, so that its accuracy means little.")
     counts = np.bincount(faces.labels[rows["train"]], minlength=len(faces.classes))
     if single := [name for name, count in zip(faces.classes, counts, strict=True) if count == 1]:
         notes.append(f"Only one training image of {', '.join(single)}.")
     return notes
 
 
-def _listed(faces: FaceSet) -> str:
-    return ", ".join(f"{split} ({len(faces.split_rows(split)):,} images)" for split in faces.splits)
+def _listed(faces: FaceSet, splits: Sequence[str] = ()) -> str:
+    """Name some splits of a set, or all of them, with their numbers of images."""
+    return ", ".join(f"{split} ({len(faces.split_rows(split)):,} images)" for split in splits or faces.splits)

@@ -1,4 +1,4 @@
-"""Counts and flaws of a set as plain rows, for whoever prints them."""
+"""Counts and flaws of a set as plain values, for console, pages and run records."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,34 +8,35 @@ import numpy as np
 
 from fer_ablate.config.choices import Roles
 from fer_ablate.data.audit import Audit
+from fer_ablate.data.classes import split_part
 from fer_ablate.data.faces import FaceSet, Rows
-from fer_ablate.data.names import split_part
-from fer_ablate.data.sources.inventory import told
+from fer_ablate.data.sources.inventory import not_read
 
 LISTED = 12
-"""Classes that are named with their counts in one line; of more only the smallest and the largest count."""
+"""Most classes whose counts are listed in one line; of more, only the smallest and the largest count are given."""
 
 
 @dataclass(frozen=True)
 class SplitCount:
-    """Usable images of one split (or of `all`), in total and by class in the order of the set's classes."""
+    """Number of usable images of one split (or of `all`), in total and by class in the order of the set's classes."""
 
     split: str
     total: int
     per_class: tuple[int, ...]
 
 
-def in_order(splits: Sequence[str]) -> list[str]:
-    """Splits as people list them: those to train on first, then val, test and the others."""
+def sorted_splits(splits: Sequence[str]) -> list[str]:
+    """Sort the names of splits: train first, then val, test and the others."""
     known = {part: place for place, part in enumerate(("train", "val", "test"))}
     return sorted(splits, key=lambda split: known.get(split_part(split) or "", len(known)))
 
 
-def counts(faces: FaceSet) -> list[SplitCount]:
-    """One row per split, in the order of `in_order`, and a last one for all of them."""
+def split_counts(faces: FaceSet) -> list[SplitCount]:
+    """Count the usable images of each split, in the order of `sorted_splits`, and last of all splits together."""
     table = np.zeros((len(faces.splits), len(faces.classes)), dtype=np.int64)
+    # Unlike `table[...] += 1`, `add.at` counts repeated index pairs.
     np.add.at(table, (faces.usage[faces.rows], faces.labels[faces.rows]), 1)
-    splits = in_order(faces.splits)
+    splits = sorted_splits(faces.splits)
     table = table[[faces.splits.index(split) for split in splits]]
     names = (*splits, "all")
     per_class = np.vstack([table, table.sum(axis=0)]).tolist()
@@ -43,34 +44,34 @@ def counts(faces: FaceSet) -> list[SplitCount]:
 
 
 def class_counts(faces: FaceSet, rows: Rows) -> list[int]:
-    """Images of each class among some rows, in the order of the set's classes."""
+    """Count the images of each class among some rows, in the order of the set's classes."""
     found: list[int] = np.bincount(faces.labels[rows], minlength=len(faces.classes)).tolist()
     return found
 
 
-def in_words(classes: Sequence[str], per_class: Sequence[int]) -> str:
-    """Classes with their counts, as in `happy 7,215, sad 4,830`; of many classes only the range."""
+def class_counts_text(classes: Sequence[str], per_class: Sequence[int]) -> str:
+    """List classes with their counts, as in `happy 7,215, sad 4,830`; for many classes only the range."""
     if len(classes) > LISTED:
         return f"{min(per_class):,} to {max(per_class):,} images each"
     return ", ".join(f"{name} {count:,}" for name, count in zip(classes, per_class, strict=True))
 
 
-def left_out(faces: FaceSet) -> str:
-    """What was not read, as in `.txt 1, hidden 1`; empty if nothing was left out, or if the set's notes tell it."""
-    if any(told(faces.left_out) in note for note in faces.notes):
+def left_out_text(faces: FaceSet) -> str:
+    """List what was not read, as in `.txt 1, hidden 1`; empty if nothing was, or if the notes of the set already list it."""
+    if any(not_read(faces.left_out) in note for note in faces.notes):
         return ""
     return ", ".join(f"{reason} {count:,}" for reason, count in sorted(faces.left_out.items()) if count)
 
 
-def record(name: str, faces: FaceSet, roles: Mapping[str, Rows], preset: Roles, notes: Sequence[str]) -> dict[str, Any]:
-    """What a run keeps of the images it used, as plain values; see `RunHeader.dataset`.
+def dataset_record(name: str, faces: FaceSet, roles: Mapping[str, Rows], preset: Roles, notes: Sequence[str]) -> dict[str, Any]:
+    """Describe the images of a run as plain values for its record (`RunHeader.dataset`).
 
     Args:
-        name: of the source.
+        name: name of the source.
         faces: the set.
         roles: `train`, `val`, `test` -> rows.
-        preset: that the roles came from.
-        notes: about the images and their roles.
+        preset: preset of the roles.
+        notes: sentences about the images and their roles.
     """
     columns = [class_counts(faces, rows) for rows in roles.values()]
     return {
@@ -87,7 +88,7 @@ def record(name: str, faces: FaceSet, roles: Mapping[str, Rows], preset: Roles, 
 
 
 def flaws(found: Audit) -> list[tuple[str, int]]:
-    """The findings of an audit, each in words with its number."""
+    """List the findings of an audit, each as a name and a number."""
     return [
         ("images", found.images),
         ("distinct images", found.distinct),

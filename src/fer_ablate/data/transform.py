@@ -1,4 +1,4 @@
-"""From stored bytes to a network's input, on whole batches and on whatever device they lie."""
+"""Turns whole batches of stored bytes into a network's input, on the device where they are."""
 
 from collections.abc import Sequence
 
@@ -14,16 +14,16 @@ from fer_ablate.sizes import Size
 
 
 class Preprocess(nn.Module):
-    """uint8 faces to float32 input: prepare, scale to [0, 1], augment or crop, normalise, adapt the channels.
+    """Turn uint8 faces into float32 input: prepare, scale to [0, 1], augment or crop, normalise, adapt the channels.
 
     Args:
-        augment: changes batches in training mode; must return images of `size`, as many as it gets or a multiple of that.
+        augment: changes batches in training mode; returns images of `size`, as many as it gets or a multiple of that.
         size: height and width of the input in pixels; in evaluation mode larger images are cut to their centre.
-        mean: subtracted from pixels in [0, 1]; a number, or one for each of `channels`.
-        std: then divided by; likewise.
-        channels: of the network, 1 or 3: a gray image is repeated, a colour image averaged.
+        mean: subtracted from pixels in [0, 1]; one number, or one for each of `channels`.
+        std: divisor after that; one number, or one for each of `channels`.
+        channels: channels of the network, 1 or 3: gray images are repeated, colour images averaged.
         channels_last: memory format of the result.
-        prepare: changes every batch before anything else, in [0, 1]; None: nothing is changed.
+        prepare: changes images in [0, 1] before all other steps; None: they are not prepared.
     """
 
     def __init__(
@@ -47,23 +47,24 @@ class Preprocess(nn.Module):
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
 
     def forward(self, faces_u8: Tensor) -> Tensor:
-        """Turn (N, C, H, W) uint8 into (N, channels, *size) float32; 10 N in training mode with a ten_crop."""
+        """Turn (N, C, H, W) uint8 into (N, channels, *size) float32, or 10 N of them in training mode with a ten_crop."""
+        # Augmentation only in training mode: tests and exports see the centre crop.
         faces = _scaled(self.prepared(faces_u8))
         return self.normalise(self.augment(faces) if self.training else centre_crop(faces, self.size))
 
     def prepared(self, faces_u8: Tensor) -> Tensor:
-        """Do what comes before augmentation and before test-time views are cut.
+        """Apply the preparation, which comes before augmentation and test-time views.
 
         Args:
             faces_u8: (N, C, H, W) stored faces.
 
         Returns:
-            (N, C, *prepared size) float32 in [0, 1]; without preparation the very tensor given, which is smaller as bytes.
+            (N, C, *prepared size) float32 in [0, 1]; without preparation `faces_u8` itself, which takes less memory.
         """
         return faces_u8 if self.prepare is None else self.prepare(_scaled(faces_u8))
 
     def normalise(self, faces: Tensor) -> Tensor:
-        """Do what is left when prepared faces have their size, such as test-time views.
+        """Normalise faces that already have the size of the input, such as test-time views, and adapt their channels.
 
         Args:
             faces: (N, C, H, W) uint8, or float in [0, 1].
@@ -71,34 +72,37 @@ class Preprocess(nn.Module):
         faces = _scaled(faces)
         if self.channels == 1 and faces.shape[1] == 3:
             faces = faces.mean(1, keepdim=True)
-        # Numbers of several channels turn a gray image into as many by broadcasting.
+        # With one mean per channel a gray image gets as many channels by broadcasting.
         faces = (faces - self._placed("mean", faces.device)) / self._placed("std", faces.device)
         if self.channels == 3 and faces.shape[1] == 1:
             faces = faces.expand(-1, 3, -1, -1)
         return faces.contiguous(memory_format=self.memory_format)
 
     def _register(self, name: str, value: float | Sequence[float]) -> None:
-        """Keep one number as it is: a division by a tensor may round otherwise, and results would change."""
+        """Store a single number as a float: dividing by a tensor may round differently and would change results."""
         if isinstance(value, Sequence):
+            # Not persistent: the numbers are in the config, and checkpoints hold only the network's weights.
             self.register_buffer(name, torch.tensor(value, dtype=torch.float32).view(-1, 1, 1), persistent=False)
         else:
             setattr(self, name, float(value))
 
     def _placed(self, name: str, device: torch.device) -> float | Tensor:
-        """The number, or the numbers where the faces are: whoever only normalises need not move this module."""
+        """The number, or the tensor of numbers on the device of the faces, so that this module need not be moved there."""
         value: float | Tensor = getattr(self, name)
         return value.to(device) if isinstance(value, Tensor) else value
 
 
 def _scaled(faces: Tensor) -> Tensor:
-    """Bytes as floats in [0, 1]; floats are already."""
+    """Convert bytes to floats in [0, 1]; floats are returned unchanged."""
     return faces.float() / 255 if faces.dtype == torch.uint8 else faces
 
 
-def check_normalisation(data: DataConfig, channels: int) -> list[Fault]:
-    """List which of `data.mean` and `data.std` have another length than the network has channels.
+def normalisation_faults(data: DataConfig, channels: int) -> list[Fault]:
+    """List which of `data.mean` and `data.std` do not have one number for each channel of the network.
 
-    That they are numbers is seen in `load.check`, which knows no network.
+    Args:
+        data: the section `data`; whether its values are numbers is checked in `load.data_faults`.
+        channels: channels of the network.
     """
     remedy = "Give one number, or one for each channel of the network."
     return [
@@ -109,16 +113,16 @@ def check_normalisation(data: DataConfig, channels: int) -> list[Fault]:
 
 
 def network_size(config: Config, image_size: Size) -> Size:
-    """Height and width in pixels of what the network of a run is trained on, from those of the stored images."""
+    """Return height and width in pixels of the network's input in training, from those of the stored images."""
     return input_size(config.augment, prepared_size(config.data.prepare, image_size))
 
 
 def build_preprocess(config: Config, image_size: Size) -> Preprocess:
-    """Build what stands before the network of a run.
+    """Build the preprocessing of a run.
 
     Args:
-        config: the run.
-        image_size: of the stored images, height and width in pixels.
+        config: config of the run.
+        image_size: height and width of the stored images in pixels.
     """
     return Preprocess(
         build_augment(config.augment),

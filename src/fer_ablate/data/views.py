@@ -1,4 +1,4 @@
-"""Views of an image whose scores are averaged when a network is tested."""
+"""Test-time views of an image: centre crop, mirror or ten crops, whose scores are averaged."""
 
 import torch
 from torch import Tensor
@@ -8,13 +8,13 @@ from fer_ablate.errors import Fault, UserError
 from fer_ablate.sizes import Size, in_key, spelled
 
 
-def check_views(kind: TestTimeAugmentation, size: Size, image_size: Size) -> list[Fault]:
-    """List what is wrong with the views that testing averages over.
+def view_faults(kind: TestTimeAugmentation, size: Size, image_size: Size) -> list[Fault]:
+    """List what is wrong with the views that a test averages over.
 
     Args:
-        kind: which views.
-        size: of the views, height and width in pixels.
-        image_size: of the images they are cut from, which are the prepared ones (`prepare.prepared_size`).
+        kind: kind of views.
+        size: height and width of the views in pixels.
+        image_size: height and width of the prepared images they are cut from (`prepare.prepared_size`).
     """
     if size[0] > image_size[0] or size[1] > image_size[1]:
         problem = f"{in_key(size)}: crop is larger than the {spelled(image_size)} images"
@@ -27,7 +27,7 @@ def check_views(kind: TestTimeAugmentation, size: Size, image_size: Size) -> lis
 
 
 def centre_crop(faces: Tensor, size: Size) -> Tensor:
-    """Cut (N, C, H, W) to the (N, C, *size) in the middle, half a pixel up and left if it does not come out even."""
+    """Cut the middle (N, C, *size) out of (N, C, H, W); an odd margin is one pixel smaller at the top and left."""
     height, width = size
     top, left = (faces.shape[-2] - height) // 2, (faces.shape[-1] - width) // 2
     assert min(top, left) >= 0, (size, faces.shape)
@@ -35,10 +35,10 @@ def centre_crop(faces: Tensor, size: Size) -> Tensor:
 
 
 def views(faces: Tensor, kind: TestTimeAugmentation, size: Size) -> Tensor:
-    """Stack the views of every face that testing averages over.
+    """Stack the views of every face that a test averages over.
 
     Args:
-        faces: (N, C, H, W), of any type.
+        faces: (N, C, H, W) of any type.
         kind: `none` is the centre crop, `flip` adds its mirror, `ten_crop` is top left, top right, bottom left,
             bottom right and centre, then the mirrors of these five.
         size: height and width of the views in pixels.
@@ -47,10 +47,10 @@ def views(faces: Tensor, kind: TestTimeAugmentation, size: Size) -> Tensor:
         (V, N, C, *size) with V = 1, 2 or 10.
 
     Raises:
-        UserError: a view does not fit into the images, or the ten crops are all the same.
+        UserError: a view is larger than the images, or all ten crops are the whole image.
     """
     height, width = faces.shape[-2:]
-    if faults := check_views(kind, size, (height, width)):
+    if faults := view_faults(kind, size, (height, width)):
         raise UserError("; ".join(map(str, faults)))
     centre = centre_crop(faces, size)
     if kind is TestTimeAugmentation.none:
@@ -59,5 +59,6 @@ def views(faces: Tensor, kind: TestTimeAugmentation, size: Size) -> Tensor:
     if kind is TestTimeAugmentation.ten_crop:
         corners = [(top, left) for top in (0, height - size[0]) for left in (0, width - size[1])]
         crops = [*(faces[..., top : top + size[0], left : left + size[1]] for top, left in corners), centre]
+    # All plain crops first, then their mirrors in the same order.
     plain = torch.stack(crops)
     return torch.cat([plain, plain.flip(-1)])

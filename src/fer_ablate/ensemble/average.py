@@ -1,4 +1,4 @@
-"""Several finished networks as one: members chosen on val, their average scored on val and test, compared with the best of them.
+"""Ensembles: members are chosen on val, and their average is scored on val and test and compared with the best member.
 
 Letters: N images, K classes.
 """
@@ -16,30 +16,30 @@ from scipy import stats
 
 from fer_ablate.config.choices import Roles
 from fer_ablate.ensemble.choice import AVERAGES, average_of, check_selection, chosen, ranked
-from fer_ablate.ensemble.members import Candidate, Votes, check_alike, votes_of
+from fer_ablate.ensemble.members import EnsembleCandidate, JointPredictions, check_same_tests, joint_predictions
 from fer_ablate.errors import UserError, choices
 from fer_ablate.judgement.evidence import COPIES
-from fer_ablate.judgement.records import LEVEL, Difference
+from fer_ablate.judgement.judged_table import LEVEL, Difference
 from fer_ablate.judgement.statistics import image_difference, mcnemar
-from fer_ablate.judgement.verdicts import Comparison, judged
+from fer_ablate.judgement.verdicts import Comparison, judged_difference
 from fer_ablate.metrics import SplitResult, score
 from fer_ablate.tracking.disk.run_folder import StoredPredictions
 
 TRAINED_ON_VAL = (Roles.combined.name, Roles.combined_swapped.name)
-"""Roles in which the images of val are trained on as well, so that val can choose nothing."""
+"""Roles in which the images of val are trained on as well, so that val cannot choose members."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """A network in the average.
+    """A network of the ensemble.
 
     Args:
         candidate: the run.
-        weight: how often it is counted.
+        weight: how often it counts in the average.
         val, test: its own accuracy.
     """
 
-    candidate: Candidate
+    candidate: EnsembleCandidate
     weight: int
     val: float
     test: float
@@ -51,20 +51,20 @@ class Ensemble:
 
     Args:
         members: in the order of the candidates.
-        left_out: candidates that were not chosen, with their accuracy on val; on test they were not looked at.
+        left_out: candidates that were not chosen, with their accuracy on val; their predictions on test are never read.
         average: what was averaged.
         select: how the members were chosen.
         predictions: of the average, on the images of val and test.
         splits: `val`, `test` -> scores of the average.
-        low, high: 95 % interval of the accuracy on test over the draw of the images (Wilson); not numbers where the images
-            are copies of each other.
-        best: the member that is best on val.
-        difference: the ensemble against it on test; not numbers where the images are copies of each other.
-        notes: what a reader has to know.
+        low, high: 95 % interval of the accuracy on test over the draw of the images (Wilson); NaN if some images are
+            copies of each other.
+        best: the member with the best accuracy on val.
+        difference: ensemble minus `best` on test; untested if some images are copies of each other.
+        notes: sentences for the reader.
     """
 
     members: tuple[Member, ...]
-    left_out: tuple[tuple[Candidate, float], ...]
+    left_out: tuple[tuple[EnsembleCandidate, float], ...]
     average: str
     select: str
     predictions: StoredPredictions
@@ -77,22 +77,23 @@ class Ensemble:
 
     @property
     def mean_test(self) -> float:
-        """Accuracy on test of a member, on average; each counts once."""
+        """Mean accuracy of the members on test; each counts once."""
         return float(np.mean([member.test for member in self.members]))
 
     @property
     def mean_val(self) -> float:
-        """Accuracy on val of a member, on average; each counts once."""
+        """Mean accuracy of the members on val; each counts once."""
         return float(np.mean([member.val for member in self.members]))
 
     @property
     def digest(self) -> str:
-        """The same for the same networks, weights and kind of average; 32 hexadecimal digits."""
+        """Identity of networks, weights and kind of average: 32 hexadecimal digits."""
+        # Labels are left out: the same networks are the same ensemble under any names.
         weights = sorted((member.candidate.run.header.key, member.weight) for member in self.members)
         return hashlib.sha256(json.dumps([weights, self.average]).encode()).hexdigest()[:32]
 
 
-def build_ensemble(candidates: Sequence[Candidate], average: str = "probabilities", select: str = "all") -> Ensemble:
+def build_ensemble(candidates: Sequence[EnsembleCandidate], average: str = "probabilities", select: str = "all") -> Ensemble:
     """Choose members on val, then average and score them.
 
     Nothing about the images of test is read before the members are fixed.
@@ -103,16 +104,16 @@ def build_ensemble(candidates: Sequence[Candidate], average: str = "probabilitie
         select: `all`; `greedy`; or `best:N`, by accuracy on val.
 
     Raises:
-        UserError: there are fewer than two, they were not tested alike, their predictions are missing or damaged, or there is
-            no such average or selection.
+        UserError: there are fewer than two, they were tested differently, their predictions are missing or damaged, or there
+            is no such average or selection.
     """
     _check(candidates, average, select)
-    val = votes_of(candidates, "val")
+    val = joint_predictions(candidates, "val")
     weights = chosen(select, val.probabilities, val.labels, average)
     inside = np.flatnonzero(weights).tolist()
     best = next(index for index in ranked(val.probabilities, val.labels) if weights[index])
-    # Only now: members may not depend on anything that was said about test.
-    test = votes_of([candidates[index] for index in inside], "test")
+    # Only now: members must not depend on anything about test.
+    test = joint_predictions([candidates[index] for index in inside], "test")
     right_on_val, right_on_test = _right(val), _right(test)
     members = tuple(
         Member(candidates[index], int(weights[index]), float(right_on_val[index].mean()), float(right_on_test[place].mean()))
@@ -124,8 +125,8 @@ def build_ensemble(candidates: Sequence[Candidate], average: str = "probabilitie
     }
     protocol, classes = candidates[0].run.result.protocol, candidates[0].run.result.classes
     splits = {
-        name: score(torch.from_numpy(shares[name]), torch.from_numpy(votes.labels), classes)
-        for name, votes in (("val", val), ("test", test))
+        name: score(torch.from_numpy(shares[name]), torch.from_numpy(joint.labels), classes)
+        for name, joint in (("val", val), ("test", test))
     }
     copies = protocol.get("balance", "none") != "none"
     right = shares["test"].argmax(axis=1) == test.labels
@@ -145,15 +146,15 @@ def build_ensemble(candidates: Sequence[Candidate], average: str = "probabilitie
     )
 
 
-def _check(candidates: Sequence[Candidate], average: str, select: str) -> None:
-    """Refuse what cannot be averaged, or chosen from."""
+def _check(candidates: Sequence[EnsembleCandidate], average: str, select: str) -> None:
+    """Refuse candidates that cannot be averaged or chosen from."""
     if average not in AVERAGES:
         raise UserError(f"average={average}: there is no such average. {choices(average, AVERAGES)}")
     if len(candidates) < 2:
-        there = f" There is one: {candidates[0].label}." if candidates else ""
-        raise UserError(f"An ensemble needs two finished networks or more.{there} Name more, or train more rows or seeds.")
+        found = f" There is one: {candidates[0].label}." if candidates else ""
+        raise UserError(f"An ensemble needs two finished networks or more.{found} Name more, or train more rows or seeds.")
     check_selection(select, len(candidates))
-    check_alike(candidates)
+    check_same_tests(candidates)
     roles = candidates[0].run.result.protocol.get("roles", "")
     if select != "all" and roles in TRAINED_ON_VAL:
         raise UserError(
@@ -162,9 +163,9 @@ def _check(candidates: Sequence[Candidate], average: str, select: str) -> None:
         )
 
 
-def _right(votes: Votes) -> NDArray[np.bool_]:
+def _right(joint: JointPredictions) -> NDArray[np.bool_]:
     """(M, N) whether each network was right about each image."""
-    return np.asarray(votes.probabilities.argmax(axis=2) == votes.labels)
+    return np.asarray(joint.probabilities.argmax(axis=2) == joint.labels)
 
 
 def _wilson(right: NDArray[np.bool_]) -> tuple[float, float]:
@@ -173,20 +174,20 @@ def _wilson(right: NDArray[np.bool_]) -> tuple[float, float]:
 
 
 def _difference(right: NDArray[np.bool_], best: NDArray[np.bool_], copies: bool) -> Difference:
-    """The ensemble against one network on the same images, in the words of the judged table."""
+    """Ensemble minus one network on the same images, worded as in the judged table."""
     value = float(right.mean() - best.mean())
     if copies:
         return Difference(value, np.nan, np.nan, np.nan, np.nan, f"no test: {COPIES}")
     estimate = image_difference(right[None].astype(float), best[None].astype(float))
     p = mcnemar(right, best)
-    # The exact test decides; the interval of the mean, which is no exact one, may at most weaken it.
-    between = judged("acc", Comparison(value, p, estimate), max(p, estimate.p))
-    networks = judged("acc", Comparison(value, p, None), p)
+    # The exact test decides. The interval of the mean is approximate, so it may weaken a verdict but never strengthen it.
+    between = judged_difference("acc", Comparison(value, p, estimate), max(p, estimate.p))
+    networks = judged_difference("acc", Comparison(value, p, None), p)
     return Difference(value, between.low, between.high, p, p, f"{between.verdict}; {networks.verdict}")
 
 
-def _joined(val: Votes, test: Votes, shares: dict[str, NDArray[np.float32]]) -> StoredPredictions:
-    """Both splits in one, each image once, in the order of the rows."""
+def _joined(val: JointPredictions, test: JointPredictions, shares: dict[str, NDArray[np.float32]]) -> StoredPredictions:
+    """The averages of both splits in one set of predictions, each image once, by row."""
     rows, first = np.unique(np.concatenate([val.rows, test.rows]), return_index=True)
     both: list[NDArray[Any]] = [
         np.concatenate(parts)[first]

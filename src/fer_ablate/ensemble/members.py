@@ -1,4 +1,4 @@
-"""Finished runs as candidates of an ensemble: whether they were tested alike, and what they said about a split.
+"""Finished runs as candidates of an ensemble: whether their protocols agree, and their predictions on a common split.
 
 Letters: M runs, N images, K classes.
 """
@@ -12,27 +12,27 @@ from numpy.typing import NDArray
 
 from fer_ablate.config.key import short
 from fer_ablate.errors import UserError
-from fer_ablate.judgement.protocols import CONFIG_KEYS, named, unlike
-from fer_ablate.judgement.records import FinishedRun, RowRuns
+from fer_ablate.judgement.protocols import CONFIG_KEYS, differing_protocols, first_labels
+from fer_ablate.judgement.row_runs import RowRuns, ScoredRun
 from fer_ablate.judgement.split_images import split_predictions
 from fer_ablate.tracking.disk.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A finished run that may become a member; `label` is that of its row with the seed, and the fold if there is one."""
+class EnsembleCandidate:
+    """A finished run that may become a member; `label` names its row and seed, and the fold if there is one."""
 
     label: str
-    run: FinishedRun
+    run: ScoredRun
 
 
 @dataclass(frozen=True)
-class Votes:
-    """What several runs said about the images of one split.
+class JointPredictions:
+    """Predictions of several runs for the images of one split.
 
     Args:
         rows: (N,) rows of the whole set.
-        usage: (N,) official split of each, as index into `labels.USAGES`.
+        usage: (N,) official split of each image, as index into `labels.USAGES`.
         labels: (N,) true class indices.
         probabilities: (M, N, K).
     """
@@ -43,32 +43,32 @@ class Votes:
     probabilities: NDArray[np.float32]
 
 
-def candidates_of(rows: Sequence[RowRuns]) -> list[Candidate]:
-    """The finished runs of some rows; one that several rows share counts once."""
-    runs: dict[str, Candidate] = {}
+def ensemble_candidates(rows: Sequence[RowRuns]) -> list[EnsembleCandidate]:
+    """The finished runs of some rows; a run that several rows share counts once."""
+    runs: dict[str, EnsembleCandidate] = {}
     for row in rows:
         for run in row.runs:
-            runs.setdefault(run.header.key, Candidate(f"{row.label}, {run.header.repeat}", run))
+            runs.setdefault(run.header.key, EnsembleCandidate(f"{row.label}, {run.header.repeat}", run))
     return list(runs.values())
 
 
-def candidate_of(folder: RunFolder) -> Candidate:
-    """The run of a folder.
+def ensemble_candidate(folder: RunFolder) -> EnsembleCandidate:
+    """The run in a folder.
 
     Raises:
-        UserError: it is not finished, or a file of it is damaged.
+        UserError: the run is not finished, or one of its files is damaged.
     """
-    if folder.status != "finished":
+    if not folder.finished:
         raise UserError(f"Run {folder.path} is not finished. Start its command again: it resumes.")
     header = folder.header
-    return Candidate(f"{header.name}, {header.repeat}", FinishedRun(folder, header, folder.result))
+    return EnsembleCandidate(f"{header.name}, {header.repeat}", ScoredRun(folder, header, folder.result))
 
 
-def told_apart(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The same with labels that are unique: the key goes behind those that several have.
+def with_unique_labels(candidates: Sequence[EnsembleCandidate]) -> list[EnsembleCandidate]:
+    """The candidates with unique labels: where several share one, the key is added to it.
 
     Raises:
-        UserError: a run is there twice.
+        UserError: a run was named twice.
     """
     labels = [candidate.label for candidate in candidates]
     keys = [candidate.run.header.key for candidate in candidates]
@@ -76,49 +76,51 @@ def told_apart(candidates: Sequence[Candidate]) -> list[Candidate]:
     if twice:
         raise UserError(f"{twice[0].run.folder.path} was named {len(twice)} times. Name each run once.")
     return [
-        Candidate(f"{one.label} ({short(one.run.header.key)})", one.run) if labels.count(one.label) > 1 else one
+        EnsembleCandidate(f"{one.label} ({short(one.run.header.key)})", one.run) if labels.count(one.label) > 1 else one
         for one in candidates
     ]
 
 
-def check_alike(candidates: Sequence[Candidate]) -> None:
-    """Refuse runs whose probabilities do not belong together.
+def check_same_tests(candidates: Sequence[EnsembleCandidate]) -> None:
+    """Refuse runs whose probabilities cannot be averaged.
 
     Raises:
-        UserError: protocol, classes or data differ; it names what and in which.
+        UserError: protocol, classes or data differ; the message names what differs between which runs.
     """
-    differing = unlike([RowRuns(one.label, (one.run.header.seed,), (one.run,)) for one in candidates])
+    differing = differing_protocols([RowRuns(one.label, (one.run.header.seed,), (one.run,)) for one in candidates])
     lines = [_line(CONFIG_KEYS.get(part, part), values) for part, values in differing.items()]
-    lines += _facts(candidates, "classes", lambda run: ", ".join(run.result.classes))
-    lines += _facts(candidates, "digest of the data", lambda run: run.header.data_digest[:10])
-    folds = _facts(candidates, "data.fold", lambda run: run.header.repeat.fold)
+    lines += _difference_lines(candidates, "classes", lambda run: ", ".join(run.result.classes))
+    lines += _difference_lines(candidates, "digest of the data", lambda run: run.header.data_digest[:10])
+    folds = _difference_lines(candidates, "data.fold", lambda run: run.header.repeat.fold)
     if lines or folds:
         way_out = "Choose networks that were tested in the same way on the same images."
         if folds:
             first = candidates[0].run.header
             way_out += f" Those of one fold are named as run='{first.experiment}/{candidates[0].label}' run=..."
-        raise UserError("\n".join(["These networks were not tested alike, so they cannot be averaged:", *lines, *folds, way_out]))
+        raise UserError(
+            "\n".join(["These networks were tested differently, so they cannot be averaged:", *lines, *folds, way_out])
+        )
 
 
-def votes_of(candidates: Sequence[Candidate], split: str) -> Votes:
-    """What the runs said about a split.
+def joint_predictions(candidates: Sequence[EnsembleCandidate], split: str) -> JointPredictions:
+    """Predictions of all candidates for the images of a split.
 
     Raises:
-        UserError: predictions are missing or damaged, or are of other images.
+        UserError: predictions are missing or damaged, or the runs were tested on different images.
     """
     found = [split_predictions(one.run, split) for one in candidates]
     first = found[0]
     for one, predictions in zip(candidates, found, strict=True):
         if not (np.array_equal(predictions.rows, first.rows) and np.array_equal(predictions.labels, first.labels)):
             raise UserError(
-                f"{candidates[0].label} and {one.label} were tested on other images of {split} "
+                f"{candidates[0].label} and {one.label} were tested on different images of {split} "
                 f"({len(first.rows):,} and {len(predictions.rows):,}), so they cannot be averaged. Give both the same data.*."
             )
-    return Votes(first.rows, first.usage, first.labels, np.stack([predictions.probabilities for predictions in found]))
+    return JointPredictions(first.rows, first.usage, first.labels, np.stack([predictions.probabilities for predictions in found]))
 
 
-def _facts(candidates: Sequence[Candidate], name: str, value: Callable[[FinishedRun], Any]) -> list[str]:
-    """A line about something that differs; none if it does not."""
+def _difference_lines(candidates: Sequence[EnsembleCandidate], name: str, value: Callable[[ScoredRun], Any]) -> list[str]:
+    """A line naming the values of a property and their runs; none if all runs have the same."""
     labels: dict[str, list[str]] = {}
     for one in candidates:
         labels.setdefault(str(value(one.run)), []).append(one.label)
@@ -126,4 +128,4 @@ def _facts(candidates: Sequence[Candidate], name: str, value: Callable[[Finished
 
 
 def _line(name: str, labels: dict[str, list[str]]) -> str:
-    return f"  {name}: " + "; ".join(f"{value} in {named(those)}" for value, those in labels.items())
+    return f"  {name}: " + "; ".join(f"{value} in {first_labels(those)}" for value, those in labels.items())

@@ -1,270 +1,242 @@
-"""One run from config to recorded result; what is finished is shown, what was interrupted goes on."""
+"""One run from its config to a recorded result. A finished run is only shown, an interrupted one is resumed."""
 
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
 from fer_ablate.cli import console
-from fer_ablate.cli.request import Request
+from fer_ablate.cli.command_line import RunSpec
+from fer_ablate.cli.training_progress import TrainingProgress
 from fer_ablate.config.choices import Mode
 from fer_ablate.config.compose import to_yaml
-from fer_ablate.config.key import code_digest, relevant, run_key, short
+from fer_ablate.config.key import KEY_RULES, short
 from fer_ablate.config.schema import Config
 from fer_ablate.data.load import load_faces
-from fer_ablate.data.summary import record
+from fer_ablate.data.summary import dataset_record
 from fer_ablate.errors import UserError
-from fer_ablate.execution import log_model, run_output, run_summary
-from fer_ablate.report.quantities import duration
+from fer_ablate.execution import run_output, run_summary
 from fer_ablate.search.pruning import Pruned, build_pruning
-from fer_ablate.tracking.disk.places import run_path
+from fer_ablate.tracking.disk.lookup import resolve_start
 from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader, StoredPredictions
-from fer_ablate.tracking.disk.starting import resolve_start
+from fer_ablate.tracking.disk.run_state import RunState
+from fer_ablate.tracking.disk.scan import scan
 from fer_ablate.tracking.recorder import build_recorder, upload_pending
 from fer_ablate.training.assembly import RoleSet, role_set
+from fer_ablate.training.checkpoints import Start
 from fer_ablate.training.hardware import use_threads
+from fer_ablate.training.identity import RunIdentity, run_identity
 from fer_ablate.training.processes import launch, leave_group, rank
-from fer_ablate.training.result import RunResult
-from fer_ablate.training.run import Outcome, Task, assess, finished_epochs, fit
-from fer_ablate.training.start import Start
+from fer_ablate.training.run import PreparedRun, TrainedRun, assess, finished_epochs, fit
 
 
-def train(request: Request) -> str:
-    """Do one run, in this process or in several of its own; the key of the run."""
-    config = request.config
+def train(spec: RunSpec) -> str:
+    """Do one run, in this process or in several of its own; returns the key of the run."""
+    config = spec.config
     if config.trainer.devices > 1 and not config.trainer.fast_dev_run:
         with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "request.json"
-            request.save(file)
+            file = Path(folder) / "spec.json"
+            spec.save(file)
             launch([sys.executable, "-m", "fer_ablate", "worker", str(file)], config.trainer.devices)
-        return request.key or _identity(config, role_set(config, load_faces(config.data))).key
-    return train_here(request)
+        return spec.key or _identity(config, role_set(config, load_faces(config.data)), _start(config)).key
+    return train_here(spec)
 
 
-def train_here(request: Request) -> str:
-    """Do one run as one of the processes that share it; the first of them records it, tests it and talks.
+def train_here(spec: RunSpec) -> str:
+    """Do one run as one of the processes that share it; the first of them records it, tests it and prints.
 
     Returns:
         The key of the run.
 
     Raises:
         BusyError: another process trains this run.
-        Pruned: the search that the run belongs to gave it up.
+        Pruned: the search that the run belongs to stopped it.
         UserError: something from outside is wrong; like any error of a training it is kept in the run's folder.
     """
     console.quiet_libraries()
-    config, runs_dir = request.config, Path(request.config.runs_dir)
+    config = spec.config
     use_threads(config.trainer)
-    with _bar(request, "reading the images") as tell:
-        data = role_set(config, load_faces(config.data, tell))
-    identity = _identity(config, data)
+    with _bar(spec, "reading the images") as report_progress:
+        data = role_set(config, load_faces(config.data, report_progress))
+    start = _start(config)
+    # A planned run has its key already, but images, code and machine may be others by now: what is trained decides the key.
+    identity = _identity(config, data, start)
     key = identity.key
+    if spec.key and spec.key != key:
+        raise UserError(_other_machine(spec, identity))
     if config.trainer.fast_dev_run:
-        _dev_run(request, data, key)
+        _dev_run(spec, data, key)
         return key
-    folder = RunFolder(run_path(runs_dir, config.tracking.experiment, request.name, config.seed, key))
-    task = Task(config, request.name, key, data, folder.checkpoints, rank(), identity.start)
-    if task.rank > 0:
-        fit(task)
+    folder = scan(Path(config.runs_dir)).folders.of(config, spec.name, key)
+    prepared = PreparedRun(config, spec.name, key, data, folder.checkpoints, rank(), start)
+    if prepared.rank > 0:
+        fit(prepared)
         return key
-    if folder.status == "finished" and not config.force:
-        _show_finished(request, task, folder)
+    if folder.finished and not config.force:
+        _show_finished(spec, prepared, folder)
         return key
     with folder.lock():
         if config.force:
             folder.clear()
-        _recorded(request, task, folder, _header(request, task, identity.code))
+        _train_and_record(spec, prepared, folder, _header(spec, prepared, identity))
     return key
 
 
-@dataclass(frozen=True)
-class _Identity:
-    """What tells a run from every other: its key, and what that is made from beside config and images."""
-
-    key: str
-    code: str
-    start: Start | None
+def _start(config: Config) -> Start | None:
+    return resolve_start(config.init_from, Path(config.runs_dir)) if config.init_from is not None else None
 
 
-def _identity(config: Config, data: RoleSet) -> _Identity:
-    start = resolve_start(config.init_from, Path(config.runs_dir)) if config.init_from is not None else None
-    code = code_digest(config.plugins)
-    return _Identity(run_key(config, data.faces.digest, code, start.identity if start is not None else None), code, start)
+def _identity(config: Config, data: RoleSet, start: Start | None) -> RunIdentity:
+    return run_identity(config, data.faces.digest, start.identity if start is not None else None)
 
 
-def _header(request: Request, task: Task, code: str) -> RunHeader:
-    config, data = request.config, task.data
+def _other_machine(spec: RunSpec, identity: RunIdentity) -> str:
+    """Message for a run that was planned on a machine where it would have been another one."""
+    number_format = identity.settings["trainer.precision"]
+    return (
+        f"{spec.name} was planned as run {short(spec.key)} but is run {short(identity.key)} on this machine: its number format "
+        f"({number_format}), images or code differ from those where it was planned. Type trainer.precision={number_format} with "
+        "the study for the format; the same version of fer_ablate and the same images are needed on both."
+    )
+
+
+def _header(spec: RunSpec, prepared: PreparedRun, identity: RunIdentity) -> RunHeader:
+    config, data = spec.config, prepared.data
     return RunHeader(
-        key=task.key,
-        name=request.name,
+        key=prepared.key,
+        name=spec.name,
         seed=config.seed,
         experiment=config.tracking.experiment,
-        changed=request.changed,
-        overrides=request.overrides,
-        settings=relevant(config),
-        data_digest=data.faces.digest,
-        code_digest=code,
-        dataset=record(config.data.source.name, data.faces, data.roles, data.preset, data.notes),
+        changed=spec.changed,
+        overrides=spec.overrides,
+        settings=identity.settings,
+        data_digest=identity.data_digest,
+        code_digest=identity.code_digest,
+        key_rules=KEY_RULES,
+        dataset=dataset_record(config.data.source.name, data.faces, data.roles, data.preset, data.notes),
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         parent_run_id=config.tracking.parent,
     )
 
 
-def _recorded(request: Request, task: Task, folder: RunFolder, header: RunHeader) -> None:
-    """Train, test and record; whatever ends the run early is recorded as well."""
-    config = request.config
-    run_summary.show(request, task, finished_epochs(folder.checkpoints))
+def _train_and_record(spec: RunSpec, prepared: PreparedRun, folder: RunFolder, header: RunHeader) -> None:
+    """Train, test and record; an error or a stop is recorded as well."""
+    config = spec.config
+    run_summary.show_start(spec, prepared, finished_epochs(folder.checkpoints))
     folder.write_config(to_yaml(config))
     recorder = build_recorder(config.tracking, config.runs_dir, folder)
     recorder.start(header)
-    progress = _progress(request)
+    progress = _progress(spec)
     try:
         pruning = build_pruning(config, folder.history)
-        watching = [progress, pruning] if pruning is not None else [progress]
-        module = fit(task, [recorder, *watching], watching)
+        observers = [progress, pruning] if pruning is not None else [progress]
+        module = fit(prepared, [recorder, *observers], observers)
         if config.trainer.devices > 1:
             leave_group()
-        with _bar(request, "testing") as tell:
-            outcome = assess(task, module, tell)
-        _keep(outcome, task, folder)
-        folder.write_result(outcome.result)
+        with _bar(spec, "testing") as report_progress:
+            trained = assess(prepared, module, report_progress)
+        _write_predictions(trained, prepared, folder)
+        folder.write_result(trained.result)
     except BaseException as error:
-        recorder.finish(None, _mark(folder, error))
+        recorder.finish(None, _record_end(folder, error))
         raise
-    # From here on the run is a finished one: nothing that still goes wrong may fail it.
-    with _bar(request, "drawing the pictures"):
-        problems = run_output.draw(task, folder, outcome.result, outcome.predictions)
-    recorder.finish(outcome.result, "FINISHED")
-    run_output.make_room(folder)
-    _show_result(request, folder, outcome.result)
+    # From here on the run is finished: nothing that still goes wrong may fail it.
+    with _bar(spec, "drawing the pictures"):
+        problems = run_output.draw(prepared, folder, trained.result, trained.predictions)
+    recorder.finish(trained.result, RunState.finished)
+    run_output.remove_resume_state(folder)
+    run_summary.show_result(spec, folder, trained.result)
     model = ""
-    if log_model.wants_model(config):
-        with _bar(request, "logging the model in MLflow"):
-            model, problem = run_output.leave_model(task, folder, recorder.warning)
+    if run_output.logs_model(config):
+        with _bar(spec, "logging the model in MLflow"):
+            model, problem = run_output.log_model(prepared, folder, recorder.warning)
         problems += [problem] if problem else []
-    if model and not request.place:
+    if model and not spec.place:
         console.facts([("model", model)])
-    _tell(request, [*problems, *([recorder.warning] if recorder.warning else [])])
+    _show_notes(spec, [*problems, *([recorder.warning] if recorder.warning else [])])
     if not recorder.warning:
-        _bring_others(request)
+        _upload_earlier_runs(spec)
 
 
-def _mark(folder: RunFolder, error: BaseException) -> str:
-    """Keep what ended the run in its folder, where MLflow takes it from; the status that MLflow shows."""
+def _record_end(folder: RunFolder, error: BaseException) -> RunState:
+    """Record in the folder what ended the run, which MLflow is sent from there; returns the state of the run."""
     if isinstance(error, Pruned):
         folder.write_pruned(error.epoch, error.value, error.metric)
-    elif isinstance(error, Exception):
-        with suppress(UserError):  # on a full disk the first error is the one to tell
+        return RunState.pruned
+    if isinstance(error, Exception):
+        with suppress(UserError):  # on a full disk the first error matters more
             folder.write_failure(str(error) or type(error).__name__, traceback.format_exc())
-        return "FAILED"
-    return "KILLED"
+        return RunState.failed
+    return RunState.missing  # interrupted: no fault of the run, which the same command resumes
 
 
-def _keep(outcome: Outcome, task: Task, folder: RunFolder) -> None:
-    found, faces = outcome.predictions, task.data.faces
-    splits = {name: np.isin(found.rows, rows) for name, rows in task.tested.items()}
+def _write_predictions(trained: TrainedRun, prepared: PreparedRun, folder: RunFolder) -> None:
+    found, faces = trained.predictions, prepared.data.faces
+    splits = {name: np.isin(found.rows, rows) for name, rows in prepared.tested.items()}
     usage = faces.usage[found.rows].astype(np.int64)
     folder.write_predictions(StoredPredictions(found.rows, usage, found.labels, found.probabilities, splits))
 
 
-def _bring_others(request: Request) -> None:
-    """Bring MLflow what earlier runs could not; it answers again."""
-    tracking = request.config.tracking
+def _upload_earlier_runs(spec: RunSpec) -> None:
+    """Send earlier runs that MLflow missed, now that it answers."""
+    tracking = spec.config.tracking
     if tracking.enabled:
         try:
-            upload_pending(Path(request.config.runs_dir), tracking)
+            upload_pending(Path(spec.config.runs_dir), tracking)
         except Exception as error:  # whatever is wrong with other runs must not fail this one
-            _tell(request, [str(error)])
+            _show_notes(spec, [str(error)])
 
 
-def _tell(request: Request, problems: Iterable[str]) -> None:
-    """Say what the finished run lacks."""
-    whose = f"{request.title}: " if request.place else ""
+def _show_notes(spec: RunSpec, problems: Iterable[str]) -> None:
+    """Print what the finished run lacks."""
+    title = f"{spec.title}: " if spec.place else ""
     for problem in problems:
-        console.console.print(f"  {whose}note: {problem}", style="yellow")
+        console.console.print(f"  {title}note: {problem}", style="yellow")
 
 
-def _dev_run(request: Request, data: RoleSet, key: str) -> None:
-    """A few batches of everything, to see whether it works; nothing is kept."""
-    alone = replace(request.config, trainer=replace(request.config.trainer, devices=1, strategy="auto"))
+def _dev_run(spec: RunSpec, data: RoleSet, key: str) -> None:
+    """Train and test a few batches, to see whether everything works; nothing is kept."""
+    alone = replace(spec.config, trainer=replace(spec.config.trainer, devices=1, strategy="auto"))
     with tempfile.TemporaryDirectory() as folder:
-        task = Task(alone, request.name, key, data, Path(folder))
-        run_summary.show(request, task, 0)
-        outcome = assess(task, fit(task))
+        prepared = PreparedRun(alone, spec.name, key, data, Path(folder))
+        run_summary.show_start(spec, prepared, 0)
+        trained = assess(prepared, fit(prepared))
     console.console.print()
-    console.split_table(outcome.result.splits)
+    console.split_table(trained.result.splits)
     console.console.print(
-        f"  {console.counted(request.config.trainer.fast_dev_run, 'batch', 'batches')} of everything worked; nothing was kept"
+        f"  {console.counted(spec.config.trainer.fast_dev_run, 'batch', 'batches')} of everything worked; nothing was kept"
     )
 
 
-def _bar(request: Request, title: str) -> AbstractContextManager[Callable[[float], None]]:
-    """A bar for one run; those of a sweep would draw over each other."""
-    return nullcontext(lambda fraction: None) if request.place else console.bar(title)
+def _bar(spec: RunSpec, title: str) -> AbstractContextManager[Callable[[float], None]]:
+    """A progress bar; none in a sweep, where several would draw over each other."""
+    return nullcontext(lambda fraction: None) if spec.place else console.bar(title)
 
 
-def _progress(request: Request) -> console.TrainingProgress:
-    trainer = request.config.trainer
+def _progress(spec: RunSpec) -> TrainingProgress:
+    trainer = spec.config.trainer
     higher = trainer.mode is Mode.max
-    return console.TrainingProgress(
+    return TrainingProgress(
         trainer.max_epochs,
         trainer.monitor,
         lambda new, old: new > old if higher else new < old,
-        request.title if request.place else "",
+        spec.title if spec.place else "",
     )
 
 
-def _show_finished(request: Request, task: Task, folder: RunFolder) -> None:
-    if request.place:
-        console.console.print(f"  {request.title}: finished {folder.result.finished_at}")
+def _show_finished(spec: RunSpec, prepared: PreparedRun, folder: RunFolder) -> None:
+    if spec.place:
+        console.console.print(f"  {spec.title}: finished {folder.result.finished_at}")
         return
-    run_summary.show(request, task, 0)
+    run_summary.show_start(spec, prepared, 0)
     console.console.print(f"\n  finished {folder.result.finished_at}; nothing to train (force=true trains it again)")
-    with _bar(request, "drawing the pictures"):
-        problems = run_output.draw_missing(task, folder)
-    _show_result(request, folder, folder.result)
-    _tell(request, dict.fromkeys([*problems, *folder.notes.values()]))
-
-
-def _show_result(request: Request, folder: RunFolder, result: RunResult) -> None:
-    per_epoch = f"{result.seconds_per_epoch:.1f} s each"
-    trained = f"{console.counted(result.epochs, 'epoch')} in {duration(result.seconds)}"
-    if request.place:
-        scores = "  ".join(f"{name}/acc {result.splits[name].metrics['acc']:.4f}" for name in ("val", "test"))
-        console.console.print(f"  {request.title}: {scores}  {trained}")
-        return
-    console.console.print()
-    console.split_table(result.splits)
-    console.console.print()
-    console.class_table(result.splits, "test")
-    console.console.print()
-    header = folder.header
-    rows = [
-        ("trained", f"{trained}, {per_epoch}, {result.peak_memory_mb:,.0f} MiB"),
-        (
-            "tested",
-            f"weights of epoch {result.best_epoch}, {result.parameters:,} parameters, {result.macs / 1e6:,.1f} M MACs",
-        ),
-        ("run", f"{short(result.key)}  {folder.path}/"),
-        ("pictures", ", ".join(_pictures(folder))),
-        ("again", f"python -m fer_ablate evaluate run={short(result.key)} evaluation.tta=flip"),
-    ]
-    if header.mlflow_uri:
-        rows.append(("compare", f"mlflow ui --backend-store-uri {header.mlflow_uri}   (there: Model training, top left)"))
-    console.facts(rows)
-
-
-def _pictures(folder: RunFolder) -> list[str]:
-    """Pictures of a run as they are found in its folder; contact sheets together."""
-    found = [file for file in folder.artifacts if file.suffix == ".png"]
-    sheets = sum(file.parent == folder.sheets for file in found)
-    return [
-        *(file.name for file in found if file.parent == folder.path),
-        *([f"{folder.sheets.name}/ ({sheets})"] if sheets else []),
-    ]
+    with _bar(spec, "drawing the pictures"):
+        problems = run_output.draw_missing(prepared, folder)
+    run_summary.show_result(spec, folder, folder.result)
+    _show_notes(spec, dict.fromkeys([*problems, *folder.notes.values()]))

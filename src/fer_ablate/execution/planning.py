@@ -1,35 +1,36 @@
-"""From a command line to a plan: rows composed and checked, what is there of them looked up."""
+"""From a command line to a plan: rows composed and checked, their runs looked up on disk."""
 
-import argparse
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from fer_ablate.cli import console
-from fer_ablate.cli.request import allow_plugins, parse
+from fer_ablate.cli.command_line import HydraArguments, allow_plugins, parse
 from fer_ablate.report.quantities import duration
 from fer_ablate.study.cells import Cell, compose_cells
-from fer_ablate.study.plan import Plan, State, make_plan, seconds_left
-from fer_ablate.study.spec import asked
+from fer_ablate.study.plan import Plan, make_plan, seconds_left
+from fer_ablate.study.spec import study_spec
+from fer_ablate.tracking.disk.run_state import RunState
 
 CHOICE, SELECTION = "study.rows=", "study.select="
-"""What people type, and the key it stands for: in a study's file `rows` are definitions, on the command line labels."""
+"""What people type, and the key that it means: in a study's file `rows` are definitions, on the command line labels."""
 
 
-def prepared(arguments: Sequence[str]) -> tuple[Plan, list[Cell], argparse.Namespace]:
-    """Read, compose, check and look up, with a bar where that takes long; see `planned`."""
-    with console.bar("composing and checking the rows") as tell:
-        return planned(arguments, tell)
+def plan_with_bar(arguments: Sequence[str]) -> tuple[Plan, list[Cell], HydraArguments]:
+    """Plan a command, with a progress bar where that takes long; see `plan_of`."""
+    with console.bar("composing and checking the rows") as report_progress:
+        return plan_of(arguments, report_progress)
 
 
-def planned(arguments: Sequence[str], tell: Callable[[float], None] | None = None) -> tuple[Plan, list[Cell], argparse.Namespace]:
-    """Read, compose, check and look up.
+def plan_of(
+    arguments: Sequence[str], report_progress: Callable[[float], None] | None = None
+) -> tuple[Plan, list[Cell], HydraArguments]:
+    """Read a command line, compose and check its rows, and look up their runs.
 
     Args:
         arguments: after the verb; plain Hydra.
-        tell: told the finished fraction.
+        report_progress: called with the finished fraction.
 
     Returns:
-        The plan, its cells (all of them, whatever was chosen), and the parsed command line.
+        The plan; its cells, all of them, whatever was chosen; and the parsed command line.
 
     Raises:
         FaultyConfigError: with every fault of every row.
@@ -37,10 +38,10 @@ def planned(arguments: Sequence[str], tell: Callable[[float], None] | None = Non
     parsed = parse(arguments)
     overrides = as_keys(parsed.overrides)
     allow_plugins(overrides)
-    config_dir = Path(parsed.config_dir) if parsed.config_dir else None
-    wanted = asked(overrides, config_dir)
-    cells = compose_cells(wanted, config_dir, tell)
-    return make_plan(wanted, cells), cells, parsed
+    config_dir = parsed.config_dir
+    spec = study_spec(overrides, config_dir)
+    cells = compose_cells(spec, config_dir, report_progress)
+    return make_plan(spec, cells), cells, parsed
 
 
 def as_keys(words: Sequence[str]) -> list[str]:
@@ -49,16 +50,16 @@ def as_keys(words: Sequence[str]) -> list[str]:
 
 
 def summary(plan: Plan) -> str:
-    """`12 runs: 7 cached, 5 to run`."""
-    counts = [(state, sum(planned.state is state for planned in plan.runs)) for state in State]
-    told = ", ".join(f"{count} {state.value}" for state, count in counts if count)
-    return f"{console.counted(len(plan.runs), 'run')}: {told}"
+    """`12 runs: 5 missing, 7 finished`."""
+    counts = [(state, sum(planned.state is state for planned in plan.runs)) for state in RunState]
+    listed = ", ".join(f"{count} {state.value}" for state, count in counts if count)
+    return f"{console.counted(len(plan.runs), 'run')}: {listed}"
 
 
 def cost(plan: Plan) -> str:
-    """How long the wanted runs will take, judged by finished ones."""
+    """How long the runs to train will take, estimated from finished ones."""
     seconds, guessed = seconds_left(plan)
     if seconds is None:
-        return "no finished run tells yet how long that takes"
-    rest = f" ({guessed} of them judged by other rows)" if guessed else ""
+        return "no run is finished yet to estimate the time from"
+    rest = f" ({guessed} of them estimated from other rows)" if guessed else ""
     return f"about {duration(seconds)} one after another{rest}"

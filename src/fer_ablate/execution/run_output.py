@@ -1,99 +1,135 @@
-"""What a run gets once it is finished: pictures, contact sheets, a model in MLflow. Nothing of it can fail the run.
+"""What a run gets once it is finished: figures, contact sheets, a model in MLflow. None of it can fail the run.
 
-What goes wrong is told in sentences and kept in the run's folder as notes, with the traceback in its log.
+What goes wrong is returned in sentences and kept in the run's folder as notes, with the traceback in its log.
 """
 
+import traceback
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
+from fer_ablate.config.schema import Config
 from fer_ablate.data.transform import build_preprocess
 from fer_ablate.errors import UserError
-from fer_ablate.execution import log_model
+from fer_ablate.inference.export.formats import PROGRAM_FILE
+from fer_ablate.inference.export.metadata import metadata_of
+from fer_ablate.inference.export.mlflow_model import EXAMPLES, log_network
+from fer_ablate.inference.export.torch_program import save_program, trace_network
+from fer_ablate.inference.network import load_network
 from fer_ablate.report.plots.contact_sheets import KINDS, Material, save_sheets
-from fer_ablate.report.plots.run_files import lacking, save_pictures
+from fer_ablate.report.plots.run import missing_figures, save_run_figures
+from fer_ablate.tracking.disk.log import append_to_log, first_line
 from fer_ablate.tracking.disk.run_folder import SHEETS, RunFolder
 from fer_ablate.tracking.mlflow.attach import add_to_run
 from fer_ablate.training.evaluation import Predictions
 from fer_ablate.training.result import RunResult
-from fer_ablate.training.run import Task
+from fer_ablate.training.run import PreparedRun
 
-MODEL = "model in MLflow"
+MODEL_NOTE = "model in MLflow"
+"""Name of the note in the run's folder if the model could not be logged."""
 
 
-def draw(task: Task, folder: RunFolder, result: RunResult, predictions: Predictions) -> list[str]:
-    """Draw the pictures of a run, and the contact sheets if they are asked for.
+def draw(prepared: PreparedRun, folder: RunFolder, result: RunResult, predictions: Predictions) -> list[str]:
+    """Draw the figures of a run, and the contact sheets if the config says so.
 
     Args:
-        task: the run.
-        folder: of it.
-        result: of it.
-        predictions: about the images of the test role, and perhaps others.
+        prepared: the run.
+        folder: of the run.
+        result: of the run.
+        predictions: for the images of the test role, and perhaps others.
 
     Returns:
         What could not be drawn and why, a sentence each.
     """
-    test = predictions.of(np.intersect1d(task.tested["test"], predictions.rows))
-    problems = save_pictures(folder, result, task.data.faces, test)
-    if task.config.tracking.contact_sheets:
-        problems.append(folder.attempt(SHEETS, lambda: _save_sheets(task, folder)))
+    test = predictions.of(np.intersect1d(prepared.tested["test"], predictions.rows))
+    problems = save_run_figures(folder, result, prepared.data.faces, test)
+    if prepared.config.tracking.contact_sheets:
+        problems.append(folder.attempt(SHEETS, lambda: _save_sheets(prepared, folder)))
     return [problem for problem in problems if problem]
 
 
-def draw_missing(task: Task, folder: RunFolder) -> list[str]:
-    """Draw what a finished run lacks, since it was killed, or could not draw it, or was not asked to; as `draw`."""
-    wanted = task.config.tracking.contact_sheets and not any(folder.sheets.glob("*.png"))
-    if not lacking(folder) and not wanted:
+def draw_missing(prepared: PreparedRun, folder: RunFolder) -> list[str]:
+    """Draw the figures that a finished run lacks: it was killed, could not draw them, or its config left them out then.
+
+    Returns:
+        What could not be drawn and why, a sentence each.
+    """
+    needs_sheets = prepared.config.tracking.contact_sheets and not any(folder.sheets.glob("*.png"))
+    if not missing_figures(folder) and not needs_sheets:
         return []
     try:
         stored, result = folder.predictions, folder.result
     except UserError as error:
         return [str(error)]
-    problems = draw(task, folder, result, Predictions(stored.rows, stored.labels, stored.probabilities))
-    if not folder.pending_file.is_file():
-        trouble = _bring(task, folder)
-        problems += [trouble] if trouble else []
+    problems = draw(prepared, folder, result, Predictions(stored.rows, stored.labels, stored.probabilities))
+    if not folder.pending_file.is_file() and (problem := _attach_figures(prepared, folder)):
+        problems.append(problem)
     return problems
 
 
-def _bring(task: Task, folder: RunFolder) -> str:
-    """Copy the pictures to where MLflow shows the run already; why that did not work, or nothing."""
-    pictures = [file for file in folder.artifacts if file.suffix == ".png"]
-    runs_dir = Path(task.config.runs_dir)
-    flat = [file for file in pictures if file.parent == folder.path]
-    sheets = [file for file in pictures if file.parent != folder.path]
-    return add_to_run(folder, runs_dir, flat, "", {}) or add_to_run(folder, runs_dir, sheets, SHEETS, {})
+def _attach_figures(prepared: PreparedRun, folder: RunFolder) -> str:
+    """Copy the figures to where MLflow shows the run already; returns why that did not work, or nothing."""
+    figures = [file for file in folder.artifacts if file.suffix == ".png"]
+    runs_dir = Path(prepared.config.runs_dir)
+    own = [file for file in figures if file.parent == folder.path]
+    sheets = [file for file in figures if file.parent != folder.path]
+    return add_to_run(folder, runs_dir, own, "", {}) or add_to_run(folder, runs_dir, sheets, SHEETS, {})
 
 
-def _save_sheets(task: Task, folder: RunFolder) -> None:
-    data, config = task.data, task.config
+def _save_sheets(prepared: PreparedRun, folder: RunFolder) -> None:
+    data, config = prepared.data, prepared.config
     material = Material(data.faces, data.roles["train"], build_preprocess(config, data.image_size), config.seed)
     save_sheets(folder.sheets, [sheet for kind in KINDS.values() for sheet in kind(material)])
 
 
-def make_room(folder: RunFolder) -> None:
-    """Remove the state to resume from: three times the weights, and a finished run needs only those."""
-    with suppress(OSError):  # it only takes room
+def remove_resume_state(folder: RunFolder) -> None:
+    """Remove the state to resume from: it is three times as large as the weights, and a finished run needs only those."""
+    with suppress(OSError):  # it only takes up space
         folder.last_checkpoint.unlink(missing_ok=True)
 
 
-def leave_model(task: Task, folder: RunFolder, warning: str) -> tuple[str, str]:
-    """Log the tested weights as a model.
+def logs_model(config: Config) -> bool:
+    """Whether the run logs its network as a model in MLflow."""
+    return config.tracking.enabled and (config.tracking.log_model or config.tracking.register is not None)
+
+
+def log_model(prepared: PreparedRun, folder: RunFolder, warning: str) -> tuple[str, str]:
+    """Log the tested weights as a model in MLflow.
 
     Args:
-        task: the run.
-        folder: of it.
-        warning: why MLflow does not have the run, if it does not.
+        prepared: the run.
+        folder: of the finished run.
+        warning: why MLflow does not have the run; empty if it has.
 
     Returns:
         What was logged, and what went wrong, in words; one of them is empty.
     """
+    later = f"Later: python -m fer_ablate export run={folder.path} format=mlflow"
+    model, problem = "", ""
     if warning:
-        model = ""
-        problem = f"No model in MLflow, since the run is not there. Later: {log_model.retry(folder)}"
+        problem = f"No model in MLflow, since the run is not there. {later}"
     else:
-        model, problem = log_model.leave_model(folder, task.config, task.data.faces, task.tested["test"])
-    with suppress(UserError):  # on a full disk the first error is the one to tell
-        folder.keep_note(MODEL, problem)
+        try:
+            model = _logged_model(prepared, folder)
+        except Exception as error:  # from a full disk to a network that cannot be traced: the run itself is finished and kept
+            problem = f"No model in MLflow: {first_line(error).rstrip('.')}. {later}"
+            with suppress(UserError):  # on a full disk the first error matters more
+                append_to_log(folder.log_file, problem, traceback.format_exc())
+    with suppress(UserError):
+        folder.keep_note(MODEL_NOTE, problem)
     return model, problem
+
+
+def _logged_model(prepared: PreparedRun, folder: RunFolder) -> str:
+    """Export the tested weights and log them; returns the address of the model in words."""
+    config, data = prepared.config, prepared.data
+    trained = load_network(folder.best_checkpoint, config.plugins)
+    metadata = metadata_of(trained, folder.header.key)
+    path = folder.path / "export" / PROGRAM_FILE
+    path.parent.mkdir(exist_ok=True)
+    save_program(trace_network(trained), metadata, path)
+    examples = data.faces.faces[prepared.tested["test"][:EXAMPLES]]
+    name = config.tracking.register or ""
+    logged = log_network(folder, trained, (metadata, path), examples, config.tracking, Path(config.runs_dir), name)
+    return f"{logged.uri}" + (f", version {logged.version} of {name}" if logged.version else "")

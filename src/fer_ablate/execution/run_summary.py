@@ -1,36 +1,39 @@
-"""What a run is, on one screen, before it starts: what differs from the defaults first."""
+"""What people read about one run: what it is before it starts, and its result when it has ended."""
 
 from fer_ablate.cli import console
-from fer_ablate.cli.request import Request
+from fer_ablate.cli.command_line import RunSpec
 from fer_ablate.config.key import short
-from fer_ablate.config.repeats import repeat_of
-from fer_ablate.data.summary import class_counts, in_words, left_out
+from fer_ablate.config.study_rows import repeat_of
+from fer_ablate.data.summary import class_counts, class_counts_text, left_out_text
+from fer_ablate.report.quantities import duration
 from fer_ablate.sizes import spelled
+from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.training.assembly import RoleSet
 from fer_ablate.training.hardware import environment
-from fer_ablate.training.run import Task
+from fer_ablate.training.result import RunResult
+from fer_ablate.training.run import PreparedRun
 
 
-def show(request: Request, task: Task, finished: int) -> None:
-    """Print what is about to happen.
+def show_start(spec: RunSpec, prepared: PreparedRun, finished: int) -> None:
+    """Print what the run is, first of all what differs from the defaults; in a sweep a single line.
 
     Args:
-        request: what was asked for.
-        task: the run made of it.
+        spec: of the run.
+        prepared: the run with its images.
         finished: epochs that are already trained.
     """
-    if request.place:
-        resumes = f"  resumes behind epoch {finished}" if finished else ""
-        console.console.print(f"  {request.title} ...{resumes}")
+    if spec.place:
+        resumes = f"  resumes after epoch {finished}" if finished else ""
+        console.console.print(f"  {spec.title} ...{resumes}")
         return
-    config, data, where = request.config, task.data, environment(task.hardware)
+    config, data, where = spec.config, prepared.data, environment(prepared.hardware)
     trainer = config.trainer
     steps = -(-len(data.roles["train"]) // trainer.batch_size)
     share = f" on {trainer.devices} devices" if trainer.devices > 1 else ""
     optimizer, scheduler = config.optimizer, config.scheduler
     rows = [
-        ("run", f"{request.name}  ({repeat_of(config)}, key {short(task.key)})"),
-        *(("changed" if number == 0 else "", line) for number, line in enumerate(request.told or ["nothing: all defaults"])),
+        ("run", f"{spec.name}  ({repeat_of(config)}, key {short(prepared.key)})"),
+        *(("changed" if number == 0 else "", line) for number, line in enumerate(spec.described or ["nothing: all defaults"])),
         *_images(config.data.source.name, data),
         (
             "training",
@@ -41,17 +44,62 @@ def show(request: Request, task: Task, finished: int) -> None:
     ]
     rows += [("note", note) for note in data.notes]
     if finished:
-        rows.append(("resumes", f"behind epoch {finished}"))
+        rows.append(("resumes", f"after epoch {finished}"))
+    console.facts(rows)
+
+
+def show_result(spec: RunSpec, folder: RunFolder, result: RunResult) -> None:
+    """Print the scores and costs of a finished run; in a sweep a single line.
+
+    Args:
+        spec: of the run.
+        folder: of the run.
+        result: of the run.
+    """
+    per_epoch = f"{result.seconds_per_epoch:.1f} s each"
+    trained = f"{console.counted(result.epochs, 'epoch')} in {duration(result.seconds)}"
+    if spec.place:
+        scores = "  ".join(f"{name}/acc {result.splits[name].metrics['acc']:.4f}" for name in ("val", "test"))
+        console.console.print(f"  {spec.title}: {scores}  {trained}")
+        return
+    console.console.print()
+    console.split_table(result.splits)
+    console.console.print()
+    console.class_table(result.splits, "test")
+    console.console.print()
+    header = folder.header
+    rows = [
+        ("trained", f"{trained}, {per_epoch}, {result.peak_memory_mb:,.0f} MiB"),
+        (
+            "tested",
+            f"weights of epoch {result.best_epoch}, {result.parameters:,} parameters, {result.macs / 1e6:,.1f} M MACs",
+        ),
+        ("run", f"{short(result.key)}  {folder.path}/"),
+        ("pictures", ", ".join(_pictures(folder))),
+        ("again", f"python -m fer_ablate evaluate run={short(result.key)} evaluation.tta=flip"),
+    ]
+    if header.mlflow_uri:
+        rows.append(("compare", f"mlflow ui --backend-store-uri {header.mlflow_uri}   (there: Model training, top left)"))
     console.facts(rows)
 
 
 def _images(name: str, data: RoleSet) -> list[tuple[str, str]]:
-    """What the run uses, and what of its source it does not."""
+    """The images that the run uses, and those of its source that it leaves out."""
     faces = data.faces
     roles = ", ".join(f"{len(rows):,} {role}" for role, rows in data.roles.items())
-    classes = in_words(faces.classes, class_counts(faces, data.roles["train"]))
+    classes = class_counts_text(faces.classes, class_counts(faces, data.roles["train"]))
     rows = [
         ("data", f"{name} {faces.channels}x{spelled(faces.size)}: {roles} ({data.preset.name})"),
         ("classes", f"{len(faces.classes)}; in train {classes}"),
     ]
-    return [*rows, *([("left out", text)] if (text := left_out(faces)) else [])]
+    return [*rows, *([("left out", text)] if (text := left_out_text(faces)) else [])]
+
+
+def _pictures(folder: RunFolder) -> list[str]:
+    """Names of the pictures in the folder of a run, contact sheets counted together."""
+    found = [file for file in folder.artifacts if file.suffix == ".png"]
+    sheets = sum(file.parent == folder.sheets for file in found)
+    return [
+        *(file.name for file in found if file.parent == folder.path),
+        *([f"{folder.sheets.name}/ ({sheets})"] if sheets else []),
+    ]

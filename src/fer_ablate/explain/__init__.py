@@ -1,1 +1,1 @@
-"""Where in a face a network looks."""
+"""Shows where in a face a network looks, and whether that can be believed."""

@@ -1,4 +1,4 @@
-"""Which images explain a network. The choice is the same every time.
+"""Chooses the images that explain a network; the same predictions always give the same images.
 
 Letters: K classes.
 """
@@ -13,48 +13,49 @@ from fer_ablate.training.evaluation import Predictions
 
 
 @dataclass(frozen=True)
-class Direction:
-    """Images of one class taken for another.
+class ConfusionDirection:
+    """Images of one class that were taken for another.
 
     Args:
-        truth: class index.
-        said: class index.
-        count: of such images.
-        rows: of those of which the network was surest, surest first.
+        truth: index of the true class.
+        predicted: index of the predicted class.
+        count: number of such images.
+        rows: rows of those that the network was surest of, surest first.
     """
 
     truth: int
-    said: int
+    predicted: int
     count: int
     rows: Rows
 
 
 @dataclass(frozen=True)
-class Confusion:
-    """Two classes taken for each other, the more common direction first."""
+class ConfusedPair:
+    """Two classes that are taken for each other, the more common direction first."""
 
-    directions: tuple[Direction, Direction]
+    directions: tuple[ConfusionDirection, ConfusionDirection]
 
     @property
     def count(self) -> int:
-        """Images taken wrongly, both ways."""
+        """Number of images of either class that were taken for the other."""
         return sum(direction.count for direction in self.directions)
 
 
 def confusion_counts(predictions: Predictions) -> NDArray[np.int64]:
-    """(K, K) counts; row = truth, column = prediction."""
+    """Count predictions by true class (row) and predicted class (column): (K, K)."""
     k = predictions.probabilities.shape[1]
+    # One number for each pair of true and predicted class, so that a single count gives the whole matrix.
     pairs = predictions.labels * k + predictions.probabilities.argmax(axis=1)
     return np.bincount(pairs, minlength=k * k).reshape(k, k)
 
 
 def surest_right(predictions: Predictions, number: int) -> list[Rows]:
-    """For every class, rows of up to `number` images taken for it rightly, surest first."""
+    """Choose for every class up to `number` images that were predicted correctly, and give their rows, surest first."""
     return [_surest(predictions, label, label)[:number] for label in range(predictions.probabilities.shape[1])]
 
 
 def spread_right(predictions: Predictions, number: int) -> list[Rows]:
-    """For every class, rows of up to `number` images taken for it rightly, evenly spread over the set, sure or not."""
+    """Choose for every class up to `number` correct images, evenly spread over the set however sure the network was."""
     chosen = []
     for label in range(predictions.probabilities.shape[1]):
         rows = np.sort(_surest(predictions, label, label))
@@ -63,32 +64,33 @@ def spread_right(predictions: Predictions, number: int) -> list[Rows]:
     return chosen
 
 
-def common_confusions(predictions: Predictions, pairs: int, examples: int) -> list[Confusion]:
-    """The most common pairs of classes that are taken for each other, most common first.
+def common_confusions(predictions: Predictions, pairs: int, examples: int) -> list[ConfusedPair]:
+    """Find the pairs of classes that are taken for each other most often, most often first.
 
     Args:
-        predictions: of a split.
-        pairs: at most so many; fewer if fewer were confused.
-        examples: at most so many images of each direction.
+        predictions: predictions of a split.
+        pairs: most pairs to give; fewer if fewer were confused.
+        examples: most images to give for each direction.
     """
     counts = confusion_counts(predictions)
-    both = counts + counts.T
+    both = counts + counts.T  # a pair is confused in both directions
     ranked = sorted((-int(both[a, b]), a, b) for a in range(len(counts)) for b in range(a + 1, len(counts)) if both[a, b])
     found = []
     for _, a, b in ranked[:pairs]:
         first, second = ((a, b), (b, a)) if counts[a, b] >= counts[b, a] else ((b, a), (a, b))
-        found.append(Confusion((_direction(predictions, *first, examples), _direction(predictions, *second, examples))))
+        found.append(ConfusedPair((_direction(predictions, *first, examples), _direction(predictions, *second, examples))))
     return found
 
 
-def _direction(predictions: Predictions, truth: int, said: int, examples: int) -> Direction:
-    rows = _surest(predictions, truth, said)
-    return Direction(truth, said, len(rows), rows[:examples])
+def _direction(predictions: Predictions, truth: int, predicted: int, examples: int) -> ConfusionDirection:
+    rows = _surest(predictions, truth, predicted)
+    return ConfusionDirection(truth, predicted, len(rows), rows[:examples])
 
 
-def _surest(predictions: Predictions, truth: int, said: int) -> Rows:
-    """Rows of one class taken for another or itself, surest first, equally sure ones in their order."""
-    chosen = (predictions.labels == truth) & (predictions.probabilities.argmax(axis=1) == said)
-    order = np.argsort(-predictions.probabilities[chosen, said], kind="stable")
+def _surest(predictions: Predictions, truth: int, predicted: int) -> Rows:
+    """Rows of one class that were predicted as another or as itself, surest first; equally sure ones keep their order."""
+    chosen = (predictions.labels == truth) & (predictions.probabilities.argmax(axis=1) == predicted)
+    # A stable sort, since the choice must be the same on every machine.
+    order = np.argsort(-predictions.probabilities[chosen, predicted], kind="stable")
     rows: Rows = predictions.rows[chosen][order]
     return rows

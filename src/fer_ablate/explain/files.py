@@ -1,6 +1,6 @@
-"""An explanation on disk: pictures, tables, and one JSON file with everything.
+"""Writes an explanation to disk: pictures, tables, and one JSON file with everything.
 
-Every file is whole or absent; files of an earlier explanation that this one does not have are taken away.
+A killed process leaves no half-written file. Files of an earlier explanation that the new one does not have are removed.
 """
 
 import json
@@ -12,31 +12,32 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from fer_ablate.data.faces import Progress
 from fer_ablate.explain.attributions import GRAY, PATCH, STEPS, STRIDE
-from fer_ablate.explain.choose import Direction
+from fer_ablate.explain.choose import ConfusionDirection
 from fer_ablate.explain.explanation import Explanation
-from fer_ablate.explain.figures import confusions_picture, means_picture, regions_picture, right_picture
+from fer_ablate.explain.figures import confusions_figure, mean_maps_figure, regions_figure, right_faces_figure
 from fer_ablate.explain.regions import REGIONS, Shares, areas
-from fer_ablate.explain.sanity import ALIKE
-from fer_ablate.report.plots.canvas import save
+from fer_ablate.explain.sanity import SIMILAR
+from fer_ablate.report.plots.canvas import save_figure
 from fer_ablate.sizes import spelled
 from fer_ablate.tracking.disk.files import write_json, write_text
-from fer_ablate.tracking.disk.places import folder_name
+from fer_ablate.tracking.disk.scan import folder_name
 
 JSON = "explain.json"
 
 MEAN = "mean"
-"""Name of the mean over the classes where names of classes stand."""
+"""What stands in place of a class name for the mean over the classes."""
 
 
-def write(found: Explanation, folder: Path, about: Mapping[str, str], tell: Callable[[float], None]) -> list[Path]:
-    """Replace what a folder holds of an earlier explanation.
+def write_explanation(found: Explanation, folder: Path, about: Mapping[str, str], progress: Progress) -> list[Path]:
+    """Write an explanation into a folder, in place of an earlier one.
 
     Args:
         found: the explanation.
-        folder: made if missing; files that are not of `explain` stay.
-        about: what a reader has to know about the network and the images.
-        tell: told the finished fraction.
+        folder: made if missing; files that `explain` did not write stay.
+        about: facts about the network and the images for the JSON file.
+        progress: takes the finished fraction.
 
     Returns:
         The files.
@@ -44,11 +45,12 @@ def write(found: Explanation, folder: Path, about: Mapping[str, str], tell: Call
     earlier = _earlier(folder)
     pictures = dict(_pictures(found))
     for done, (name, draw) in enumerate(pictures.items(), 1):
-        save(draw(), folder / name)
-        tell(done / len(pictures))
+        save_figure(draw(), folder / name)
+        progress(done / len(pictures))
     write_text(folder / "regions.csv", region_frame(found).to_csv(index=False, lineterminator="\n"))
     write_text(folder / "sanity.csv", sanity_frame(found).to_csv(index=False, lineterminator="\n"))
     names = [*pictures, "regions.csv", "sanity.csv", JSON]
+    # Written last: until then, the earlier list still names every file that has to be removed.
     write_json(folder / JSON, {**about, **as_json(found), "files": names})
     for name in earlier - set(names):
         (folder / name).unlink(missing_ok=True)
@@ -56,31 +58,32 @@ def write(found: Explanation, folder: Path, about: Mapping[str, str], tell: Call
 
 
 def region_frame(found: Explanation) -> pd.DataFrame:
-    """One line for each method, class (and `mean` over them) and region: share of the weight, share of the pixels, their ratio.
+    """Tabulate for each method, class (and `mean` over them) and region the share of the weight, of the pixels, and their ratio.
 
-    A region that the crop cuts off has no ratio; a class without right images has no shares.
+    A region that the crop cuts off has no ratio; a class without correct images has no shares.
     """
     lines = []
     expected = areas(found.masks)
-    for method in found.wanted.methods:
+    for method in found.spec.methods:
         for name, images, shares in _classes(found, method):
             for place, region in enumerate(REGIONS):
                 area, share = float(expected[place]), None if shares is None else float(shares[place])
+                # 1 means no more weight than a region of this size gets by chance.
                 preference = None if share is None or not area else share / area
                 lines.append((method, name, images, region, share, area, preference))
     return pd.DataFrame(lines, columns=["method", "class", "images", "region", "share", "area", "preference"])
 
 
 def sanity_frame(found: Explanation) -> pd.DataFrame:
-    """One line for each method: rank correlation of the maps of trained and redrawn weights."""
+    """Tabulate for each method the rank correlation of the maps of trained and redrawn weights."""
     lines = [(method, one.correlation, one.images, one.verdict) for method, one in found.sanity.items()]
     return pd.DataFrame(lines, columns=["method", "rank_correlation", "images", "verdict"])
 
 
-def metrics(found: Explanation) -> dict[str, float]:
-    """Numbers for MLflow: `explain/<method>/<region>`, mean over the classes, and `explain/<method>/sanity`."""
+def explanation_metrics(found: Explanation) -> dict[str, float]:
+    """Give the numbers for MLflow: `explain/<method>/<region>`, mean over the classes, and `explain/<method>/sanity`."""
     numbers: dict[str, float] = {}
-    for method in found.wanted.methods:
+    for method in found.spec.methods:
         shares = found.mean_shares(method)
         if shares is not None:
             numbers |= {f"explain/{method}/{name}": float(share) for name, share in zip(REGIONS, shares, strict=True)}
@@ -91,17 +94,17 @@ def metrics(found: Explanation) -> dict[str, float]:
 
 
 def as_json(found: Explanation) -> dict[str, Any]:
-    """Settings, row numbers of the images, and all numbers."""
+    """Collect the settings, the row numbers of the images, and all numbers."""
     classes = found.faces.classes
     return {
         "settings": {
-            "methods": list(found.wanted.methods),
-            "size": spelled(found.lens.size),
+            "methods": list(found.spec.methods),
+            "size": spelled(found.explainer.size),
             "baseline": GRAY,
             "integrated_gradients_steps": STEPS,
             "occlusion_patch_of_48": PATCH,
             "occlusion_stride_of_48": STRIDE,
-            "sanity_threshold": ALIKE,
+            "sanity_threshold": SIMILAR,
         },
         "right": {name: rows.tolist() for name, rows in zip(classes, found.right, strict=True)},
         "averaged": {name: rows.tolist() for name, rows in zip(classes, found.spread, strict=True)},
@@ -111,7 +114,7 @@ def as_json(found: Explanation) -> dict[str, Any]:
         ],
         "areas": dict(zip(REGIONS, areas(found.masks).tolist(), strict=True)),
         "regions": {
-            method: {name: _named(shares) for name, _, shares in _classes(found, method)} for method in found.wanted.methods
+            method: {name: _named(shares) for name, _, shares in _classes(found, method)} for method in found.spec.methods
         },
         "sanity": {
             method: {"rank_correlation": one.correlation, "images": one.images, "verdict": one.verdict}
@@ -121,7 +124,7 @@ def as_json(found: Explanation) -> dict[str, Any]:
 
 
 def _classes(found: Explanation, method: str) -> Iterator[tuple[str, int, Shares | None]]:
-    """Every class and their mean, with the number of images and the shares."""
+    """Yield every class, and their mean, with its number of images and its shares."""
     for label, name in enumerate(found.faces.classes):
         yield name, len(found.spread[label]), found.shares(method, label)
     yield MEAN, sum(map(len, found.spread)), found.mean_shares(method)
@@ -131,25 +134,25 @@ def _named(shares: Shares | None) -> dict[str, float] | None:
     return None if shares is None else dict(zip(REGIONS, shares.tolist(), strict=True))
 
 
-def _direction(direction: Direction, classes: tuple[str, ...]) -> dict[str, Any]:
-    truth, said = classes[direction.truth], classes[direction.said]
-    return {"truth": truth, "prediction": said, "images": direction.count, "rows": direction.rows.tolist()}
+def _direction(direction: ConfusionDirection, classes: tuple[str, ...]) -> dict[str, Any]:
+    truth, predicted = classes[direction.truth], classes[direction.predicted]
+    return {"truth": truth, "prediction": predicted, "images": direction.count, "rows": direction.rows.tolist()}
 
 
 def _pictures(found: Explanation) -> Iterator[tuple[str, Callable[[], Figure]]]:
-    """File names and what draws them; those that would be empty are left out."""
+    """Yield the name of each picture and a function that draws it; pictures that would be empty are left out."""
     names = _file_names(found.faces.classes)
     for label, name in enumerate(names):
         if len(found.right[label]):
-            yield f"right_{name}.png", partial(right_picture, found, label)
-    for method in found.wanted.methods if found.confusions else ():
-        yield f"confusions_{method}.png", partial(confusions_picture, found, method)
-    yield "mean_maps.png", partial(means_picture, found)
-    yield "regions.png", partial(regions_picture, found)
+            yield f"right_{name}.png", partial(right_faces_figure, found, label)
+    for method in found.spec.methods if found.confusions else ():
+        yield f"confusions_{method}.png", partial(confusions_figure, found, method)
+    yield "mean_maps.png", partial(mean_maps_figure, found)
+    yield "regions.png", partial(regions_figure, found)
 
 
 def _file_names(classes: Sequence[str]) -> list[str]:
-    """Names of classes as parts of file names, each once; those of a list may hold slashes."""
+    """Turn class names into distinct parts of file names; a class name from a list may hold slashes."""
     names: list[str] = []
     for name in classes:
         base = folder_name(name)
@@ -158,7 +161,7 @@ def _file_names(classes: Sequence[str]) -> list[str]:
 
 
 def _earlier(folder: Path) -> set[str]:
-    """Names of the files that the last explanation in this folder wrote."""
+    """Read the names of the files that an earlier explanation in this folder wrote."""
     try:
         names = json.loads((folder / JSON).read_text())["files"]
     except (OSError, ValueError, KeyError, TypeError):

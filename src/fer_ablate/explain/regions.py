@@ -1,8 +1,8 @@
-"""Parts of a face as places in the image, and how much of a heat map lies on each.
+"""Defines the parts of a face as places in the image, and computes how much weight of a heat map is on each.
 
 FER2013's faces are roughly registered: in the mean of its 28,709 training images both eyes, the nose and the mouth stand out
 clearly. The boxes were read off that mean face, in pixels of 48: eyes in rows 15 to 20, the tip of the nose in row 28, the lips
-in rows 35 to 40. They are true on average, not for a turned head; a share of a few images says little.
+in rows 35 to 40. They fit on average, not for a turned head, so shares over only a few images mean little.
 
 Letters: `n` images, `R` regions, `H W` pixels of what the network sees.
 """
@@ -29,24 +29,25 @@ _BOXES: dict[str, tuple[tuple[int, int, int, int], ...]] = {
     "mouth": ((33, 42, 14, 34),),
     "chin": ((42, 48, 15, 33),),
 }
-"""Region -> boxes as first row, row after the last, first column, column after the last, in pixels of 48. None overlap."""
+"""Region -> boxes: first row, row after the last, first column, column after the last, in pixels of 48. No two overlap."""
 
 REGIONS = (*_BOXES, BACKGROUND)
-"""From top to bottom; the background is all the rest, hair and ears among it."""
+"""Regions from top to bottom; the background is everything else, including hair and ears."""
 
 
 def region_masks(image_size: Size, size: Size) -> NDArray[np.bool_]:
-    """Where each region lies in what a network sees; every pixel belongs to one.
+    """Mark the pixels of each region in what a network sees; every pixel belongs to exactly one region.
 
     The boxes are stretched to the shape of the images, height and width each by its own factor.
 
     Args:
-        image_size: of the prepared images.
-        size: H and W, of the centre crop.
+        image_size: size of the prepared images.
+        size: H and W of the centre crop.
 
     Returns:
         (R, H, W), in the order of `REGIONS`.
     """
+    # The centre of a pixel decides on its region, so every pixel belongs to exactly one.
     down, across = ((np.arange(side) + 0.5) * SIDE / side for side in image_size)
     masks = np.zeros((len(REGIONS), *image_size), dtype=bool)
     for mask, boxes in zip(masks, _BOXES.values(), strict=False):
@@ -57,7 +58,7 @@ def region_masks(image_size: Size, size: Size) -> NDArray[np.bool_]:
 
 
 def as_shares(maps: Maps) -> Maps:
-    """The positive part of each map (n, H, W), its sum made 1; a map without one stays empty."""
+    """Scale the positive part of each map (n, H, W) to a sum of 1; a map without positive weight stays zero."""
     positive = np.maximum(maps, 0)
     totals = positive.sum(axis=(1, 2), keepdims=True)
     shares: Maps = np.divide(positive, totals, out=np.zeros_like(positive), where=totals > 0)
@@ -65,14 +66,14 @@ def as_shares(maps: Maps) -> Maps:
 
 
 def region_shares(maps: Maps, masks: NDArray[np.bool_]) -> Shares | None:
-    """Share of the positive weight that lies on each region, mean over the maps.
+    """Compute the share of the positive weight on each region, mean over the maps.
 
     Args:
-        maps: (n, H, W); those without positive weight do not count.
+        maps: (n, H, W); maps without positive weight do not count.
         masks: (R, H, W).
 
     Returns:
-        (R,), of which the sum is 1; None if no map has positive weight.
+        (R,) with a sum of 1; None if no map has positive weight.
     """
     shares = as_shares(maps)
     filled = shares[shares.any(axis=(1, 2))]
@@ -83,6 +84,6 @@ def region_shares(maps: Maps, masks: NDArray[np.bool_]) -> Shares | None:
 
 
 def areas(masks: NDArray[np.bool_]) -> Shares:
-    """Share of the pixels (R,) in each region of masks (R, H, W): what a map without preference would give."""
+    """Compute the share of the pixels (R,) in each region of masks (R, H, W), as a map with equal weight everywhere has it."""
     found: Shares = masks.mean(axis=(1, 2))
     return found

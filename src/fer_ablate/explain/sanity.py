@@ -1,9 +1,10 @@
-"""Whether heat maps depend on what was learnt: Adebayo et al. 2018 (arXiv:1810.03292).
+"""Checks whether heat maps depend on what the network learnt (Adebayo et al. 2018, arXiv:1810.03292).
 
-A map that stays alike when all weights are redrawn shows the image, not the network.
+A map that hardly changes when all weights are redrawn shows the image, not the network.
 """
 
 import copy
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,23 +14,45 @@ from torch import nn
 
 from fer_ablate.explain.attributions import Maps
 
-ALIKE = 0.5
-"""Rank correlation above which maps count as alike."""
+SIMILAR = 0.5
+"""Rank correlation above which two maps count as similar."""
 
 SEED = 0
-"""Of the redrawn weights."""
+"""Seed of the redrawn weights."""
+
+
+@dataclass(frozen=True)
+class SanityCheck:
+    """How similar the maps of trained and redrawn weights are.
+
+    Args:
+        correlation: Spearman's rank correlation, mean over the images; None if no image could be compared.
+        images: number of images that were compared.
+    """
+
+    correlation: float | None
+    images: int
+
+    @property
+    def verdict(self) -> str:
+        """What the correlation says about a method on this network, in words."""
+        if self.correlation is None:
+            return "unknown: a map is empty in every pair"
+        if self.correlation > SIMILAR:
+            return "does not depend on the weights: do not trust it"
+        return "depends on the weights"
 
 
 def randomised(network: nn.Module, seed: int = SEED) -> nn.Module:
-    """A copy on the CPU with all weights redrawn, as its layers draw them at first.
+    """Copy a network to the CPU and redraw all its weights, as its layers draw them at first.
 
-    Parameters of a layer that cannot do so are drawn from a normal distribution with their own mean and spread.
+    Parameters of a layer that cannot redraw them come from a normal distribution with their own mean and spread.
 
     Args:
-        network: stays as it is.
-        seed: of the drawing; the global generator stays as it is, too.
+        network: is not changed.
+        seed: seed of the drawing; the global generator is not changed.
     """
-    fresh = copy.deepcopy(network).cpu()  # where the same seed draws the same weights on every machine
+    fresh = copy.deepcopy(network).cpu()  # on the CPU the same seed draws the same weights on every machine
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         for module in fresh.modules():
@@ -45,26 +68,18 @@ def randomised(network: nn.Module, seed: int = SEED) -> nn.Module:
 
 
 def rank_correlations(first: Maps, second: Maps) -> NDArray[np.float64]:
-    """Spearman's rank correlation of the positive parts of two maps of each image.
+    """Compute Spearman's rank correlation of the positive parts of two maps of each image.
 
     Args:
         first: (n, H, W).
-        second: (n, H, W), of the same images.
+        second: (n, H, W), maps of the same images.
 
     Returns:
-        (m,) with m <= n: a pair of which one map is the same everywhere, such as an empty one, has none.
+        (m,) with m <= n; a pair is left out if one of its maps has the same value everywhere, such as an empty map.
     """
+    # Only positive weight is drawn and counted anywhere, so only it is compared.
     one, other = (rankdata(np.maximum(maps, 0).reshape(len(maps), -1), axis=1) for maps in (first, second))
     one, other = (ranks - ranks.mean(axis=1, keepdims=True) for ranks in (one, other))
     norms = np.sqrt((one**2).sum(axis=1) * (other**2).sum(axis=1))
     found: NDArray[np.float64] = (one * other).sum(axis=1)[norms > 0] / norms[norms > 0]
     return found
-
-
-def verdict(correlation: float | None) -> str:
-    """What a mean rank correlation, None if there is none, says about a method on this network."""
-    if correlation is None:
-        return "cannot be told: a map is empty in every pair"
-    if correlation > ALIKE:
-        return "does not depend on the weights: do not trust it"
-    return "depends on the weights"

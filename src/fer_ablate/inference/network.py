@@ -1,4 +1,4 @@
-"""A finished network, from its checkpoint alone."""
+"""Builds a finished network from its checkpoint alone."""
 
 import json
 from collections.abc import Sequence
@@ -22,19 +22,19 @@ from fer_ablate.training.checks import tested_size
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A finished network and what has to be known to use it.
+    """A finished network and what a program needs to know to use it.
 
     Args:
-        path: of the checkpoint.
-        config: that it was trained with.
+        path: the checkpoint.
+        config: the config that it was trained with.
         network: normalised faces (N, C, *seen_size) -> logits (N, K); in evaluation mode, on the CPU.
-        preprocess: of which a finished network needs the preparation and the normalisation; in evaluation mode.
+        preprocess: in evaluation mode; a finished network needs its preparation and its normalisation.
         classes: K names, in the order of the outputs.
-        image_size: of the stored images it was trained on.
-        channels: of these, 1 for gray levels, 3 for red, green, blue.
-        fit: how pictures of another shape were brought to that size.
-        epoch: (from 1) that the weights are of.
-        data_digest: of the images it was trained on; empty in checkpoints of earlier versions.
+        image_size: height and width of the stored images that it was trained on.
+        channels: channels of these images, 1 for gray levels, 3 for red, green, blue.
+        fit: how pictures of another shape were brought to `image_size`.
+        epoch: epoch of the weights, from 1.
+        data_digest: digest of the images that it was trained on; empty in checkpoints of earlier versions.
     """
 
     path: Path
@@ -50,24 +50,24 @@ class TrainedNetwork:
 
     @property
     def prepared_size(self) -> Size:
-        """Of a stored image after `data.prepare`; views are cut from it."""
+        """Size of a stored image after `data.prepare`; views are cut from it."""
         return prepared_size(self.config.data.prepare, self.image_size)
 
     @property
     def seen_size(self) -> Size:
-        """Of what the network itself sees: the whole prepared image, or the crop it was tested on."""
+        """Size of what the network itself sees: the whole prepared image, or the crop that it was tested on."""
         return tested_size(self.config, self.image_size)
 
 
 def load_network(path: Path, plugins: Sequence[str] = ()) -> TrainedNetwork:
-    """Build the network of a checkpoint and give it its weights. No code in the file is run.
+    """Build the network of a checkpoint and load its weights. Nothing in the file is run as code.
 
     Args:
         path: `.ckpt` file of fer_ablate.
-        plugins: packages whose code may run, should the network be one of the user's own.
+        plugins: packages of the user's own whose code may run.
 
     Raises:
-        UserError: the file is missing, damaged, of another program or version, or needs a package that is not allowed.
+        UserError: the file is missing, damaged, of another program or version, or needs a package that is not in `plugins`.
     """
     checkpoint = checkpoints.read(path)
     description = checkpoint["fer_ablate"]
@@ -75,10 +75,13 @@ def load_network(path: Path, plugins: Sequence[str] = ()) -> TrainedNetwork:
         config = from_yaml(description["config"])
     except OmegaConfBaseException as error:
         problem = str(error).splitlines()[0]
-        raise UserError(f"{path}: its config is not one of this version ({problem}). Use the version of then.") from error
+        raise UserError(
+            f"{path}: its config does not fit this version ({problem}). Use the fer_ablate version that wrote it."
+        ) from error
+    # Whose code may run is decided by the person who loads the checkpoint, never by the file.
     config.plugins = list(plugins)
     classes, image_size = tuple(json.loads(description["classes"])), read_spelled(description["image_size"])
-    # Checkpoints of earlier versions do not tell the channels.
+    # Checkpoints of earlier versions do not hold the channels.
     channels = int(description.get("channels", config.data.channels or 1))
     network = build_formatted_network(config, image_size, len(classes))
     checkpoints.load_weights(network, checkpoint, path)
@@ -90,7 +93,7 @@ def load_network(path: Path, plugins: Sequence[str] = ()) -> TrainedNetwork:
         classes=classes,
         image_size=image_size,
         channels=channels,
-        # Those versions stretched every picture.
+        # The same versions stretched every picture.
         fit=config.data.fit if "channels" in description else Fit.stretch,
         epoch=int(description["epoch"]),
         data_digest=description.get("data_digest", ""),

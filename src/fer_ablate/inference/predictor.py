@@ -1,4 +1,4 @@
-"""A finished network for pictures, in a notebook or a program."""
+"""Predicts expressions in pictures and videos, for a notebook or a program of one's own."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from PIL import Image
 
 from fer_ablate.data.decode import Pixels, decode, fitted, pixels_of, planes, with_channels
 from fer_ablate.errors import UserError
-from fer_ablate.inference.media.crops import MARGIN, Cropping, faces_in
-from fer_ablate.inference.media.frames import Frame, as_frame, read
-from fer_ablate.inference.media.sources import Kind, Medium, Skipped, find
-from fer_ablate.inference.media.timing import Timing
-from fer_ablate.inference.pipeline import Scored, build_detectors, predictions
+from fer_ablate.inference.media.detection import MARGIN, FaceCropping, faces_in
+from fer_ablate.inference.media.frames import Frame, as_frame, read_frames
+from fer_ablate.inference.media.sources import Medium, MediumKind, Skipped, find_media
+from fer_ablate.inference.pipeline import ScoredFrame, Timing, build_detectors, predict_frames
 from fer_ablate.inference.scorer import Scorer
 from fer_ablate.sizes import Size
 
 BATCH = 32
+"""Faces that the network scores at once."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,14 @@ class Face:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was found in one picture or frame.
+    """The faces of one picture or frame.
 
     Args:
-        file: as people know it.
-        frame: its number, from 0.
-        time_s: since the beginning of the video; None for a picture.
+        file: name of the file or camera, as it is shown.
+        frame: number of the frame, from 0.
+        time_s: seconds since the beginning of the video; None for a picture.
         faces: the largest first; empty if there are none.
-        problem: why the file could not be read, or not to its end; empty if all is well.
+        problem: why the file could not be read, or not to its end; empty if there was no problem.
     """
 
     file: str
@@ -60,7 +60,7 @@ class Prediction:
 
 
 class Predictor:
-    """A finished network, a face detector before it; for one thread at a time.
+    """A face detector followed by a finished network; for one thread at a time.
 
     Args:
         scorer: the network, or several as one.
@@ -72,7 +72,7 @@ class Predictor:
     def __init__(self, scorer: Scorer, detector: str = "haar", margin: float = MARGIN, equalize: bool = False) -> None:
         self.scorer = scorer
         self._detectors = build_detectors(detector)
-        self._cropping = Cropping(scorer.image_size, scorer.channels, scorer.fit, margin, equalize)
+        self._cropping = FaceCropping(scorer.image_size, scorer.channels, scorer.fit, margin, equalize)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -82,7 +82,7 @@ class Predictor:
     def probabilities(self, faces_u8: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Score pictures that are faces already.
 
-        Other sizes and channels than those of the images that it was trained on become the same as they did in the training.
+        Faces of another size or other channels than the training images are brought to those, by the same rules as in training.
 
         Args:
             faces_u8: (N, H, W) or (N, 1, H, W) gray levels, or (N, 3, H, W) red, green, blue.
@@ -91,7 +91,7 @@ class Predictor:
             (N, K) in [0, 1].
 
         Raises:
-            UserError: another shape or type.
+            UserError: the array has another shape or type.
         """
         faces = np.asarray(faces_u8)
         faces = faces[:, None] if faces.ndim == 3 else faces
@@ -102,13 +102,14 @@ class Predictor:
             )
         size, channels = self.scorer.image_size, self.scorer.channels
         if faces.shape[1:] != (channels, *size) and len(faces):
-            kept = [with_channels(_channels_last(face), channels) for face in faces]
-            faces = np.stack([planes(fitted(pixels, size, self.scorer.fit)) for pixels in kept])
+            pictures = [with_channels(_channels_last(face), channels) for face in faces]
+            faces = np.stack([planes(fitted(pixels, size, self.scorer.fit)) for pixels in pictures])
         parts = [self.scorer.probabilities(faces[start : start + BATCH]) for start in range(0, len(faces), BATCH)]
+        # The empty array gives no faces the right shape, too.
         return np.concatenate([np.zeros((0, len(self.classes)), np.float32), *parts])
 
     def predict(self, image: str | PathLike[str] | NDArray[np.uint8] | Image.Image) -> list[Face]:
-        """Find the faces of one picture and what they express.
+        """Find the faces of one picture and score them.
 
         Args:
             image: a file; or (H, W) gray or (H, W, 3) red, green, blue; or a Pillow image.
@@ -117,50 +118,51 @@ class Predictor:
             The faces, the largest first.
 
         Raises:
-            UserError: the file cannot be read, or the array is no picture.
+            UserError: the file cannot be read, or the array is not a picture.
         """
         pixels, size = _pixels(image)
-        boxes, faces = faces_in(pixels, self._detectors[Kind.picture], self._cropping)
+        boxes, faces = faces_in(pixels, self._detectors[MediumKind.picture], self._cropping)
+        # An array has no file; only its pixels and its size matter here.
         name = Path(fspath(image)) if isinstance(image, str | PathLike) else Path()
-        frame = Frame(Medium(Kind.picture, str(name), name, name), 0, None, pixels, size)
-        return self._faces(Scored(frame, boxes, self.probabilities(faces)))
+        frame = Frame(Medium(MediumKind.picture, str(name), name, name), 0, None, pixels, size)
+        return self._faces(ScoredFrame(frame, boxes, self.probabilities(faces)))
 
     def predict_many(
         self, sources: Sequence[str | PathLike[str]], every: int = 1, max_frames: int = 0, batch_size: int = BATCH
     ) -> Iterator[Prediction]:
-        """Go through pictures, folders, patterns, videos and cameras (a number as text), reading ahead in threads.
+        """Score the faces of pictures, folders, patterns, videos and cameras, reading ahead in threads.
 
         Args:
-            sources: as `predict source=` takes them.
-            every: of a video or camera, one of so many frames is taken.
-            max_frames: taken of each video or camera; 0: all.
-            batch_size: faces that the network gets at once.
+            sources: as `predict source=` takes them; a camera is its number as text.
+            every: take every n-th frame of a video or camera.
+            max_frames: most frames to take from each video or camera; 0 takes all.
+            batch_size: faces that the network scores at once.
 
         Returns:
-            One prediction per frame. What cannot be read is one with a `problem`.
+            One prediction per frame. A file that cannot be read gives one with a `problem`.
         """
-        media, missing = find([fspath(source) for source in sources])
+        media, missing = find_media([fspath(source) for source in sources])
         for skipped in missing:
-            yield Prediction(skipped.told, 0, None, [], skipped.reason)
-        frames = read(media, every, max_frames)
-        for item in predictions(frames, self.scorer, self._detectors, self._cropping, batch_size, Timing()):
+            yield Prediction(skipped.display_name, 0, None, [], skipped.reason)
+        frames = read_frames(media, every, max_frames)
+        for item in predict_frames(frames, self.scorer, self._detectors, self._cropping, batch_size, Timing()):
             if isinstance(item, Skipped):
-                yield Prediction(item.told, 0, None, [], item.reason)
+                yield Prediction(item.display_name, 0, None, [], item.reason)
             else:
-                yield Prediction(item.frame.medium.told, item.frame.number, item.frame.time_s, self._faces(item))
+                yield Prediction(item.frame.medium.display_name, item.frame.number, item.frame.time_s, self._faces(item))
 
-    def _faces(self, scored: Scored) -> list[Face]:
+    def _faces(self, scored: ScoredFrame) -> list[Face]:
         named = [dict(zip(self.classes, map(float, shares), strict=True)) for shares in scored.probabilities]
         return [Face(box, shares) for box, shares in zip(scored.original_boxes, named, strict=True)]
 
 
 def _channels_last(face: Pixels) -> Pixels:
-    """(H, W) or (H, W, 3) of (1, H, W) or (3, H, W)."""
+    """Turn (1, H, W) into (H, W), and (3, H, W) into (H, W, 3)."""
     return face[0] if len(face) == 1 else np.ascontiguousarray(face.transpose(1, 2, 0))
 
 
 def _pixels(image: str | PathLike[str] | NDArray[np.uint8] | Image.Image) -> tuple[Pixels, Size]:
-    """Blue, green, red of a picture, and the size of the original."""
+    """Pixels of a picture in blue, green, red, and the size of the original."""
     if isinstance(image, Image.Image):
         return as_frame(pixels_of(image)), (image.height, image.width)
     if isinstance(image, np.ndarray):

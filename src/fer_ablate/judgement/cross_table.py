@@ -1,4 +1,4 @@
-"""Several networks on several data sets: how sure each accuracy is, and whether the networks differ. Plain arithmetic.
+"""Several networks tested on several data sets: intervals of their accuracies, and whether the networks differ.
 
 Letters: N tested images of one data set.
 """
@@ -10,24 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_ablate.errors import UserError
-from fer_ablate.judgement.evidence import Evidence
-from fer_ablate.judgement.records import Score
+from fer_ablate.judgement.evidence import SeedEvidence
+from fer_ablate.judgement.judged_table import Score
 from fer_ablate.judgement.statistics import holm, image_mean
-from fer_ablate.judgement.verdicts import compared, judged
+from fer_ablate.judgement.verdicts import compared, judged_difference
 from fer_ablate.metrics import SplitResult
 
 
 @dataclass(frozen=True)
-class CellTest:
-    """One network on one data set.
+class NetworkTest:
+    """Predictions of one network on one data set.
 
     Args:
         images: (N,) rows of the data that were tested, ascending.
-        truth: (N,) name of the class of each, the same for all spellings.
-        right: (N,) whether the network was right about each.
+        truth: (N,) name of the class of each image, in one spelling for all data sets.
+        right: (N,) whether the network was right about each image.
         result: all scores.
         trained_on: whether the network was trained on another part of the same data.
-        notes: what a reader has to know about this score, a sentence each.
+        notes: sentences about this score for the reader.
     """
 
     images: NDArray[np.int64]
@@ -39,10 +39,10 @@ class CellTest:
 
 
 @dataclass(frozen=True)
-class CrossCell:
-    """A tested network with the interval of its accuracy, and its difference to the first network of the table."""
+class JudgedTest:
+    """A test with the interval of its accuracy, and its difference to the first network of the table."""
 
-    test: CellTest
+    test: NetworkTest
     score: Score
 
 
@@ -53,86 +53,89 @@ class CrossTable:
     Args:
         networks: labels of the rows; the others are compared with the first.
         data: titles of the columns.
-        cells: (network, data) -> scores; absent where the two share too few classes.
-        notes: what a reader has to know.
+        cells: (network, data) -> judged test; absent where network and data share too few classes.
+        notes: sentences below the table.
     """
 
     networks: tuple[str, ...]
     data: tuple[str, ...]
-    cells: dict[tuple[str, str], CrossCell]
+    cells: dict[tuple[str, str], JudgedTest]
     notes: tuple[str, ...]
 
 
 def build_cross_table(
     networks: Sequence[str],
     data: Sequence[str],
-    tests: Mapping[tuple[str, str], CellTest],
+    tests: Mapping[tuple[str, str], NetworkTest],
     problems: Mapping[tuple[str, str], str],
 ) -> CrossTable:
-    """Judge networks that were tested once each on some data sets.
+    """Judge networks that were tested once on each of some data sets.
 
-    An interval covers the draw of the test images, not that of the seed: every network is a single one. Networks are compared
-    with the first by McNemar's exact test, corrected after Holm within each column, where both saw the same images.
+    Intervals cover the draw of the test images, not that of the seed, since every network is a single run. Networks are
+    compared with the first one by McNemar's exact test, corrected after Holm within each column, where both were tested on
+    the same images.
 
     Args:
         networks: labels of the rows.
         data: titles of the columns.
         tests: (network, data) -> the test.
-        problems: (network, data) -> why there is none.
+        problems: (network, data) -> why there is no test.
 
     Raises:
-        UserError: there is no test at all; it tells the first problem.
+        UserError: there is no test at all; the message is the first problem.
     """
     if not tests:
         raise UserError(next(iter(problems.values())))
-    cells: dict[tuple[str, str], CrossCell] = {}
+    cells: dict[tuple[str, str], JudgedTest] = {}
     notes = []
     for title in data:
         column = {network: tests[network, title] for network in networks if (network, title) in tests}
-        found, unlike = _column(column, networks[0])
+        found, not_compared = _column(column, networks[0])
         cells |= {(network, title): cell for network, cell in found.items()}
-        notes += _told(title, column, len(networks))
+        notes += _column_notes(title, column, len(networks))
         without: dict[str, list[str]] = {}
         for network in networks:
             if network not in column:
                 without.setdefault(problems[network, title], []).append(network)
         notes += [f"{title}: no score of {', '.join(labels)}. {problem}" for problem, labels in without.items()]
-        if unlike:
-            notes.append(f"{title}: not compared with {networks[0]}, since other images were tested: {', '.join(unlike)}.")
+        if not_compared:
+            notes.append(f"{title}: not compared with {networks[0]}, since other images were tested: {', '.join(not_compared)}.")
     notes.append("Every network is a single one (n=1): intervals are over test images; other seeds would give other networks.")
     return CrossTable(tuple(networks), tuple(data), cells, tuple(notes))
 
 
-def _column(column: Mapping[str, CellTest], first: str) -> tuple[dict[str, CrossCell], list[str]]:
-    """Scores of the networks on one data set; and which cannot be compared with the first network."""
+def _column(column: Mapping[str, NetworkTest], first: str) -> tuple[dict[str, JudgedTest], list[str]]:
+    """Judged tests on one data set, and the networks that cannot be compared with the first one."""
     scores = {network: _score(test) for network, test in column.items()}
     others = [network for network in column if network != first and first in column]
-    alike = [network for network in others if _same_images(column[network], column[first])]
-    comparisons = [compared(_evidence(column[network]), _evidence(column[first]), None) for network in alike]
+    comparable = [network for network in others if _same_images(column[network], column[first])]
+    comparisons = [compared(_evidence(column[network]), _evidence(column[first]), None) for network in comparable]
+    # Each column is a question of its own, so the correction counts its networks alone.
     corrected = holm([comparison.p for comparison in comparisons])
-    for network, comparison, p in zip(alike, comparisons, corrected, strict=True):
-        scores[network] = replace(scores[network], difference=judged("acc", comparison, p))
-    cells = {network: CrossCell(test, scores[network]) for network, test in column.items()}
-    return cells, [network for network in others if network not in alike]
+    for network, comparison, p in zip(comparable, comparisons, corrected, strict=True):
+        scores[network] = replace(scores[network], difference=judged_difference("acc", comparison, p))
+    cells = {network: JudgedTest(test, scores[network]) for network, test in column.items()}
+    return cells, [network for network in others if network not in comparable]
 
 
-def _score(test: CellTest) -> Score:
+def _score(test: NetworkTest) -> Score:
     low, high = np.clip(image_mean(test.right[None].astype(float)).interval(), 0, 1).tolist()
     accuracy = float(test.right.mean())
     return Score(n=1, images=len(test.right), mean=accuracy, sd=np.nan, low=low, high=high, over_images=True)
 
 
-def _same_images(one: CellTest, other: CellTest) -> bool:
+def _same_images(one: NetworkTest, other: NetworkTest) -> bool:
     """Whether the same images were tested, under the same classes."""
     return np.array_equal(one.images, other.images) and np.array_equal(one.truth, other.truth)
 
 
-def _evidence(test: CellTest) -> Evidence:
-    return Evidence((0,), np.array([test.right.mean()]), len(test.right), test.images, test.right[None], "")
+def _evidence(test: NetworkTest) -> SeedEvidence:
+    # The seed is a placeholder: networks of different origins have none in common, and McNemar needs one of each.
+    return SeedEvidence((0,), np.array([test.right.mean()]), len(test.right), test.images, test.right[None], "")
 
 
-def _told(title: str, column: Mapping[str, CellTest], count: int) -> list[str]:
-    """Remarks on the cells of a column, each once, with the networks that it is about if it is not about all."""
+def _column_notes(title: str, column: Mapping[str, NetworkTest], count: int) -> list[str]:
+    """Notes about the tests of a column, each once, naming the networks that it concerns unless it concerns all."""
     about: dict[str, list[str]] = {}
     for network, test in column.items():
         for note in test.notes:

@@ -1,4 +1,4 @@
-"""What the finished runs of a row tell about one column: a number of each run, and image by image where that is known.
+"""Scores of a row in one column, as they are judged: a number for each run, and image by image where that is known.
 
 Letters: S runs, N images, J folds.
 """
@@ -10,40 +10,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_ablate.errors import UserError, choices
-from fer_ablate.judgement.records import PERCENT, FinishedRun, RowRuns
+from fer_ablate.judgement.row_runs import RowRuns, ScoredRun
 from fer_ablate.judgement.split_images import PER_IMAGE, PREDICTED, Integers, SplitImages, split_images
 from fer_ablate.judgement.statistics import Estimate, SeedSpread, fold_mean, image_mean, prediction_interval, seed_mean
+from fer_ablate.metrics import PERCENT
 from fer_ablate.tracking.disk.predictions import Flags
 
 METRICS = (*PERCENT, "loss")
 
 _POOLED = "every image counts once per epoch, so images are not independent"
 NOT_BY_IMAGE = {"train": "measured while training", "train_pooled": _POOLED, "test_pooled": _POOLED}
-"""Split of a result -> why nothing is known image by image."""
+"""Split of a result -> why it has no scores image by image."""
 
-COPIES = "its test images are copies of each other in part"
-"""Why a balanced test role is not judged image by image."""
+COPIES = "some of its test images are copies of each other"
+"""Why a balanced test role is not judged image by image: copies are not independent."""
 
 INHERENT = (*dict.fromkeys(NOT_BY_IMAGE.values()), COPIES)
-"""Problems that lie in what a column is, not in the files of a row."""
+"""Problems that come from the meaning of a column; all others come from the files of a row."""
 
 SPLITS = ("train", *PREDICTED, "train_pooled", "test_pooled")
-"""Of a result, as columns name them."""
+"""Splits of a result, as columns name them."""
 
 TRAINED_ON = ("train", "train_pooled")
-"""Splits that folds share for the most part, so that their scores are no repetitions of anything."""
+"""Splits whose images the folds share for the most part, so that scores of several folds are not repetitions."""
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """A row in one column, whose runs differ by their seeds alone.
+class SeedEvidence:
+    """Scores of a row in one column, whose runs differ by their seeds alone.
 
     Args:
         seeds: (S,) of the runs, ascending.
         values: (S,) the metric of each run.
-        count: N of each run.
+        count: number of images of each run.
         images: (N,) rows of the whole set, the same for all runs; None if they are not known or not the same.
-        right: (S, N) whether each image counts as right; None for metrics that are no mean over images, or without `images`.
+        right: (S, N) whether each image counts as right; None without `images`, and for metrics that are not means over images.
         problem: why `right` is missing although the metric is a mean over images; may be empty.
     """
 
@@ -56,47 +57,47 @@ class Evidence:
 
     @property
     def n(self) -> int:
-        """Runs."""
+        """Number of runs."""
         return len(self.seeds)
 
     @property
     def over_images(self) -> bool:
-        """Whether an interval covers the draw of the images; else it covers the seeds alone."""
+        """Whether an interval covers the draw of the images; otherwise it covers the seeds alone."""
         return self.right is not None
 
     def estimate(self, usual: SeedSpread | None) -> Estimate:
-        """Its mean and how well that is known; `usual` as in `statistics.usual_spread`."""
+        """The mean over runs and its uncertainty; `usual` as in `statistics.usual_spread`."""
         return seed_mean(self.values) if self.right is None else image_mean(self.right, usual)
 
     def another(self) -> tuple[float, float] | None:
-        """Where one more run would lie; None for one seed."""
+        """Prediction interval of one more run; None for one seed."""
         return prediction_interval(self.values) if self.n > 1 else None
 
-    def same_images(self, other: "Known") -> bool:
+    def same_images(self, other: "Evidence") -> bool:
         """Whether both were tested on the same images, as far as that is known."""
-        if not isinstance(other, Evidence) or self.count != other.count:
+        if not isinstance(other, SeedEvidence) or self.count != other.count:
             return False
         return self.images is None or other.images is None or np.array_equal(self.images, other.images)
 
 
 @dataclass(frozen=True)
 class FoldEvidence:
-    """A cross-validated row in one column.
+    """Scores of a cross-validated row in one column.
 
-    The seeds of a fold share its images, hence all that makes one fold unlike another: they are no repetitions of the whole,
-    and their mean counts as one score.
+    The seeds of a fold share its images, and with them everything that makes folds differ. They do not repeat the whole
+    cross-validation, so their mean counts as one score.
 
     Args:
-        parts: fold -> what its seeds tell, by fold, ascending.
-        ratio: images tested in a fold over images trained on; not a number for scores on the latter.
+        parts: fold -> scores of its seeds, by fold, ascending.
+        ratio: number of images tested in a fold over that of images trained on; NaN for scores on the latter.
     """
 
-    parts: dict[int, Evidence]
+    parts: dict[int, SeedEvidence]
     ratio: float
 
     @property
     def n(self) -> int:
-        """Folds."""
+        """Number of folds."""
         return len(self.parts)
 
     @property
@@ -106,21 +107,21 @@ class FoldEvidence:
 
     @property
     def count(self) -> int:
-        """Images tested in all folds together."""
+        """Number of images tested in all folds together."""
         return sum(part.count for part in self.parts.values())
 
     @property
     def problem(self) -> str:
-        """As of the first fold that has one."""
+        """Problem of the first fold that has one."""
         return next((part.problem for part in self.parts.values() if part.problem), "")
 
     @property
     def over_images(self) -> bool:
-        """Whether an interval covers the draw of the images: every fold tests on others, so it does if there is one."""
+        """Whether an interval covers the draw of the images; each fold tests on other images, so every interval does."""
         return not np.isnan(self.ratio)
 
     def of(self, folds: Sequence[int]) -> "FoldEvidence":
-        """The same of these folds alone."""
+        """The scores of these folds alone."""
         return replace(self, parts={fold: self.parts[fold] for fold in folds})
 
     def common(self, other: "FoldEvidence") -> list[int]:
@@ -128,20 +129,20 @@ class FoldEvidence:
         return [fold for fold in self.parts if fold in other.parts]
 
     def estimate(self, usual: SeedSpread | None) -> Estimate:
-        """Its mean and how well that is known; the usual spread between seeds of a table says nothing about folds."""
+        """The mean over folds and its uncertainty; the usual spread between seeds of a table does not apply to folds."""
         return fold_mean(self.values, self.ratio)
 
     def another(self) -> None:
-        """None: how much another draw of the folds would change the mean cannot be told from one."""
+        """None: one draw of the folds does not show how much another draw would change the mean."""
 
-    def same_images(self, other: "Known") -> bool:
+    def same_images(self, other: "Evidence") -> bool:
         """Whether both were tested on the same images in every fold that both have, as far as that is known."""
         return isinstance(other, FoldEvidence) and all(
             self.parts[fold].same_images(other.parts[fold]) for fold in self.common(other)
         )
 
 
-Known = Evidence | FoldEvidence
+Evidence = SeedEvidence | FoldEvidence
 
 
 def split_and_metric(column: str) -> tuple[str, str]:
@@ -152,14 +153,14 @@ def split_and_metric(column: str) -> tuple[str, str]:
     """
     split, _, metric = column.partition("/")
     if split not in SPLITS:
-        raise UserError(f"study.columns: {column} does not begin with a split. {choices(split, SPLITS)} Such as test/acc.")
+        raise UserError(f"study.columns: {column} does not begin with a split. {choices(split, SPLITS)} Example: test/acc.")
     if metric not in METRICS:
-        raise UserError(f"study.columns: {column} does not end with a metric. {choices(metric, METRICS)} Such as test/acc.")
+        raise UserError(f"study.columns: {column} does not end with a metric. {choices(metric, METRICS)} Example: test/acc.")
     return split, metric
 
 
-def row_evidence(row: RowRuns, columns: Sequence[str]) -> dict[str, Known]:
-    """What a row's runs tell, by column; columns that they were not scored in are absent."""
+def row_evidence(row: RowRuns, columns: Sequence[str]) -> dict[str, Evidence]:
+    """Column -> scores of the row; columns that the runs were not scored in are absent."""
     runs = sorted(row.runs, key=lambda run: run.header.repeat.place)
     parts = [split_and_metric(column) for column in columns]
     inherent = {split: reason for split, _ in parts if (reason := _not_by_image(runs, split))}
@@ -172,10 +173,11 @@ def row_evidence(row: RowRuns, columns: Sequence[str]) -> dict[str, Known]:
         except UserError as error:
             problem = problem or str(error)
     if not problem and len({run.header.data_digest for run in runs}) > 1:
-        problem = "Its runs were trained on unlike data."
-    known: dict[str, Known] = {}
+        problem = "Its runs were trained on different data."
+    known: dict[str, Evidence] = {}
     for column, (split, metric) in zip(columns, parts, strict=True):
         if runs and all(split in run.result.splits and metric in run.result.splits[split].metrics for run in runs):
+            # One unreadable run makes the whole row be judged over seeds: mixed rows would hide which runs lack images.
             images = [] if problem or split in inherent else [images[split] for images in found]
             why = inherent.get(split, problem)
             if row.folds is None:
@@ -185,21 +187,21 @@ def row_evidence(row: RowRuns, columns: Sequence[str]) -> dict[str, Known]:
     return known
 
 
-def _not_by_image(runs: Sequence[FinishedRun], split: str) -> str:
-    """Why a split says nothing image by image, whatever was stored; empty if it may."""
+def _not_by_image(runs: Sequence[ScoredRun], split: str) -> str:
+    """Why a split cannot be judged image by image, whatever was stored; empty if it can."""
     if split == "test" and any(run.result.protocol.get("balance", "none") != "none" for run in runs):
         return COPIES
     return NOT_BY_IMAGE.get(split, "")
 
 
-def _evidence(runs: Sequence[FinishedRun], split: str, metric: str, found: Sequence[SplitImages], problem: str) -> Evidence:
+def _evidence(runs: Sequence[ScoredRun], split: str, metric: str, found: Sequence[SplitImages], problem: str) -> SeedEvidence:
     same = bool(found) and all(np.array_equal(found[0].rows, images.rows) for images in found[1:])
     if found and not same:
-        problem = f"Its runs were tested on unlike images of {split}."
+        problem = f"Its runs were tested on different images of {split}."
     right = np.stack([images.right[metric] for images in found]) if same and metric in PER_IMAGE else None
     # Stored metrics are 32-bit floats; the share of right images is exact.
     stored = [run.result.splits[split].metrics[metric] for run in runs]
-    return Evidence(
+    return SeedEvidence(
         seeds=tuple(run.header.seed for run in runs),
         values=np.array(stored if right is None else right.mean(axis=1), dtype=np.float64),
         count=runs[0].result.splits[split].n,
@@ -210,7 +212,7 @@ def _evidence(runs: Sequence[FinishedRun], split: str, metric: str, found: Seque
 
 
 def _fold_evidence(
-    runs: Sequence[FinishedRun], split: str, metric: str, found: Sequence[SplitImages], problem: str, folds: int
+    runs: Sequence[ScoredRun], split: str, metric: str, found: Sequence[SplitImages], problem: str, folds: int
 ) -> FoldEvidence:
     places: dict[int, list[int]] = {}
     for place, run in enumerate(runs):
@@ -223,11 +225,11 @@ def _fold_evidence(
     return FoldEvidence(parts, _tested_per_trained(runs, split, folds))
 
 
-def _tested_per_trained(runs: Sequence[FinishedRun], split: str, folds: int) -> float:
-    """n_test/n_train of the corrected resampled t test; never less than with all other folds trained on."""
+def _tested_per_trained(runs: Sequence[ScoredRun], split: str, folds: int) -> float:
+    """n_test/n_train of the corrected resampled t test, at least as large as if a run trained on all other folds."""
     if split in TRAINED_ON:
         return np.nan
-    tested = split.removesuffix("_pooled")  # which counts an image once per epoch
+    tested = split.removesuffix("_pooled")  # a pooled split counts an image once per epoch
     ratios = [run.result.splits[tested].n / trained for run in runs if (trained := run.header.dataset.get("train"))]
-    # Copies that balance the classes are trained on as well, but tell nothing new.
+    # The copies that balance classes are trained on as well, but carry no new information.
     return max(float(np.mean(ratios)) if ratios else 0.0, 1 / (folds - 1))

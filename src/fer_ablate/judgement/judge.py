@@ -1,4 +1,7 @@
-"""Finished runs in, a judged table out. The arithmetic is in `statistics`, the words are in `verdicts`."""
+"""Judges a study: its finished runs go in, a `JudgedTable` comes out.
+
+The arithmetic is in `statistics`, the wording of differences in `verdicts`, that of notes in `table_notes`.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -6,16 +9,18 @@ from dataclasses import replace
 import numpy as np
 
 from fer_ablate.errors import UserError, choices
-from fer_ablate.judgement.evidence import Evidence, Known, row_evidence, split_and_metric
-from fer_ablate.judgement.protocols import Likeness, check_protocols, joined_protocol
-from fer_ablate.judgement.records import PERCENT, Published, RowRuns, Score, StudyTable, TableRow
+from fer_ablate.judgement.evidence import Evidence, SeedEvidence, row_evidence, split_and_metric
+from fer_ablate.judgement.judged_table import JudgedTable, Published, Score, TableRow
+from fer_ablate.judgement.protocols import Comparability, check_protocols, joined_protocol
+from fer_ablate.judgement.row_runs import RowRuns
 from fer_ablate.judgement.split_images import PER_IMAGE
 from fer_ablate.judgement.statistics import SeedSpread, holm, usual_spread
-from fer_ablate.judgement.table_notes import remarks
-from fer_ablate.judgement.verdicts import compared, judged
+from fer_ablate.judgement.table_notes import table_notes
+from fer_ablate.judgement.verdicts import compared, judged_difference
+from fer_ablate.metrics import PERCENT
 
 _ROUNDING = 1e-6
-"""Of stored metrics, which are 32-bit floats, in the unit of the table."""
+"""Rounding error of stored metrics, which are 32-bit floats, in the unit of the table."""
 
 
 def build_table(
@@ -26,20 +31,20 @@ def build_table(
     columns: Sequence[str],
     mixed_protocols: bool = False,
     factor: str | None = None,
-) -> StudyTable:
+) -> JudgedTable:
     """Judge the finished runs of a study.
 
     Args:
         study: name.
-        source: document and table it reproduces.
+        source: document and table that the study reproduces.
         rows: in order.
         baseline: label of the row that the others are compared with.
         columns: `<split>/<metric>` each, such as `test/acc`.
-        mixed_protocols: allow rows that were not tested alike; no difference is judged between such.
+        mixed_protocols: allow rows that used different protocols; those that differ from the baseline are not compared with it.
         factor: the swept key.
 
     Raises:
-        UserError: an unknown column or baseline, or rows that were not tested alike.
+        UserError: a column or the baseline does not exist, or rows used different protocols.
     """
     for column in columns:
         split_and_metric(column)
@@ -49,49 +54,51 @@ def build_table(
     if not mixed_protocols:
         check_protocols(rows)
     evidence = {row.label: row_evidence(row, columns) for row in rows}
-    likeness = Likeness(rows[labels.index(baseline)], {row.label: row for row in rows}, evidence)
-    scores = {column: _column(column, rows, evidence, likeness) for column in columns}
+    comparability = Comparability(rows[labels.index(baseline)], {row.label: row for row in rows}, evidence)
+    scores = {column: _column(column, rows, evidence, comparability) for column in columns}
     judged_rows = tuple(
         _table_row(
             row, row.label == baseline, {column: found[row.label] for column, found in scores.items() if row.label in found}
         )
         for row in rows
     )
-    return StudyTable(
+    return JudgedTable(
         study=study,
         source=source,
         columns=tuple(columns),
         rows=judged_rows,
         protocol=joined_protocol(rows),
-        notes=tuple(remarks(judged_rows, columns, evidence, likeness)),
+        notes=tuple(table_notes(judged_rows, columns, evidence, comparability)),
         factor=factor,
         folds=next((row.folds for row in rows if row.folds is not None), None),
     )
 
 
 def _column(
-    column: str, rows: Sequence[RowRuns], evidence: Mapping[str, Mapping[str, Known]], likeness: Likeness
+    column: str, rows: Sequence[RowRuns], evidence: Mapping[str, Mapping[str, Evidence]], comparability: Comparability
 ) -> dict[str, Score]:
-    """Scores of all rows that have one, by label."""
+    """Label -> score in one column, of all rows that have one."""
     metric = split_and_metric(column)[1]
-    there = {row.label: found for row in rows if (found := evidence[row.label].get(column)) is not None}
-    seeds = [found.values for found in there.values() if isinstance(found, Evidence) and found.right is not None]
+    known = {row.label: found for row in rows if (found := evidence[row.label].get(column)) is not None}
+    seeds = [found.values for found in known.values() if isinstance(found, SeedEvidence) and found.right is not None]
+    # Other metrics are judged over seeds alone, by a plain t test, which takes no usual spread.
     usual = usual_spread(seeds) if metric in PER_IMAGE else None
-    scores = {row.label: _score(metric, there[row.label], usual, row.published.get(column)) for row in rows if row.label in there}
+    scores = {row.label: _score(metric, known[row.label], usual, row.published.get(column)) for row in rows if row.label in known}
     comparisons = {
-        label: compared(found, there[likeness.baseline.label], usual)
-        for label, found in there.items()
-        if likeness.comparable(label, column)
+        label: compared(found, known[comparability.baseline.label], usual)
+        for label, found in known.items()
+        if comparability.comparable(label, column)
     }
     corrected = holm([comparison.p for comparison in comparisons.values()])
     for (label, comparison), p in zip(comparisons.items(), corrected, strict=True):
-        scores[label] = replace(scores[label], difference=judged(metric, comparison, p))
+        scores[label] = replace(scores[label], difference=judged_difference(metric, comparison, p))
     return scores
 
 
-def _score(metric: str, found: Known, usual: SeedSpread | None, published: Published | None) -> Score:
+def _score(metric: str, found: Evidence, usual: SeedSpread | None, published: Published | None) -> Score:
     estimate = found.estimate(usual)
     low, high = estimate.interval()
+    # A t interval of a fraction may leave [0, 1], where no mean can be.
     if metric in PERCENT:
         low, high = float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1))
     score = Score(
@@ -107,6 +114,7 @@ def _score(metric: str, found: Known, usual: SeedSpread | None, published: Publi
         return score
     unit = 100 if metric in PERCENT else 1
     agrees = None
+    # A published number is one run, so it is compared with where one more run would be, not with the interval of the mean.
     if (another := found.another()) is not None:
         low, high = another
         agrees = bool(unit * low - _ROUNDING <= published.value <= unit * high + _ROUNDING)

@@ -1,11 +1,11 @@
-"""Whether rows were tested alike: by the same protocol, on the same images."""
+"""Evaluation protocols: which rows used the same one on the same images, and may therefore be compared."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fer_ablate.errors import UserError
-from fer_ablate.judgement.evidence import Known
-from fer_ablate.judgement.records import RowRuns
+from fer_ablate.judgement.evidence import Evidence
+from fer_ablate.judgement.row_runs import RowRuns
 
 CONFIG_KEYS = {
     "source": "data.source",
@@ -24,40 +24,41 @@ CONFIG_KEYS = {
 
 _UNKNOWN = "unknown"
 _NAMED = 3
-"""Rows named in one remark; more are counted."""
+"""Rows named in one sentence; further ones are counted."""
 
 
 @dataclass(frozen=True)
-class Likeness:
+class Comparability:
     """Which rows of a table may be compared with its baseline.
 
     Args:
-        baseline: that row.
-        rows: by label.
-        evidence: label -> column -> what the runs tell.
+        baseline: the row that the others are compared with.
+        rows: label -> row.
+        evidence: label -> column -> scores of the runs.
     """
 
     baseline: RowRuns
     rows: Mapping[str, RowRuns]
-    evidence: Mapping[str, Mapping[str, Known]]
+    evidence: Mapping[str, Mapping[str, Evidence]]
 
     def comparable(self, label: str, column: str) -> bool:
-        """Whether a row and the baseline, both there and not the same, were tested alike in a column."""
-        there = label != self.baseline.label and all(column in self.evidence[name] for name in (label, self.baseline.label))
-        return there and self.same_protocol(label) and self.same_images(label, column)
+        """Whether a row, other than the baseline, and the baseline have comparable scores in a column."""
+        scored = label != self.baseline.label and all(column in self.evidence[name] for name in (label, self.baseline.label))
+        return scored and self.same_protocol(label) and self.same_images(label, column)
 
     def same_protocol(self, label: str) -> bool:
-        """Whether all runs of a row and of the baseline were tested in the same way."""
-        return not unlike([self.rows[label], self.baseline])
+        """Whether all runs of a row and of the baseline used one protocol."""
+        return not differing_protocols([self.rows[label], self.baseline])
 
     def same_images(self, label: str, column: str) -> bool:
-        """Whether all runs of a row and of the baseline that tell about a column were tested on the same images."""
+        """Whether all runs of a row and of the baseline with a score in a column were tested on the same images."""
+        # Row numbers identify images only within the same data, so the digests must agree first.
         digests = {run.header.data_digest for row in (self.rows[label], self.baseline) for run in row.runs}
         one, other = self.evidence[label][column], self.evidence[self.baseline.label][column]
         return len(digests) == 1 and one.same_images(other)
 
 
-def unlike(rows: Iterable[RowRuns]) -> dict[str, dict[str, list[str]]]:
+def differing_protocols(rows: Iterable[RowRuns]) -> dict[str, dict[str, list[str]]]:
     """Parts of the protocol in which the runs of some rows differ: part -> value -> labels of the rows."""
     protocols = [(row.label, run.result.protocol) for row in rows for run in row.runs]
     found: dict[str, dict[str, list[str]]] = {}
@@ -73,22 +74,21 @@ def unlike(rows: Iterable[RowRuns]) -> dict[str, dict[str, list[str]]]:
 
 
 def check_protocols(rows: Sequence[RowRuns]) -> None:
-    """Refuse rows that were not tested alike; `UserError` names them and the keys."""
-    if found := unlike(rows):
+    """Refuse rows that used different protocols; `UserError` names the rows and the keys."""
+    if found := differing_protocols(rows):
         lines = [
-            f"  {CONFIG_KEYS.get(part, part)}: " + "; ".join(f"{value} in {named(labels)}" for value, labels in values.items())
+            f"  {CONFIG_KEYS.get(part, part)}: "
+            + "; ".join(f"{value} in {first_labels(labels)}" for value, labels in values.items())
             for part, values in found.items()
         ]
-        way_out = "Give all rows the same, or put them into one table all the same with study.mixed_protocols=true."
-        raise UserError(
-            "\n".join(["These rows were not tested alike, so their numbers do not belong into one column:", *lines, way_out])
-        )
+        way_out = "Give all rows the same protocol, or allow different ones in this table with study.mixed_protocols=true."
+        raise UserError("\n".join(["These rows used different evaluation protocols and cannot share a column:", *lines, way_out]))
 
 
 def joined_protocol(rows: Sequence[RowRuns]) -> dict[str, str]:
-    """How all runs were tested; unlike values joined by ` / `."""
+    """The protocol of all runs; values that differ are joined by ` / `."""
     found: dict[str, str] = {}
-    differing = unlike(rows)
+    differing = differing_protocols(rows)
     for row in rows:
         for run in row.runs:
             for part, value in run.result.protocol.items():
@@ -96,7 +96,7 @@ def joined_protocol(rows: Sequence[RowRuns]) -> dict[str, str]:
     return found
 
 
-def named(labels: Sequence[str]) -> str:
-    """`a, b, c and 4 more`."""
+def first_labels(labels: Sequence[str]) -> str:
+    """The first labels, such as `a, b, c and 4 more`."""
     more = f" and {len(labels) - _NAMED} more" if len(labels) > _NAMED else ""
     return ", ".join(labels[:_NAMED]) + more

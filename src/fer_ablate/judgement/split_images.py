@@ -1,9 +1,9 @@
-"""Which images a finished run was tested on and which of them it got right, from its stored predictions.
+"""The images that a finished run was tested on and whether it was right about each, from its stored predictions.
 
 Letters: N images of a split, K classes.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,32 +12,18 @@ import torch
 from numpy.typing import NDArray
 
 from fer_ablate.errors import UserError
-from fer_ablate.judgement.records import FinishedRun
-from fer_ablate.labels import PRIVATE, PUBLIC, TRAINING, USAGES
+from fer_ablate.judgement.old_predictions import guess_split
+from fer_ablate.judgement.row_runs import ScoredRun
 from fer_ablate.tracking.disk.predictions import Flags
 from fer_ablate.tracking.disk.run_folder import PredictedLabels, StoredPredictions
 
 Integers = NDArray[np.integer[Any]]
-Parts = dict[str, tuple[str, ...]]
 
 PER_IMAGE = ("acc", "top2")
 """Metrics that are means over images of right or wrong."""
 
 PREDICTED = ("val", "test", "public", "private")
 """Splits of a result whose images were predicted once each, by the finished weights."""
-
-_OFFICIAL: Parts = {"public": (PUBLIC,), "private": (PRIVATE,)}
-_AS_OFFICIAL: Parts = {"val": (PUBLIC,), "test": (PRIVATE,), **_OFFICIAL}
-_AS_SWAPPED: Parts = {"val": (PRIVATE,), "test": (PUBLIC,), **_OFFICIAL}
-_USUAL: dict[str, Parts] = {
-    "official": _AS_OFFICIAL,
-    "combined": _AS_OFFICIAL,
-    "auto": _AS_OFFICIAL,
-    "swapped": _AS_SWAPPED,
-    "combined_swapped": _AS_SWAPPED,
-    "holdout": {"val": (TRAINING,), "test": (PUBLIC, PRIVATE), **_OFFICIAL},
-}
-"""`data.roles` -> split of a result -> official splits it consists of, in runs that did not store which images form a split."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +32,15 @@ class SplitImages:
 
     Args:
         rows: (N,) rows of the whole set.
-        right: `acc`, `top2` -> (N,) whether the image counts as right; only what was asked for.
+        right: `acc`, `top2` -> (N,) whether the image counts as right; only the metrics that were requested.
     """
 
     rows: Integers
     right: dict[str, Flags]
 
 
-def split_images(run: FinishedRun, splits: Collection[str], metrics: Collection[str]) -> dict[str, SplitImages]:
-    """What a run said about the images of some splits; splits it was not scored on are absent.
+def split_images(run: ScoredRun, splits: Collection[str], metrics: Collection[str]) -> dict[str, SplitImages]:
+    """Predictions of a run image by image, for each of some splits; splits it was not scored on are absent.
 
     Args:
         run: finished.
@@ -67,17 +53,17 @@ def split_images(run: FinishedRun, splits: Collection[str], metrics: Collection[
     stored = run.folder.read_predicted()
     right = {"acc": stored.predicted == stored.labels} if "acc" in metrics else {}
     if "top2" in metrics:
-        right["top2"] = _among_two(run.folder.predictions.probabilities, stored.labels)
+        right["top2"] = _among_two_likeliest(run.folder.predictions.probabilities, stored.labels)
     found = {}
     for split in splits:
         if split in run.result.splits:
-            chosen = _chosen(stored, run, split)
-            found[split] = SplitImages(stored.rows[chosen], {name: flags[chosen] for name, flags in right.items()})
+            inside = _split_mask(stored, run, split)
+            found[split] = SplitImages(stored.rows[inside], {name: flags[inside] for name, flags in right.items()})
     return found
 
 
-def split_predictions(run: FinishedRun, split: str) -> StoredPredictions:
-    """What a run said about every image of one split, with probabilities.
+def split_predictions(run: ScoredRun, split: str) -> StoredPredictions:
+    """Predictions of a run for every image of one split, with probabilities.
 
     Args:
         run: finished.
@@ -89,40 +75,32 @@ def split_predictions(run: FinishedRun, split: str) -> StoredPredictions:
     if split not in run.result.splits:
         raise UserError(f"Run {run.folder.path} was not scored on {split}. Train it again with force=true.")
     stored = run.folder.predictions
-    chosen = _chosen(run.folder.read_predicted(), run, split)
-    inside = {split: np.ones(int(chosen.sum()), dtype=bool)}
-    return StoredPredictions(
-        stored.rows[chosen], stored.usage[chosen], stored.labels[chosen], stored.probabilities[chosen], inside
-    )
+    inside = _split_mask(run.folder.read_predicted(), run, split)
+    mask = {split: np.ones(int(inside.sum()), dtype=bool)}
+    return StoredPredictions(stored.rows[inside], stored.usage[inside], stored.labels[inside], stored.probabilities[inside], mask)
 
 
-def _among_two(probabilities: NDArray[np.float32], labels: Integers) -> Flags:
+def _among_two_likeliest(probabilities: NDArray[np.float32], labels: Integers) -> Flags:
     """Whether the true class is one of the two likeliest; equal ones in torch's order, as in the metric itself."""
     likeliest = torch.from_numpy(probabilities).topk(min(2, probabilities.shape[1]), dim=1).indices.numpy()
     return np.asarray((likeliest == labels[:, None]).any(axis=1))
 
 
-def _chosen(stored: PredictedLabels, run: FinishedRun, split: str) -> Flags:
-    """Which stored images are the split; they must give the very confusion matrix of the result."""
+def _split_mask(stored: PredictedLabels, run: ScoredRun, split: str) -> Flags:
+    """Whether each stored image is in a split, as the file says.
+
+    The images must give the confusion matrix of the result: a file copied from another run would be judged otherwise.
+    """
     confusion = np.array(run.result.splits[split].confusion)
     pairs = stored.labels.astype(np.int64) * len(confusion) + stored.predicted
-    known = [stored.splits[split]] if split in stored.splits else _guesses(stored, run.result.protocol.get("roles", ""), split)
-    for guess in known:
-        if np.array_equal(np.bincount(pairs[guess], minlength=confusion.size), confusion.ravel()):
-            return guess
-    raise UserError(
-        f"{run.folder.predictions_file} does not fit the scores of {split} in {run.folder.result_file.name} beside it."
-    )
 
+    def fits(mask: Flags) -> bool:
+        return np.array_equal(np.bincount(pairs[mask], minlength=confusion.size), confusion.ravel())
 
-def _guesses(stored: PredictedLabels, roles: str, split: str) -> Iterator[Flags]:
-    """What a split may have been, for files of versions that did not store it; the first that fits is it."""
-    usual = _USUAL.get(roles, {}).get(split)
-    if usual is not None:
-        yield np.isin(stored.usage, [USAGES.index(name) for name in usual])
-    # Image folders number their splits in their own order, and `auto` may have meant a part of the training split.
-    numbers = np.unique(stored.usage)
-    for number in numbers:
-        yield stored.usage == number
-    for number in numbers:
-        yield stored.usage != number
+    mask = stored.splits.get(split)
+    if mask is None:
+        mask = guess_split(stored, run.result.protocol.get("roles", ""), split, fits)
+    if mask is None or not fits(mask):
+        problem = f"does not fit the scores of {split} in {run.folder.result_file.name} beside it."
+        raise UserError(f"{run.folder.predictions_file} {problem}")
+    return mask

@@ -1,4 +1,4 @@
-"""Intervals and tests over test images and seeds, or over folds. Pure arithmetic; what it may be used for is decided in `judge`.
+"""Intervals and tests over test images and seeds, or over folds. Pure arithmetic; `judge` decides where it applies.
 
 Letters: S seeds, N test images, J folds. `scores` is (S, N), one row per run, each entry in [0, 1]: for accuracy,
 whether run s was right about image i. Two kinds of chance make the mean of such a matrix: which images were drawn and which
@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from fer_ablate.judgement.records import LEVEL
+from fer_ablate.judgement.judged_table import LEVEL
 
 Array = NDArray[Any]
 
 FEWEST_ROWS = 3
-"""From so many rows on their median says what the spread between seeds of a row usually is."""
+"""Rows from which their median shows what the spread between seeds of a row usually is."""
 
 _AGRESTI_COULL = (0.0, 0.0, 1.0, 1.0)
 _BONETT_PRICE = (-1.0, 1.0)
@@ -37,11 +37,11 @@ _SINGLE_ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean or a difference, and how well it is known.
+    """A mean or a difference with its uncertainty.
 
     Args:
         value: of the mean or difference.
-        variance: of that value; not a number where it cannot be known.
+        variance: of that value; NaN where it cannot be known.
         df: degrees of freedom of the variance.
     """
 
@@ -57,16 +57,17 @@ class Estimate:
         return float(2 * stats.t.sf(abs(self.value) / np.sqrt(self.variance), self.df))
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
-        """The t interval; it leaves out 0 exactly if `p` is below 1 - level."""
+        """The t interval; it excludes 0 exactly if `p` is below 1 - level."""
         if self.variance == 0:
             return self.value, self.value
+        # isf of the tail is exact for tiny tails, where ppf of 1 - tail rounds.
         half = float(stats.t.isf((1 - level) / 2, self.df) * np.sqrt(self.variance))
         return self.value - half, self.value + half
 
 
 @dataclass(frozen=True)
 class SeedSpread:
-    """Variance of the score of single runs between seeds, and its degrees of freedom."""
+    """Variance between seeds of the score of single runs, and its degrees of freedom."""
 
     variance: float
     df: float
@@ -74,7 +75,7 @@ class SeedSpread:
 
 @dataclass(frozen=True)
 class _Part:
-    """A part of a variance: its size, and the estimate it was taken from, which decides how uncertain it is."""
+    """A part of a variance: its size, and the estimate it was computed from, which decides how uncertain it is."""
 
     size: float
     estimate: float
@@ -82,10 +83,10 @@ class _Part:
 
 
 def usual_spread(runs: Sequence[Array]) -> SeedSpread | None:
-    """What the spread between seeds usually is in a table: the median over its rows.
+    """The usual spread between seeds in a table: the median over its rows.
 
-    Two or three seeds say next to nothing about the spread of their row, and of eight rows some show almost none by luck alone.
-    The median over rows keeps those from being called different, and a diverged row does not move it.
+    Two or three seeds hardly show the spread of their row, and among eight rows some have almost none by luck. The median over
+    rows keeps such rows from being called different, and a diverged row does not move it.
 
     Args:
         runs: for each row the (S,) scores of its runs; rows of one run do not count.
@@ -97,7 +98,7 @@ def usual_spread(runs: Sequence[Array]) -> SeedSpread | None:
     if len(rows) < FEWEST_ROWS:
         return None
     df = np.array([len(values) - 1 for values in rows])
-    # The median of a chi-square lies below its mean, at 2 seeds by more than half.
+    # The median of a chi-square is below its mean, at 2 seeds by more than half.
     unbiased = [values.var(ddof=1) * count / stats.chi2.median(count) for values, count in zip(rows, df, strict=True)]
     return SeedSpread(float(np.median(unbiased)), float(df.sum()) / 2)  # a median knows about half of what a mean knows
 
@@ -107,7 +108,7 @@ def image_mean(scores: Array, usual: SeedSpread | None = None) -> Estimate:
 
     Args:
         scores: (S, N). With one seed the interval covers the draw of the images alone.
-        usual: what the spread between seeds is at least taken for.
+        usual: lower bound for the spread between seeds.
     """
     images = scores.mean(axis=0)
     parts = [_image_part(images, _AGRESTI_COULL), _seed_part(scores, usual)]
@@ -120,7 +121,7 @@ def image_difference(row: Array, baseline: Array, usual: SeedSpread | None = Non
     Args:
         row: (S, N). With one seed on both sides the interval covers the draw of the images alone.
         baseline: (S', N), over the same images in the same order.
-        usual: what the spread between seeds is at least taken for.
+        usual: lower bound for the spread between seeds.
     """
     images = row.mean(axis=0) - baseline.mean(axis=0)
     parts = [_image_part(images, _BONETT_PRICE), _seed_part(row, usual), _seed_part(baseline, usual)]
@@ -128,10 +129,10 @@ def image_difference(row: Array, baseline: Array, usual: SeedSpread | None = Non
 
 
 def seed_mean(values: Array) -> Estimate:
-    """Mean over seeds alone, for what is no mean over images.
+    """Mean over seeds alone, for metrics that are not means over images.
 
     Args:
-        values: (S,) one of each run. One alone has no known variance.
+        values: (S,) one of each run. The variance of a single run is not known.
     """
     variance = _variance(values) / len(values) if len(values) > 1 else np.nan
     return Estimate(float(values.mean()), variance, len(values) - 1)
@@ -151,13 +152,14 @@ def seed_difference(row: Array, baseline: Array) -> Estimate:
 def fold_mean(values: Array, ratio: float) -> Estimate:
     """Mean over folds, of the scores of a row or of its differences to another, by the corrected resampled t test.
 
-    With S^2 the variance between the folds, that of their mean is taken for (1/J + n_test/n_train) S^2 with J - 1 degrees of
-    freedom (Nadeau and Bengio 2003, Machine Learning 52:239-281; for folds Bouckaert and Frank 2004, PAKDD, LNCS 3056:3-12).
+    If S^2 is the variance between the folds, the variance of their mean is taken as (1/J + n_test/n_train) S^2 with J - 1
+    degrees of freedom (Nadeau and Bengio 2003, Machine Learning 52:239-281; for folds Bouckaert and Frank 2004, PAKDD, LNCS
+    3056:3-12).
 
     Args:
-        values: (J,) score of each fold, or difference. The variance is not known of one alone, nor of equal ones: few and small
-            folds come out equal by luck.
-        ratio: n_test/n_train, images tested in a fold over images trained on; not a number where nothing can be said.
+        values: (J,) score of each fold, or difference. The variance of one fold is not known, nor that of equal
+            ones: few and small folds come out equal by luck.
+        ratio: n_test/n_train, images tested in a fold over images trained on; NaN where no test is possible.
     """
     folds, known = len(values), np.ptp(values) > _SINGLE_ROUNDING
     variance = float(values.var(ddof=1)) * (1 / folds + ratio) if known else np.nan
@@ -176,8 +178,8 @@ def mcnemar(row: Array, baseline: Array) -> float:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Correct for several comparisons after Holm; what is not a number stays so and does not count."""
-    # statsmodels' function of this waits for a full garbage collection at each call, a sixth of a second beside torch.
+    """P values corrected for several comparisons after Holm; NaN stays NaN and does not count."""
+    # The function of statsmodels runs a full garbage collection at each call, which takes a sixth of a second beside torch.
     corrected = np.array(p, dtype=float)
     order = np.argsort(corrected)[: np.count_nonzero(~np.isnan(corrected))]
     multiplied = corrected[order] * np.arange(len(order), 0, -1)
@@ -186,7 +188,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def prediction_interval(values: Array) -> tuple[float, float]:
-    """Where one more run on the same images would lie, with 95 % chance.
+    """95 % prediction interval of one more run on the same images.
 
     Args:
         values: (S,) scores of the runs so far, S at least 2.
@@ -195,26 +197,32 @@ def prediction_interval(values: Array) -> tuple[float, float]:
 
 
 def _variance(values: Array) -> float:
-    """Between seeds; exactly 0 for equal values, whose mean may be rounded."""
+    """Variance between seeds; exactly 0 for equal values, whose mean may be rounded."""
     return float(values.var(ddof=1)) if np.ptp(values) > 0 else 0.0
 
 
 def _image_part(images: Array, added: tuple[float, ...]) -> _Part:
-    """From the draw of the images: (N,) means over the seeds, or differences of such."""
+    """Variance from the draw of the images.
+
+    Args:
+        images: (N,) means over the seeds, or differences of two such means.
+        added: see `_AGRESTI_COULL` and `_BONETT_PRICE`.
+    """
     part = float(np.append(images, added).var(ddof=1)) / len(images)
     return _Part(part, part, max(len(images) - 1, 1))
 
 
 def _seed_part(scores: Array, usual: SeedSpread | None) -> _Part:
-    """From the draw of the seeds: what the runs differ by beyond what their disagreement image by image makes of itself.
+    """Variance from the draw of the seeds: how much more the runs differ than their disagreement image by image explains.
 
-    That disagreement is in the variance between images already, hence the subtraction.
+    That disagreement is part of the variance between images already, hence the subtraction.
     """
     seeds, images = scores.shape
     if seeds == 1:
         return _Part(0.0, 0.0, 1)
     disagreement = float(scores.var(axis=0, ddof=1).mean()) / images
     own = SeedSpread(_variance(scores.mean(axis=1)), seeds - 1)
+    # The usual spread only ever widens an interval: a row that really varies more keeps its own.
     spread = max(own, usual or own, key=lambda spread: spread.variance)
     if spread.variance <= disagreement:
         return _Part(0.0, 0.0, 1)
@@ -222,7 +230,7 @@ def _seed_part(scores: Array, usual: SeedSpread | None) -> _Part:
 
 
 def _estimate(value: float, parts: Sequence[_Part], fewest: float) -> Estimate:
-    """Add up the parts. Degrees of freedom after Welch and Satterthwaite, never below those of the fewest seeds.
+    """The sum of the parts. Degrees of freedom after Welch and Satterthwaite, never below those of the fewest seeds.
 
     Satterthwaite's formula for differences of mean squares takes each part's uncertainty from the mean square before the
     subtraction: subtracting does not make it better known.

@@ -1,4 +1,4 @@
-"""Networks from stage lists. Shapes: `N` images, `C` channels, `H W` pixels, `K` emotions."""
+"""Builds networks from lists of stages. Letters: N images, C channels, H W pixels, K emotions."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -9,10 +9,9 @@ from torch import Tensor, nn
 from fer_ablate.config.binding import load_plugin
 from fer_ablate.config.choices import Activation, Block, Init, Norm, NormPosition, Pool
 from fer_ablate.config.schema import HiddenConfig, ModelConfig, StageConfig
-from fer_ablate.models.blocks import ResidualBlock, block_body, conv_2d, norm_2d
 from fer_ablate.models.checks import STAGES
-from fer_ablate.models.freeze import freeze, quiet
-from fer_ablate.models.stages import block_convolutions, flat_features, resolved, shortcut_convolution
+from fer_ablate.models.stages import Convolution, block_convolutions, flat_features, resolved, shortcut_convolution
+from fer_ablate.models.transfer import freeze, keep_frozen_statistics
 from fer_ablate.sizes import Size
 
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {
@@ -22,6 +21,66 @@ ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     Activation.gelu: nn.GELU,
     Activation.silu: nn.SiLU,
 }
+
+
+class ResidualBlock(nn.Module):
+    """Convolutions with a shortcut around them, and an activation of the sum.
+
+    Args:
+        body: the convolutions, the last one without activation.
+        shortcut: module from the block's input to the sum; None: nothing is added.
+        activation: activation of the sum; the identity in an inverted residual block.
+    """
+
+    def __init__(self, body: nn.Sequential, shortcut: nn.Module | None, activation: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+        self.shortcut = shortcut
+        self.activation = activation
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Turn maps (N, C, H, W) into (N, C', H', W') with the channels and the size that the body gives."""
+        changed: Tensor = self.body(maps)
+        if self.shortcut is not None:
+            changed = changed + self.shortcut(maps)
+        result: Tensor = self.activation(changed)
+        return result
+
+
+def block_body(convolutions: Sequence[Convolution], norm: Norm, activation: type[nn.Module], bias: bool) -> nn.Sequential:
+    """Build convolutions, each followed by its normalisation, with an activation between every two."""
+    body = nn.Sequential()
+    for index, convolution in enumerate(convolutions):
+        if index:
+            body.add_module(f"activation{index - 1}", activation())
+        body.add_module(f"conv{index}", conv_2d(convolution, bias))
+        layer = norm_2d(norm, convolution.out_channels)
+        if layer is not None:
+            body.add_module(f"norm{index}", layer)
+    return body
+
+
+def conv_2d(sizes: Convolution, bias: bool) -> nn.Conv2d:
+    """Build a convolution of the given sizes."""
+    return nn.Conv2d(
+        sizes.in_channels,
+        sizes.out_channels,
+        sizes.kernel,
+        stride=sizes.stride,
+        padding=sizes.padding,
+        groups=sizes.groups,
+        bias=bias,
+    )
+
+
+def norm_2d(norm: Norm, channels: int) -> nn.Module | None:
+    """Build the normalisation of maps; None for `Norm.none`."""
+    if norm is Norm.batch:
+        return nn.BatchNorm2d(channels)
+    if norm is Norm.instance:
+        # Scale and shift are learned as in the other normalisations, so that only the statistics differ.
+        return nn.InstanceNorm2d(channels, affine=True)
+    return nn.GroupNorm(1, channels) if norm is Norm.layer else None
 
 
 class StageNetwork(nn.Module):
@@ -36,34 +95,27 @@ class StageNetwork(nn.Module):
         self.output = output
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Scores of normalised faces.
-
-        Args:
-            faces: (N, C, H, W) floats.
-
-        Returns:
-            (N, K) logits.
-        """
+        """Turn normalised faces (N, C, H, W) into logits (N, K)."""
         scores: Tensor = self.output(self.hidden(self.flatten(self.head_pool(self.stages(faces)))))
         return scores
 
     def train(self, mode: bool = True) -> Self:
-        """Switch to training or evaluation; statistics behind frozen weights stay as they are in both."""
+        """Switch to training or evaluation mode; normalisations with frozen weights stay in evaluation mode."""
         super().train(mode)
-        quiet(self.stages)
+        keep_frozen_statistics(self.stages)
         return self
 
 
 def build_network(config: ModelConfig, image_size: Size, num_classes: int, plugins: Sequence[str] = ()) -> nn.Module:
-    """Build the network of a config that passed `check`, with all but the last `trainable_convs` convolutions frozen.
+    """Build the network of a config, with all but the last `trainable_convs` convolutions frozen.
 
-    Weights are drawn; those of `model.pretrained` are put in by `pretrained.load_pretrained`.
+    Weights are random; those of `model.pretrained` are loaded by `transfer.load_pretrained`.
 
     Args:
-        config: stages, or a plugin's dotted path and arguments.
-        image_size: of the faces it will be given.
-        num_classes: logits per face.
-        plugins: packages of the user's own that may run.
+        config: a list of stages, or a plugin's dotted path and arguments; without faults, see `checks.network_faults`.
+        image_size: height and width of the input in pixels.
+        num_classes: number of logits per face.
+        plugins: the user's own packages that may be imported.
     """
     if config.name != STAGES:
         target = load_plugin(config.name, plugins, "model.name")
@@ -74,7 +126,7 @@ def build_network(config: ModelConfig, image_size: Size, num_classes: int, plugi
     stages = nn.Sequential()
     channels = plan.in_channels
     for index, stage in enumerate(plan.stages):
-        # Names carry the listed number, so that a stage is called the same whichever others are left out.
+        # Stages are named by their position in the list, so that leaving one out does not rename the others.
         if stage.depth:
             stages.add_module(str(index), _stage(stage, channels, plan))
             channels = stage.channels
@@ -87,6 +139,7 @@ def build_network(config: ModelConfig, image_size: Size, num_classes: int, plugi
         hidden.add_module("dropout", nn.Dropout(plan.head_dropout))
     pool = _pool(plan.head_pool, plan.head_pool_size, plan.head_pool_size, 0) or nn.Identity()
     built = StageNetwork(stages, pool, hidden, nn.Linear(features, num_classes))
+    # Replaces the weights that torch has drawn while building the layers.
     built.apply(partial(_initialise, init=plan.init))
     if plan.trainable_convs is not None:
         freeze(built.stages, plan.trainable_convs)
@@ -94,6 +147,7 @@ def build_network(config: ModelConfig, image_size: Size, num_classes: int, plugi
 
 
 def _stage(stage: StageConfig, in_channels: int, plan: ModelConfig) -> nn.Sequential:
+    """Build the blocks of a stage; the first one strides, and a pool follows the last one."""
     layers = nn.Sequential()
     for block in range(stage.depth):
         channels = in_channels if block == 0 else stage.channels
@@ -114,7 +168,7 @@ def _stage(stage: StageConfig, in_channels: int, plan: ModelConfig) -> nn.Sequen
 def _conv_block(
     stage: StageConfig, in_channels: int, stride: int, plan: ModelConfig, with_pool: bool
 ) -> dict[str, nn.Module | None]:
-    """Layers by kind, in their order."""
+    """Build a convolution with its normalisation, activation and pool: kind -> layer, in their order."""
     (sizes,) = block_convolutions(stage, in_channels, stride)
     conv = conv_2d(sizes, plan.conv_bias)
     norm = norm_2d(stage.norm or Norm.none, stage.channels)
@@ -130,9 +184,9 @@ def _conv_block(
 def _residual_block(stage: StageConfig, in_channels: int, stride: int, plan: ModelConfig) -> ResidualBlock:
     norm, activation = stage.norm or Norm.none, ACTIVATIONS[plan.activation]
     body = block_body(block_convolutions(stage, in_channels, stride), norm, activation, plan.conv_bias)
-    beside = shortcut_convolution(stage, in_channels, stride)
-    if beside is not None:
-        return ResidualBlock(body, block_body([beside], norm, activation, plan.conv_bias), activation())
+    projection = shortcut_convolution(stage, in_channels, stride)
+    if projection is not None:
+        return ResidualBlock(body, block_body([projection], norm, activation, plan.conv_bias), activation())
     if stage.block is not Block.inverted_residual:
         return ResidualBlock(body, nn.Identity(), activation())
     same = stride == 1 and in_channels == stage.channels
@@ -147,6 +201,7 @@ def _hidden(layer: HiddenConfig, in_features: int, activation: type[nn.Module], 
     layers = nn.Sequential()
     layers.add_module("linear", nn.Linear(in_features, layer.features))
     norm = _norm_1d(layer.norm or Norm.none, layer.features)
+    # The other positions all mean "after the activation" here: a hidden layer has no pool.
     pair = [("norm", norm), ("activation", activation())]
     for name, part in pair if position is NormPosition.before_activation else reversed(pair):
         if part is not None:
@@ -169,11 +224,12 @@ def _pool(pool: Pool, size: int, stride: int, padding: int) -> nn.Module | None:
 def _norm_1d(norm: Norm, features: int) -> nn.Module | None:
     if norm is Norm.batch:
         return nn.BatchNorm1d(features)
-    # A hidden layer has no pixels to take instance statistics over; the nearest thing is one mean over the layer.
+    # A hidden layer has no pixels to compute instance statistics over; the nearest equivalent is one mean over the layer.
     return nn.GroupNorm(1, features) if norm in (Norm.layer, Norm.instance) else None
 
 
 def _initialise(module: nn.Module, init: Init) -> None:
+    """Draw the weights of one layer; `Init.torch` keeps torch's own initialisation."""
     if init is Init.torch or not isinstance(module, nn.Conv2d | nn.Linear):
         return
     if init is Init.xavier:

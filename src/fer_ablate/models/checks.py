@@ -1,13 +1,14 @@
-"""Everything that can be wrong with a network, found without building it."""
+"""Lists the faults of a network without building it."""
 
 from collections.abc import Sequence
 
 from fer_ablate.config.binding import argument_faults, load_plugin
+from fer_ablate.config.bounds import bound_faults
 from fer_ablate.config.choices import Block, Norm, NormPosition
-from fer_ablate.config.schema import HiddenConfig, ModelConfig, StageConfig
+from fer_ablate.config.schema import ModelConfig, StageConfig
 from fer_ablate.errors import Fault, FaultyConfigError
-from fer_ablate.models.stages import FIXED_POOLS, listed_depths, resolved, size_faults, stage_sizes
-from fer_ablate.models.transfer_checks import plugin_transfer_faults, transfer_faults
+from fer_ablate.models.stages import FIXED_POOLS, listed_depths, map_size_faults, resolved, stage_sizes
+from fer_ablate.models.transfer import plugin_transfer_faults, transfer_faults
 from fer_ablate.sizes import Size
 
 STAGES = "stages"
@@ -17,11 +18,15 @@ SUPPLIED = ("in_channels", "num_classes")
 """Arguments that the program passes to a plugin network."""
 
 
-def check(config: ModelConfig, image_size: Size, plugins: Sequence[str] = ()) -> list[Fault]:
-    """All faults of a network for images of this size."""
-    faults = []
-    if config.in_channels not in (1, 3):
-        faults.append(Fault("model.in_channels", f"{config.in_channels} is neither 1 (gray) nor 3 (gray repeated, or colour)."))
+def network_faults(config: ModelConfig, image_size: Size, plugins: Sequence[str] = ()) -> list[Fault]:
+    """List all faults of the section `model`.
+
+    Args:
+        config: the section.
+        image_size: height and width of the network's input in pixels.
+        plugins: the user's own packages that may be imported.
+    """
+    faults = bound_faults(config, "model")
     if config.name != STAGES:
         return faults + plugin_transfer_faults(config) + _plugin_faults(config, plugins)
     if config.arguments:
@@ -33,16 +38,14 @@ def check(config: ModelConfig, image_size: Size, plugins: Sequence[str] = ()) ->
                 "Name one: model.name=package.module.Class",
             )
         )
-    faults += _network_faults(config)
+    faults += _architecture_faults(config)
     for index, stage in enumerate(config.stages):
         faults += _stage_faults(stage, f"model.stages[{index}]")
-    for index, layer in enumerate(config.hidden):
-        faults += _hidden_faults(layer, f"model.hidden[{index}]")
-    # Sizes are worked out only from numbers that make sense.
+    # Sizes can only be computed from sound numbers.
     if faults:
         return faults
     network = resolved(config)
-    return transfer_faults(config) + (size_faults(network, image_size) or _instance_norm_faults(network, image_size))
+    return transfer_faults(config) + (map_size_faults(network, image_size) or _instance_norm_faults(network, image_size))
 
 
 def _plugin_faults(config: ModelConfig, plugins: Sequence[str]) -> list[Fault]:
@@ -61,17 +64,11 @@ def _plugin_faults(config: ModelConfig, plugins: Sequence[str]) -> list[Fault]:
     return argument_faults(target, config.arguments, "model.arguments", supplied=SUPPLIED)
 
 
-def _network_faults(config: ModelConfig) -> list[Fault]:
+def _architecture_faults(config: ModelConfig) -> list[Fault]:
     faults = [
         *_depth_faults(config),
         *_count_faults("model.fc_layers", config.fc_layers, len(config.hidden), "hidden layers", "hidden"),
-        *_rate_faults("model.dropout", config.dropout),
-        *_rate_faults("model.head_dropout", config.head_dropout),
     ]
-    if config.width <= 0:
-        faults.append(Fault("model.width", f"{config.width} is not above 0.", "1 is the listed width, 0.5 half of it."))
-    if config.head_pool_size < 1:
-        faults.append(Fault("model.head_pool_size", f"{config.head_pool_size} is below 1."))
     residual = next((stage.block.name for stage in config.stages if stage.block is not Block.conv), None)
     if residual and config.norm_position is not NormPosition.before_activation:
         faults.append(
@@ -86,56 +83,32 @@ def _network_faults(config: ModelConfig) -> list[Fault]:
 
 def _depth_faults(config: ModelConfig) -> list[Fault]:
     stages, depths = config.stages, config.depths
-    faults = []
     if depths is not None and len(depths) > len(stages):
         problem = f"{list(depths)} has {len(depths)} numbers, but model.stages lists {len(stages)} stages."
-        faults.append(Fault("model.depths", problem, "A shorter list leaves the later stages out."))
-    if depths is not None and min(depths, default=0) < 0:
-        faults.append(Fault("model.depths", f"{list(depths)} has a number below 0.", "0 leaves a stage out."))
-    if faults:
-        return faults
+        return [Fault("model.depths", problem, "A shorter list leaves the later stages out.")]
     listed = sum(max(depth, 0) for depth in listed_depths(config))
     things = "convolutions" if all(stage.block is Block.conv for stage in stages) else "blocks"
     return _count_faults("model.conv_layers", config.conv_layers, listed, things, "stages" if depths is None else "depths")
 
 
 def _count_faults(key: str, given: int | None, listed: int, things: str, where: str) -> list[Fault]:
-    if given is None or 0 <= given <= listed:
+    if given is None or given <= listed:
         return []
     return [
         Fault(
             key,
-            f"{given} asked for, but model.{where} lists {listed} {things}.",
+            f"{given}, but model.{where} lists only {listed} {things}.",
             f"Give 0 to {listed}, or list more in model.{where}.",
         )
     ]
 
 
-def _rate_faults(key: str, rate: float | None) -> list[Fault]:
-    return [] if rate is None or 0 <= rate < 1 else [Fault(key, f"{rate} is not in [0, 1).")]
-
-
 def _stage_faults(stage: StageConfig, key: str) -> list[Fault]:
-    least = {
-        "channels": (stage.channels, 1),
-        "inner": (stage.inner, 1),
-        "depth": (stage.depth, 0),
-        "kernel": (stage.kernel, 1),
-        "stride": (stage.stride, 1),
-        "padding": (stage.padding, 0),
-        "pool_kernel": (stage.pool_kernel, 1),
-        "pool_stride": (stage.pool_stride, 1),
-        "pool_padding": (stage.pool_padding, 0),
-    }
-    faults = [
-        Fault(f"{key}.{name}", f"{value} is below {smallest}.")
-        for name, (value, smallest) in least.items()
-        if value is not None and value < smallest
-    ]
+    faults = []
     # torch refuses wider padding, which would make windows without a single pixel.
     if stage.pool in FIXED_POOLS and stage.pool_padding > stage.pool_kernel // 2:
         faults.append(Fault(f"{key}.pool_padding", f"{stage.pool_padding} is more than half of pool_kernel {stage.pool_kernel}."))
-    return faults + _rate_faults(f"{key}.dropout", stage.dropout) + _block_faults(stage, key)
+    return faults + _block_faults(stage, key)
 
 
 def _block_faults(stage: StageConfig, key: str) -> list[Fault]:
@@ -155,13 +128,8 @@ def _block_faults(stage: StageConfig, key: str) -> list[Fault]:
     return faults
 
 
-def _hidden_faults(layer: HiddenConfig, key: str) -> list[Fault]:
-    faults = [Fault(f"{key}.features", f"{layer.features} is below 1.")] if layer.features < 1 else []
-    return faults + _rate_faults(f"{key}.dropout", layer.dropout)
-
-
 def _instance_norm_faults(network: ModelConfig, image_size: Size) -> list[Fault]:
-    """Instance normalisation of a 1x1 map would turn every value into zero."""
+    """Report instance normalisation of a 1x1 map, which would set every value to zero."""
     size = image_size
     for index, stage in enumerate(network.stages):
         sizes = stage_sizes(stage, size) if stage.depth else [size]

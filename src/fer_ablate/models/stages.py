@@ -1,4 +1,4 @@
-"""Shape arithmetic on lists of stages, in plain numbers: which stages the knobs keep and how large every map is. No torch."""
+"""Arithmetic on lists of stages, without torch: applies keys such as `conv_layers` to the lists, and computes the map sizes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from fer_ablate.sizes import Size, spelled
 FIXED_POOLS = (Pool.max, Pool.avg)
 ADAPTIVE_POOLS = (Pool.adaptive_max, Pool.adaptive_avg)
 EXPANSION = 6
-"""Inner channels of an inverted residual per input channel, where none are listed (MobileNetV2, arXiv:1801.04381)."""
+"""Default number of inner channels of an inverted residual block per input channel (MobileNetV2, arXiv:1801.04381)."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,12 @@ class Convolution:
 
 
 def resolved(config: ModelConfig) -> ModelConfig:
-    """The same network with every knob (`depths`, `conv_layers`, `fc_layers`, `width`, `dropout`, nulls) worked into its lists.
+    """Apply `depths`, `conv_layers`, `fc_layers`, `width`, `dropout` and the defaults of null values to the lists of a network.
 
-    Stages that are cut stay with depth 0, so that numbers in messages and in weight names are those of the listing. An
-    inner width that depends on the channels stays null, see `block_convolutions`.
+    Stages that are left out stay in the list with depth 0, so that numbers in messages and names of weights are those of the
+    config. An inner width that depends on the channels stays null, see `block_convolutions`.
     """
+    # Values of the whole network apply where a stage or layer does not set its own.
     kept_depths = _kept_depths(listed_depths(config), config.conv_layers)
     rate = config.dropout
     stages = [
@@ -70,13 +71,14 @@ def resolved(config: ModelConfig) -> ModelConfig:
 
 
 def listed_depths(config: ModelConfig) -> list[int]:
-    """Blocks of each stage before `conv_layers` cuts; stages beyond a shorter `depths` have none."""
+    """Return the number of blocks of each stage before `conv_layers` is applied; stages beyond a shorter `depths` have none."""
     if config.depths is None:
         return [stage.depth for stage in config.stages]
     return [*config.depths, *[0] * (len(config.stages) - len(config.depths))]
 
 
 def _kept_depths(listed: Sequence[int], conv_layers: int | None) -> list[int]:
+    """Keep the first `conv_layers` blocks, counted over all stages."""
     left = sum(listed) if conv_layers is None else conv_layers
     depths = []
     for depth in listed:
@@ -90,13 +92,14 @@ def _scaled(size: int, width: float) -> int:
 
 
 def _rate(listed: float, replacement: float | None) -> float:
+    # A rate of 0 is the absence of the layer, which a common rate must not add.
     return listed if replacement is None or listed == 0 else replacement
 
 
 def block_convolutions(stage: StageConfig, in_channels: int, stride: int) -> list[Convolution]:
-    """Convolutions on the straight way through one block of a resolved stage, in order.
+    """Return the convolutions of one block of a resolved stage, in order and without that of the shortcut.
 
-    The stride of a bottleneck sits in its middle convolution, as in torchvision, not in the first as in He et al. 2016.
+    The stride of a bottleneck is in its middle convolution, as in torchvision, not in the first as in He et al. 2016.
     """
     out, padding = stage.channels, stage.padding or 0
     if stage.block is Block.conv:
@@ -105,46 +108,48 @@ def block_convolutions(stage: StageConfig, in_channels: int, stride: int) -> lis
         first = Convolution(in_channels, out, stage.kernel, stride, padding)
         return [first, Convolution(out, out, stage.kernel, 1, padding)]
     inverted = stage.block is Block.inverted_residual
+    # Bottlenecks narrow to a fourth of their output (He et al. 2016); inverted ones widen their input.
     inner = stage.inner or (EXPANSION * in_channels if inverted else max(1, out // 4))
     middle = Convolution(inner, inner, stage.kernel, stride, padding, groups=inner if inverted else 1)
     return [Convolution(in_channels, inner), middle, Convolution(inner, out)]
 
 
 def shortcut_convolution(stage: StageConfig, in_channels: int, stride: int) -> Convolution | None:
-    """The convolution beside a block of a resolved stage whose shapes differ; None if there is none."""
+    """Return the convolution of a block's shortcut, which exists if input and output differ in shape; else None."""
+    # An inverted residual block without equal shapes has no shortcut at all (MobileNetV2).
     if stage.block not in (Block.basic, Block.bottleneck) or (stride == 1 and in_channels == stage.channels):
         return None
     return Convolution(in_channels, stage.channels, stride=stride)
 
 
 def conv_count(network: ModelConfig) -> int:
-    """Convolutions of a resolved network, those of shortcuts among them."""
+    """Count the convolutions of a resolved network, including those of shortcuts."""
     count, channels = 0, network.in_channels
     for stage in network.stages:
         for block in range(stage.depth):
             stride = stage.stride if block == 0 else 1
-            beside = shortcut_convolution(stage, channels, stride)
-            count += len(block_convolutions(stage, channels, stride)) + (beside is not None)
+            shortcut = shortcut_convolution(stage, channels, stride)
+            count += len(block_convolutions(stage, channels, stride)) + (shortcut is not None)
             channels = stage.channels
     return count
 
 
 def window_side(side: int, kernel: int, stride: int, padding: int) -> int:
-    """Height or width of the map that a convolution or pool leaves of this one; below 1 if the kernel does not fit."""
+    """Return the height or width of a map after a convolution or pool; below 1 if the kernel does not fit."""
     return (side + 2 * padding - kernel) // stride + 1
 
 
 def window_size(size: Size, kernel: int, stride: int, padding: int) -> Size:
-    """Size of the map that a convolution or pool with a square kernel leaves of one of this size."""
+    """Return the size of a map after a convolution or pool with a square kernel."""
     height, width = (window_side(side, kernel, stride, padding) for side in size)
     return height, width
 
 
 def stage_sizes(stage: StageConfig, size: Size) -> list[Size]:
-    """Size after each block of a resolved stage and, last, after its pool; stops at the first with a side below 1.
+    """Return the size after each block of a resolved stage and after its pool; stops at the first one with a side below 1.
 
-    Blocks with a shortcut keep the size but for their stride, so they are counted like a single convolution. Adaptive pools
-    make a square of any map.
+    Blocks with a shortcut change the size only by their stride, so they count as a single convolution. Adaptive pools turn any
+    map into a square.
     """
     sizes = [size]
     for block in range(stage.depth):
@@ -160,7 +165,7 @@ def stage_sizes(stage: StageConfig, size: Size) -> list[Size]:
 
 
 def flat_features(network: ModelConfig, image_size: Size) -> int:
-    """Numbers per image that reach the first linear layer of a resolved network that fits its input."""
+    """Return the number of inputs of the first linear layer of a resolved network; the maps must fit, see `map_size_faults`."""
     size, channels = image_size, network.in_channels
     for stage in network.stages:
         if stage.depth:
@@ -172,8 +177,8 @@ def flat_features(network: ModelConfig, image_size: Size) -> int:
     return channels * size[0] * size[1]
 
 
-def size_faults(network: ModelConfig, image_size: Size) -> list[Fault]:
-    """The first place, if any, where the maps of a resolved network get smaller than a kernel."""
+def map_size_faults(network: ModelConfig, image_size: Size) -> list[Fault]:
+    """Report the first place where a map of a resolved network is smaller than the kernel applied to it."""
     remedy = f"Input is {spelled(image_size)}. Lower a stride or drop a stage (depth: 0)."
     size = image_size
     for index, stage in enumerate(network.stages):

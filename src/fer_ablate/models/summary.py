@@ -1,4 +1,4 @@
-"""What a network consists of: shapes, parameters and multiply-accumulates of every layer, for any module."""
+"""Summarises a network: shapes, parameters and multiply-accumulates of every layer, for any module."""
 
 from dataclasses import dataclass
 from math import prod
@@ -15,10 +15,10 @@ class LayerRow:
     """One layer, in the order of the forward pass.
 
     Args:
-        name: its path in the network, such as `stages.0.conv0`.
-        kind: class name.
-        shape: of its output for one image, without the batch dimension.
-        parameters: its own, trainable or not; 0 where a layer is used a second time.
+        name: path in the network, such as `stages.0.conv0`.
+        kind: name of the class.
+        shape: shape of the output for one image, without the batch dimension.
+        parameters: number of parameters, trainable or not; 0 if the layer is used a second time.
         macs: multiply-accumulates for one image; additions of a bias are not counted.
     """
 
@@ -34,9 +34,10 @@ class Summary:
     """Layers and totals of a network.
 
     Args:
-        parameters: trainable ones.
-        non_trainable: frozen ones and the running statistics of normalisation layers, as Keras counts them.
-        macs: of convolutions and linear layers for one image.
+        rows: the layers.
+        parameters: number of trainable parameters.
+        non_trainable: number of frozen parameters and running statistics of normalisation layers, as Keras counts them.
+        macs: multiply-accumulates of convolutions and linear layers for one image.
     """
 
     rows: tuple[LayerRow, ...]
@@ -46,15 +47,20 @@ class Summary:
 
     @property
     def total(self) -> int:
-        """All numbers that are stored, trainable or not."""
+        """Number of all stored values, trainable or not."""
         return self.parameters + self.non_trainable
 
 
 def describe(network: nn.Module, in_channels: int, image_size: Size) -> Summary:
-    """Run a black image through a network and note what each layer does.
+    """Run a black image through a network and record the output of each layer.
 
-    The network's mode, weights and statistics are left as they were. A layer counts if it is a module of its own; what a
-    plugin computes outside modules is not seen.
+    The network's mode, weights and statistics are not changed. Layers are modules without children; what a plugin computes
+    outside such modules is not counted.
+
+    Args:
+        network: normalised faces (N, C, H, W) -> logits (N, K).
+        in_channels: C.
+        image_size: height and width of the input in pixels.
     """
     rows: list[LayerRow] = []
     seen: set[nn.Module] = set()
@@ -67,8 +73,10 @@ def describe(network: nn.Module, in_channels: int, image_size: Size) -> Summary:
         seen.add(module)
         rows.append(LayerRow(names[module], type(module).__name__, tuple(output.shape[1:]), parameters, _macs(module, output)))
 
+    # Only leaves: a container would count the work of its children again.
     leaves = [module for module in network.modules() if not any(True for _ in module.children())]
     hooks = [leaf.register_forward_hook(note) for leaf in leaves if not isinstance(leaf, nn.Sequential | nn.Identity)]
+    # Saved for each module: frozen normalisations are in evaluation mode while the others train.
     modes = {module: module.training for module in network.modules()}
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     try:
@@ -82,7 +90,7 @@ def describe(network: nn.Module, in_channels: int, image_size: Size) -> Summary:
             module.training = mode
     trainable = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
     frozen = sum(parameter.numel() for parameter in network.parameters() if not parameter.requires_grad)
-    # Integer buffers (BatchNorm's count of batches) are bookkeeping, not weights.
+    # Integer buffers, such as BatchNorm's number of batches, are not part of the model's weights.
     statistics = sum(buffer.numel() for buffer in network.buffers() if buffer.is_floating_point())
     return Summary(tuple(rows), trainable, frozen + statistics, sum(row.macs for row in rows))
 

@@ -1,4 +1,4 @@
-"""Training losses. Shapes: `N` images, `K` emotions. A target is a class index or a distribution over the classes."""
+"""Training losses. A target is a class index or a distribution over the classes. Letters: N images, K emotions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,29 +11,26 @@ from torch.nn import functional
 
 from fer_ablate.config.choices import ClassWeight
 from fer_ablate.config.schema import LossConfig
-from fer_ablate.errors import Fault, choices
 
 Counts = npt.NDArray[Any]
-
-LOSSES = ("cross_entropy", "focal", "soft_target")
 
 
 class CrossEntropy(nn.Module):
     """Cross entropy with hard or soft targets.
 
-    With class weights the mean over hard targets is weighted, as torch does it; over soft targets it is not.
+    With class weights the mean over hard targets is a weighted one, and the mean over soft targets is not, as in torch.
     """
 
     weight: Tensor | None
 
     def __init__(self, weight: Tensor | None, label_smoothing: float) -> None:
         super().__init__()
-        # Not saved: it belongs to the training images, not to the network.
+        # Not saved in checkpoints: the weights depend on the training images, not on the network.
         self.register_buffer("weight", weight, persistent=False)
         self.label_smoothing = label_smoothing
 
     def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
-        """Mean loss in nats, computed in 32-bit floats.
+        """Return the mean loss in nats, computed in 32-bit floats.
 
         Args:
             scores: (N, K) logits of any float type.
@@ -44,17 +41,17 @@ class CrossEntropy(nn.Module):
 
 
 class SoftTarget(CrossEntropy):
-    """Cross entropy against a distribution; a class index stands for all the probability on that class."""
+    """Cross entropy against a distribution; a class index means a probability of 1 for that class."""
 
     def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
-        """As `CrossEntropy`, and with class weights the mean is not a weighted one for either kind of target."""
+        """Return the loss as in `CrossEntropy`, but with class weights the mean is never a weighted one."""
         return super().forward(scores, _distribution(targets, scores.shape[1]))
 
 
 class Focal(CrossEntropy):
-    """Focal loss (Lin et al. 2017): cross entropy whose terms are scaled by (1 - p)^gamma, so easy images count less.
+    """Focal loss (Lin et al. 2017): cross entropy with terms scaled by (1 - p)^gamma, so that easy images count less.
 
-    gamma 0 is cross entropy, weights and smoothing included.
+    With gamma 0 it equals `CrossEntropy`, including class weights and label smoothing.
     """
 
     def __init__(self, weight: Tensor | None, label_smoothing: float, gamma: float) -> None:
@@ -62,13 +59,13 @@ class Focal(CrossEntropy):
         self.gamma = gamma
 
     def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
-        """As `CrossEntropy`."""
+        """Return the loss; arguments as in `CrossEntropy`."""
         classes = scores.shape[1]
         log_p = functional.log_softmax(scores.float(), dim=1)
-        wanted = _distribution(targets, classes) * (1 - self.label_smoothing) + self.label_smoothing / classes
+        smoothed = _distribution(targets, classes) * (1 - self.label_smoothing) + self.label_smoothing / classes
         weight = torch.ones(classes, device=scores.device) if self.weight is None else self.weight
         # The clamp keeps the gradient finite where p rounds to 1 and gamma is below 1.
-        losses = -(wanted * weight * (1 - log_p.exp()).clamp(min=1e-8) ** self.gamma * log_p).sum(dim=1)
+        losses = -(smoothed * weight * (1 - log_p.exp()).clamp(min=1e-8) ** self.gamma * log_p).sum(dim=1)
         return losses.mean() if targets.is_floating_point() else losses.sum() / weight[targets].sum()
 
 
@@ -77,34 +74,22 @@ def _distribution(targets: Tensor, num_classes: int) -> Tensor:
 
 
 def balanced(class_counts: Sequence[float] | Counts) -> Counts:
-    """Weight n / (K n_k) of each class, as scikit-learn counts it; 0 for a class without images.
+    """Return the weight n / (K n_k) of each class, as scikit-learn computes it; 0 for a class without images.
 
     Args:
-        class_counts: (K,) images, or summed probabilities, of each class.
+        class_counts: (K,) number of images, or sum of probabilities, of each class.
     """
     counts = np.asarray(class_counts, dtype=np.float64)
     weights: Counts = np.divide(counts.sum(), len(counts) * counts, out=np.zeros_like(counts), where=counts > 0)
     return weights
 
 
-def check_loss(config: LossConfig) -> list[Fault]:
-    """All faults of the section `loss`."""
-    faults = []
-    if config.name not in LOSSES:
-        faults.append(Fault("loss.name", f"'{config.name}' is unknown.", choices(config.name, LOSSES)))
-    if not 0 <= config.label_smoothing < 1:
-        faults.append(Fault("loss.label_smoothing", f"{config.label_smoothing} is not in [0, 1)."))
-    if config.gamma < 0:
-        faults.append(Fault("loss.gamma", f"{config.gamma} is negative.", "0 is plain cross entropy, 2 the usual choice."))
-    return faults
-
-
 def build_loss(config: LossConfig, class_counts: Sequence[float] | Counts, num_classes: int) -> nn.Module:
-    """Build the loss of a section that passed `check_loss`; call it as `loss(scores, targets)`.
+    """Build the loss of a section without faults; call it as `loss(scores, targets)`.
 
     Args:
-        config: name and settings.
-        class_counts: (K,) training images of each class; only class weights look at them.
+        config: the section `loss`.
+        class_counts: (K,) number of training images of each class; only used for class weights.
         num_classes: K.
     """
     assert len(class_counts) == num_classes

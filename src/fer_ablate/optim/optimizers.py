@@ -1,4 +1,4 @@
-"""Optimizers by name; their arguments are those of the torch classes, bound against the real signatures."""
+"""Optimizers by name; their arguments are those of the torch classes and are checked against their signatures."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
@@ -25,21 +25,21 @@ OPTIMIZERS: dict[str, tuple[OptimizerClass, dict[str, Any]]] = {
     "adagrad": (torch.optim.Adagrad, {}),
     "adadelta": (torch.optim.Adadelta, {}),
 }
-"""Name -> class and the arguments that make the name what it is."""
+"""Name -> class, and arguments that the name implies."""
 
 OWN_KEYS = ("name", "decay")
 """Keys of the section that are not arguments of the class."""
 
 
 class Decay(Enum):
-    """Which parameters `weight_decay` shrinks; `weights`: kernels and matrices, not biases and normalisation."""
+    """Parameters that `weight_decay` applies to; `weights`: kernels and matrices, not biases and normalisation."""
 
     all = "all"
     weights = "weights"
 
 
-def check_optimizer(config: Mapping[str, Any], plugins: Sequence[str] = ()) -> list[Fault]:
-    """All faults of the section `optimizer`; torch's own limits are found by trying it on one number."""
+def optimizer_faults(config: Mapping[str, Any], plugins: Sequence[str] = ()) -> list[Fault]:
+    """List all faults of the section `optimizer`; limits that torch checks itself are found by building it for one number."""
     if not config.get("name"):
         return [Fault("optimizer.name", "is missing.", f"Choices: {', '.join(OPTIMIZERS)}.")]
     try:
@@ -49,7 +49,7 @@ def check_optimizer(config: Mapping[str, Any], plugins: Sequence[str] = ()) -> l
     arguments = _arguments(config)
     faults = argument_faults(target, arguments, "optimizer", supplied=("params", *fixed), unless=OWN_KEYS)
     if "lr" not in arguments:
-        faults.append(Fault("optimizer.lr", "is missing.", "Add optimizer.lr=0.001, say."))
+        faults.append(Fault("optimizer.lr", "is missing.", "Add one, such as optimizer.lr=0.001."))
     for name in ("lr", "weight_decay"):
         value = arguments.get(name)
         if is_number(value) and value < 0:
@@ -58,6 +58,7 @@ def check_optimizer(config: Mapping[str, Any], plugins: Sequence[str] = ()) -> l
         faults.append(Fault("optimizer.decay", f"'{decay}' is unknown.", choices(str(decay), Decay.__members__)))
     if faults:
         return faults
+    # Two dimensions, since some optimizers accept only matrices.
     try:
         target([nn.Parameter(torch.zeros(1, 1))], **arguments, **fixed)
     except (ValueError, TypeError, RuntimeError) as error:
@@ -68,18 +69,18 @@ def check_optimizer(config: Mapping[str, Any], plugins: Sequence[str] = ()) -> l
 def build_optimizer(
     config: Mapping[str, Any], named_parameters: Iterable[tuple[str, nn.Parameter]], plugins: Sequence[str] = ()
 ) -> torch.optim.Optimizer:
-    """Build the optimizer of a section that passed `check_optimizer`.
+    """Build the optimizer of a section that passed `optimizer_faults`.
 
     Args:
         config: `name`, `decay` and the arguments of the class.
-        named_parameters: as `network.named_parameters()` gives them; frozen ones are left out.
-        plugins: packages of the user's own that may run.
+        named_parameters: those of `network.named_parameters()`; frozen ones are left out.
+        plugins: the user's own packages that may be imported.
     """
     target, fixed = _target(config["name"], plugins)
     trained = [parameter for _, parameter in named_parameters if parameter.requires_grad]
     groups: list[dict[str, Any]] = [{"params": trained}]
     if Decay[config.get("decay", Decay.all.name)] is Decay.weights:
-        # Biases and the scales and shifts of normalisation layers are the vectors among the parameters.
+        # Parameters with one dimension are biases, and the scales and shifts of normalisation layers.
         groups = [
             {"params": [parameter for parameter in trained if parameter.ndim >= 2]},
             {"params": [parameter for parameter in trained if parameter.ndim < 2], "weight_decay": 0.0},
@@ -88,6 +89,7 @@ def build_optimizer(
 
 
 def _target(name: str, plugins: Sequence[str]) -> tuple[OptimizerClass, dict[str, Any]]:
+    """Find the class of a name, and the arguments that the name implies."""
     if name in OPTIMIZERS:
         return OPTIMIZERS[name]
     if "." in name:
@@ -96,5 +98,5 @@ def _target(name: str, plugins: Sequence[str]) -> tuple[OptimizerClass, dict[str
 
 
 def _arguments(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of the class; YAML knows lists only, torch wants tuples (`betas`)."""
+    """Arguments of the class; lists become tuples, which YAML lacks and torch needs for `betas`."""
     return {key: tuple(value) if isinstance(value, list) else value for key, value in config.items() if key not in OWN_KEYS}

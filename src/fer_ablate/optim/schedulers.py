@@ -1,4 +1,4 @@
-"""Learning-rate schedules. Durations are given in epochs and become optimizer steps in `steps`; only plateau steps per epoch."""
+"""Learning-rate schedules. `steps` turns durations in epochs into optimizer steps; only plateau is updated once an epoch."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -10,28 +10,28 @@ from fer_ablate.config.binding import argument_faults, is_number
 from fer_ablate.errors import Fault, choices
 
 OWN_KEYS = ("name", "warmup_epochs", "warmup_start")
-"""Keys of the section that every schedule understands."""
+"""Keys of the section that every schedule has."""
 
 
 @dataclass(frozen=True)
 class Length:
-    """Optimizer steps of the run behind its warm-up, and of one epoch."""
+    """Number of optimizer steps of the run after its warm-up, and of one epoch."""
 
     total: int
     per_epoch: int
 
 
 def steps(epochs: float, steps_per_epoch: int) -> int:
-    """Optimizer steps of a duration; at least one unless the duration is 0."""
+    """Return the optimizer steps of a duration; at least one unless the duration is 0."""
     return max(1, round(epochs * steps_per_epoch)) if epochs else 0
 
 
 @dataclass(frozen=True)
 class Constant:
-    """The optimizer's own rate throughout."""
+    """Keep the optimizer's rate constant."""
 
     def build(self, optimizer: Optimizer, length: Length) -> lr_scheduler.LRScheduler:
-        """The torch scheduler of a run of this length."""
+        """Build the torch scheduler for a run of this length."""
         return lr_scheduler.ConstantLR(optimizer, factor=1.0, total_iters=0)
 
 
@@ -47,7 +47,7 @@ class Plateau:
     min_lr: float = 0.0
 
     def build(self, optimizer: Optimizer, length: Length) -> lr_scheduler.ReduceLROnPlateau:
-        """The torch scheduler of a run of this length."""
+        """Build the torch scheduler for a run of this length."""
         return lr_scheduler.ReduceLROnPlateau(
             optimizer,
             mode="max" if self.mode == "max" else "min",
@@ -60,34 +60,34 @@ class Plateau:
 
 @dataclass(frozen=True)
 class Cosine:
-    """Half a cosine down to `eta_min` in a period, up again in the next; null: one period, the whole run."""
+    """Half a cosine down to `eta_min` in one period and up again in the next; null: one period for the whole run."""
 
     period_epochs: float | None = None
     eta_min: float = 0.0
 
     def build(self, optimizer: Optimizer, length: Length) -> lr_scheduler.LRScheduler:
-        """The torch scheduler of a run of this length."""
+        """Build the torch scheduler for a run of this length."""
         period = length.total if self.period_epochs is None else steps(self.period_epochs, length.per_epoch)
         return lr_scheduler.CosineAnnealingLR(optimizer, T_max=period, eta_min=self.eta_min)
 
 
 @dataclass(frozen=True)
 class WarmRestarts:
-    """Half a cosine down to `eta_min`, then back at once (Loshchilov and Hutter 2017); periods grow by `multiplier`."""
+    """Half a cosine down to `eta_min`, then a restart (Loshchilov and Hutter 2017); each period is `multiplier` times longer."""
 
     period_epochs: float = 10.0
     multiplier: int = 1
     eta_min: float = 0.0
 
     def build(self, optimizer: Optimizer, length: Length) -> lr_scheduler.LRScheduler:
-        """The torch scheduler of a run of this length."""
+        """Build the torch scheduler for a run of this length."""
         period = steps(self.period_epochs, length.per_epoch)
         return lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=period, T_mult=self.multiplier, eta_min=self.eta_min)
 
 
 @dataclass(frozen=True)
 class OneCycle:
-    """Up to `max_lr` and down again over the whole run (Smith and Topin 2018); null: up to the optimizer's rate."""
+    """Up to `max_lr` and down again over the whole run (Smith and Topin 2018); null: the maximum is the optimizer's rate."""
 
     max_lr: float | None = None
     pct_start: float = 0.3
@@ -96,8 +96,8 @@ class OneCycle:
     cycle_momentum: bool = True
 
     def build(self, optimizer: Optimizer, length: Length) -> lr_scheduler.LRScheduler:
-        """The torch scheduler of a run of this length."""
-        # torch refuses to cycle a momentum that is not there, and would turn plain SGD into SGD with momentum.
+        """Build the torch scheduler for a run of this length."""
+        # torch cannot cycle the momentum of an optimizer without one, and would turn plain SGD into SGD with momentum.
         has_momentum = bool(optimizer.defaults.get("momentum")) or "betas" in optimizer.defaults
         return lr_scheduler.OneCycleLR(
             optimizer,
@@ -112,24 +112,24 @@ class OneCycle:
 
 @dataclass(frozen=True)
 class Step:
-    """Multiply the rate by `gamma` every so many epochs."""
+    """Multiply the rate by `gamma` every `every_epochs` epochs."""
 
     every_epochs: float = 20.0
     gamma: float = 0.1
 
     def build(self, optimizer: Optimizer, length: Length) -> lr_scheduler.LRScheduler:
-        """The torch scheduler of a run of this length."""
+        """Build the torch scheduler for a run of this length."""
         return lr_scheduler.StepLR(optimizer, step_size=steps(self.every_epochs, length.per_epoch), gamma=self.gamma)
 
 
 @dataclass(frozen=True)
 class Exponential:
-    """A smooth decay that has multiplied the rate by `gamma` after each epoch."""
+    """Decay the rate in every step, by a factor of `gamma` per epoch."""
 
     gamma: float = 0.95
 
     def build(self, optimizer: Optimizer, length: Length) -> lr_scheduler.LRScheduler:
-        """The torch scheduler of a run of this length."""
+        """Build the torch scheduler for a run of this length."""
         return lr_scheduler.ExponentialLR(optimizer, gamma=self.gamma ** (1 / length.per_epoch))
 
 
@@ -162,22 +162,23 @@ LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "final_div_factor": (lambda value: value >= 1, "a number from 1"),
     "gamma": (lambda value: 0 < value <= 1, "in (0, 1]"),
 }
-"""What a number must be, as a test and in words."""
+"""Key -> test of its value, and the condition in words."""
 
 
-def check_scheduler(config: Mapping[str, Any], max_epochs: int, monitors: Collection[str] | None = None) -> list[Fault]:
-    """All faults of the section `scheduler`.
+def scheduler_faults(config: Mapping[str, Any], max_epochs: int, monitors: Collection[str] | None = None) -> list[Fault]:
+    """List all faults of the section `scheduler`.
 
     Args:
         config: `name`, the warm-up and the keys of that schedule.
         max_epochs: length of the run.
-        monitors: metrics that plateau can watch; None: not known yet.
+        monitors: metrics that plateau can monitor; None: not checked.
     """
     name = str(config.get("name") or "")
     if name not in SCHEDULERS:
         return [Fault("scheduler.name", f"'{name}' is unknown." if name else "is missing.", choices(name, SCHEDULERS))]
     schedule, arguments = SCHEDULERS[name], _arguments(config)
     faults = argument_faults(schedule, arguments, "scheduler", unless=OWN_KEYS)
+    # A key that the schedule does not have is reported once, without a look at its value.
     already = {fault.key for fault in faults}
     for key, value in config.items():
         may_be_null = key not in OWN_KEYS and getattr(schedule, key, 0) is None
@@ -207,18 +208,20 @@ def check_scheduler(config: Mapping[str, Any], max_epochs: int, monitors: Collec
 def build_schedulers(
     config: Mapping[str, Any], optimizer: Optimizer, steps_per_epoch: int, max_epochs: int
 ) -> list[dict[str, Any]]:
-    """Build the schedule of a section that passed `check_scheduler`.
+    """Build the schedule of a section that passed `scheduler_faults`.
 
     Args:
         config: `name`, the warm-up and the keys of that schedule.
-        optimizer: whose groups' rates are the reference.
-        steps_per_epoch: optimizer steps, so after accumulation and over all devices.
-        max_epochs: of the run.
+        optimizer: the optimizer; the rates of its groups are the reference.
+        steps_per_epoch: optimizer steps, that is after accumulation and over all devices.
+        max_epochs: length of the run.
 
     Returns:
-        Lightning's `lr_scheduler_config` mappings: one; two for plateau with a warm-up; none for a constant rate without.
+        Lightning's `lr_scheduler_config` mappings: usually one; two for plateau with a warm-up; none for a constant rate
+        without a warm-up.
     """
     warmup = steps(config.get("warmup_epochs", 0), steps_per_epoch)
+    # The schedule proper covers what the warm-up leaves, so that it still ends with the run.
     length = Length(total=max(1, steps(max_epochs, steps_per_epoch) - warmup), per_epoch=steps_per_epoch)
     schedule = SCHEDULERS[config["name"]](**_arguments(config))
     if isinstance(schedule, Constant) and not warmup:
@@ -228,6 +231,7 @@ def build_schedulers(
         return [_each_step(_warmup(config, optimizer, warmup)), main] if warmup else [main]
     if not warmup:
         return [_each_step(schedule.build(optimizer, length))]
+    # SequentialLR cannot hold plateau, which is why plateau and its warm-up are two entries above.
     parts = [_warmup(config, optimizer, warmup), schedule.build(optimizer, length)]
     return [_each_step(lr_scheduler.SequentialLR(optimizer, parts, milestones=[warmup]))]
 

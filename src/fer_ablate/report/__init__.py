@@ -1,1 +1,1 @@
-"""What is shown of finished runs: pictures, tables, pages."""
+"""Shows finished runs: figures, tables, pages."""

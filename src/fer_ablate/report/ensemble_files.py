@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from fer_ablate.ensemble.average import Ensemble, Member
-from fer_ablate.report.plots.canvas import save
-from fer_ablate.report.plots.run_figures import confusion_picture
+from fer_ablate.report.plots.canvas import save_figure
+from fer_ablate.report.plots.run import run_confusion_figure
 from fer_ablate.tracking.disk.files import read_json, write_json
 from fer_ablate.tracking.disk.predictions import write_predictions
-from fer_ablate.tracking.mlflow.ensemble_runs import Recorded
+from fer_ablate.tracking.mlflow.attach import EnsembleRecord
 
 DESCRIPTION, PREDICTIONS, CONFUSION = "ensemble.json", "predictions.npz", "confusion.png"
 
 
 @dataclass(frozen=True)
 class EnsembleFolder:
-    """Where an ensemble is kept.
+    """The folder of an ensemble.
 
     Args:
         path: the folder; made by the first write.
@@ -29,45 +29,46 @@ class EnsembleFolder:
 
     @property
     def files(self) -> list[Path]:
-        """All of them."""
+        """All files of an ensemble."""
         return [self.path / name for name in (DESCRIPTION, PREDICTIONS, CONFUSION)]
 
-    def recorded(self, uri: str) -> Recorded:
-        """What the store at this address knows of the ensemble; `UserError` if the file is damaged."""
-        return self._stores().get(uri, Recorded())
+    def recorded(self, uri: str) -> EnsembleRecord:
+        """What is recorded in the store at this address; `UserError` if the file is damaged."""
+        return self._stores().get(uri, EnsembleRecord())
 
     def write(self, name: str, ensemble: Ensemble) -> str:
-        """Write all files; the digest of what ensemble.json says."""
+        """Write all files; returns the digest of the description."""
         content = {"name": name, **_content(ensemble)}
         classes = ensemble.best.candidate.run.result.classes
         write_predictions(self.path / PREDICTIONS, ensemble.predictions)
-        save(confusion_picture(ensemble.splits["test"].confusion, classes), self.path / CONFUSION)
+        save_figure(run_confusion_figure(ensemble.splits["test"].confusion, classes), self.path / CONFUSION)
         stores = self._stores()
         self._write(content, stores)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    def remember(self, uri: str, recorded: Recorded) -> None:
-        """Keep what the store at this address knows."""
+    def remember(self, uri: str, recorded: EnsembleRecord) -> None:
+        """Keep what is recorded in the store at this address."""
         stores = self._stores()
         content = read_json(self.path / DESCRIPTION, dict)
+        # The description itself stays as written: only what the stores know has changed.
         content.pop("mlflow")
         self._write(content, {**stores, uri: recorded})
 
-    def _stores(self) -> dict[str, Recorded]:
+    def _stores(self) -> dict[str, EnsembleRecord]:
         file = self.path / DESCRIPTION
         if not file.is_file():
             return {}
-        known: dict[str, Recorded] = read_json(
-            file, lambda stored: {uri: Recorded(**one) for uri, one in stored["mlflow"].items()}
+        known: dict[str, EnsembleRecord] = read_json(
+            file, lambda stored: {uri: EnsembleRecord(**one) for uri, one in stored["mlflow"].items()}
         )
         return known
 
-    def _write(self, content: dict[str, Any], stores: dict[str, Recorded]) -> None:
+    def _write(self, content: dict[str, Any], stores: dict[str, EnsembleRecord]) -> None:
         write_json(self.path / DESCRIPTION, {**content, "mlflow": {uri: asdict(one) for uri, one in stores.items()}})
 
 
 def _content(ensemble: Ensemble) -> dict[str, Any]:
-    """Plain values; what is no number is null."""
+    """The description as plain values; numbers that are not finite become null."""
     first = ensemble.best.candidate.run
     difference = asdict(ensemble.difference)
     return {

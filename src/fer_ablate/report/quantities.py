@@ -4,25 +4,25 @@ import math
 from collections.abc import Iterable
 from statistics import median
 
-from fer_ablate.judgement.records import PERCENT
+from fer_ablate.metrics import PERCENT
 
 ABSENT = "—"
 """A cell without a value."""
 
 
 def scale(column: str) -> float:
-    """What a metric such as `test/acc` is multiplied by when shown: 100 where it is a fraction of one."""
+    """Factor by which a metric such as `test/acc` is multiplied when shown: 100 where it is a fraction of one."""
     return 100.0 if column.rpartition("/")[2] in PERCENT else 1.0
 
 
-def spoken(column: str) -> str:
-    """A metric in words, as in `test macro f1`."""
+def metric_name(column: str) -> str:
+    """The name of a metric as people read it, such as `test macro f1`."""
     return column.replace("/", " ").replace("_", " ")
 
 
-def title(column: str) -> str:
-    """A metric with its unit, as in `test acc, %`."""
-    return spoken(column) + (", %" if scale(column) == 100 else "")
+def metric_title(column: str) -> str:
+    """The name of a metric with its unit, such as `test acc, %`."""
+    return metric_name(column) + (", %" if scale(column) == 100 else "")
 
 
 def decimals(column: str, spreads: Iterable[float]) -> int:
@@ -32,7 +32,7 @@ def decimals(column: str, spreads: Iterable[float]) -> int:
 
     Args:
         column: such as `test/acc`.
-        spreads: standard deviations in the unit of the metric; those that are no number are of single runs.
+        spreads: standard deviations in the unit of the metric; NaN for single runs.
     """
     digits = 1 if scale(column) == 100 else 3
     known = [scale(column) * spread for spread in spreads if math.isfinite(spread)]
@@ -40,14 +40,14 @@ def decimals(column: str, spreads: Iterable[float]) -> int:
 
 
 def number(value: float, digits: int, signed: bool = False) -> str:
-    """A number with so many digits after the point and never a negative zero; `—` if it is none."""
+    """A number with `digits` digits after the point, never a negative zero; `—` if it is not finite."""
     if not math.isfinite(value):
         return ABSENT
     return f"{value:+z.{digits}f}" if signed else f"{value:z.{digits}f}"
 
 
 def interval(low: float, high: float, digits: int, signed: bool = False) -> str:
-    """An interval as `[low, high]`; `—` if it is none."""
+    """An interval as `[low, high]`; `—` if an end is not finite."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return ABSENT
     return f"[{number(low, digits, signed)}, {number(high, digits, signed)}]"
@@ -84,7 +84,7 @@ def one_line(text: str) -> str:
 
 
 def shorten(text: str, length: int) -> str:
-    """Text of at most so many characters; the middle goes, since swept values stand at the end and keys at the start."""
+    """Text of at most `length` characters. The middle is cut, since keys stand at the start and swept values at the end."""
     if len(text) <= length:
         return text
     tail = (length - 1) // 2

@@ -1,18 +1,18 @@
-"""What a search may look for: metrics of the val role and costs, never the test role."""
+"""Objectives of a search: metrics of the val role and costs, never of the test role."""
 
 from collections.abc import Sequence
 
-from fer_ablate.config.choices import Roles
+from fer_ablate.config.choices import MONITORS, Roles
 from fer_ablate.config.schema import Config
 from fer_ablate.errors import Fault, choices
-from fer_ablate.judgement.records import PERCENT
-from fer_ablate.training.checks import LOWER_IS_BETTER, MONITORS
+from fer_ablate.metrics import PERCENT
+from fer_ablate.training.checks import LOWER_IS_BETTER
 from fer_ablate.training.result import RunResult
 
-KEY, DIRECTION_KEY = "search.objective", "hydra.sweeper.direction"
+OBJECTIVE_KEY, DIRECTION_KEY = "search.objective", "hydra.sweeper.direction"
 
 COSTS = ("parameters", "macs", "seconds", "peak_memory_mb", "seconds_per_epoch")
-"""Of a whole run, typed as `run/parameters`; known only when it is finished."""
+"""Costs of a whole run, typed as `run/parameters`; they are known only when it is finished."""
 
 OBJECTIVES = (*(f"val/{name}" for name in (*PERCENT, "loss")), *(f"run/{name}" for name in COSTS))
 
@@ -21,25 +21,25 @@ MINIMIZE, MAXIMIZE = "minimize", "maximize"
 TEST_SPLITS = ("test", "public", "private")
 
 
-def objectives(given: str | Sequence[str]) -> tuple[str, ...]:
-    """`search.objective` as a list, of which a single one may be typed without brackets."""
+def objective_names(given: str | Sequence[str]) -> tuple[str, ...]:
+    """`search.objective` as a tuple; a single objective may be typed without brackets."""
     return (given,) if isinstance(given, str) else tuple(given)
 
 
-def directions(names: Sequence[str], given: str | Sequence[str] | None = None) -> tuple[str, ...]:
+def objective_directions(names: Sequence[str], given: str | Sequence[str] | None = None) -> tuple[str, ...]:
     """`minimize` or `maximize` for each objective.
 
     Args:
         names: of the objectives.
-        given: what was typed about it; None follows the metric: less loss, calibration error and cost, more of all else.
+        given: as typed; None follows the metric: loss, calibration error and costs are minimized, all others maximized.
     """
     if given is not None:
-        return objectives(given)
+        return objective_names(given)
     lower = (*LOWER_IS_BETTER, "ece", *COSTS)
     return tuple(MINIMIZE if name.rpartition("/")[2] in lower else MAXIMIZE for name in names)
 
 
-def values(result: RunResult, names: Sequence[str]) -> list[float]:
+def objective_values(result: RunResult, names: Sequence[str]) -> list[float]:
     """The objectives of a finished run, in the unit of `RunResult`: fractions, nats, seconds, MiB."""
     found = {f"val/{name}": value for name, value in result.splits["val"].metrics.items()}
     found |= {f"run/{name}": float(getattr(result, name)) for name in COSTS}
@@ -47,20 +47,18 @@ def values(result: RunResult, names: Sequence[str]) -> list[float]:
 
 
 def check_objectives(config: Config, direction: str | Sequence[str] | None) -> list[Fault]:
-    """What keeps a search from looking for these.
+    """Faults in the objectives of a search.
 
     Args:
         config: of the search.
-        direction: as typed; None follows the metrics.
+        direction: as typed; None: it follows the metric.
     """
-    names = objectives(config.search.objective)
+    names = objective_names(config.search.objective)
     faults = [fault for name in names for fault in _name_faults(name, config.data.roles)]
-    if not names or len(set(names)) < len(names):
-        faults.append(Fault(KEY, f"{list(names)} names none, or one twice.", "Give search.objective=[val/acc,run/parameters]."))
-    given = directions(names, direction)
+    given = objective_directions(names, direction)
     for word in given:
         if word not in (MINIMIZE, MAXIMIZE):
-            faults.append(Fault(DIRECTION_KEY, f"'{word}' is none.", choices(word, (MINIMIZE, MAXIMIZE))))
+            faults.append(Fault(DIRECTION_KEY, f"'{word}' is not a direction.", choices(word, (MINIMIZE, MAXIMIZE))))
     if len(given) != len(names):
         remedy = "Leave it out: it follows the metric."
         faults.append(Fault(DIRECTION_KEY, f"{len(given)} given for {len(names)} objectives.", remedy))
@@ -68,8 +66,8 @@ def check_objectives(config: Config, direction: str | Sequence[str] | None) -> l
 
 
 def why_not_pruned(config: Config) -> str:
-    """Why no trial of this search can be given up early; empty if it can."""
-    names = objectives(config.search.objective)
+    """Why no trial of this search can be pruned; empty if trials can."""
+    names = objective_names(config.search.objective)
     if len(names) > 1:
         return "trials are not pruned: Optuna prunes by one objective only"
     if names[0] not in MONITORS:
@@ -82,9 +80,11 @@ def why_not_pruned(config: Config) -> str:
 def _name_faults(name: str, roles: Roles) -> list[Fault]:
     if name.startswith(tuple(f"{split}/" for split in TEST_SPLITS)):
         split, _, metric = name.partition("/")
-        return [Fault(KEY, f"'{name}' would choose by the {split} images.", f"A search never looks at them; use val/{metric}.")]
+        remedy = f"A search never looks at them; use val/{metric}."
+        return [Fault(OBJECTIVE_KEY, f"'{name}' would choose by the {split} images.", remedy)]
     if name not in OBJECTIVES:
-        return [Fault(KEY, f"'{name}' cannot be searched for.", choices(name, OBJECTIVES))]
+        return [Fault(OBJECTIVE_KEY, f"'{name}' cannot be searched for.", choices(name, OBJECTIVES))]
     if name.startswith("val/") and roles in (Roles.combined, Roles.combined_swapped):
-        return [Fault(KEY, f"'{name}' is measured on images that data.roles={roles.name} trains on.", "Use data.roles=holdout.")]
+        problem = f"'{name}' is measured on images that data.roles={roles.name} trains on."
+        return [Fault(OBJECTIVE_KEY, problem, "Use data.roles=holdout.")]
     return []

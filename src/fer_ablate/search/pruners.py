@@ -1,4 +1,4 @@
-"""Which trials of a search are hopeless: Optuna's pruners by short names, bound against their real signatures."""
+"""Optuna's pruners, which decide when a trial of a search is hopeless, by short names, checked against their signatures."""
 
 import math
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from optuna.pruners import (
 from fer_ablate.config.binding import argument_faults
 from fer_ablate.errors import Fault, choices
 
-KEY = "hydra.sweeper.pruner"
+PRUNER_KEY = "hydra.sweeper.pruner"
 
 NONE = "none"
 
@@ -29,42 +29,43 @@ PRUNERS: dict[str, type[BasePruner]] = {
     "threshold": ThresholdPruner,
     NONE: NopPruner,
 }
-"""What `hydra.sweeper.pruner.name` may be; an epoch, from 1, is a step."""
+"""Values of `hydra.sweeper.pruner.name`; a step of the pruner is an epoch, from 1."""
 
 WARMED_UP = ("median", "percentile", "threshold")
 WARMUP = 0.25
-"""Share of the epochs before which these judge nobody, unless told otherwise: first epochs say little about last ones."""
+"""Share of the epochs during which these prune nothing by default: early epochs say little about the last ones."""
 
 
 def check_pruner(given: Mapping[str, Any], devices: int) -> list[Fault]:
-    """What keeps this pruner from being built.
+    """Faults for which this pruner cannot be built.
 
     Args:
-        given: `name` and arguments of Optuna's class.
-        devices: that share a run.
+        given: `name`, and arguments of Optuna's class.
+        devices: number that share a run.
     """
     name = str(given.get("name", NONE))
     if name not in PRUNERS:
-        return [Fault(f"{KEY}.name", f"'{name}' is not known.", choices(name, PRUNERS))]
-    if faults := argument_faults(PRUNERS[name], _arguments(given), KEY, unless=("name",)):
+        return [Fault(f"{PRUNER_KEY}.name", f"there is no pruner '{name}'.", choices(name, PRUNERS))]
+    if faults := argument_faults(PRUNERS[name], _arguments(given), PRUNER_KEY, unless=("name",)):
         return faults
+    # Optuna checks values only when it builds the pruner, so one is built and thrown away.
     try:
         build_pruner(given, 1)
     except (ValueError, TypeError) as error:
-        return [Fault(KEY, f"{PRUNERS[name].__name__} refuses this: {str(error).splitlines()[0]}")]
+        return [Fault(PRUNER_KEY, f"{PRUNERS[name].__name__} rejects these arguments: {str(error).splitlines()[0]}")]
     if name != NONE and devices > 1:
-        remedy = f"Add {KEY}.name={NONE}, or give each trial one device."
-        return [Fault(f"{KEY}.name", f"'{name}' cannot end a run that {devices} processes share.", remedy)]
+        remedy = f"Add {PRUNER_KEY}.name={NONE}, or give each trial one device."
+        return [Fault(f"{PRUNER_KEY}.name", f"'{name}' cannot end a run that {devices} processes share.", remedy)]
     return []
 
 
 def build_pruner(given: Mapping[str, Any], max_epochs: int) -> BasePruner:
-    """The pruner for runs of at most so many epochs; `given` is free of faults."""
+    """The pruner for runs of at most `max_epochs` epochs; `given` has passed `check_pruner`."""
     name, arguments = str(given.get("name", NONE)), _arguments(given)
     if name in WARMED_UP:
         arguments = {"n_warmup_steps": math.ceil(WARMUP * max_epochs), **arguments}
     if name == "hyperband":
-        # Left to itself, it takes the epochs of the first finished trial, which may have stopped early.
+        # By default it takes the epochs of the first finished trial, which may have stopped early.
         arguments = {"max_resource": max_epochs, **arguments}
     return PRUNERS[name](**arguments)
 

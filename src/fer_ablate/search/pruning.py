@@ -1,4 +1,7 @@
-"""Ends hopeless trials of a search: tells the search about each epoch, and breaks the run off when the pruner says so."""
+"""Ends hopeless trials while they train: reports each epoch to the search, and stops the run if the pruner decides so.
+
+This needs Lightning, which `pruners` does not: a search checks its pruner before anything is imported that trains.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +11,8 @@ from optuna.samplers import RandomSampler
 
 from fer_ablate.config.schema import Config, SearchConfig
 from fer_ablate.errors import UserError
-from fer_ablate.search.objectives import objectives, why_not_pruned
+from fer_ablate.search.objectives import objective_names, why_not_pruned
+from fer_ablate.search.optuna_internals import reopened_trial
 from fer_ablate.search.pruners import NONE, build_pruner
 from fer_ablate.search.search import PRUNER
 from fer_ablate.search.trial_store import open_store, reachable
@@ -16,30 +20,30 @@ from fer_ablate.tracking.disk.history import EpochRow
 
 
 class Pruned(Exception):
-    """A trial was given up. Its finished epochs and their checkpoint are kept.
+    """The pruner gave up a trial. Its finished epochs and their checkpoint are kept.
 
     Args:
-        epoch: last one trained, from 1.
+        epoch: the last one trained, from 1.
         value: of the metric in this epoch.
         metric: such as `val/acc`.
     """
 
     def __init__(self, epoch: int, value: float, metric: str) -> None:
-        super().__init__(f"pruned behind epoch {epoch} with {metric} {value:.4f}")
+        super().__init__(f"pruned after epoch {epoch} with {metric} {value:.4f}")
         self.epoch, self.value, self.metric = epoch, value, metric
 
 
 class Pruning(pl.Callback):
-    """Reports epochs to a trial as an `Observer`, and acts on the pruner's verdict as a callback.
+    """Reports epochs to a trial as an `Observer`, and stops the run as a callback.
 
-    It acts when the next epoch would begin, which is behind the checkpoint of the last one: a pruned run can be resumed.
-    The last epoch is thus never pruned, since nothing would be saved.
+    It stops the run when the next epoch would begin, which is after the checkpoint of the last one, so that a pruned run can be
+    resumed. After the last epoch it does nothing, since that would save nothing.
 
     Args:
         trial: of the search.
         address: of the search's database.
         metric: such as `val/acc`.
-        history: rows of epochs that an earlier part of this run has trained, for a trial that was not told of them.
+        history: epochs of an earlier part of this run, which may not have been reported to this trial.
     """
 
     def __init__(self, trial: optuna.Trial, address: str, metric: str, history: Sequence[EpochRow] = ()) -> None:
@@ -49,7 +53,7 @@ class Pruning(pl.Callback):
         self._last: tuple[int, float] | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Report the epochs that are resumed behind; later ones, whose checkpoint was never written, are trained again."""
+        """Report the epochs before the checkpoint from which the run resumes; later ones are trained again."""
         for row in self.history:
             if row["epoch"] <= trainer.current_epoch:
                 self.epoch(int(row["epoch"]), row, int(row["time_ms"]))
@@ -66,7 +70,7 @@ class Pruning(pl.Callback):
             self._reported.add(epoch)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Break off if what is reported is hopeless."""
+        """Stop the run if its reports are hopeless."""
         if self._last is None:
             return
         with reachable(self.address):
@@ -76,7 +80,7 @@ class Pruning(pl.Callback):
 
 
 def build_pruning(config: Config, history: Sequence[EpochRow] = ()) -> Pruning | None:
-    """What prunes this run; None if it is no trial of a search, or one that cannot be pruned.
+    """The pruning of this run; None if it is not a trial of a search, or cannot be pruned.
 
     Args:
         config: of the run.
@@ -89,15 +93,15 @@ def build_pruning(config: Config, history: Sequence[EpochRow] = ()) -> Pruning |
     if search.trial is None or search.storage is None or search.study_name is None or why_not_pruned(config):
         return None
     trial = _trial(search, config.trainer.max_epochs)
-    return Pruning(trial, search.storage, objectives(search.objective)[0], history) if trial is not None else None
+    return Pruning(trial, search.storage, objective_names(search.objective)[0], history) if trial is not None else None
 
 
 def _trial(search: SearchConfig, max_epochs: int) -> optuna.Trial | None:
-    """The trial in its search, ready to be asked about; None if the search does not prune."""
+    """The trial in its search; None if the search does not prune."""
     assert search.storage is not None
     store = open_store(search.storage)
     with reachable(search.storage):
-        # Nothing is suggested here, and other samplers write into the trial that they are given.
+        # Nothing is suggested here, and other samplers would write into the trial.
         study = optuna.load_study(study_name=search.study_name, storage=store, sampler=RandomSampler())
         settings = study.user_attrs.get(PRUNER, {})
         if settings.get("name", NONE) == NONE:
@@ -105,6 +109,6 @@ def _trial(search: SearchConfig, max_epochs: int) -> optuna.Trial | None:
         study.pruner = build_pruner(settings, max_epochs)
         found = [trial for trial in study.get_trials(deepcopy=False) if trial.number == search.trial]
         if not found or found[0].state.is_finished():
-            named = f"search.trial={search.trial} is no open trial of '{search.study_name}'."
-            raise UserError(f"{named} Leave search.* to the search itself.")
-        return optuna.Trial(study, found[0]._trial_id)
+            problem = f"search.trial={search.trial} is no open trial of '{search.study_name}'."
+            raise UserError(f"{problem} Do not set search.*: the search sets these keys itself.")
+        return reopened_trial(study, found[0])

@@ -1,4 +1,4 @@
-"""One search: trials asked for and answered, kept in a database, taken up again where an earlier process left them."""
+"""A search: suggests trials and records how they end, in a database from which another process can continue it."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,37 +15,35 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import TrialState
 
 from fer_ablate.errors import BusyError, UserError
+from fer_ablate.search.optuna_internals import known_params, reopened_trial
 from fer_ablate.search.trial_store import open_store, reachable
-from fer_ablate.search.trials import COUNTED, INTERRUPTED, KEY, LOG, PROBLEM, RESUMES, TrialRecord, trial_records
+from fer_ablate.search.trials import COUNTED, ERROR_LOG, INTERRUPTED, PROBLEM, RESUMES, RUN_KEY, TrialRecord, trial_records
 from fer_ablate.tracking.disk.files import write_error
 
 IDENTITY, CODE, PRUNER = "fer_ablate", "code", "pruner"
-"""User attributes of Optuna's study: what makes two searches the same, the code it began with, how it prunes."""
-
-FIXED_PARAMS = "fixed_params"
-"""Where Optuna keeps the parameters of a trial that waits to be asked for."""
+"""User attributes of Optuna's study: its `SearchPlan.identity`, the digest of the code it began with, and how it prunes."""
 
 LISTED = 4
-"""Differences named when a search is continued as another one."""
+"""Differences named in the message that a search was begun with other settings; further ones are counted."""
 
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """What is searched, and how.
+    """Specification of a search.
 
     Args:
-        name: the same name in the same database is the same search.
+        name: identifies the search within its database.
         address: of the database.
-        objectives: see `study.objectives`.
+        objectives: see `search.objectives`.
         directions: `minimize` or `maximize` for each.
-        space: override key -> where its values come from.
-        fixed: everything else that could change a value; JSON.
-        sampler: number of a suggestion, from 0 -> what makes it. A fresh sampler for each, seeded by the number, makes an
-            interrupted search suggest what an unbroken one would have.
+        space: override key -> distribution of its values.
+        fixed: all other settings that can change an objective; plain values.
+        sampler: number of a suggestion, from 0 -> its sampler. A fresh sampler for each, seeded by the number, lets an
+            interrupted search make the suggestions that an uninterrupted one would have made.
         pruner: of this process.
-        pruner_settings: from which the processes of the trials make the same one; JSON.
+        pruner_settings: plain values from which the processes of the trials build the same pruner.
         code: digest of the code that trains.
-        extend: suggests further parameters, which depend on the others.
+        extend: suggests further parameters, which depend on the values of the others.
     """
 
     name: str
@@ -62,7 +60,7 @@ class SearchPlan:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What must be equal for values to be comparable; plain values as JSON gives them back."""
+        """Settings that must be equal for objectives to be comparable; plain values as JSON gives them back."""
         space = {name: json.loads(distribution_to_json(one)) for name, one in self.space.items()}
         fixed = {name: value for name, value in self.fixed.items() if name not in space}
         parts = {"objectives": self.objectives, "directions": self.directions, "space": space, "fixed": fixed}
@@ -72,7 +70,13 @@ class SearchPlan:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A trial to be run: its number, override key -> value, and the interrupted trial that it repeats, if it does."""
+    """A trial to be run.
+
+    Args:
+        number: of the trial, from 0.
+        params: override key -> value.
+        resumes: number of the interrupted trial that this one repeats, if it does.
+    """
 
     number: int
     params: dict[str, Any]
@@ -80,23 +84,23 @@ class Suggestion:
 
 
 class Search:
-    """A search in its database; the caller holds its `lock`, hence no other process is at it."""
+    """A search in its database. The caller holds `search_lock`, so no other process works on it."""
 
     def __init__(self, plan: SearchPlan, study: optuna.Study) -> None:
         self.plan = plan
         self.study = study
-        self._asked: dict[int, optuna.Trial] = {}
+        self._open: dict[int, optuna.Trial] = {}
 
     @classmethod
     def open(cls, plan: SearchPlan, retry_failed: bool = False) -> "Search":
-        """Begin a search, or take it up: what a killed process was at comes first again.
+        """Begin a search or continue it; trials of a killed process are repeated first.
 
         Args:
             plan: of the search.
-            retry_failed: whether trials that failed come again, too.
+            retry_failed: whether failed trials are repeated as well.
 
         Raises:
-            UserError: the name belongs to a search of something else, or the database does not answer.
+            UserError: a search with other settings has this name, or the database does not answer.
         """
         store = open_store(plan.address)
         with reachable(plan.address):
@@ -122,12 +126,12 @@ class Search:
 
     @property
     def counted(self) -> int:
-        """Trials that count towards the number asked for."""
+        """Number of trials that count towards the number of trials of the search."""
         return sum(record.state in COUNTED for record in self.records)
 
     @property
     def note(self) -> str:
-        """What a person should know who continues this search; empty if nothing."""
+        """Sentence for a person who continues this search; empty if there is nothing to say."""
         if not self.counted or self.study.user_attrs.get(CODE) == self.plan.code:
             return ""
         return "the code has changed since this search began; earlier values are those of the earlier code"
@@ -135,43 +139,44 @@ class Search:
     def ask(self) -> Suggestion:
         """The next trial to run."""
         with reachable(self.plan.address):
+            # Repeats do not count, so that an interrupted search keeps the numbering of its suggestions.
             originals = sum(RESUMES not in trial.user_attrs for trial in self.study.get_trials(deepcopy=False))
             self.study.sampler = self.plan.sampler(originals)
             trial = self.study.ask(dict(self.plan.space))
             if self.plan.extend is not None:
                 self.plan.extend(trial)
-            self._asked[trial.number] = trial
+            self._open[trial.number] = trial
             return Suggestion(trial.number, dict(trial.params), trial.user_attrs.get(RESUMES))
 
     def begun(self, number: int, key: str) -> None:
-        """A trial's run is known by its key and about to be trained."""
+        """Record the key of a trial's run before it is trained."""
         with reachable(self.plan.address):
-            self._asked[number].set_user_attr(KEY, key)
+            self._open[number].set_user_attr(RUN_KEY, key)
 
     def done(self, number: int, values: Sequence[float]) -> None:
-        """A trial brought these values; none of them may be `nan`."""
+        """End a trial with these objectives, none of which may be NaN."""
         self._end(number, TrialState.COMPLETE, values=values)
 
     def pruned(self, number: int) -> None:
-        """A trial was given up early; it counts with what it reported last."""
+        """End a trial that was pruned; the value reported last counts."""
         self._end(number, TrialState.PRUNED)
 
     def failed(self, number: int, problem: str, log: str = "") -> None:
-        """A trial ended with an error; the search goes on."""
-        self._end(number, TrialState.FAIL, {PROBLEM: problem, LOG: log})
+        """End a trial with an error; the search goes on."""
+        self._end(number, TrialState.FAIL, {PROBLEM: problem, ERROR_LOG: log})
 
     def interrupted(self, number: int) -> None:
-        """The process of a trial is gone, or another process is at its run: it comes again when the search is taken up."""
+        """End a trial whose process died or whose run another process trains; it is repeated when the search is continued."""
         self._end(number, TrialState.FAIL, {INTERRUPTED: True})
 
     def _end(
-        self, number: int, state: TrialState, told: Mapping[str, Any] | None = None, values: Sequence[float] | None = None
+        self, number: int, state: TrialState, attributes: Mapping[str, Any] | None = None, values: Sequence[float] | None = None
     ) -> None:
         with reachable(self.plan.address):
-            trial = self._asked.pop(number)
-            for name, value in (told or {}).items():
+            trial = self._open.pop(number)
+            for name, value in (attributes or {}).items():
                 trial.set_user_attr(name, value)
-            # The grid's sampler would try to stop Optuna's own loop, of which there is none.
+            # The sampler of a grid would try to stop Optuna's own loop, which does not run here.
             self.study.sampler = RandomSampler()
             self.study.tell(trial, list(values) if values is not None else None, state)
 
@@ -184,35 +189,38 @@ class Search:
             self.study.set_user_attr(IDENTITY, own)
         elif known != own:
             lines = "\n".join(f"  {line}" for line in _differences(known, own))
-            raise UserError(f"The search '{self.plan.name}' was begun as another one:\n{lines}\n{_WAY_OUT}")
+            raise UserError(f"The search '{self.plan.name}' was begun with other settings:\n{lines}\n{_WAY_OUT}")
 
     def _reclaim(self, retry_failed: bool) -> None:
-        """Nobody is at this search, so whatever runs is dead; it is marked first, so that a kill in between loses nothing."""
+        """Repeat trials of processes that died: no other process holds the lock, so every running trial is one of these.
+
+        All are marked as interrupted first, so that being killed in between loses none of them.
+        """
         trials = self.study.get_trials(deepcopy=False)
         for trial in trials:
             if trial.state is TrialState.RUNNING:
-                self._asked[trial.number] = optuna.Trial(self.study, trial._trial_id)
+                self._open[trial.number] = reopened_trial(self.study, trial)
                 self.interrupted(trial.number)
         trials = self.study.get_trials(deepcopy=False)
         repeated = {trial.user_attrs.get(RESUMES) for trial in trials}
         for trial in trials:
             again = trial.state is TrialState.FAIL and (retry_failed or trial.user_attrs.get(INTERRUPTED))
-            params = {**trial.system_attrs.get(FIXED_PARAMS, {}), **trial.params}
-            # One killed while it was asked for has not all its parameters; nothing was trained of it.
+            params = known_params(trial)
+            # A trial killed while its parameters were suggested lacks some of them, and none of it was trained.
             if again and trial.number not in repeated and params.keys() >= self.plan.space.keys():
                 self.study.enqueue_trial(params, user_attrs={RESUMES: trial.number})
 
 
 @contextmanager
-def lock(folder: Path, name: str) -> Iterator[None]:
-    """Work at a search alone.
+def search_lock(folder: Path, name: str) -> Iterator[None]:
+    """Hold a search for this process alone.
 
     Args:
         folder: of the search; made if missing.
         name: of the search.
 
     Raises:
-        BusyError: another process is at it.
+        BusyError: another process holds it.
     """
     held = FileLock(folder / "search.lock")
     try:
@@ -220,7 +228,7 @@ def lock(folder: Path, name: str) -> Iterator[None]:
         held.acquire(timeout=0)
     except Timeout:
         way_out = "Wait for it; hydra.sweeper.n_jobs and a parallel launcher run trials at once."
-        raise BusyError(f"Another process is at the search '{name}' (lock in {folder}). {way_out}") from None
+        raise BusyError(f"Another process works on the search '{name}' (lock in {folder}). {way_out}") from None
     except OSError as error:
         raise write_error(folder, error) from error
     try:
@@ -237,7 +245,7 @@ def _direction(word: str) -> Literal["minimize", "maximize"]:
 
 
 def _differences(known: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
-    """What was and what is now, part by part, the first few."""
+    """The first few settings that differ, with both values."""
     was, now = ({**one["space"], **one["fixed"], "objectives": one["objectives"]} for one in (known, own))
     lines = [f"{key}: {_shown(was, key)} then, {_shown(now, key)} now" for key in {**was, **now} if was.get(key) != now.get(key)]
     if known["directions"] != own["directions"]:

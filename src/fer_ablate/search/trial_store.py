@@ -1,4 +1,4 @@
-"""The database that keeps the trials of searches, and what to tell a person when it cannot."""
+"""The database that keeps the trials of searches, and the message when it does not answer."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,28 +16,28 @@ from fer_ablate.tracking.disk.files import write_error
 
 SQLITE = "sqlite"
 SQLITE_SECONDS = 60
-"""How long a process waits for others that write into the same file; each needs milliseconds."""
+"""How long a process waits while others write into the same file; each write takes milliseconds."""
 
 
 def default_address(runs_dir: Path) -> str:
-    """Of the file that holds all searches of a runs folder."""
+    """Address of the file that holds all searches of a runs folder."""
     return f"sqlite:///{(runs_dir / 'search.db').resolve()}"
 
 
 def absolute(address: str) -> str:
-    """The same address for processes that begin in another folder.
+    """The address with an absolute path, for processes that start in another folder.
 
     Raises:
-        UserError: it is no address, or holds a password.
+        UserError: it is not an address of a database, or contains a password.
     """
     try:
         url = make_url(address)
     except SQLAlchemyError as error:
         remedy = "Give hydra.sweeper.storage=sqlite:///FILE, or leave it out for search.db in runs_dir."
-        raise UserError(f"hydra.sweeper.storage: '{address}' is no address of a database. {remedy}") from error
+        raise UserError(f"hydra.sweeper.storage: '{address}' is not an address of a database. {remedy}") from error
     if url.password is not None:
         remedy = "Leave it out, and give it to the database's own client, as in PGPASSWORD or ~/.pgpass."
-        raise UserError(f"hydra.sweeper.storage: the password in it would be written down beside every trial. {remedy}")
+        raise UserError(f"hydra.sweeper.storage: the password in it would be stored with every trial. {remedy}")
     if url.get_backend_name() != SQLITE or not url.database:
         return address
     return f"sqlite:///{Path(url.database).resolve()}"
@@ -49,7 +49,7 @@ def open_store(address: str) -> RDBStorage:
     Raises:
         UserError: it is out of reach, damaged, or not one of Optuna's.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it would tell of every trial, on the lines of ours
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # otherwise it prints a line for every trial, between ours
     url = make_url(address)
     with reachable(address):
         if url.get_backend_name() != SQLITE or not url.database:
@@ -57,7 +57,7 @@ def open_store(address: str) -> RDBStorage:
         file = Path(url.database)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{file}.lock"):  # two processes that create the same tables at once would fail
+            with FileLock(f"{file}.lock"):  # two processes that create the same tables at once fail
                 return RDBStorage(address, engine_kwargs={"connect_args": {"timeout": SQLITE_SECONDS}})
         except OSError as error:
             raise write_error(file, error) from error
@@ -65,7 +65,7 @@ def open_store(address: str) -> RDBStorage:
 
 @contextmanager
 def reachable(address: str) -> Iterator[None]:
-    """Name the database when it fails."""
+    """Turn errors of the database into a `UserError` that names it."""
     try:
         yield
     except (SQLAlchemyError, OptunaError, ImportError, RuntimeError) as error:

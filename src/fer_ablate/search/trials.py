@@ -1,4 +1,4 @@
-"""What became of the trials of a search, and what they say: the best, the Pareto front, which parameters matter."""
+"""Trials of a search as records, and their summary: the best ones, the Pareto front, which parameters matter."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,37 +11,37 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from fer_ablate.search.objectives import MAXIMIZE
 
-KEY, PROBLEM, LOG, INTERRUPTED, RESUMES = "key", "problem", "log", "interrupted", "resumes"
-"""User attributes of a trial: key of its run, error, log of the error, whether its process was gone, which trial it repeats."""
+RUN_KEY, PROBLEM, ERROR_LOG, INTERRUPTED, RESUMES = "key", "problem", "log", "interrupted", "resumes"
+"""User attributes of a trial: key of its run, error, log of the error, whether its process died, which trial it repeats."""
 
-State = Literal["done", "pruned", "failed", "interrupted", "open"]
-COUNTED: tuple[State, ...] = ("done", "pruned", "failed")
-"""States that count towards the number of trials asked for; an interrupted trial comes back under another number."""
+TrialStatus = Literal["done", "pruned", "failed", "interrupted", "open"]
+COUNTED: tuple[TrialStatus, ...] = ("done", "pruned", "failed")
+"""States that count towards the number of trials of a search; an interrupted trial is repeated under another number."""
 
 VALUED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 ENOUGH_TRIALS = 10
-"""With a value, before it is said which parameters matter; of fewer, chance decides."""
+"""Trials with a value needed to say which parameters matter; with fewer, chance decides."""
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """What became of a trial.
+    """A trial and how it ended.
 
     Args:
         number: from 0.
-        state: see `COUNTED`; `open`: it runs, or waits to be run.
+        state: see `COUNTED`; `open` if it runs or waits to be run.
         params: override key -> value.
         values: of the objectives; empty unless done.
         key: of its run; empty if it never began.
-        problem: of a failed one; the whole error.
+        problem: the whole error of a failed trial.
         log: file with the traceback.
         resumes: the interrupted trial that it repeats.
         last: epoch and value reported last; None if it reported none.
     """
 
     number: int
-    state: State
+    state: TrialStatus
     params: dict[str, Any]
     values: tuple[float, ...] = ()
     key: str = ""
@@ -53,14 +53,14 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class SearchSummary:
-    """A search as it is to be shown.
+    """A search with its results.
 
     Args:
         name: of the search.
         objectives: such as `val/acc`.
         directions: `minimize` or `maximize` for each.
         trials: all of them, by number.
-        best: the best one; for several objectives those of the Pareto front, best first in the first objective.
+        best: the best trial; with several objectives those of the Pareto front, best first in the first objective.
         importances: objective -> parameter -> share of the objective's variance that it explains, largest first; empty while
             there are too few trials to say.
     """
@@ -72,7 +72,7 @@ class SearchSummary:
     best: tuple[TrialRecord, ...]
     importances: dict[str, dict[str, float]]
 
-    def of(self, state: State) -> tuple[TrialRecord, ...]:
+    def of(self, state: TrialStatus) -> tuple[TrialRecord, ...]:
         """The trials with this state."""
         return tuple(trial for trial in self.trials if trial.state == state)
 
@@ -84,8 +84,8 @@ def trial_records(study: optuna.Study) -> tuple[TrialRecord, ...]:
     return tuple(_record(trial, trial.number in repeated) for trial in trials)
 
 
-def summarised(study: optuna.Study, objectives: tuple[str, ...], directions: tuple[str, ...]) -> SearchSummary:
-    """What the trials so far say."""
+def search_summary(study: optuna.Study, objectives: tuple[str, ...], directions: tuple[str, ...]) -> SearchSummary:
+    """Summary of the trials so far."""
     records = trial_records(study)
     return SearchSummary(
         name=study.study_name,
@@ -98,22 +98,22 @@ def summarised(study: optuna.Study, objectives: tuple[str, ...], directions: tup
 
 
 def _record(trial: FrozenTrial, repeated: bool) -> TrialRecord:
-    told, state = trial.user_attrs, _state(trial, repeated)
+    attributes, state = trial.user_attrs, _state(trial, repeated)
     step = trial.last_step
     return TrialRecord(
         number=trial.number,
         state=state,
         params=dict(trial.params),
         values=tuple(trial.values) if state == "done" else (),
-        key=told.get(KEY, ""),
-        problem=told.get(PROBLEM, ""),
-        log=told.get(LOG, ""),
-        resumes=told.get(RESUMES),
+        key=attributes.get(RUN_KEY, ""),
+        problem=attributes.get(PROBLEM, ""),
+        log=attributes.get(ERROR_LOG, ""),
+        resumes=attributes.get(RESUMES),
         last=(step, trial.intermediate_values[step]) if step is not None else None,
     )
 
 
-def _state(trial: FrozenTrial, repeated: bool) -> State:
+def _state(trial: FrozenTrial, repeated: bool) -> TrialStatus:
     if trial.state is TrialState.COMPLETE:
         return "done"
     if trial.state is TrialState.PRUNED:
@@ -124,7 +124,7 @@ def _state(trial: FrozenTrial, repeated: bool) -> State:
 
 
 def _front(done: list[TrialRecord], directions: tuple[str, ...]) -> tuple[TrialRecord, ...]:
-    """Trials that none of the others equals or beats in everything; of equal ones the first."""
+    """Trials that no other trial equals or beats in every objective; of equal ones the first."""
     losses = {trial.number: _losses(trial, directions) for trial in done}
     front = [
         trial
@@ -143,13 +143,14 @@ def _beats(first: tuple[float, ...], second: tuple[float, ...], earlier: bool) -
 
 
 def _importances(study: optuna.Study, objectives: tuple[str, ...]) -> dict[str, dict[str, float]]:
-    """By fANOVA (Hutter et al., 2014), which with tens of trials errs far less than PED-ANOVA, Optuna's own choice.
+    """Shares by fANOVA (Hutter et al., 2014), which with tens of trials errs far less than PED-ANOVA, Optuna's default.
 
-    Pruned trials count with what they reported last: without them a search that prunes well would have little to compare.
+    Pruned trials count with the value that they reported last: a search that prunes well has few others to compare.
     """
     known = [trial for trial in study.get_trials(deepcopy=False) if trial.state in VALUED and trial.values]
     if len(known) < ENOUGH_TRIALS:
         return {}
+    # fANOVA takes complete trials only, so pruned ones are copied with their last value.
     plain = optuna.create_study(directions=study.directions)
     for trial in known:
         plain.add_trial(create_trial(values=trial.values, params=trial.params, distributions=trial.distributions))

@@ -1,4 +1,4 @@
-"""The published tables that come as studies: a document is a folder of `conf/study`, each of its files one table."""
+"""Published tables that come as studies: each folder of `conf/study` is a document, each file in it a table."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,13 +10,13 @@ from yaml import YAMLError
 
 from fer_ablate.config.compose import conf_dir
 from fer_ablate.config.schema import StudyConfig
-from fer_ablate.config.study_rows import baseline_of, check_study, rows_of
+from fer_ablate.config.study_rows import baseline_of, rows_of, study_file_faults
 from fer_ablate.errors import FaultyConfigError, UserError, choices
-from fer_ablate.study.spec import Asked
+from fer_ablate.study.spec import StudySpec, study_file, switch_faults
 
 
 def documents(config_dir: Path | None = None) -> dict[str, tuple[str, ...]]:
-    """Document -> its tables, both in the order of the alphabet.
+    """Document -> its tables, both in alphabetical order.
 
     Args:
         config_dir: what was given as `--config-dir`; its documents are added.
@@ -33,14 +33,14 @@ def study_names(known: Mapping[str, Sequence[str]]) -> list[str]:
     return [f"{document}/{table}" for document, tables in known.items() for table in tables]
 
 
-def read_studies(names: Sequence[str], config_dir: Path | None = None) -> list[Asked]:
-    """Rows, seeds and published numbers of these studies as their files give them.
+def read_studies(names: Sequence[str], config_dir: Path | None = None) -> list[StudySpec]:
+    """Rows, seeds and published numbers of these studies, from their files alone.
 
-    The files alone are read: composing their configs as well, which a plan does, takes a hundred times as long.
+    Composing the configs of all rows, as a plan does, takes a hundred times as long.
 
     Args:
-        names: of `study_names`.
-        config_dir: what was given as `--config-dir`; its files go before those that come with the package.
+        names: from `study_names`.
+        config_dir: what was given as `--config-dir`; its files go before those of the package.
 
     Raises:
         UserError: a file has faults; the message names it.
@@ -48,16 +48,17 @@ def read_studies(names: Sequence[str], config_dir: Path | None = None) -> list[A
     return [_read(name, config_dir) for name in names]
 
 
-def _read(name: str, config_dir: Path | None) -> Asked:
-    own = [config_dir / "study" / f"{name}.yaml"] if config_dir is not None else []
-    file = next((file for file in own if file.is_file()), conf_dir() / "study" / f"{name}.yaml")
+def _read(name: str, config_dir: Path | None) -> StudySpec:
+    file = study_file(name, config_dir)
+    if faults := switch_faults(file):
+        raise FaultyConfigError(faults)
     try:
         study = cast(StudyConfig, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(StudyConfig), OmegaConf.load(file))))
     except (OSError, YAMLError, OmegaConfBaseException) as error:
         raise UserError(f"{file}: {next(iter(str(error).splitlines()), type(error).__name__)}") from error
-    if faults := check_study(study):
+    if faults := study_file_faults(study):
         raise UserError(f"{file}: {FaultyConfigError(faults)}")
-    return Asked(
+    return StudySpec(
         name=name,
         study=study,
         from_file=True,
@@ -73,7 +74,7 @@ def named_tables(document: str, known: Mapping[str, Sequence[str]]) -> Sequence[
     """The tables of a document, if there is such a document.
 
     Raises:
-        UserError: there is not; with what there is.
+        UserError: there is none; the message lists those there are.
     """
     if document not in known:
         raise UserError(f"'{document}' is no document. {choices(document, known) if known else 'There are none in conf/study.'}")
@@ -84,7 +85,7 @@ def named_study(document: str, table: str, known: Mapping[str, Sequence[str]]) -
     """`document/table`, if there is such a table.
 
     Raises:
-        UserError: there is not; with what there is.
+        UserError: there is none; the message lists those there are.
     """
     tables = named_tables(document, known)
     if table not in tables:

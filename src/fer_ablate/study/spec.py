@@ -2,37 +2,46 @@
 
 import hashlib
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
+from enum import Enum
 from pathlib import Path
+from typing import Any, TypeVar
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
-from fer_ablate.config.compose import to_config
+from fer_ablate.config.compose import conf_dir, to_config
 from fer_ablate.config.diagnosis import diagnose
-from fer_ablate.config.schema import StudyConfig
-from fer_ablate.config.study_rows import FOLD_KEYS, Row, baseline_of, check_study, rows_of
-from fer_ablate.errors import Fault, FaultyConfigError
+from fer_ablate.config.overrides import Override, ParsedOverride, assignment, key_of, parsed_overrides, value_of
+from fer_ablate.config.schema import StudyConfig, StudyKeys, StudySwitches
+from fer_ablate.config.study_rows import FOLD_KEYS, Row, baseline_of, rows_of, study_file_faults
+from fer_ablate.errors import Fault, FaultyConfigError, choices
 from fer_ablate.study.faults import content_faults
 
 GRID_DIGITS = 8
-"""Of the digest that tells one grid from another in file names."""
+"""Digits of the digest that distinguishes grids in file names."""
+
+SWITCHES = tuple(one.name for one in fields(StudySwitches))
+
+Part = TypeVar("Part", StudyConfig, StudySwitches)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Rows x seeds, and with `folds` x folds.
+class StudySpec:
+    """Rows x seeds, and with `folds` x folds; and what the command does with them.
 
     Args:
         name: of the study, or `grid-` and a digest of what was typed.
         study: the study's file with what was typed about it; all defaults for a grid without one.
         from_file: whether there is such a file.
-        rows: all of them, whatever `study.rows` chooses.
+        rows: all of them, whatever `switches.select` chooses.
         seeds: None leaves the seed to the config of each row.
         baseline: label of the row that the others are compared with.
         typed: overrides of the command line that hold for every run.
         factor: key on the horizontal axis of a plot; None if no single one is swept.
+        switches: what this command does with the study.
     """
 
     name: str
@@ -43,6 +52,7 @@ class Asked:
     baseline: str
     typed: tuple[str, ...]
     factor: str | None
+    switches: StudySwitches = field(default_factory=StudySwitches)
 
     @property
     def folds(self) -> int | None:
@@ -50,7 +60,7 @@ class Asked:
         return self.study.folds
 
 
-def asked(overrides: Sequence[str], config_dir: Path | None = None) -> Asked:
+def study_spec(overrides: Sequence[str], config_dir: Path | None = None) -> StudySpec:
     """Read a command line.
 
     Args:
@@ -60,9 +70,12 @@ def asked(overrides: Sequence[str], config_dir: Path | None = None) -> Asked:
     Raises:
         FaultyConfigError: with every fault of the words themselves and of the study's file.
     """
-    about_study = [text for text in overrides if _key(text) == "study" or _key(text).startswith("study.")]
+    about_study = [text for text in overrides if key_of(text) == "study" or key_of(text).startswith("study.")]
     others = [text for text in overrides if text not in about_study and not is_hydra(text)]
-    study = _study(about_study, config_dir)
+    name = _name(about_study, others)
+    keys = _study_keys(about_study, name, config_dir)
+    # From here on what the study is and what this command does with it go separate ways.
+    study = _part(StudyConfig, keys) if keys is not None else None
     hydra = [text for text in overrides if is_hydra(text)]
     parsed = _parsed(others, hydra, study.base if study is not None else (), config_dir)
     if study is not None and study.folds is not None:
@@ -83,8 +96,8 @@ def asked(overrides: Sequence[str], config_dir: Path | None = None) -> Asked:
         for row in rows
         for label, words in grid
     )
-    return Asked(
-        name=_name(about_study, others),
+    return StudySpec(
+        name=name,
         study=study or StudyConfig(),
         from_file=study is not None,
         rows=crossed,
@@ -92,14 +105,37 @@ def asked(overrides: Sequence[str], config_dir: Path | None = None) -> Asked:
         baseline=" ".join(part for part in (baseline, first) if part) or "all defaults",
         typed=typed,
         factor=_factor(study, rows, swept),
+        switches=_part(StudySwitches, keys) if keys is not None else StudySwitches(),
     )
 
 
-def _key(text: str) -> str:
-    return text.lstrip("+~").split("=", 1)[0]
+def study_file(name: str, config_dir: Path | None = None) -> Path:
+    """The file of a study; one in the folder of `--config-dir` goes before one that comes with the package."""
+    folders = (*([config_dir] if config_dir is not None else []), conf_dir())
+    files = [folder / "study" / f"{name}.yaml" for folder in folders]
+    return next((file for file in files if file.is_file()), files[-1])
 
 
-def _study(words: Sequence[str], config_dir: Path | None) -> StudyConfig | None:
+def switch_faults(file: Path) -> list[Fault]:
+    """Switches of a command that stand in a study's file, which describes a document and holds for every command."""
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(file))
+    except (OSError, YAMLError, OmegaConfBaseException):
+        return []  # whoever reads the file for its rows says what is wrong with it
+    return [_switch_fault(str(file), name, content[name]) for name in SWITCHES if isinstance(content, dict) and name in content]
+
+
+def is_hydra(text: str) -> bool:
+    """Whether an override is meant for Hydra itself, such as `hydra/launcher=joblib` or `+hydra.launcher.x=1`."""
+    return key_of(text).startswith(("hydra.", "hydra/"))
+
+
+def last_of_each_key(overrides: Iterable[str]) -> list[str]:
+    """The last override of each key: Hydra refuses two choices of one group, and what was typed comes last."""
+    return list({key_of(text): text for text in overrides}.values())
+
+
+def _study_keys(words: Sequence[str], name: str, config_dir: Path | None) -> StudyKeys | None:
     if not words:
         return None
     if not any(word.startswith("study=") for word in words):
@@ -108,29 +144,54 @@ def _study(words: Sequence[str], config_dir: Path | None) -> StudyConfig | None:
     if diagnosis.faults or diagnosis.tree is None:
         # Where there is no such study, none of its keys exists either.
         raise FaultyConfigError([fault for fault in diagnosis.faults if fault.key == "study"] or diagnosis.faults)
-    if any(one.is_sweep_override() for one in OverridesParser.create().parse_overrides(list(words))):
+    if any(one.is_sweep_override() for one in parsed_overrides(words)):
         raise FaultyConfigError(
             [Fault("study", "several studies or values at once.", "Give one; lists as in study.seeds=[0,1].")]
         )
-    study = to_config(diagnosis.tree).study
-    if study is None:  # study=null
+    keys = to_config(diagnosis.tree).study
+    if keys is None:  # study=null
         return None
-    if faults := check_study(study):
+    faults = [*study_file_faults(keys), *_misplaced_switches(keys, words, study_file(name, config_dir))]
+    if faults := faults or list(_selection_faults(keys)):
         raise FaultyConfigError(faults)
-    return study
+    return keys
 
 
-def is_hydra(text: str) -> bool:
-    """Whether an override is meant for Hydra itself, such as `hydra/launcher=joblib` or `+hydra.launcher.x=1`."""
-    return _key(text).startswith(("hydra.", "hydra/"))
+def _misplaced_switches(keys: StudyKeys, words: Sequence[str], file: Path) -> list[Fault]:
+    """Switches in the file, or in one that it includes: these show by a value that nobody typed."""
+    faults = switch_faults(file)
+    typed = {key_of(word).removeprefix("study.") for word in words} | {fault.key.removeprefix("study.") for fault in faults}
+    given = {name: getattr(keys, name) for name in SWITCHES if name not in typed}
+    default = StudySwitches()
+    included = [name for name, value in given.items() if value != getattr(default, name)]
+    return [*faults, *(_switch_fault(f"a file that {file} includes", name, given[name]) for name in included)]
 
 
-def _parsed(words: Sequence[str], hydra: Sequence[str], base: Sequence[str], config_dir: Path | None) -> list[Override]:
-    typed = {_key(text) for text in words}
-    diagnosis = diagnose([*(text for text in base if _key(text) not in typed), *words, *hydra], config_dir)
+def _switch_fault(place: str, name: str, value: Any) -> Fault:
+    typed = assignment("study.rows" if name == "select" else f"study.{name}", value.name if isinstance(value, Enum) else value)
+    problem = f"{place} sets it, but it is a switch of a single command, not part of a study."
+    return Fault(f"study.{name}", problem, f"Remove it there, and type {typed} on the command line.")
+
+
+def _selection_faults(keys: StudyKeys) -> Iterator[Fault]:
+    labels = [row.label for row in rows_of(keys)]
+    for label in keys.select:
+        if label not in labels:
+            yield Fault("study.rows", f"there is no row '{label}'.", choices(label, labels))
+
+
+def _part(kind: type[Part], keys: StudyKeys) -> Part:
+    """The keys of one of the two schemas that a command line mixes."""
+    return kind(**{one.name: getattr(keys, one.name) for one in fields(kind)})
+
+
+def _parsed(words: Sequence[str], hydra: Sequence[str], base: Sequence[str], config_dir: Path | None) -> list[ParsedOverride]:
+    typed = {key_of(text) for text in words}
+    # Composed with the base of the study, where a typed key may exist only because of it; a typed word replaces its own.
+    diagnosis = diagnose([*(text for text in base if key_of(text) not in typed), *words, *hydra], config_dir)
     if diagnosis.faults:
         raise FaultyConfigError([*diagnosis.faults, *content_faults(diagnosis, words)])
-    parsed: list[Override] = OverridesParser.create().parse_overrides(list(words))
+    parsed = parsed_overrides(words)
     empty = [one for one in parsed if one.is_discrete_sweep() and not list(one.sweep_string_iterator())]
     if empty:
         raise FaultyConfigError([Fault(one.key_or_group, f"{one.input_line} has no values.", "List some.") for one in empty])
@@ -145,7 +206,7 @@ def _parsed(words: Sequence[str], hydra: Sequence[str], base: Sequence[str], con
     return parsed
 
 
-def _refuse_folds(parsed: Sequence[Override], folds: int) -> None:
+def _refuse_folds(parsed: Sequence[ParsedOverride], folds: int) -> None:
     faults = [
         Fault(
             one.key_or_group,
@@ -159,38 +220,32 @@ def _refuse_folds(parsed: Sequence[Override], folds: int) -> None:
         raise FaultyConfigError(faults)
 
 
-def _grid(swept: Sequence[Override]) -> tuple[str, list[tuple[str, tuple[str, ...]]]]:
-    """Label of the first combination, and every combination as its label and its words; one empty one if nothing is swept."""
+def _grid(swept: Sequence[ParsedOverride]) -> tuple[str, list[tuple[str, tuple[str, ...]]]]:
+    """Label of the first combination; and every combination as its label and its words, an empty one if nothing is swept."""
     values = [[f"{one.get_key_element()}={value}" for value in one.sweep_string_iterator()] for one in swept]
-    combinations = [(" ".join(_shown(word) for word in words), words) for words in itertools.product(*values)]
+    combinations = [(" ".join(Override.parse(text).short for text in texts), texts) for texts in itertools.product(*values)]
     return combinations[0][0], combinations
 
 
-def _shown(word: str) -> str:
-    """`model.conv_layers=3` -> `conv_layers=3`."""
-    key, value = word.split("=", 1)
-    return f"{key.rsplit('.', 1)[-1]}={value}"
-
-
-def _seeds(given: Sequence[Override], study: StudyConfig | None) -> tuple[int, ...] | None:
+def _seeds(given: Sequence[ParsedOverride], study: StudyConfig | None) -> tuple[int, ...] | None:
     if given:
         last = given[-1]
         return tuple(int(str(value)) for value in (last.sweep_iterator() if last.is_sweep_override() else [last.value()]))
     return tuple(study.seeds) if study is not None else None
 
 
-def _factor(study: StudyConfig | None, rows: Sequence[Row], swept: Sequence[Override]) -> str | None:
+def _factor(study: StudyConfig | None, rows: Sequence[Row], swept: Sequence[ParsedOverride]) -> str | None:
     if study is not None and study.factor is not None:
         return study.factor
     keys = {one.key_or_group for one in swept}
     if study is not None:
-        keys |= {_key(word) for row in rows for word in row.overrides if word not in study.base}
+        keys |= {key_of(word) for row in rows for word in row.overrides if word not in study.base}
     return keys.pop() if len(keys) == 1 else None
 
 
 def _name(about_study: Sequence[str], others: Sequence[str]) -> str:
     for text in about_study:
         if text.startswith("study="):
-            return text.split("=", 1)[1]
+            return value_of(text)
     digest = hashlib.sha256("\n".join(sorted(others)).encode()).hexdigest()
     return f"grid-{digest[:GRID_DIGITS]}"

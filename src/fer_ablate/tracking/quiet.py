@@ -1,4 +1,4 @@
-"""Keeps what libraries say to their developers off the console."""
+"""Keeps messages of libraries to their developers off the console."""
 
 import logging
 import warnings
@@ -8,10 +8,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet(name: str) -> Iterator[None]:
-    """No warnings inside, and of a library's messages only the fatal ones; errors are raised as ever.
+    """Suppress warnings and all but the fatal messages of a library; errors are raised as usual.
 
     Args:
-        name: of its logger; empty for the one that all others hand on to.
+        name: of its logger; empty for the root logger.
     """
     logger = logging.getLogger(name)
     level = logger.level

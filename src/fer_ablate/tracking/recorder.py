@@ -1,4 +1,4 @@
-"""Records a run while it trains: files at once, MLflow behind its back in a thread of its own."""
+"""Records a run while it trains: its folder at once, MLflow in a thread of its own."""
 
 import queue
 import threading
@@ -17,32 +17,32 @@ from fer_ablate.errors import UserError
 from fer_ablate.tracking.disk.files import write_text
 from fer_ablate.tracking.disk.log import append_to_log, first_line
 from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader
+from fer_ablate.tracking.disk.run_state import RunState, mlflow_status
 from fer_ablate.tracking.mlflow.connection import open_store
-from fer_ablate.tracking.mlflow.study_file import row_run
+from fer_ablate.tracking.mlflow.study_ids import row_run
 from fer_ablate.training.result import RunResult
 
 if TYPE_CHECKING:
     from fer_ablate.tracking.mlflow.store import Store
 
-Job = Callable[["Store"], None]
-
-RUNNING = "RUNNING"
+StoreCall = Callable[["Store"], None]
+"""One thing to be sent to MLflow."""
 
 LOCAL_SECONDS = 60
 """How long `finish` waits for a store on the disk: longer than creating the database takes, and no server can hang."""
 
 
 class Recorder:
-    """Writes a run's folder and hands copies to MLflow without ever holding up training.
+    """Writes the folder of a run and sends copies to MLflow without ever holding up training.
 
-    The folder is marked `upload.pending` from the start until MLflow has everything, so nothing is lost when the server
-    is away or the process dies: `upload_pending` brings it later.
+    From the start until MLflow has everything the folder holds `upload.pending`. So nothing is lost when the server is
+    away or the process dies: `upload_pending` sends it later.
 
     Args:
         folder: of the run.
         uri: MLflow tracking URI, or None to write the folder only.
-        runs_dir: artifacts of a store without a server lie below it.
-        timeout: seconds a request to a server may take, and `finish` may wait.
+        runs_dir: a store without a server keeps its artifacts below it.
+        timeout: seconds that a request to a server may take, and that `finish` may wait.
 
     Attributes:
         warning: why MLflow does not have everything; empty if it has, or may yet have.
@@ -54,7 +54,7 @@ class Recorder:
         self.runs_dir = runs_dir
         self.timeout = timeout
         self.warning = ""
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._calls: queue.SimpleQueue[StoreCall | None] = queue.SimpleQueue()
         self._worker: threading.Thread | None = None
         self._run_id = ""
         self._recorded: set[int] = set()
@@ -62,15 +62,15 @@ class Recorder:
     def start(self, header: RunHeader) -> None:
         """Write the header, keep the MLflow run of an earlier part of this run, and start recording."""
         header = replace(header, attempt=uuid.uuid4().hex)
-        if self.folder.status != "new":
+        if self.folder.begun:
             earlier = self.folder.header
             kept = ("started_at", "mlflow_run_id", "mlflow_uri", "attempt")
             header = replace(header, **{name: getattr(earlier, name) for name in kept})
         self.folder.write_header(header)
-        self.folder.remove_marks()
+        self.folder.remove_failure_files()
         if self.uri is not None:
-            write_text(self.folder.pending_file, RUNNING)
-            self._jobs.put(lambda store: self._start(store, header))
+            write_text(self.folder.pending_file, mlflow_status(RunState.running))
+            self._calls.put(lambda store: self._start(store, header))
             self._worker = threading.Thread(target=self._work, args=(header.experiment,), name="mlflow", daemon=True)
             self._worker.start()
 
@@ -78,28 +78,26 @@ class Recorder:
         """Record a finished epoch.
 
         Args:
-            epoch: from 1; after a resume, later epochs of the earlier attempt are forgotten.
+            epoch: from 1; later epochs, left by a part of the run that was resumed before them, are removed.
             metrics: `seconds`, `lr`, `train/*`, `val/*`.
             time_ms: Unix time in milliseconds.
         """
         self.folder.append_epoch(epoch, metrics, time_ms)
         if self._worker is not None:
             copy = dict(metrics)
-            self._jobs.put(lambda store: self._epoch(store, epoch, copy, time_ms))
+            self._calls.put(lambda store: self._epoch(store, epoch, copy, time_ms))
 
-    def finish(self, result: RunResult | None, status: str) -> None:
-        """Bring what the folder has by now to MLflow, and wait a bounded time for that.
+    def finish(self, result: RunResult | None, state: RunState) -> None:
+        """Send the folder as it is now to MLflow, and wait a bounded time for that.
 
         Args:
-            result: which is in the folder already, for it must not wait for MLflow; None if the run failed or was stopped.
-            status: FINISHED, FAILED or KILLED.
+            result: in the folder already, since it must not wait for MLflow; None if there is none.
+            state: that the run ended in.
         """
         if self._worker is None:
             return
-        with suppress(UserError):  # a full disk: the mark of the start is still there, and a result says more than any mark
-            write_text(self.folder.pending_file, status)
-        self._jobs.put(lambda store: self._finish(store, result, status))
-        self._jobs.put(None)
+        self._calls.put(lambda store: self._finish(store, result, state))
+        self._calls.put(None)
         patience = max(self.timeout, LOCAL_SECONDS) if str(self.uri).startswith("sqlite:") else self.timeout
         self._worker.join(patience)
         if self._worker.is_alive():
@@ -110,8 +108,8 @@ class Recorder:
         try:
             assert self.uri is not None
             store = open_store(self.uri, experiment, self.runs_dir, self.timeout)
-            while (job := self._jobs.get()) is not None:
-                job(store)
+            while (call := self._calls.get()) is not None:
+                call(store)
         except Exception as error:
             self._warn(f"failed ({first_line(error)})")
             with suppress(UserError):
@@ -127,8 +125,8 @@ class Recorder:
             store.log_epoch(self._run_id, metrics, epoch, time_ms)
             self._recorded.add(epoch)
 
-    def _finish(self, store: "Store", result: RunResult | None, status: str) -> None:
-        store.finish(self._run_id, self.folder, result, status)
+    def _finish(self, store: "Store", result: RunResult | None, state: RunState) -> None:
+        store.finish(self._run_id, self.folder, result, state)
         self.folder.pending_file.unlink(missing_ok=True)
 
     def _warn(self, problem: str) -> None:
@@ -138,21 +136,21 @@ class Recorder:
 
 
 def build_recorder(config: TrackingConfig, runs_dir: str, folder: RunFolder) -> Recorder:
-    """The recorder a config asks for."""
+    """The recorder that a config describes."""
     return Recorder(folder, config.uri if config.enabled else None, runs_dir, config.timeout)
 
 
 def pending(runs_dir: Path) -> list[RunFolder]:
     """Runs that MLflow does not fully have and nobody is training, sorted by path."""
-    folders = (RunFolder(mark.parent) for mark in sorted(runs_dir.rglob("upload.pending")))
+    folders = (RunFolder(file.parent) for file in sorted(runs_dir.rglob("upload.pending")))
     return [folder for folder in folders if not folder.in_training]
 
 
 def upload_pending(runs_dir: Path, config: TrackingConfig) -> int:
-    """Bring all pending runs into MLflow; how many (0 while another process is doing it).
+    """Send all pending runs to MLflow; returns how many, 0 while another process is doing it.
 
     Raises:
-        UserError: the store is out of reach, or a folder is damaged; the others are uploaded first.
+        UserError: the store is out of reach, or a folder is damaged; the other runs are uploaded first.
     """
     if not pending(runs_dir):
         return 0
@@ -174,23 +172,14 @@ def _upload_all(runs_dir: Path, config: TrackingConfig) -> int:
             experiment = header.experiment
             if experiment not in stores:
                 stores[experiment] = open_store(config.uri, experiment, str(runs_dir), config.timeout)
-            parent = row_run(runs_dir, experiment, config.uri, header.name)
-            stores[experiment].upload(folder, _status(folder), parent)
+            stores[experiment].upload(folder, row_run(runs_dir, experiment, config.uri, header.name))
             folder.pending_file.unlink(missing_ok=True)
             uploaded += 1
         except UserError as error:
             problems.append(str(error))
-        except Exception as error:
+        except Exception as error:  # the store does not answer: nor would it for the next run
             problems.append(f"MLflow at {config.uri} failed ({first_line(error)})")
             break
     if problems:
-        raise UserError("\n".join(["Some runs could not be brought into MLflow; they stay marked for later:", *problems]))
+        raise UserError("\n".join(["Some runs could not be brought into MLflow and wait for the next upload:", *problems]))
     return uploaded
-
-
-def _status(folder: RunFolder) -> str:
-    """The status a run ended with; one whose process died without a word counts as killed."""
-    if folder.status == "finished":
-        return "FINISHED"
-    marked = folder.pending_file.read_text()
-    return "KILLED" if marked == RUNNING else marked

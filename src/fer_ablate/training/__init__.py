@@ -1,1 +1,1 @@
-"""One run: trained, resumed, tested."""
+"""Training, resuming and testing of one run."""

@@ -1,4 +1,4 @@
-"""How fast training is, beside what the machine could do at best."""
+"""Measures the speed of training, and the speed that the machine could reach at best."""
 
 import time
 from collections.abc import Callable
@@ -16,13 +16,19 @@ from fer_ablate.data.batches import Batches
 from fer_ablate.optim.optimizers import build_optimizer
 from fer_ablate.training.assembly import RoleSet, build_batches, build_module
 from fer_ablate.training.evaluation import autocast
-from fer_ablate.training.hardware import Hardware, choose
-from fer_ablate.training.run import Task, fit
+from fer_ablate.training.hardware import Hardware, choose_hardware
+from fer_ablate.training.run import PreparedRun, fit
 
 
 @dataclass(frozen=True)
 class Round:
-    """Images per second, each measured within seconds of the others so that a drifting machine hits all alike."""
+    """Three speeds in images per second, measured right after each other so that a slower machine affects all of them.
+
+    Args:
+        ceiling: forward, backward and optimizer step of the same network on one batch that stays on the device, nothing else.
+        pipeline: batches drawn, augmented and normalised, without network.
+        training: a whole epoch through Lightning, without validation.
+    """
 
     ceiling: float
     pipeline: float
@@ -35,25 +41,28 @@ class Round:
 
 
 def bench(config: Config, data: RoleSet, folder: Path, progress: Callable[[float], None] | None = None) -> list[Round]:
-    """Train for `trainer.max_epochs` epochs and measure between them; the first epoch warms up and is not counted.
+    """Train for `trainer.max_epochs` epochs and measure after each; the first epoch warms up and is not counted.
 
-    Ceiling: forward, backward and optimizer step of the same network on one resident random batch, nothing else.
-    Pipeline: batches drawn, augmented and normalised, no network. Training: whole epochs through Lightning, no validation.
+    Args:
+        config: config of a run.
+        data: its images by role.
+        folder: folder for checkpoints.
+        progress: called after each epoch with the finished fraction, from 0 to 1.
     """
     never = replace(config.trainer.early_stopping, patience=None)
     trainer = replace(config.trainer, limit_val_batches=0.0, early_stopping=never, monitor="train/acc")
-    task = Task(replace(config, trainer=trainer), "bench", "bench", data, folder)
-    meter = _Meter(task, build_batches(task.config, data, "train").to(task.hardware.device), progress)
-    fit(task, callbacks=[meter])
+    prepared = PreparedRun(replace(config, trainer=trainer), "bench", "bench", data, folder)
+    meter = _Meter(prepared, build_batches(prepared.config, data, "train").to(prepared.hardware.device), progress)
+    fit(prepared, callbacks=[meter])
     return meter.rounds[1:]
 
 
 class _Meter(Callback):
-    """Times every epoch, and between epochs the bare loop and the pipeline for as many steps."""
+    """Times every epoch, and after it the bare loop and the pipeline for the same number of steps."""
 
-    def __init__(self, task: Task, batches: Batches, progress: Callable[[float], None] | None) -> None:
+    def __init__(self, prepared: PreparedRun, batches: Batches, progress: Callable[[float], None] | None) -> None:
         self.rounds: list[Round] = []
-        self._task, self._batches, self._progress = task, batches, progress
+        self._task, self._batches, self._progress = prepared, batches, progress
         self._bare: Callable[[int], None] | None = None
         self._began = 0.0
 
@@ -70,7 +79,7 @@ class _Meter(Callback):
         bare = self._timed(partial(self._bare, steps))
         drawn = self._timed(lambda: self._draw(pl_module, steps))
         images = steps * size
-        # The last batch of an epoch is smaller; what it lacks must not count as speed.
+        # The last batch of an epoch may be smaller, so the images are counted, not the steps.
         trained = min(images, self._batches.sampler.num_used)
         self.rounds.append(Round(images / bare, trained / drawn, trained / seconds))
         if self._progress is not None:
@@ -90,17 +99,17 @@ class _Meter(Callback):
                 preprocess(faces)
 
 
-def _bare_loop(task: Task) -> Callable[[int], None]:
-    """A loop of training steps on one resident random batch."""
-    hardware = choose(task.config.trainer)
-    module = build_module(task.config, task.data, task.key)
+def _bare_loop(prepared: PreparedRun) -> Callable[[int], None]:
+    """Build a function that does training steps on one random batch, which stays on the device."""
+    hardware = choose_hardware(prepared.config.trainer)
+    module = build_module(prepared.config, prepared.data, prepared.key)
     network = module.network.to(hardware.device).train()
-    preprocess = module.preprocess.to(hardware.device).train()  # as many crops of every image as training makes
-    size = task.config.trainer.batch_size
-    shape = (size, task.data.faces.channels, *task.data.image_size)
+    preprocess = module.preprocess.to(hardware.device).train()  # also makes the ten crops of an image that training makes
+    size = prepared.config.trainer.batch_size
+    shape = (size, prepared.data.faces.channels, *prepared.data.image_size)
     faces = preprocess(torch.randint(0, 256, shape, dtype=torch.uint8, device=hardware.device))
-    labels = torch.randint(0, len(task.data.faces.classes), (len(faces),), device=hardware.device)
-    optimizer = build_optimizer(task.config.optimizer, network.named_parameters(), task.config.plugins)
+    labels = torch.randint(0, len(prepared.data.faces.classes), (len(faces),), device=hardware.device)
+    optimizer = build_optimizer(prepared.config.optimizer, network.named_parameters(), prepared.config.plugins)
     loss = nn.CrossEntropyLoss()
 
     def steps(count: int) -> None:

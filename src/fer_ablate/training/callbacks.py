@@ -1,4 +1,4 @@
-"""What happens around the epochs of a run: fresh random numbers, the report of each epoch, its checkpoints."""
+"""Callbacks around the epochs of a run: seeds of the random numbers, the report of each epoch, and its checkpoints."""
 
 import math
 import time
@@ -18,19 +18,25 @@ from fer_ablate.errors import UserError
 from fer_ablate.training.result import BEST, LAST
 
 SECONDS = "fer_ablate_seconds"
-"""Under this name a checkpoint holds the seconds of every epoch so far."""
+"""Entry of a checkpoint with the seconds of all epochs so far."""
 
 
 class Observer(Protocol):
-    """Somebody who wants to know about finished epochs."""
+    """Receives the metrics of every finished epoch."""
 
     def epoch(self, epoch: int, metrics: Mapping[str, float], time_ms: int) -> None:
-        """Take note of epoch `epoch` (from 1), measured at `time_ms` (Unix time in milliseconds)."""
+        """Receive the metrics of one epoch.
+
+        Args:
+            epoch: number of the epoch, from 1.
+            metrics: all metrics of the epoch, its learning rate `lr` and its `seconds`.
+            time_ms: Unix time of the measurement in milliseconds.
+        """
         ...
 
 
 class EpochRandomness(Callback):
-    """Draw the augmentation and dropout of an epoch from (seed, epoch, rank), so that a resumed run needs no generator state."""
+    """Seeds augmentation and dropout of every epoch from (seed, epoch, rank), so that a resumed run needs no generator state."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -41,9 +47,9 @@ class EpochRandomness(Callback):
 
 
 class EpochReport(Checkpoint):
-    """Tell the observers about each epoch, before its checkpoint is written, and keep the time.
+    """Passes the metrics of each epoch to the observers before its checkpoint is written, and measures the time.
 
-    A `Checkpoint` only by kind: Lightning runs these behind the module's own hook, which logs the epoch.
+    It is a `Checkpoint` only because Lightning runs checkpoint callbacks after the hook of the module, which logs the epoch.
     """
 
     def __init__(self, *observers: Observer) -> None:
@@ -56,8 +62,13 @@ class EpochReport(Checkpoint):
         self._began = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Collect what was logged; Lightning runs the val role before this hook."""
+        """Pass on what was logged, also for the val role, which Lightning measures before this hook.
+
+        Raises:
+            UserError: the training loss is not finite.
+        """
         self.seconds.append(time.perf_counter() - self._began)
+        # Metrics of this package have a slash in their names; Lightning adds others.
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items() if "/" in name}
         metrics["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
         metrics["seconds"] = self.seconds[-1]
@@ -65,6 +76,7 @@ class EpochReport(Checkpoint):
         if trainer.is_global_zero:
             for observer in self.observers:
                 observer.epoch(epoch, metrics, int(time.time() * 1000))
+        # After the observers, so that the epoch that diverged is on record.
         if not math.isfinite(metrics["train/loss"]):
             raise UserError(
                 f"The training loss became {metrics['train/loss']} in epoch {epoch}. "
@@ -72,25 +84,25 @@ class EpochReport(Checkpoint):
             )
 
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keep the time of the epochs with them."""
+        """Store the seconds of all epochs so far."""
         checkpoint[SECONDS] = list(self.seconds)
 
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Go on counting."""
+        """Restore the seconds of the epochs before."""
         self.seconds = list(checkpoint[SECONDS])
 
 
 class KeptWeights(Checkpoint):
-    """Write the weights to test and, behind them, the whole state: a `last.ckpt` thus always knows of its `best.ckpt`.
+    """Writes `best.ckpt` with the weights to test, then `last.ckpt` with the whole state, which therefore always fits it.
 
-    Lightning's own `ModelCheckpoint` would forget the best score when the folder is moved, and would keep the weights of
-    the last step where a run averages them.
+    Lightning's own `ModelCheckpoint` forgets the best score when the folder is moved, and keeps the weights of the last step
+    if a run averages them.
 
     Args:
-        folder: of both files.
-        monitor: metric that chooses the weights to test; None keeps those of every epoch, hence of the last.
-        mode: whether more or less of it is better.
-        average: what averages the weights, if anything does; then the averaged ones are kept.
+        folder: folder of both files.
+        monitor: metric that chooses the weights to test; None: those of the last epoch.
+        mode: whether a higher or a lower value is better.
+        average: averages the weights, which are then kept instead of those of the last step; None: they are not averaged.
     """
 
     def __init__(self, folder: Path, monitor: str | None, mode: Mode, average: EMAWeightAveraging | None = None) -> None:
@@ -98,21 +110,22 @@ class KeptWeights(Checkpoint):
         self.best = math.nan
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write what this epoch brought."""
+        """Write the checkpoints of this epoch."""
         if self.monitor is None or self._improved(float(trainer.callback_metrics[self.monitor])):
             self._save_weights(trainer, pl_module)
         trainer.save_checkpoint(self.folder / LAST, weights_only=False)
 
     def state_dict(self) -> dict[str, Any]:
-        """The score to beat."""
+        """Return the best score so far, for the checkpoint."""
         return {"best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from it."""
+        """Restore the best score so far."""
         self.best = state_dict["best"]
 
     def _improved(self, score: float) -> bool:
         better = score > self.best if self.mode is Mode.max else score < self.best
+        # The first epoch always counts; equal scores keep the earlier epoch.
         if better or math.isnan(self.best):
             self.best = score
             return True
@@ -125,11 +138,11 @@ class KeptWeights(Checkpoint):
 
 @contextmanager
 def averaged(average: EMAWeightAveraging | None, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Iterator[None]:
-    """Let the module have its averaged weights meanwhile, if a run averages them."""
+    """Give the module its averaged weights within this context, if the run averages them."""
     if average is None:
         yield
         return
-    # Around validation the averaging swaps its weights in and out; the same is wanted here.
+    # These hooks swap the averaged weights in and out around validation.
     average.on_validation_epoch_start(trainer, pl_module)
     try:
         yield

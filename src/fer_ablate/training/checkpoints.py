@@ -1,23 +1,27 @@
-"""Checkpoint files: written so that a kill or a full disk leaves the old one whole, read so that no code in them runs."""
+"""Checkpoint files: a kill or a full disk while writing leaves the old file intact, and reading never runs code from a file."""
 
+import hashlib
+import json
 import os
 import pickle
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
-from torch import nn
+from torch import Tensor, nn
 
 from fer_ablate.errors import UserError
+from fer_ablate.training import checkpoints
 
 FORMAT = "1"
-"""Version of what we add to Lightning's checkpoints under `fer_ablate`."""
+"""Version of the entry `fer_ablate` that is added to Lightning's checkpoints."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Write beside the target, flush to the disk, then rename: the target is always one whole checkpoint."""
+    """Writes to a temporary file, flushes it to the disk and renames it: the target is always a whole checkpoint."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None) -> None:
         """Replace `path` by this checkpoint, or raise `UserError` and leave it as it was."""
@@ -25,7 +29,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            for left in target.parent.glob(f".{target.name}.*.partial"):  # by a process that was killed as it wrote
+            for left in target.parent.glob(f".{target.name}.*.partial"):  # left by a process that was killed while writing
                 left.unlink()
             with partial.open("wb") as stream:
                 torch.save(checkpoint, stream)
@@ -39,14 +43,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             )
             raise UserError(message) from error
         finally:
-            partial.unlink(missing_ok=True)  # Ctrl-C may come at any moment, too
+            partial.unlink(missing_ok=True)  # after Ctrl-C, too
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Load a checkpoint of ours onto the CPU; nothing but tensors and plain values is unpickled.
+    """Load a checkpoint of fer_ablate onto the CPU; only tensors and plain values are unpickled.
 
     Raises:
-        UserError: missing, truncated, not a checkpoint of fer_ablate, or one that asks for code to be run.
+        UserError: the file is missing, truncated, not a checkpoint of fer_ablate, or contains other objects.
     """
     if not path.is_file():
         raise UserError(f"{path}: there is no such checkpoint. Name a .ckpt file, or a run by run=<id>.")
@@ -72,17 +76,22 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def network_weights(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """The network's part of a checkpoint's state (averaged weights, if the run averaged them)."""
+    """Return the network's state dict from a checkpoint (averaged weights, if the run averages them)."""
     return {
         name.removeprefix("network."): value for name, value in checkpoint["state_dict"].items() if name.startswith("network.")
     }
 
 
 def load_weights(network: nn.Module, checkpoint: dict[str, Any], path: Path) -> None:
-    """Fill a network with a checkpoint's weights.
+    """Load the weights of a checkpoint into a network.
+
+    Args:
+        network: the network.
+        checkpoint: content of the checkpoint.
+        path: file of the checkpoint, for messages.
 
     Raises:
-        UserError: they belong to another network; the first differences are named.
+        UserError: the weights belong to another network; the message names the first differences.
     """
     try:
         network.load_state_dict(network_weights(checkpoint))
@@ -91,3 +100,88 @@ def load_weights(network: nn.Module, checkpoint: dict[str, Any], path: Path) -> 
         raise UserError(
             f"{path}: these weights belong to another network. {' '.join(lines)} Give the model=... it was trained with."
         ) from error
+
+
+LISTED = 5
+"""Number of tensors that a message names when a checkpoint does not fit."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Initial weights of a run.
+
+    Args:
+        path: checkpoint with the weights.
+        identity: hash of the weights, see `weights_identity`; part of the key of the run.
+    """
+
+    path: Path
+    identity: str
+
+
+def weights_identity(path: Path) -> str:
+    """Hash the weights in a checkpoint to 32 hexadecimal digits; a moved or copied file has the same hash.
+
+    Raises:
+        UserError: the file is not a checkpoint of fer_ablate.
+    """
+    total = hashlib.sha256()
+    for name, tensor in sorted(_weights(checkpoints.read(path)).items()):
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        # As bytes, because numpy has no bfloat16; flat, because a tensor without dimensions has no view as bytes.
+        total.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()[:32]
+
+
+def load_start(network: nn.Module, path: Path, num_classes: int) -> None:
+    """Load the weights of a checkpoint into a network; the state of the optimizer is not loaded.
+
+    Args:
+        network: the network. Its output layer keeps its weights if the checkpoint has another number of classes.
+        path: the checkpoint.
+        num_classes: number of classes of the network.
+
+    Raises:
+        UserError: any other tensor is missing, has no counterpart or has another shape.
+    """
+    checkpoint = checkpoints.read(path)
+    given, own = _weights(checkpoint), _tensors(network.state_dict())
+    classes = len(json.loads(checkpoint["fer_ablate"]["classes"]))
+    # The output layer is recognised by its shape, which must differ in the number of classes and in nothing else: its name
+    # is unknown in a plugin network.
+    output = {
+        name
+        for name in given.keys() & own.keys()
+        if classes != num_classes
+        and (classes, *own[name].shape[1:]) == given[name].shape
+        and (num_classes, *given[name].shape[1:]) == own[name].shape
+    }
+    misfits = [_misfit(name, given.get(name), own.get(name)) for name in {**own, **given} if name not in output]
+    if found := [text for text in misfits if text]:
+        lines = [*found[:LISTED], *([f"and {len(found) - LISTED} more"] if len(found) > LISTED else [])]
+        listed = "\n".join(f"  {line}" for line in lines)
+        raise UserError(
+            f"The weights of init_from={path} do not fit this network:\n{listed}\n"
+            "Start from a run with the same model=..., augment=... and image size, or leave init_from out."
+        )
+    network.load_state_dict({name: tensor for name, tensor in given.items() if name not in output}, strict=False)
+
+
+def _weights(checkpoint: dict[str, object]) -> dict[str, Tensor]:
+    return _tensors(checkpoints.network_weights(checkpoint))
+
+
+def _tensors(state: dict[str, object]) -> dict[str, Tensor]:
+    """Keep only tensors: the state of a plugin network may hold other objects."""
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def _misfit(name: str, given: Tensor | None, own: Tensor | None) -> str:
+    """Say why a tensor cannot be loaded; empty if it can."""
+    if given is None or own is None:
+        return f"{name} is {'not in the file' if given is None else 'only in the file'}"
+    return "" if given.shape == own.shape else f"{name} is {_shape(given)} in the file, {_shape(own)} here"
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(str(side) for side in tensor.shape) or "a single number"

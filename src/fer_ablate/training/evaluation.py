@@ -1,6 +1,6 @@
-"""Scores of finished weights: on one device, every image once, with or without test-time augmentation."""
+"""Tests finished weights: on one device, every image once, with or without test-time augmentation."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -12,24 +12,22 @@ from torch import Tensor, nn
 
 from fer_ablate.config.choices import TestTimeAugmentation
 from fer_ablate.data.batches import as_tensor
-from fer_ablate.data.faces import FaceSet
+from fer_ablate.data.faces import FaceSet, Progress, Rows
 from fer_ablate.data.transform import Preprocess
 from fer_ablate.data.views import views
 from fer_ablate.metrics import SplitResult, score
 from fer_ablate.sizes import Size
 from fer_ablate.training.hardware import Hardware
 
-Rows = NDArray[np.int64]
-
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a network said about some images of a set.
+    """A network's predictions for some images of a set.
 
     Args:
         rows: (n,) rows of the set, ascending, each once.
         labels: (n,) true class indices.
-        probabilities: (n, K) float32, averaged over the views.
+        probabilities: (n, K) float32, the mean over the views.
     """
 
     rows: Rows
@@ -37,18 +35,19 @@ class Predictions:
     probabilities: NDArray[np.float32]
 
     def of(self, rows: Rows) -> "Predictions":
-        """The part about these rows, all of which must be among ours."""
+        """Return the predictions for some of the rows."""
         places = np.searchsorted(self.rows, rows)
         return Predictions(rows, self.labels[places], self.probabilities[places])
 
 
 @dataclass(frozen=True)
-class Examiner:
-    """How weights are tested.
+class Evaluator:
+    """Predicts classes with a network.
 
     Args:
-        size: of the tested crops.
-        batch_size: images at once; their views are counted on top.
+        tta: views whose probabilities are averaged.
+        size: height and width of the views in pixels.
+        batch_size: images in a batch, each with all its views.
         hardware: device and number format.
     """
 
@@ -63,20 +62,21 @@ class Examiner:
         preprocess: Preprocess,
         faces: FaceSet,
         rows: Rows,
-        progress: Callable[[float], None] | None = None,
+        progress: Progress | None = None,
     ) -> Predictions:
-        """Probabilities of every class for the given rows of a set, mean over the views.
+        """Return the probabilities of every class for some images of a set, as the mean over the views.
 
         Args:
-            network: normalised faces -> logits; moved to the device and put into evaluation mode.
-            preprocess: of which the preparation and the normalisation are used; moved to the device.
+            network: normalised faces (N, C, H, W) -> logits (N, K); moved to the device and put into evaluation mode.
+            preprocess: prepares and normalises the images, without augmentation; moved to the device.
             faces: the set.
-            rows: which of its images, in any order.
-            progress: told the finished fraction.
+            rows: rows of the images, in any order.
+            progress: called after each batch with the finished fraction, from 0 to 1.
         """
         device = self.hardware.device
         network.to(device).eval()
         preprocess.to(device)
+        # Parts overlap, as the test role is often an official split: every image is predicted once.
         rows = np.unique(rows)
         images = as_tensor(faces.faces)
         parts = []
@@ -84,6 +84,7 @@ class Examiner:
             for start in range(0, len(rows), self.batch_size):
                 batch = images.index_select(0, torch.from_numpy(rows[start : start + self.batch_size])).to(device)
                 seen = views(preprocess.prepared(batch), self.tta, self.size)
+                # Views become images of the batch, and are averaged after the softmax.
                 logits: Tensor = network(preprocess.normalise(seen.flatten(0, 1)))
                 parts.append(logits.float().softmax(dim=1).view(*seen.shape[:2], -1).mean(dim=0).cpu())
                 if progress is not None:
@@ -93,18 +94,18 @@ class Examiner:
 
 
 def autocast(hardware: Hardware) -> AbstractContextManager[Any]:
-    """Context in which matrix products run in the hardware's number format."""
+    """Return a context in which matrix products are computed in the hardware's number format."""
     dtype = hardware.autocast_dtype
     return nullcontext() if dtype is None else torch.autocast(hardware.device.type, dtype)
 
 
-def limited(parts: Mapping[str, Rows], limit: float | int | None, batch_size: int) -> dict[str, Rows]:
-    """The first images of every part.
+def first_images(parts: Mapping[str, Rows], limit: float | int | None, batch_size: int) -> dict[str, Rows]:
+    """Keep only the first images of every part.
 
     Args:
         parts: name -> rows.
-        limit: as Lightning has it, a float for a fraction of each part, an integer for a number of batches; None: all.
-        batch_size: images of one batch.
+        limit: as in Lightning, a float is a fraction of each part and an integer a number of batches; None: all images.
+        batch_size: images in a batch.
     """
     if limit is None:
         return dict(parts)
@@ -114,10 +115,16 @@ def limited(parts: Mapping[str, Rows], limit: float | int | None, batch_size: in
 
 
 def split_results(predictions: Predictions, parts: Mapping[str, Rows], classes: tuple[str, ...]) -> dict[str, SplitResult]:
-    """Scores of every part of what was predicted; parts without images are left out."""
+    """Compute the scores of every part of the predictions; parts without images are left out.
+
+    Args:
+        predictions: predictions for all parts.
+        parts: name -> rows.
+        classes: K names.
+    """
     results: dict[str, SplitResult] = {}
     for name, rows in parts.items():
-        # A role usually is one of the official splits; scoring takes longer than testing where networks are small.
+        # A role is often equal to an official split, and for small networks scoring takes longer than predicting.
         if twin := next((other for other in results if np.array_equal(parts[other], rows)), None):
             results[name] = results[twin]
         elif len(rows):

@@ -1,4 +1,4 @@
-"""Which device and number format a run gets, and what the machine is called."""
+"""Chooses device, number format and threads of a run, and describes the machine."""
 
 import os
 import platform
@@ -12,34 +12,35 @@ from pathlib import Path
 
 import torch
 
+from fer_ablate.config.bounds import bound_faults
 from fer_ablate.config.choices import Precision
+from fer_ablate.config.key import NUMBER_FORMATS
 from fer_ablate.config.schema import TrainerConfig
-from fer_ablate.errors import Fault, choices
+from fer_ablate.errors import Fault
 
-ACCELERATORS = ("auto", "cpu", "gpu")
-STRATEGIES = ("auto", "ddp")
 AMPERE = (8, 0)
-"""Compute capability from which on NVIDIA cards multiply bf16 fast."""
+"""Lowest compute capability of NVIDIA cards with fast bf16 products."""
 
 GRANTS = ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK")
-"""Environment variables that tell how many cores a process was given; the first one that is set counts.
+"""Environment variables with the number of cores that a process may use; the first one that is set is used.
 
-joblib and ray set the first one in their workers. Workers that took all cores of the machine each would be many times slower.
+joblib and ray set the first one in their workers, which would be many times slower if each used all cores of the machine.
 """
 
 CLEAR_REFS, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
-"""Where Linux resets and tells the largest memory of this process."""
+"""Files with which Linux resets and reports the peak memory of this process."""
 
 REPORTED = ("fer-ablate", "torch", "pytorch-lightning", "torchmetrics", "kornia", "numpy", "hydra-core")
+"""Packages whose versions are stored with every result."""
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """Where a run happens.
+    """Device and number format of a run.
 
     Args:
-        device: what this process computes on.
-        devices: number of processes that share a run, one device each.
+        device: device of this process.
+        devices: number of processes that share the run, with one device each.
         precision: Lightning's name of the number format, `bf16-mixed`, `16-mixed` or `32-true`.
     """
 
@@ -49,18 +50,14 @@ class Hardware:
 
     @property
     def autocast_dtype(self) -> torch.dtype | None:
-        """Type that matrix products run in; None: that of the weights."""
+        """Number format of matrix products; None: that of the weights."""
         return {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(self.precision)
 
 
-def check(config: TrainerConfig) -> list[Fault]:
-    """Whether this machine has what the config asks for."""
-    faults = []
-    if config.accelerator not in ACCELERATORS:
-        faults.append(
-            Fault("trainer.accelerator", f"'{config.accelerator}' is not known.", choices(config.accelerator, ACCELERATORS))
-        )
-    elif config.accelerator == "gpu" and not torch.cuda.is_available():
+def hardware_faults(config: TrainerConfig) -> list[Fault]:
+    """List the faults of the section `trainer`, among them devices and number formats that this machine does not have."""
+    faults = bound_faults(config, "trainer")
+    if config.accelerator == "gpu" and not torch.cuda.is_available():
         faults.append(
             Fault(
                 "trainer.accelerator",
@@ -68,32 +65,32 @@ def check(config: TrainerConfig) -> list[Fault]:
                 "Use trainer=cpu, or install a CUDA build of torch.",
             )
         )
-    if config.strategy not in STRATEGIES:
-        faults.append(Fault("trainer.strategy", f"'{config.strategy}' is not known.", choices(config.strategy, STRATEGIES)))
-    if config.devices < 1:
-        faults.append(Fault("trainer.devices", f"{config.devices} devices.", "Ask for at least one."))
-    elif _on_gpu(config) and config.devices > torch.cuda.device_count():
+    if _on_gpu(config) and config.devices > torch.cuda.device_count():
         faults.append(
-            Fault("trainer.devices", f"{config.devices} GPUs asked for, {torch.cuda.device_count()} found.", "Lower it.")
+            Fault("trainer.devices", f"{config.devices}, but this machine has {torch.cuda.device_count()} GPUs.", "Lower it.")
         )
     if config.precision is Precision.fp16 and not _on_gpu(config):
         faults.append(Fault("trainer.precision", "fp16 trains on GPUs only.", "Use bf16, fp32 or auto."))
     return faults
 
 
-def choose(config: TrainerConfig, local_rank: int = 0) -> Hardware:
-    """Resolve `auto`; the config must have passed `check`."""
+def choose_hardware(config: TrainerConfig, local_rank: int = 0) -> Hardware:
+    """Choose device and number format, in place of `auto` those of the machine.
+
+    Args:
+        config: section `trainer` without faults, see `hardware_faults`.
+        local_rank: number of this process among those that share the run.
+    """
     gpu = _on_gpu(config)
     device = torch.device("cuda", local_rank) if gpu else torch.device("cpu")
-    names = {Precision.bf16: "bf16-mixed", Precision.fp16: "16-mixed", Precision.fp32: "32-true"}
     precision = config.precision
     if precision is Precision.auto:
         precision = Precision.bf16 if fast_bf16(device) else Precision.fp32
-    return Hardware(device, config.devices, names[precision])
+    return Hardware(device, config.devices, NUMBER_FORMATS[precision.value])
 
 
 def fast_bf16(device: torch.device) -> bool:
-    """Whether bf16 products run on units of their own (Ampere and later; AMX or AVX512-BF16) instead of being emulated."""
+    """Whether a device has hardware for bf16 products (Ampere and later; AMX or AVX512-BF16) and does not emulate them."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= AMPERE
     capabilities = torch.cpu.get_capabilities()
@@ -101,12 +98,12 @@ def fast_bf16(device: torch.device) -> bool:
 
 
 def use_threads(config: TrainerConfig) -> None:
-    """Give this process its share of the cores; more threads than cores make them wait for each other."""
+    """Set the number of threads to this process' share of the cores; with more threads than cores they wait for each other."""
     torch.set_num_threads(config.num_threads or max(1, granted_cores() // config.devices))
 
 
 def granted_cores() -> int:
-    """Cores for all processes of a run: what a launcher or SLURM granted, else what the system lets this process use."""
+    """Return the number of cores for all processes of a run: as set by a launcher or SLURM, else as allowed by the system."""
     for name in GRANTS:
         first = os.environ.get(name, "").partition(",")[0].strip()  # OpenMP allows a list, one number per nested level
         if first.isdigit() and int(first) > 0:
@@ -114,8 +111,8 @@ def granted_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def forget_peak_memory(device: torch.device) -> None:
-    """Begin to measure anew, as far as the system allows: a process may do many runs, and each is to be told its own."""
+def reset_peak_memory(device: torch.device) -> None:
+    """Start a new measurement of the peak memory, if the system allows it: one process may do many runs."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     with suppress(OSError):  # Linux only, and not in every container
@@ -123,9 +120,10 @@ def forget_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """Most memory held since `forget_peak_memory`, in MiB: of the card for a GPU, of this process for a CPU."""
+    """Return the peak memory since `reset_peak_memory` in MiB: of the card for a GPU, of this process for a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
+    # Preferred to `ru_maxrss`, which cannot be reset and would include earlier runs of this process.
     if STATUS.is_file():
         found = re.search(r"^VmHWM:\s+(\d+) kB", STATUS.read_text(), re.M)
         if found:
@@ -135,7 +133,7 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 def environment(hardware: Hardware) -> dict[str, str]:
-    """What a reader of the result needs to know about where it came from."""
+    """Describe machine, number format, threads and versions, to be stored with a result."""
     name = torch.cuda.get_device_name(hardware.device) if hardware.device.type == "cuda" else _processor()
     versions = {package: version(package) for package in REPORTED}
     return {

@@ -1,4 +1,4 @@
-"""The one LightningModule: faces in, scores out, and what is measured on the way. It sees no config."""
+"""The only LightningModule: trains a network and measures its scores in every epoch. It does not see the config."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -23,12 +23,12 @@ class Classifier(pl.LightningModule):
     Args:
         network: normalised faces (N, C, H, W) -> logits (N, K).
         preprocess: raw faces (N, C, H, W) uint8 -> normalised ones; augments in training mode.
-        loss: (logits, targets) -> scalar, of training; targets are class indices (N,) or distributions (N, K). The loss
-            on val is the plain cross entropy.
-        metrics: collection updated with (logits, class indices); cloned per split.
+        loss: training loss, (logits, targets) -> scalar; targets are class indices (N,) or distributions (N, K). The loss on
+            val is always the plain cross entropy.
+        metrics: collection that is updated with (logits, class indices); cloned for each split.
         make_optimizer: named parameters -> optimizer.
         make_schedules: (optimizer, optimizer steps per epoch) -> Lightning's scheduler entries.
-        description: what a checkpoint must carry to be read again without its run folder.
+        description: facts that are stored in every checkpoint, so that it can be used without its run folder.
 
     Attributes:
         train_confusion: (K, K) counts of the training steps of the last finished epoch, over all ranks; row = truth,
@@ -50,6 +50,7 @@ class Classifier(pl.LightningModule):
         self.train_metrics, self.val_metrics = metrics.clone(prefix="train/"), metrics.clone(prefix="val/")
         self._make_optimizer, self._make_schedules = make_optimizer, make_schedules
         self._description = dict(description)
+        # Plateau is stepped here and not by Lightning, see `configure_optimizers`.
         self._plateau: tuple[ReduceLROnPlateau, str] | None = None
         self._plateau_state: dict[str, Any] | None = None
         self._loss_sums: dict[str, Tensor] = {}
@@ -57,11 +58,11 @@ class Classifier(pl.LightningModule):
         self.train_confusion: Tensor | None = None
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Logits (N, K) of raw faces (N, C, H, W) uint8."""
+        """Turn raw faces (N, C, H, W) uint8 into logits (N, K)."""
         return self.network(self.preprocess(faces))  # type: ignore[no-any-return]
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Loss of one batch, to be minimised."""
+        """Return the loss of one batch."""
         return self._shared_step(batch, "train")
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
@@ -71,10 +72,10 @@ class Classifier(pl.LightningModule):
     def _shared_step(self, batch: tuple[Tensor, Tensor], split: str) -> Tensor:
         faces, targets = batch
         scores = self(faces)
-        if len(scores) != len(targets):  # several crops of every image, those of one image side by side
+        if len(scores) != len(targets):  # several crops of every image; those of one image are next to each other
             targets = targets.repeat_interleave(len(scores) // len(targets), dim=0)
         labels = targets if targets.ndim == 1 else targets.argmax(dim=1)
-        # Weights, smoothing and focus shape the training; what is measured beside it must mean the same in every run.
+        # Class weights, smoothing and focal terms are for training only: the val loss must be comparable between runs.
         loss: Tensor = self.loss(scores, targets) if split == "train" else cross_entropy(scores.float(), labels)
         measured = scores.detach().float()
         self._metrics(split).update(measured, labels)
@@ -87,7 +88,7 @@ class Classifier(pl.LightningModule):
         return loss
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch; then step plateau, which must be done before the checkpoint of the epoch is written."""
+        """Log the epoch, then update plateau: its state must be part of the checkpoint of this epoch."""
         self._log_epoch("train")
         self._count_epoch()
         if self._plateau is not None:
@@ -120,9 +121,12 @@ class Classifier(pl.LightningModule):
         self.log_dict({f"{split}/loss": sums[0] / sums[1], **values})
 
     def configure_optimizers(self) -> Any:
-        """Give optimizer and schedules to Lightning, but for plateau.
+        """Return optimizer and schedules to Lightning, except for plateau, which this module updates itself.
 
-        Lightning would step that one behind saving the checkpoint, and a resumed run would miss a step.
+        Lightning would update it after the checkpoint is saved, and a resumed run would miss one update.
+
+        Raises:
+            UserError: every weight is frozen.
         """
         trained = [(name, parameter) for name, parameter in self.network.named_parameters() if parameter.requires_grad]
         if not trained:
@@ -143,7 +147,7 @@ class Classifier(pl.LightningModule):
         return [optimizer], others
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what `training.checkpoints` reads."""
+        """Add the entry that `training.checkpoints` reads."""
         checkpoint["fer_ablate"] = {
             **self._description,
             "epoch": self.current_epoch + 1,
@@ -153,21 +157,21 @@ class Classifier(pl.LightningModule):
             checkpoint["fer_ablate_plateau"] = self._plateau[0].state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the plateau schedule where it stood; Lightning calls this before `configure_optimizers`."""
+        """Keep the state of plateau for `configure_optimizers`, which Lightning calls later."""
         self._plateau_state = checkpoint.get("fer_ablate_plateau")
 
 
 def confusion(scores: Tensor, labels: Tensor) -> Tensor:
-    """Count how often each emotion was taken for each other one.
+    """Count how often each class was predicted for each true class.
 
     Args:
-        scores: (N, K).
+        scores: (N, K) logits or probabilities; only their order within a row matters.
         labels: (N,) class indices.
 
     Returns:
-        (K, K) int64; row = truth, column = prediction.
+        (K, K) int64 counts; row = truth, column = prediction.
     """
     classes = scores.shape[1]
-    # Compared instead of counted by `bincount`, which makes a GPU wait for each batch.
+    # By comparison rather than `bincount`, which makes a GPU wait for each batch.
     pairs = torch.arange(classes * classes, device=scores.device)
     return (labels * classes + scores.argmax(dim=1))[:, None].eq(pairs).sum(dim=0).view(classes, classes)

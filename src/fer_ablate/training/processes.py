@@ -1,4 +1,4 @@
-"""Several processes that share one run: started together, ended together."""
+"""Starts and ends the processes that share a run, and ends workers whose parent process is gone."""
 
 import multiprocessing
 import os
@@ -16,35 +16,35 @@ import torch
 from fer_ablate.errors import UserError
 
 RANK = "LOCAL_RANK"
-"""Environment variable that tells a process which one it is; Lightning reads the same."""
+"""Environment variable with the number of a process among those of a run; Lightning reads it, too."""
 
 _GLOBAL_RANK = "RANK"
-"""The same on a single machine; Lightning believes it first when it decides which process may talk."""
+"""Environment variable with the same number on one machine; Lightning reads it first to decide which process prints messages."""
 
 _LAUNCHER = "FER_ABLATE_LAUNCHER"
-"""Environment variable that holds the number of the process that started the ranks."""
+"""Environment variable with the id of the process that started the ranks."""
 
 _AGENT = "TORCHELASTIC_"
-"""Of environment variables that torchrun leaves behind; torch would wait for its agent instead of meeting at our address."""
+"""Prefix of torchrun's environment variables: with these torch would wait for torchrun's agent instead of using our address."""
 
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 10.0
 
 
 def rank() -> int:
-    """Number of this process among those that share the run; what another launcher has numbered does not count."""
+    """Return the number of this process among those that share the run; numbers set by other launchers are ignored."""
     return int(os.environ.get(RANK, "0")) if _LAUNCHER in os.environ else 0
 
 
 def launch(command: Sequence[str], count: int) -> None:
-    """Run a command `count` times at once, as the ranks of one process group on this machine.
+    """Run a command in `count` processes at once, as the ranks of one process group on this machine.
 
-    We start the processes ourselves because Lightning would start this process' own command line again, which inside
-    a sweep is that of the whole sweep.
+    Lightning is not used for this: it would start the command line of this process again, which within a sweep is that of the
+    whole sweep.
 
     Raises:
-        UserError: one of them failed; the others have been ended.
-        KeyboardInterrupt: all of them have been ended.
+        UserError: a process failed; the others have been ended.
+        KeyboardInterrupt: the user interrupted; all processes have been ended.
     """
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(_AGENT)},
@@ -54,11 +54,11 @@ def launch(command: Sequence[str], count: int) -> None:
         _LAUNCHER: str(os.getpid()),
         "WORLD_SIZE": str(count),
     }
-    # A group of their own: Ctrl-C on the terminal then reaches them once, through us.
+    # In a process group of their own, so that they get Ctrl-C from the terminal only once, from this process.
     numbered = [{**environment, RANK: str(number), _GLOBAL_RANK: str(number)} for number in range(count)]
     ranks = [subprocess.Popen(list(command), env=one, process_group=0) for one in numbered]
     try:
-        # The first one tests and records when the others are through already; when it is, so is the run.
+        # The first process also tests and records the run, so the run is over when it ends.
         while ranks[0].poll() is None and all(process.poll() in (None, 0) for process in ranks):
             time.sleep(_POLL_SECONDS)
     except KeyboardInterrupt:
@@ -69,15 +69,16 @@ def launch(command: Sequence[str], count: int) -> None:
     if failed:
         number, code = failed[0]
         raise UserError(
-            f"Process {number} of {count} ended with {_named(code)}; what it said stands above. The same command resumes the run."
+            f"Process {number} of {count} ended with {_exit_text(code)}; see its messages above. "
+            "The same command resumes the run."
         )
 
 
 def follow_parent() -> None:
-    """End this rank when the process that launched it is gone, killed perhaps, so that none trains on unseen.
+    """End this rank when the process that launched it is gone, for example killed, so that no rank goes on unnoticed.
 
     Raises:
-        UserError: nobody launched it.
+        UserError: it was not started by `launch`.
     """
     if _LAUNCHER not in os.environ:
         raise UserError("`worker` is one of several processes that `trainer=ddp` starts by itself. Type train instead.")
@@ -87,32 +88,32 @@ def follow_parent() -> None:
 
 @cache
 def end_with_parent() -> None:
-    """End this worker of a sweep when the sweep's own process is gone, so that it does not train on unseen.
+    """End this worker of a sweep when the main process of the sweep is gone, so that it does not go on unnoticed.
 
-    For worker processes of joblib and multiprocessing, any number of times. Anywhere else it does nothing: a process that
-    was started by a shell outlives it, ray ends its workers itself, and jobs of SLURM outlive the one that submitted them.
+    Only has an effect in worker processes of joblib and multiprocessing, and may be called repeatedly. Other processes need
+    not end: a command may outlive its shell, ray ends its workers itself, and a SLURM job outlives the process that submits it.
     """
     main = multiprocessing.parent_process()
     if main is None or main.pid is None:
         return
-    number, starter = main.pid, os.getppid()
-    # Two questions, for the starter may be a fork server, and the main process may have died before this was called.
-    _end_when(lambda: os.getppid() != starter or not _exists(number))
+    main_pid, starter = main.pid, os.getppid()
+    # Both are watched: the starter may be a fork server, and the main process may have died before this call.
+    _end_when(lambda: os.getppid() != starter or not _exists(main_pid))
 
 
 @contextmanager
-def losing_others() -> Iterator[None]:
-    """Say it plainly when another process of the run is gone."""
+def explain_lost_process() -> Iterator[None]:
+    """Turn torch's errors about a lost process of the run into a plain message."""
     try:
         yield
     except RuntimeError as error:
         if not any(library in str(error).lower() for library in ("gloo", "nccl")):
             raise
-        raise UserError(f"Process {rank()} lost the others that share the run: {str(error).splitlines()[0]}") from error
+        raise UserError(f"Process {rank()} lost the connection to the others of the run: {str(error).splitlines()[0]}") from error
 
 
 def leave_group() -> None:
-    """Part from the other processes once training is over; each image is then tested once, by one of them."""
+    """Leave the process group when training is over: a single process then tests every image once."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     for name in ("WORLD_SIZE", "NODE_RANK", RANK, _GLOBAL_RANK):
@@ -120,23 +121,26 @@ def leave_group() -> None:
 
 
 def _end_when(orphaned: Callable[[], bool]) -> None:
+    """Kill this process as soon as `orphaned` returns true; a thread checks it."""
+
     def watch() -> None:
         while not orphaned():
             time.sleep(_POLL_SECONDS)
-        os.kill(os.getpid(), signal.SIGKILL)  # a process that waits for another one would not heed anything less
+        os.kill(os.getpid(), signal.SIGKILL)  # a process that waits for another one ignores other signals
 
     threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
-def _exists(number: int) -> bool:
+def _exists(pid: int) -> bool:
     try:
-        os.kill(number, 0)
+        os.kill(pid, 0)  # signal 0 only checks that the process exists
     except ProcessLookupError:
         return False
     return True
 
 
 def _end(processes: Sequence["subprocess.Popen[bytes]"], how: signal.Signals) -> None:
+    """Send a signal to processes, wait for them, and kill those that do not end in time."""
     for process in processes:
         if process.poll() is None:
             process.send_signal(how)
@@ -149,7 +153,7 @@ def _end(processes: Sequence["subprocess.Popen[bytes]"], how: signal.Signals) ->
             process.wait()
 
 
-def _named(code: int) -> str:
+def _exit_text(code: int) -> str:
     return f"code {code}" if code > 0 else f"signal {signal.Signals(-code).name}"
 
 

@@ -1,4 +1,4 @@
-"""What one run leaves behind, as plain values that survive a trip through JSON."""
+"""The result of a run as plain values that can be stored as JSON."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
@@ -9,28 +9,33 @@ __all__ = ["RunResult", "SplitResult"]
 
 
 BEST, LAST = "best.ckpt", "last.ckpt"
-"""The weights that are tested, and the whole state after the last finished epoch."""
+"""File names of the weights to test, and of the whole state after the last finished epoch."""
 
 
 @dataclass(kw_only=True)
 class RunResult:
-    """A finished run.
+    """Result of a finished run.
 
     Args:
-        splits: -> scores of the kept weights on `val`, `test` and the official splits (`public`, `private`); of the training
-            steps of the epoch that left these weights (`train`: images as augmented, dropout on, weights moving); and, with
-            `evaluation.pool_epochs`, of the training steps and the test predictions of all epochs together (`train_pooled`,
-            `test_pooled`), where every image counts once per epoch.
+        key: key of the run.
+        name: label in tables.
+        seed: seed of the run.
+        splits: part -> scores. `val`, `test` and the official splits (`public`, `private`) are scored with the kept weights.
+            `train` is the score of the training steps in the epoch of these weights: augmented images, dropout on, weights
+            changing. With `evaluation.pool_epochs`, `train_pooled` and `test_pooled` are the scores of the training steps and of
+            the test predictions of all epochs together, in which every image counts once per epoch.
         classes: names in the order of the network's outputs.
-        protocol: roles, crop, test-time augmentation and label set; unlike protocols must not share a column.
+        protocol: roles, crop, test-time augmentation, label set and so on; results with different protocols must not share a
+            column of a table.
         best_epoch: epoch (from 1) whose weights were tested.
-        epochs: epochs trained, over all resumed parts.
-        seconds: of training and validation, over all resumed parts.
-        seconds_per_epoch: median.
-        peak_memory_mb: of the process (CPU) or of the card (GPU), in MiB.
-        parameters: trainable ones.
+        epochs: number of trained epochs, including those before a resume.
+        seconds: duration of training and validation, including that before a resume.
+        seconds_per_epoch: median duration of an epoch.
+        peak_memory_mb: peak memory of the process (CPU) or of the card (GPU), in MiB.
+        parameters: number of trainable parameters.
         macs: multiply-accumulates of one forward pass for one image.
-        environment: versions, hardware, precision, device.
+        finished_at: time in ISO format, UTC.
+        environment: device, hardware, number format, threads and versions.
     """
 
     key: str
@@ -50,15 +55,15 @@ class RunResult:
     environment: dict[str, str] = field(default_factory=dict)
 
     def flat_metrics(self) -> dict[str, float]:
-        """Metrics of all splits under `<split>/<metric>`."""
+        """Return the metrics of all splits by the name `<split>/<metric>`."""
         return {f"{split}/{name}": value for split, result in self.splits.items() for name, value in result.metrics.items()}
 
     def to_json(self) -> dict[str, Any]:
-        """Plain mapping for `json.dump`."""
+        """Return a plain mapping for `json.dump`."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Self:
-        """Inverse of `to_json`."""
+        """Build a result from the mapping of `to_json`."""
         splits = {name: SplitResult(**split) for name, split in stored["splits"].items()}
         return cls(**{**stored, "splits": splits})

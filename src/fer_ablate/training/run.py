@@ -1,12 +1,14 @@
-"""One run: config and images in, trained weights, predictions and scores out. Interrupted, it goes on where it stopped."""
+"""Trains and tests one run; a run that was interrupted is resumed after its last finished epoch."""
 
 import signal
 import statistics
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -18,50 +20,51 @@ from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfi
 from fer_ablate.config.choices import Keep
 from fer_ablate.config.key import short
 from fer_ablate.config.schema import Config
+from fer_ablate.data.faces import Progress, Rows
 from fer_ablate.errors import UserError
-from fer_ablate.models.pretrained import load_pretrained, pretrained_file
 from fer_ablate.models.summary import describe
+from fer_ablate.models.transfer import load_pretrained, pretrained_file
 from fer_ablate.training import checkpoints
 from fer_ablate.training.assembly import (
     RoleSet,
     build_batches,
-    build_examiner,
+    build_evaluator,
     build_module,
     protocol,
 )
 from fer_ablate.training.callbacks import SECONDS, EpochRandomness, EpochReport, KeptWeights, Observer
-from fer_ablate.training.epoch_counts import EpochTally, stored_tally, tally_results
-from fer_ablate.training.evaluation import Predictions, Rows, limited, split_results
-from fer_ablate.training.hardware import Hardware, choose, environment, forget_peak_memory, peak_memory_mb, use_threads
+from fer_ablate.training.checkpoints import Start, load_start
+from fer_ablate.training.epoch_counts import EpochCounts, counted_results, stored_counts
+from fer_ablate.training.evaluation import Predictions, first_images, split_results
+from fer_ablate.training.hardware import Hardware, choose_hardware, environment, peak_memory_mb, reset_peak_memory, use_threads
 from fer_ablate.training.module import Classifier
-from fer_ablate.training.processes import losing_others
+from fer_ablate.training.processes import explain_lost_process
 from fer_ablate.training.result import BEST, LAST, RunResult, SplitResult
-from fer_ablate.training.start import Start, load_start
 
 PROFILERS: dict[str, type[Profiler]] = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
-"""What `trainer.profiler` may name."""
+"""Values of `trainer.profiler`."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """A finished run: its scores, and what they were computed from."""
+class TrainedRun:
+    """A finished run: its result, and the predictions that the scores were computed from."""
 
     result: RunResult
     predictions: Predictions
 
 
 @dataclass(frozen=True)
-class Task:
-    """A run to be done.
+class PreparedRun:
+    """A run that is ready to be trained.
 
     Args:
-        config: free of faults.
+        config: its config, without faults.
         name: label in tables.
-        key: hash of all that can change the result.
-        data: images by role.
-        checkpoint_dir: where `best.ckpt` and `last.ckpt` are kept; a `last.ckpt` found there is resumed.
+        key: hash of everything that can change the result.
+        data: its images by role.
+        checkpoint_dir: folder of `best.ckpt` and `last.ckpt`; a `last.ckpt` found there is resumed.
         rank: number of this process among those that share the run.
-        start: weights to begin with; None: those drawn from the seed.
+        start: initial weights; None: random ones, or those of `model.pretrained`.
     """
 
     config: Config
@@ -75,92 +78,112 @@ class Task:
     @property
     def hardware(self) -> Hardware:
         """Device and number format of this process."""
-        return choose(self.config.trainer, self.rank)
+        return choose_hardware(self.config.trainer, self.rank)
 
     @property
     def tested(self) -> dict[str, Rows]:
-        """Part -> images that the finished weights are tested on."""
+        """Part -> rows of the images that the finished weights are tested on."""
         trainer = self.config.trainer
         limit = trainer.fast_dev_run or _limit(trainer.limit_test_batches)
-        return limited(self.data.tested, limit, trainer.evaluation_batch_size)
+        return first_images(self.data.tested, limit, trainer.evaluation_batch_size)
 
 
 def finished_epochs(checkpoint_dir: Path) -> int:
-    """Epochs that need not be trained again."""
+    """Return the number of epochs that are finished, according to `last.ckpt`."""
     last = checkpoint_dir / LAST
     return int(checkpoints.read(last)["fer_ablate"]["epoch"]) if last.is_file() else 0
 
 
-def fit(task: Task, observers: Sequence[Observer] = (), callbacks: Sequence[pl.Callback] = ()) -> Classifier:
-    """Train, or go on training, until the last epoch or an early stop.
+def fit(prepared: PreparedRun, observers: Sequence[Observer] = (), callbacks: Sequence[pl.Callback] = ()) -> Classifier:
+    """Train until the last epoch or an early stop, from the beginning or from `last.ckpt`.
 
     Args:
-        task: the run.
-        observers: told about every finished epoch.
-        callbacks: further ones of Lightning's kind, such as a progress bar.
+        prepared: the run.
+        observers: receive the metrics of every finished epoch.
+        callbacks: further callbacks of Lightning, such as a progress bar.
 
     Returns:
-        The module as training left it; the kept weights are in `best.ckpt`.
+        The module with the weights of the last step; the weights to test are in `best.ckpt`.
 
     Raises:
-        UserError: the loss is not finite any more, a checkpoint cannot be written or read, the weights to begin with are of
-            another network or cannot be had, or the network has none to train.
-        KeyboardInterrupt: what is finished is kept.
+        UserError: the loss is not finite, a checkpoint cannot be written or read, the initial weights cannot be loaded, or all
+            weights are frozen.
+        KeyboardInterrupt: the user interrupted; finished epochs are kept.
     """
-    use_threads(task.config.trainer)
-    forget_peak_memory(task.hardware.device)
-    module, model = build_module(task.config, task.data, task.key), task.config.model
-    last = task.checkpoint_dir / LAST
-    resumed = None
-    # With force=true the first process has emptied the folder; another one might have looked before that.
-    if last.is_file() and not task.config.trainer.fast_dev_run and not task.config.force:
-        state = checkpoints.read(last)["fer_ablate"]
-        if state["key"] != task.key:
-            raise UserError(f"{last} belongs to another run (key {short(state['key'])}). Move it away, or train with force=true.")
-        if state["stopped"] or state["epoch"] >= task.config.trainer.max_epochs:
-            return module
-        resumed = str(last)
-    elif task.start is not None:
-        # Before the optimizer and the averaged copy of the weights are made, which Lightning does in `trainer.fit`.
-        load_start(module.network, task.start.path, len(task.data.faces.classes))
-    elif model.pretrained is not None:
-        path = Path(model.pretrained_path) if model.pretrained_path is not None else None
-        load_pretrained(module.network, pretrained_file(model.pretrained, path, model.pretrained_sha256))
-    if task.config.trainer.compile:
-        module.network.compile()  # in place, so that the names of the weights stay as they are
-    trainer = _trainer(task, observers, callbacks)
+    use_threads(prepared.config.trainer)
+    reset_peak_memory(prepared.hardware.device)
+    module = build_module(prepared.config, prepared.data, prepared.key)
+    interrupted = _interrupted_state(prepared)
+    if interrupted is None:
+        # Loaded before `trainer.fit`, which builds the optimizer and copies the weights for averaging.
+        _load_initial_weights(prepared, module)
+    elif interrupted["stopped"] or interrupted["epoch"] >= prepared.config.trainer.max_epochs:
+        return module
+    if prepared.config.trainer.compile:
+        module.network.compile()  # in place, so that the names of the weights do not change
+    trainer = _trainer(prepared, observers, callbacks)
     train, val = (
-        build_batches(task.config, task.data, role, task.rank, task.config.trainer.devices).to(task.hardware.device)
+        build_batches(prepared.config, prepared.data, role, prepared.rank, prepared.config.trainer.devices).to(
+            prepared.hardware.device
+        )
         for role in ("train", "val")
     )
-    limit = task.config.trainer.limit_train_batches or 1.0
+    limit = prepared.config.trainer.limit_train_batches or 1.0
     if limit < 1 and int(limit * len(train)) < 1:
         raise UserError(f"trainer.limit_train_batches = {limit} of {len(train)} batches leaves none. Raise it, or give a number.")
-    with _interruptible(), losing_others():
+    resumed = None if interrupted is None else str(prepared.checkpoint_dir / LAST)
+    with _interruptible(), _without_srun_hint(), explain_lost_process():
         trainer.fit(module, train, val, ckpt_path=resumed, weights_only=True)
     return module
 
 
-def assess(task: Task, module: Classifier, progress: Callable[[float], None] | None = None) -> Outcome:
+def _interrupted_state(prepared: PreparedRun) -> dict[str, Any] | None:
+    """Read how far an interrupted run came from its `last.ckpt`; None if the run starts from the beginning.
+
+    Raises:
+        UserError: the checkpoint cannot be read or belongs to another run.
+    """
+    last = prepared.checkpoint_dir / LAST
+    # With force=true the first process empties the folder, but this one may look before that.
+    if not last.is_file() or prepared.config.trainer.fast_dev_run or prepared.config.force:
+        return None
+    state: dict[str, Any] = checkpoints.read(last)["fer_ablate"]
+    if state["key"] != prepared.key:
+        raise UserError(f"{last} belongs to another run (key {short(state['key'])}). Move it away, or train with force=true.")
+    return state
+
+
+def _load_initial_weights(prepared: PreparedRun, module: Classifier) -> None:
+    """Load the weights of another run or of `model.pretrained`, if the run starts from either."""
+    model = prepared.config.model
+    if prepared.start is not None:
+        load_start(module.network, prepared.start.path, len(prepared.data.faces.classes))
+    elif model.pretrained is not None:
+        path = Path(model.pretrained_path) if model.pretrained_path is not None else None
+        load_pretrained(module.network, pretrained_file(model.pretrained, path, model.pretrained_sha256))
+
+
+def assess(prepared: PreparedRun, module: Classifier, progress: Progress | None = None) -> TrainedRun:
     """Test the kept weights on one device, every image once.
 
     Args:
-        task: the run; its training is over.
-        module: what `fit` returned.
-        progress: told the finished fraction.
+        prepared: the run, whose training is over.
+        module: the module that `fit` returned.
+        progress: called after each batch with the finished fraction, from 0 to 1.
     """
-    config, data, hardware = task.config, task.data, task.hardware
+    config, data, hardware = prepared.config, prepared.data, prepared.hardware
     classes = data.faces.classes
-    epoch, seconds, trained = (0, [0.0], {}) if config.trainer.fast_dev_run else _load_kept(task, module)
-    examiner = build_examiner(config, data.image_size, hardware)
-    parts = task.tested
+    # A trial run with `fast_dev_run` writes no checkpoints; its weights are those of the module.
+    epoch, seconds, trained = (0, [0.0], {}) if config.trainer.fast_dev_run else _load_kept(prepared, module)
+    evaluator = build_evaluator(config, data.image_size, hardware)
+    parts = prepared.tested
     rows = np.concatenate(list(parts.values()))
-    predictions = examiner.predict(module.network, module.preprocess, data.faces, rows, progress)
-    with torch.compiler.set_stance("force_eager"):  # a compiled network would pass by the hooks that count
-        summary = describe(module.network, config.model.in_channels, examiner.size)
+    predictions = evaluator.predict(module.network, module.preprocess, data.faces, rows, progress)
+    with torch.compiler.set_stance("force_eager"):  # a compiled network does not call the hooks that count
+        summary = describe(module.network, config.model.in_channels, evaluator.size)
     result = RunResult(
-        key=task.key,
-        name=task.name,
+        key=prepared.key,
+        name=prepared.name,
         seed=config.seed,
         splits={**trained, **split_results(predictions, parts, classes)},
         classes=list(classes),
@@ -175,21 +198,21 @@ def assess(task: Task, module: Classifier, progress: Callable[[float], None] | N
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
         environment=environment(hardware),
     )
-    return Outcome(result, predictions)
+    return TrainedRun(result, predictions)
 
 
-def _load_kept(task: Task, module: Classifier) -> tuple[int, list[float], dict[str, SplitResult]]:
-    """Give the module the kept weights; their epoch, the seconds of every epoch, and the scores of what was counted in them."""
-    best, last = task.checkpoint_dir / BEST, checkpoints.read(task.checkpoint_dir / LAST)
+def _load_kept(prepared: PreparedRun, module: Classifier) -> tuple[int, list[float], dict[str, SplitResult]]:
+    """Load the kept weights into the module; return their epoch, the seconds of every epoch, and the counted scores."""
+    best, last = prepared.checkpoint_dir / BEST, checkpoints.read(prepared.checkpoint_dir / LAST)
     checkpoint = checkpoints.read(best)
     checkpoints.load_weights(module.network, checkpoint, best)
     epoch = int(checkpoint["fer_ablate"]["epoch"])
-    counts = tally_results(stored_tally(last), epoch, task.config.evaluation.pool_epochs, task.data.faces.classes)
+    counts = counted_results(stored_counts(last), epoch, prepared.config.evaluation.pool_epochs, prepared.data.faces.classes)
     return epoch, last[SECONDS], counts
 
 
-def _trainer(task: Task, observers: Sequence[Observer], callbacks: Sequence[pl.Callback]) -> pl.Trainer:
-    config, hardware = task.config.trainer, task.hardware
+def _trainer(prepared: PreparedRun, observers: Sequence[Observer], callbacks: Sequence[pl.Callback]) -> pl.Trainer:
+    config, hardware = prepared.config.trainer, prepared.hardware
     return pl.Trainer(
         accelerator="gpu" if hardware.device.type == "cuda" else "cpu",
         devices=config.devices if hardware.device.type == "cpu" or config.devices > 1 else [hardware.device.index or 0],
@@ -202,23 +225,25 @@ def _trainer(task: Task, observers: Sequence[Observer], callbacks: Sequence[pl.C
         fast_dev_run=config.fast_dev_run or False,
         limit_train_batches=_limit(config.overfit_batches or config.limit_train_batches),
         limit_val_batches=_limit(config.limit_val_batches),
-        profiler=_profiler(config.profiler, task.checkpoint_dir),
-        callbacks=[*callbacks, *_own_callbacks(task, observers)],
-        # Named, or Lightning looks around: inside a job of SLURM, torchrun or MPI it would take their tasks for ranks.
+        profiler=_profiler(config.profiler, prepared.checkpoint_dir),
+        callbacks=[*callbacks, *_own_callbacks(prepared, observers)],
+        # The environment is given, because Lightning would take the tasks of SLURM, torchrun or MPI for ranks of the run.
         plugins=[checkpoints.AtomicCheckpointIO(), LightningEnvironment()],
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        default_root_dir=task.checkpoint_dir,
+        # Otherwise each process normalises by its own share of the batch; torch supports this on GPUs only.
+        sync_batchnorm=hardware.device.type == "cuda" and config.devices > 1,
+        default_root_dir=prepared.checkpoint_dir,
     )
 
 
-def _own_callbacks(task: Task, reports: Sequence[Observer]) -> list[pl.Callback]:
-    """Everything around the epochs, in the order in which it must happen at the end of one."""
-    config = task.config.trainer
-    callbacks: list[pl.Callback] = [EpochRandomness(task.config.seed)]
+def _own_callbacks(prepared: PreparedRun, reports: Sequence[Observer]) -> list[pl.Callback]:
+    """Build the callbacks of a run, in the order in which they must run at the end of an epoch."""
+    config = prepared.config.trainer
+    callbacks: list[pl.Callback] = [EpochRandomness(prepared.config.seed)]
     average = EMAWeightAveraging(decay=config.ema_decay) if config.ema_decay is not None else None
     if average is not None:
         callbacks.append(average)
@@ -230,36 +255,36 @@ def _own_callbacks(task: Task, reports: Sequence[Observer]) -> list[pl.Callback]
                 mode=stopping.mode.name,
                 patience=stopping.patience,
                 min_delta=stopping.min_delta,
-                check_on_train_epoch_end=True,  # before the checkpoint of the epoch, which must know of the stop
+                check_on_train_epoch_end=True,  # before the checkpoint of the epoch, which stores the stop
             )
         )
-    predict = _test_prediction(task) if task.config.evaluation.pool_epochs else None
-    callbacks += [EpochReport(*reports), EpochTally(predict, average)]
+    predict = _test_prediction(prepared) if prepared.config.evaluation.pool_epochs else None
+    callbacks += [EpochReport(*reports), EpochCounts(predict, average)]
     if not config.fast_dev_run:
         monitor = config.monitor if config.keep is Keep.best else None
-        callbacks.append(KeptWeights(task.checkpoint_dir, monitor, config.mode, average))
+        callbacks.append(KeptWeights(prepared.checkpoint_dir, monitor, config.mode, average))
     return callbacks
 
 
-def _test_prediction(task: Task) -> Callable[[Classifier], Predictions]:
-    """Predicts the test role with whatever weights a module has."""
-    examiner, rows = build_examiner(task.config, task.data.image_size, task.hardware), task.tested["test"]
-    return lambda module: examiner.predict(module.network, module.preprocess, task.data.faces, rows)
+def _test_prediction(prepared: PreparedRun) -> Callable[[Classifier], Predictions]:
+    """Build a function that predicts the test role with the current weights of a module."""
+    evaluator, rows = build_evaluator(prepared.config, prepared.data.image_size, prepared.hardware), prepared.tested["test"]
+    return lambda module: evaluator.predict(module.network, module.preprocess, prepared.data.faces, rows)
 
 
 def _profiler(name: str | None, folder: Path) -> Profiler | None:
-    """Its report goes into a file, since the console is kept free of what libraries log."""
+    """Build a profiler that writes its report to a file, not to the console."""
     return PROFILERS[name](dirpath=folder, filename="profile") if name is not None else None
 
 
 def _limit(given: float | None) -> float | int | None:
-    """Lightning reads floats as fractions and integers as numbers of batches."""
+    """Convert a limit for Lightning, where floats are fractions and integers are numbers of batches."""
     return int(given) if given is not None and given > 1 else given
 
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Lightning turns Ctrl-C into an exit and then ignores it for good; give both back to the caller."""
+    """Raise KeyboardInterrupt on Ctrl-C and restore its handler: Lightning exits instead, and ignores Ctrl-C from then on."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
@@ -267,3 +292,14 @@ def _interruptible() -> Iterator[None]:
         raise KeyboardInterrupt from error
     finally:
         signal.signal(signal.SIGINT, handler)
+
+
+@contextmanager
+def _without_srun_hint() -> Iterator[None]:
+    """Silence Lightning's advice to start Python with `srun`, which it gives wherever SLURM is installed.
+
+    A run starts its own processes (`LightningEnvironment` above), so the advice would be wrong inside a job and noise elsewhere.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The `srun` command is available")
+        yield

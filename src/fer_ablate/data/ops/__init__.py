@@ -1,1 +1,1 @@
-"""The changes a config can name, one dataclass each: `registry` lists them."""
+"""Changes of images that a config can name, one dataclass each; `registry` lists them."""

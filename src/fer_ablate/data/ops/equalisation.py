@@ -1,10 +1,10 @@
-"""Histogram equalisation of whole batches, global and in tiles with limited contrast, to the levels that OpenCV gives.
+"""Histogram equalisation of whole batches, global or in tiles with limited contrast, with the same results as OpenCV.
 
-kornia's two functions were compared first. Its `equalize` follows Pillow, whose lookup table rises in whole steps: in a fifth of
-the images of FER2013 it is more than 20 levels away from OpenCV's. Its `equalize_clahe` cannot be exported for any number of
-images, and differs by 4 levels on average, since its tiles meet half a pixel earlier.
+kornia's functions give other results. Its `equalize` follows Pillow, whose lookup table rises in whole steps: in a fifth of the
+images of FER2013 it differs from OpenCV by more than 20 levels. Its `equalize_clahe` cannot be exported for a variable number of
+images, and differs by 4 levels on average because its tiles meet half a pixel earlier.
 
-`N` images, `C` channels, `H W` pixels, `T` tiles of an image, `P` pixels of a tile. Counts are integers: sums of floats would
+Letters: N images, C channels, H W pixels, T tiles of an image, P pixels of a tile. Counts are integers, since sums of floats
 depend on their order on a GPU.
 """
 
@@ -18,17 +18,17 @@ from fer_ablate.sizes import Size
 
 LEVELS = 256
 
-_BRIGHTNESS = (0.299, 0.587, 0.114)  # share of red, green and blue (ITU-R BT.601, as in OpenCV's YCrCb)
+_BRIGHTNESS = (0.299, 0.587, 0.114)  # shares of red, green and blue (ITU-R BT.601, as in OpenCV's YCrCb)
 
 
 def equalized(faces: Tensor) -> Tensor:
-    """Spread the brightness of every image evenly over black to white, as OpenCV's `equalizeHist` does.
+    """Spread the brightness of every image evenly from black to white, as OpenCV's `equalizeHist` does.
 
     Args:
-        faces: (N, C, H, W) in [0, 1], gray or RGB; counted in 256 levels. Of a colour image only the brightness is changed.
+        faces: (N, C, H, W) in [0, 1], gray or RGB, rounded to 256 levels. Of a colour image only the brightness is changed.
 
     Returns:
-        As many in the same range; an image of one level stays as it is.
+        (N, C, H, W) in [0, 1]; an image with a single level is not changed.
     """
     return _on_brightness(faces, _equalized)
 
@@ -37,19 +37,19 @@ def clahe(faces: Tensor, clip_limit: float | Tensor, grid: Size) -> Tensor:
     """Equalise every image tile by tile, with limited contrast, as OpenCV's `createCLAHE` does (Zuiderveld 1994).
 
     Args:
-        faces: (N, C, H, W) in [0, 1], gray or RGB; counted in 256 levels. Of a colour image only the brightness is changed.
+        faces: (N, C, H, W) in [0, 1], gray or RGB, rounded to 256 levels. Of a colour image only the brightness is changed.
         clip_limit: largest count of a level, in multiples of the mean count of a tile; one number, or (N,).
-        grid: rows and columns of tiles, fewer than the image has pixels; where they do not divide it, the last tiles reach
-            into its mirror.
+        grid: rows and columns of tiles, fewer than the image has pixels; if they do not divide its sides, the image is mirrored
+            to complete the last tiles.
 
     Returns:
-        As many in the same range.
+        (N, C, H, W) in [0, 1].
     """
     return _on_brightness(faces, lambda levels: _equalized_tiles(levels, clip_limit, grid))
 
 
 def _on_brightness(faces: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
-    """Let `change` turn levels (N, H, W) into others; a colour keeps its differences between red, green and blue."""
+    """Apply `change` to the brightness levels (N, H, W); the differences between red, green and blue stay the same."""
     if faces.shape[1] == 1:
         return change((faces[:, 0] * (LEVELS - 1)).round().long())[:, None] / (LEVELS - 1)
     shares = torch.tensor(_BRIGHTNESS, device=faces.device).view(1, 3, 1, 1)
@@ -59,32 +59,32 @@ def _on_brightness(faces: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def _counts(levels: Tensor) -> Tensor:
-    """How often each level stands in each row of (M, P): (M, 256)."""
+    """Count how often each level occurs in each row of (M, P): (M, 256)."""
     zeros = torch.zeros((levels.shape[0], LEVELS), dtype=torch.int32, device=levels.device)
     return zeros.scatter_add(1, levels, torch.ones_like(levels, dtype=torch.int32))
 
 
 def _running(counts: Tensor) -> Tensor:
-    """Sums over all levels up to each."""
+    """Cumulative sums over the levels."""
     return counts.cumsum(-1, dtype=torch.int32)
 
 
 def _equalized(levels: Tensor) -> Tensor:
-    """(N, H, W) levels to as many as floats."""
+    """Equalise (N, H, W) levels; returns floats."""
     flat = levels.flatten(1)
     up_to = _running(_counts(flat))
     total = flat.shape[1]
-    lowest = up_to.gather(1, flat.amin(1, keepdim=True))  # how many are as dark as the darkest, which becomes black
-    scale = torch.full_like(lowest, LEVELS - 1) / (total - lowest).clamp(min=1)  # a number / tensor would round twice
+    lowest = up_to.gather(1, flat.amin(1, keepdim=True))  # number of pixels of the darkest level, which becomes black
+    scale = torch.full_like(lowest, LEVELS - 1) / (total - lowest).clamp(min=1)  # dividing a Python number would round twice
     table = ((up_to - lowest) * scale).round()
     return torch.where(lowest == total, flat, table.gather(1, flat)).view_as(levels).float()
 
 
 def _equalized_tiles(levels: Tensor, clip_limit: float | Tensor, grid: Size) -> Tensor:
-    """(N, H, W) levels to as many as floats."""
+    """Equalise (N, H, W) levels tile by tile; returns floats."""
     height, width = levels.shape[-2:]
     rows, columns = grid
-    if height % rows or width % columns:  # OpenCV then widens both sides, even one that the grid divides
+    if height % rows or width % columns:  # OpenCV then extends both sides, even one that the grid divides
         wider = (0, columns - width % columns, 0, rows - height % rows)
         padded = functional.pad(levels[:, None].float(), wider, mode="reflect")[:, 0].long()
     else:
@@ -113,21 +113,21 @@ def _tile_tables(tiles: Tensor, clip_limit: float | Tensor) -> Tensor:
         kept = torch.minimum(counts, (clip_limit.to(tiles.device) * pixels / LEVELS).int().clamp(min=1).view(-1, 1, 1))
     else:
         kept = counts.clamp(max=max(int(clip_limit * pixels / LEVELS), 1))
-    # What was cut off goes to all levels alike, and the rest of that division to some.
+    # The clipped counts are shared out equally among all levels, and the remainder among some of them.
     clipped = pixels - kept.sum(-1, keepdim=True)
     filled = kept + (clipped // LEVELS).int() + _spread(tiles.device)[clipped[..., 0] % LEVELS]
     return (_running(filled) * ((LEVELS - 1) / pixels)).round()
 
 
 def _spread(device: torch.device) -> Tensor:
-    """In row R the levels, at equal distances from black on, that get one more each where R are left over: (256, 256)."""
+    """Levels that get one of the remaining counts each: (256, 256); row R is for a remainder of R, spaced evenly from black."""
     rest, level = torch.arange(LEVELS, device=device)[:, None], torch.arange(LEVELS, device=device)
-    distance = torch.full_like(rest, LEVELS) // rest.clamp(min=1)  # a number // tensor cannot be exported to ONNX
+    distance = torch.full_like(rest, LEVELS) // rest.clamp(min=1)  # number // tensor cannot be exported to ONNX
     return ((level % distance == 0) & (level // distance < rest)).int()
 
 
 def _between(pixels: int, tile: int, tiles: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """For each pixel of a side the tile before it, that behind it, and how far it is on the way from one to the other."""
+    """For each pixel of a side: the tile before it, the tile after it, and its relative position between their centres."""
     place = torch.arange(pixels, device=device) * (1 / tile) - 0.5
     before = place.floor()
     return before.long().clamp(min=0), (before.long() + 1).clamp(max=tiles - 1), place - before

@@ -1,4 +1,4 @@
-"""Ops that move whole images: flips and affine maps, which `augment.Warp` joins into one resampling where they stand in a row."""
+"""Ops that move whole images: flips and affine maps. `augment.Warp` joins neighbouring ones into one resampling."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -9,19 +9,18 @@ import torch
 from kornia.augmentation import GeometricAugmentationBase2D, RandomAffine, RandomHorizontalFlip, RandomVerticalFlip
 from torch import Tensor
 
-from fer_ablate.data.ops.op import Op
-from fer_ablate.data.ops.rules import FILLS, interval, number, numbers, one_of, probability
+from fer_ablate.data.ops.op import FILLS, Op, interval, number, numbers, one_of, probability
 
 
 class Geometric(Op):
     """An op that draws a matrix for every image."""
 
     fill: str | None = None
-    """What lies beyond the image; None for a flip, which shows nothing of it."""
+    """Pixels beyond the image, one of `rules.FILLS`; None for a flip, which shows none of them."""
 
     @abstractmethod
     def module(self) -> GeometricAugmentationBase2D:
-        """Build what draws the matrices."""
+        """Build the kornia module that draws the matrices."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +55,10 @@ class Affine(Geometric):
         p: probability per image.
         rotation: largest angle in degrees, either way.
         shift: largest shift as a fraction of the side, either way, per axis.
-        scale: interval of the magnification (above 1: the face grows), one draw for both axes; with four numbers one
-            draw per axis, as Keras' zoom has it.
+        scale: interval of the magnification (above 1 the face grows), drawn once for both axes; four numbers are drawn
+            separately for each axis, like the zoom of Keras.
         shear: largest horizontal shear angle in degrees, either way.
-        fill: what lies beyond the image: its nearest pixel, black, or its mirror.
+        fill: pixels beyond the image: `border` repeats the nearest one, `zeros` is black, `reflection` mirrors the image.
     """
 
     p: float = probability(1.0)
@@ -83,12 +82,12 @@ class Affine(Geometric):
 
 @dataclass(frozen=True, kw_only=True)
 class Rotate(Geometric):
-    """Rotate by one of several angles; an angle of any size in between is `affine` with a `rotation`.
+    """Rotate by one of several angles; for any angle within an interval use `affine` with `rotation`.
 
     Args:
         p: probability per image.
-        angles: in degrees, counter-clockwise; each as likely as the others. List 0 to leave some images upright.
-        fill: what lies beyond the image, which keeps its height and width: its nearest pixel, black, or its mirror.
+        angles: angles in degrees, counter-clockwise, all equally likely. List 0 to leave some images upright.
+        fill: pixels beyond the image, whose height and width stay the same; as in `Affine`.
     """
 
     p: float = probability(1.0)
@@ -101,23 +100,24 @@ class Rotate(Geometric):
 
 
 class _ListedRotation(GeometricAugmentationBase2D):
-    """Draws the matrices of `Rotate`, which kornia has for intervals only."""
+    """Draws the matrices of `Rotate`; kornia only draws angles from intervals."""
 
     def __init__(self, angles: Sequence[float], p: float) -> None:
         super().__init__(p=p)
         self.angles = torch.tensor([float(angle) for angle in angles])
 
     def generate_parameters(self, batch_shape: Sequence[int]) -> dict[str, Tensor]:
-        """Draw an angle in degrees for every image."""
+        """Draw an angle in degrees for every image: (N,)."""
+        # Drawn on the CPU like kornia's own parameters, so that a seed gives the same angles on every device.
         return {"angle": self.angles[torch.randint(len(self.angles), (batch_shape[0],))]}
 
     def compute_transformation(self, input: Tensor, params: Mapping[str, Tensor], flags: Mapping[str, Any]) -> Tensor:
-        """Matrices (N, 3, 3) from pixels of the image to pixels of the rotated one, about its centre."""
+        """Return matrices (N, 3, 3) that map pixels of an image to those of the image rotated about its centre."""
         height, width = input.shape[-2:]
         across, down = (width - 1) / 2, (height - 1) / 2
         angle = params["angle"].deg2rad()
         cos, sin, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
-        # Rows count downwards, so that this sign of the sine turns counter-clockwise as it is seen.
+        # Rows are numbered downwards, so that this sign of the sine turns counter-clockwise on the screen.
         rows = [
             torch.stack([cos, sin, across - cos * across - sin * down], dim=1),
             torch.stack([-sin, cos, down + sin * across - cos * down], dim=1),

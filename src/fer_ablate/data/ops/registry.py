@@ -1,4 +1,4 @@
-"""Every op by the name a config gives it, and what is wrong with a list of steps."""
+"""All ops by their names in a config, and the faults of a list of steps."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
@@ -30,16 +30,16 @@ OPS: Mapping[str, type[Op]] = {
 }
 
 FIXED = tuple(name for name, op in OPS.items() if op.fixed)
-"""Names of those that can change every image alike."""
+"""Names of the ops that can change every image in the same way."""
 
 
 def read_op(step: Mapping[str, Any]) -> Op:
-    """Turn one checked step of a config into its op."""
+    """Build the op of one step without faults."""
     return OPS[step["op"]](**{name: value for name, value in step.items() if name != "op"})
 
 
 def draws(op: Op) -> bool:
-    """Whether an op that could change every image alike draws random numbers, by the arguments it was given."""
+    """Whether the arguments of a fixed op make it draw random numbers."""
     given = ((argument.metadata.get("draws"), getattr(op, argument.name)) for argument in fields(op))  # type: ignore[arg-type]
     return any(rule is not None and rule(value) is not None for rule, value in given)
 
@@ -48,15 +48,21 @@ def step_faults(key: str, step: Any, *, fixed: bool = False) -> list[Fault]:
     """List what is wrong with the name and the arguments of one step.
 
     Args:
-        key: full key of the step, for the messages.
-        step: as the config has it.
-        fixed: it stands where every image is to be changed alike, so that ops that draw are faults too.
+        key: full key of the step, for messages.
+        step: the step as in the config.
+        fixed: the step must change every image in the same way, so that random ops and arguments are faults.
     """
     return list(_step_faults(key, step, FIXED if fixed else tuple(OPS), fixed))
 
 
-def size_faults(key: str, op: Op, size: Size | None) -> list[Fault]:
-    """List why an op cannot change images of this size, given the full key of its step; none where the size is not known."""
+def op_size_faults(key: str, op: Op, size: Size | None) -> list[Fault]:
+    """List why an op cannot be applied to images of this size; empty if it can, or if the size is not known.
+
+    Args:
+        key: full key of the step, for messages.
+        op: the op.
+        size: height and width of the images in pixels; None if not known.
+    """
     misfit = None if size is None else op.misfit(size)
     return [Fault(f"{key}.{misfit.argument}", misfit.problem, misfit.remedy)] if misfit else []
 
@@ -74,6 +80,7 @@ def _step_faults(key: str, step: Any, known: Sequence[str], fixed: bool) -> Iter
         remedy = f"It belongs in augment.steps. Choices here: {', '.join(known)}."
         yield Fault(f"{key}.op", f"{name} changes each image in its own way", remedy)
         return
+    # The fields of the op's dataclass are the only list of its arguments.
     arguments = {argument.name: argument for argument in fields(OPS[name])}  # type: ignore[arg-type]  # every op is a dataclass
     for given, value in step.items():
         if given == "op":
@@ -91,5 +98,5 @@ def _value_fault(key: str, argument: Field[Any], value: object, fixed: bool) -> 
     if problem := argument.metadata["rule"](value):
         return Fault(key, f"{value!r}: {problem}")
     if fixed and "draws" in argument.metadata and (drawn := argument.metadata["draws"](value)):
-        return Fault(key, f"{value!r}: {drawn}", "That belongs in augment.steps; here every image is changed alike.")
+        return Fault(key, f"{value!r}: {drawn}", "That belongs in augment.steps; here every image is changed in the same way.")
     return None

@@ -1,4 +1,4 @@
-"""Ops that change the values of pixels where they stand: light, contrast, noise, blur, and erased rectangles."""
+"""Ops that change the values of pixels: brightness, contrast, equalisation, noise, blur, and erased rectangles."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +11,7 @@ from kornia.filters import gaussian_blur2d
 from torch import Tensor, nn
 
 from fer_ablate.data.ops.equalisation import clahe, equalized
-from fer_ablate.data.ops.op import Misfit, Op
-from fer_ablate.data.ops.rules import interval, number, number_or_interval, odd_or_none, probability, sides
+from fer_ablate.data.ops.op import Misfit, Op, interval, number, number_or_interval, odd_or_none, probability, sides
 from fer_ablate.sizes import Size, as_size, in_key, spelled
 
 Strength = float | Sequence[float]
@@ -21,13 +20,13 @@ Strength = float | Sequence[float]
 
 @dataclass(frozen=True, kw_only=True)
 class Erasing(Op):
-    """Paint a random rectangle in one gray (Zhong et al. 2020, arXiv:1708.04896).
+    """Fill a random rectangle with one gray level (Zhong et al. 2020, arXiv:1708.04896).
 
     Args:
         p: probability per image.
         area: interval of the rectangle's share of the image.
         ratio: interval of its height over its width.
-        value: its gray, 0 black to 1 white.
+        value: its gray level, from 0 (black) to 1 (white).
     """
 
     p: float = probability(0.5)
@@ -43,12 +42,12 @@ class Erasing(Op):
 
 @dataclass(frozen=True, kw_only=True)
 class BrightnessContrast(Op):
-    """Multiply the brightness, then the distance of every pixel from the image's mean gray; clipped to [0, 1].
+    """Multiply the brightness, then the difference of every pixel to the image's mean gray; clipped to [0, 1].
 
     Args:
         p: probability per image.
-        brightness: the factor is drawn from [1 - brightness, 1 + brightness].
-        contrast: likewise.
+        brightness: the first factor is drawn from [1 - brightness, 1 + brightness].
+        contrast: the second factor is drawn from [1 - contrast, 1 + contrast].
     """
 
     p: float = probability(1.0)
@@ -67,7 +66,7 @@ class Noise(Op):
 
     Args:
         p: probability per image.
-        std: its standard deviation as a fraction of the range from black to white, before clipping.
+        std: standard deviation of the noise as a fraction of the range from black to white, before clipping.
     """
 
     p: float = probability(1.0)
@@ -99,12 +98,12 @@ class Gamma(Op):
 
 @dataclass(frozen=True, kw_only=True)
 class Blur(Op):
-    """Blur with a Gaussian kernel, as OpenCV's `GaussianBlur` does; beyond the image lies its mirror.
+    """Blur with a Gaussian kernel, as OpenCV's `GaussianBlur` does; the image is mirrored at its edges.
 
     Args:
         p: probability per image.
         sigma: standard deviation of the kernel in pixels.
-        kernel: its side in pixels; null: three of the largest sigma to either side.
+        kernel: side of the kernel in pixels; null: three times the largest sigma to either side.
     """
 
     fixed = True
@@ -115,7 +114,8 @@ class Blur(Op):
 
     @property
     def side(self) -> int:
-        """Of the kernel in pixels; without one named OpenCV's choice for images of 8 bits."""
+        """Side of the kernel in pixels; by default OpenCV's choice for images of 8 bits."""
+        # One kernel serves all images of a batch, so it must be large enough for the largest sigma.
         largest = max(self.sigma) if isinstance(self.sigma, Sequence) else self.sigma
         return self.kernel or round(6 * largest + 1) | 1
 
@@ -124,7 +124,7 @@ class Blur(Op):
         return Changed(partial(_blurred, side=self.side), self.sigma, self.p)
 
     def misfit(self, size: Size) -> Misfit | None:
-        """Say whether the kernel needs more than one mirror of the image."""
+        """Return a misfit if the kernel reaches beyond the mirrored image."""
         if self.side // 2 < min(size):
             return None
         largest = 2 * min(size) - 1
@@ -135,7 +135,7 @@ class Blur(Op):
 
 @dataclass(frozen=True, kw_only=True)
 class Equalize(Op):
-    """Equalise the histogram of every image, of a colour image that of its brightness.
+    """Equalise the histogram of every image; of a colour image, that of its brightness.
 
     Args:
         p: probability per image.
@@ -152,11 +152,11 @@ class Equalize(Op):
 
 @dataclass(frozen=True, kw_only=True)
 class Clahe(Op):
-    """Equalise the histogram tile by tile with limited contrast (CLAHE), of a colour image that of its brightness.
+    """Equalise the histogram tile by tile with limited contrast (CLAHE); of a colour image, that of its brightness.
 
     Args:
         p: probability per image.
-        clip_limit: largest count of a level, in multiples of the mean count of a tile; the lower, the milder.
+        clip_limit: largest count of a level, in multiples of the mean count of a tile; lower values change less.
         grid: number of tiles along each axis, or [rows, columns].
     """
 
@@ -178,7 +178,7 @@ class Clahe(Op):
         return Changed(partial(clahe, grid=self.tiles), self.clip_limit, self.p)
 
     def misfit(self, size: Size) -> Misfit | None:
-        """Say whether there are as many tiles as pixels."""
+        """Return a misfit if tiles have less than two pixels."""
         if self.tiles[0] < size[0] and self.tiles[1] < size[1]:
             return None
         problem = f"{in_key(self.tiles)}: tiles of a single pixel in the {spelled(size)} images"
@@ -186,10 +186,10 @@ class Clahe(Op):
 
 
 class Changed(nn.Module):
-    """Change every image by one number, or each by a number drawn for it.
+    """Apply a change with one strength for all images, or with a strength that is drawn for each of them.
 
     Args:
-        change: faces (N, C, H, W) and a number, or (N, 1, 1, 1) of them -> changed faces.
+        change: takes faces (N, C, H, W) and a strength, a number or (N, 1, 1, 1), and returns changed faces.
         strength: the number, or the interval it is drawn from.
         p: probability that an image is changed at all.
     """
@@ -199,10 +199,11 @@ class Changed(nn.Module):
         self.change, self.strength, self.p = change, strength, p
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Change (N, C, H, W) in [0, 1]; nothing is drawn with one number and a probability of 1."""
+        """Change (N, C, H, W) in [0, 1]; with a single strength and a probability of 1 nothing is random."""
         number = faces.shape[0]
-        # Drawn on the CPU like kornia's numbers, so that a seed gives the same changes on every device.
+        # Drawn on the CPU, as kornia does, so that a seed gives the same changes on every device.
         chosen = None if self.p == 1 else (torch.rand(number) < self.p).to(faces.device, non_blocking=True)
+        # All images are changed and some results discarded: selecting images would make a GPU wait for their number.
         changed = self.change(faces, self._strengths(number, faces.device))
         return changed if chosen is None else torch.where(chosen.view(-1, 1, 1, 1), changed, faces)
 
@@ -219,10 +220,11 @@ def _blurred(faces: Tensor, sigma: float | Tensor, side: int) -> Tensor:
 
 
 def _equalized(faces: Tensor, _: float | Tensor) -> Tensor:
-    """Equalisation has no strength."""
+    """Equalise; the strength is ignored."""
     return equalized(faces)
 
 
 def _noisy(faces: Tensor, std: float | Tensor) -> Tensor:
+    # Drawn on the CPU like all other random numbers.
     noise = torch.randn(faces.shape).to(faces.device, non_blocking=True)
     return (faces + std * noise).clamp(0, 1)

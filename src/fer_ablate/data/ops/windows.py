@@ -1,4 +1,4 @@
-"""Ops that cut, move or resize images by whole pixels: random and ten crops, shifts, and the resizing of every image."""
+"""Ops that cut, move or resize images by whole pixels: random crop, ten crops, shift, resize."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,29 +8,28 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fer_ablate.config.choices import TestTimeAugmentation
-from fer_ablate.data.ops.op import Misfit, Op
-from fer_ablate.data.ops.rules import one_of, probability, sides, whole
+from fer_ablate.data.ops.op import Misfit, Op, one_of, probability, sides, whole
 from fer_ablate.data.views import views
 from fer_ablate.sizes import Size, as_size, in_key, spelled
 
 METHODS = ("bilinear", "area")
-"""How a pixel of a resized image comes about."""
+"""Methods of `resize`."""
 
 
 class Sized(Op):
-    """An op whose images have the size it names."""
+    """An op after which images have the size that it names."""
 
     size: Any
 
     @property
     def pixels(self) -> Size:
-        """Height and width that were named."""
+        """Height and width after the op."""
         named = as_size(self.size)
         assert named is not None, self.size
         return named
 
     def after(self, size: Size | None) -> Size | None:
-        """The size named, whatever was before."""
+        """Return the named size, whatever the size before."""
         return self.pixels
 
 
@@ -38,7 +37,7 @@ class Cropping(Sized):
     """An op that cuts images."""
 
     def misfit(self, size: Size) -> Misfit | None:
-        """Say whether the crop is larger than the images."""
+        """Return a misfit if the crop is larger than the images."""
         if self.pixels[0] <= size[0] and self.pixels[1] <= size[1]:
             return None
         problem = f"{in_key(self.pixels)}: crop is larger than the {spelled(size)} images"
@@ -47,7 +46,7 @@ class Cropping(Sized):
 
 @dataclass(frozen=True, kw_only=True)
 class Crop(Cropping):
-    """Cut a window out of every image at a random place, after adding a black border.
+    """Add a black border to every image, and cut a window out of it at a random place.
 
     Args:
         size: side of a square in pixels, or [height, width]; also the size of the network's input.
@@ -77,7 +76,7 @@ class TenCrop(Cropping):
         return TenCrops(self.pixels)
 
     def misfit(self, size: Size) -> Misfit | None:
-        """Say whether the crops are larger than the images, or the whole image each."""
+        """Return a misfit if the crops are larger than the images, or as large."""
         if size != self.pixels:
             return super().misfit(size)
         problem = f"{in_key(size)}: all ten crops are the whole {spelled(size)} image"
@@ -86,9 +85,9 @@ class TenCrop(Cropping):
 
 @dataclass(frozen=True, kw_only=True)
 class Shift(Op):
-    """Move every image by whole pixels, without resampling; what is laid bare is black.
+    """Move every image by whole pixels, without resampling; the pixels that become free are black.
 
-    Shifts by fractions of a pixel, or with another ground, are `affine` with a `shift`.
+    For shifts by fractions of a pixel, or with another fill, use `affine` with `shift`.
 
     Args:
         p: probability per image.
@@ -105,7 +104,7 @@ class Shift(Op):
         return RandomShift(self.y, self.x, self.p)
 
     def misfit(self, size: Size) -> Misfit | None:
-        """Say whether a shift may leave nothing of an image."""
+        """Return a misfit if a shift can move a whole image out of sight."""
         for name, shift, side in (("y", self.y, size[0]), ("x", self.x, size[1])):
             if shift >= side:
                 problem = f"{shift}: may move the whole of a {spelled(size)} image away"
@@ -119,8 +118,8 @@ class Resize(Sized):
 
     Args:
         size: side of a square in pixels, or [height, width].
-        method: `bilinear` is bilinear interpolation where a side grows, and its antialiased form, as Pillow has it, where one
-            shrinks; `area` averages the area that a new pixel covers, as OpenCV's INTER_AREA does where sides shrink.
+        method: `bilinear` is bilinear interpolation, antialiased like Pillow's if a side shrinks; `area` averages the area that a
+            new pixel covers, like OpenCV's INTER_AREA.
     """
 
     fixed = True
@@ -134,7 +133,7 @@ class Resize(Sized):
 
 
 class RandomCrop(nn.Module):
-    """Cut windows of one size at a random place per image."""
+    """Cut a window of one size out of each image, at a random place."""
 
     def __init__(self, size: Size, padding: int) -> None:
         super().__init__()
@@ -146,14 +145,14 @@ class RandomCrop(nn.Module):
         if self.padding:
             faces = functional.pad(faces, [self.padding] * 4)
         number, _, height, width = faces.shape
-        # Drawn on the CPU like kornia's numbers, so that a seed gives the same crops on every device.
+        # Drawn on the CPU, as kornia does, so that a seed gives the same crops on every device.
         top = torch.randint(height - self.size[0] + 1, (number, 1))
         left = torch.randint(width - self.size[1] + 1, (number, 1))
         return _windows(faces, top, left, self.size)
 
 
 class RandomShift(nn.Module):
-    """Move every image by as many whole pixels as are drawn for it, over a black ground.
+    """Move every image by a random number of whole pixels over a black background.
 
     Args:
         down: largest shift up or down.
@@ -168,6 +167,7 @@ class RandomShift(nn.Module):
     def forward(self, faces: Tensor) -> Tensor:
         """Move (N, C, H, W) within the same height and width."""
         number, _, height, width = faces.shape
+        # A window of the padded image: its corner is at the width of the padding where nothing is moved.
         moved = torch.rand(number, 1) < self.p
         top = torch.where(moved, torch.randint(2 * self.down + 1, (number, 1)), self.down)
         left = torch.where(moved, torch.randint(2 * self.across + 1, (number, 1)), self.across)
@@ -176,26 +176,26 @@ class RandomShift(nn.Module):
 
 
 def _windows(faces: Tensor, top: Tensor, left: Tensor, size: Size) -> Tensor:
-    """Cut (N, C, *size) out of (N, C, H, W), with the upper left corners in `top` and `left` (N, 1), on the CPU.
+    """Cut (N, C, *size) out of (N, C, H, W); `top` and `left` (N, 1) on the CPU are the upper left corners.
 
-    One gather for the whole batch. kornia's own slices image by image: twice the time on a CPU, and a launch per image on a GPU.
+    One gather for the whole batch: kornia cuts image by image, with twice the time on a CPU and one kernel per image on a GPU.
     """
     rows = (top + torch.arange(size[0])).to(faces.device, non_blocking=True)
     columns = (left + torch.arange(size[1])).to(faces.device, non_blocking=True)
     images = torch.arange(faces.shape[0], device=faces.device)
-    # The two index lists around the channel slice put C last; the caller gets it back in its place.
+    # Index tensors on both sides of the channel slice make numpy-style indexing move C to the end; permute moves it back.
     return faces[images[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 class TenCrops(nn.Module):
-    """Cut the ten windows that `views.views` tests on out of every image."""
+    """Cut the ten windows of `views.views` out of every image."""
 
     def __init__(self, size: Size) -> None:
         super().__init__()
         self.size = size
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Crop (N, C, H, W) to (10 N, C, *size); the ten of the first image come first, then those of the second."""
+        """Crop (N, C, H, W) to (10 N, C, *size); the ten windows of one image are next to each other."""
         return views(faces, TestTimeAugmentation.ten_crop, self.size).transpose(0, 1).flatten(0, 1)
 
 
@@ -213,6 +213,7 @@ class Resized(nn.Module):
         if self.size == (height, width):
             return faces
         if self.method == "area":
+            # Averaging is linear and separable: one matrix for the rows, one for the columns.
             down, across = _shares(height, self.size[0], faces.device), _shares(width, self.size[1], faces.device)
             return down @ faces @ across.T
         shrinks = self.size[0] < height or self.size[1] < width
@@ -220,7 +221,8 @@ class Resized(nn.Module):
 
 
 def _shares(before: int, after: int, device: torch.device) -> Tensor:
-    """Share of each old pixel of a side in each new one: (after, before), every row with the sum 1."""
+    """Share of each old pixel of a side in each new one: (after, before); every row has the sum 1."""
+    # In float64, because the edges of new pixels are rarely exact in binary fractions.
     edges = torch.arange(after + 1, dtype=torch.float64) * before / after
     pixels = torch.arange(before, dtype=torch.float64)
     covered = torch.minimum(edges[1:, None], pixels + 1) - torch.maximum(edges[:-1, None], pixels)

@@ -1,7 +1,7 @@
 """Opens the table inside a plain, gzip, xz, bzip2, tar or zip file, also nested, as one stream of bytes.
 
-First bytes decide what a file is, never its ending. What unpacks to more than a table can be is refused while it is
-read, so that a small file cannot fill the memory or keep the machine busy.
+A file is recognised by its first bytes, never by its name. Reading stops as soon as a file unpacks to more than a table
+can have, so that a small file cannot fill the memory or keep the machine busy.
 """
 
 import bz2
@@ -28,14 +28,14 @@ TABLES = ("fer2013.csv", "icml_face_data.csv")
 """Names of the table in the archives of the original contest and of its copies on Kaggle."""
 
 GLANCE = 1 << 20
-"""Unpacked bytes of a tar archive that are looked through where an answer must come at once."""
+"""Unpacked bytes of a tar archive that are searched where the answer must come at once."""
 
-_THROUGH = 512 << 20  # fer2013.csv has 301 MB: far enough to pass by one, near enough to take seconds
-_MOST_MEMBERS = 10_000  # more files than this are pictures
-_MOST = 4 << 30  # ten times fer2013.csv and some more; a table beyond it is meant to be folders of pictures
-_FREE = 64 << 20  # small enough to read whatever it is
-_RATIO = 100  # digits of faces shrink to a fourth, at best to a tenth
-_DEPTH = 4  # such as a gz in a tar in an xz
+_SEARCHED = 512 << 20  # enough to skip one fer2013.csv (301 MB), and read within seconds
+_MOST_MEMBERS = 10_000  # an archive of more files holds pictures
+_MOST = 4 << 30  # more than ten times fer2013.csv; larger sets should be folders of pictures
+_SMALL = 64 << 20  # up to here the ratio is not checked
+_RATIO = 100  # a table of faces shrinks to a fourth, at best to a tenth
+_DEPTH = 4  # levels of packing, such as a gz in a tar in an xz
 _BUFFER = 1 << 18
 _LONGEST_HEADER = 8 << 10  # twice the longest path
 _FURTHER_HEADERS = (
@@ -60,17 +60,17 @@ _DAMAGE = (
     LookupError,
     RuntimeError,
 )
-_WAY_OUT = "Unpack it, and pass the file or folder as data.path=..."
+_REMEDY = "Unpack it, and pass the file or folder as data.path=..."
 
 
 class Unpacked:
-    """The bytes of a table.
+    """Unpacked bytes of a table.
 
     Args:
-        path: the file that holds it.
-        raw: that file.
-        stream: the same without its packing.
-        members: names of the files within archives that lead to the table; empty for a table that is in none.
+        path: the packed file.
+        raw: its bytes.
+        stream: the unpacked bytes.
+        members: names of the files within archives that lead to the table, the outermost first; empty without an archive.
     """
 
     def __init__(self, path: Path, raw: IO[bytes], stream: io.BufferedReader, members: Sequence[str]) -> None:
@@ -79,39 +79,39 @@ class Unpacked:
         self.members = tuple(members)
 
     def read(self, size: int) -> bytes:
-        """Give the next bytes, fewer than asked for only at the end."""
-        with _understood(self._path):
+        """Return the next `size` bytes, fewer only at the end."""
+        with _damage_reported(self._path):
             return self._stream.read(size)
 
     def fraction(self) -> float:
-        """How much of the packed file has been read, from 0 to 1."""
+        """Return how much of the packed file has been read, from 0 to 1."""
         return min(self._raw.tell() / self._size, 1.0)
 
 
 @contextmanager
-def opened(path: Path, through: int = _THROUGH) -> Iterator[Unpacked]:
-    """Give the unpacked bytes of a table.
+def opened(path: Path, searched: int = _SEARCHED) -> Iterator[Unpacked]:
+    """Open a table, and close it afterwards.
 
     Args:
         path: a table, packed or not.
-        through: unpacked bytes of a tar archive that may be passed by in search of the table.
+        searched: unpacked bytes of a tar archive that may be skipped in search of the table.
 
     Raises:
-        UserError: the file cannot be read, is no text, or is an archive that is damaged or in which no one table is found.
+        UserError: the file cannot be read, is not text, or is an archive that is damaged or does not hold exactly one table.
     """
     with ExitStack() as stack:
-        with _understood(path):
-            raw = stack.enter_context(_file(path))
-            layers = _Layers(path, raw, stack, through)
+        with _damage_reported(path):
+            raw = stack.enter_context(_open_file(path))
+            layers = _Layers(path, raw, stack, searched)
             stream = layers.opened()
-            _check_text(path, stream)
+            _require_text(path, stream)
         yield Unpacked(path, raw, stream, layers.members)
 
 
 def table_files(folder: Path) -> list[Path]:
-    """Files of a folder that may be tables by their names: the known names first, then texts, packed texts and archives.
+    """List the files of a folder that may be tables: known names first, then texts, packed texts and archives.
 
-    Only names are looked at: `table.looks_like_table` opens a file. Files whose names begin with a dot are not among them.
+    Only names are compared; `table.looks_like_table` opens a file. Hidden files are left out.
     """
     ranked = []
     for path in folder.iterdir() if folder.is_dir() else ():
@@ -123,6 +123,7 @@ def table_files(folder: Path) -> list[Path]:
 
 
 def _rank(name: str) -> int | None:
+    """How likely a file is the table by its name, 0 the likeliest; None if it cannot be one."""
     if name in KNOWN:
         return KNOWN.index(name)
     if name.endswith(_TEXT):
@@ -132,16 +133,16 @@ def _rank(name: str) -> int | None:
     return len(KNOWN) + 2 if name.endswith((*_TARS, ".zip")) else None
 
 
-def _file(path: Path) -> IO[bytes]:
+def _open_file(path: Path) -> IO[bytes]:
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
         raise UserError(f"{path} is a folder, expected a table. Folders of pictures are read with data=folder.")
-    if not stat.S_ISREG(mode):  # a pipe would wait for ever, and an archive may have to be read twice
+    if not stat.S_ISREG(mode):  # reading a pipe may block for ever, and an archive may have to be read twice
         raise UserError(f"{path} is a pipe or device, expected a file. Write its content to a file and pass that.")
     return path.open("rb", buffering=_BUFFER)
 
 
-def _check_text(path: Path, stream: io.BufferedReader) -> None:
+def _require_text(path: Path, stream: io.BufferedReader) -> None:
     head = stream.peek(first_bytes.ENOUGH)[: first_bytes.ENOUGH]
     if not head:
         raise UserError(f"{path} is empty. Copy or download the file again.")
@@ -151,12 +152,12 @@ def _check_text(path: Path, stream: io.BufferedReader) -> None:
 
 
 class _Layers:
-    """Takes one packing off after the other until text, or something else that is not packed, is left."""
+    """Unpacks a file level by level until it reaches something that is not packed."""
 
-    def __init__(self, path: Path, raw: IO[bytes], stack: ExitStack, through: int) -> None:
-        self._path, self._raw, self._stack, self._through = path, raw, stack, through
+    def __init__(self, path: Path, raw: IO[bytes], stack: ExitStack, searched: int) -> None:
+        self._path, self._raw, self._stack, self._searched = path, raw, stack, searched
         self._size = os.fstat(raw.fileno()).st_size
-        self._chosen: dict[int, str] = {}  # depth of a tar archive -> the member to stop at in the second reading
+        self._chosen: dict[int, str] = {}  # level of a tar archive -> the member to stop at when it is read again
         self.members: list[str] = []
 
     def opened(self) -> io.BufferedReader:
@@ -174,10 +175,10 @@ class _Layers:
                 reader = inner
             else:
                 reader = self._limited(self._decompressed(reader, packing))
-        raise UserError(f"{self._path} is packed more than {_DEPTH} times over. {_WAY_OUT}")
+        raise UserError(f"{self._path} is packed more than {_DEPTH} times over. {_REMEDY}")
 
     def _again(self) -> io.BufferedReader:
-        """A stream can only be read forwards: start anew, now that the member of a tar archive is known."""
+        """Start again from the beginning, now that the member of a tar archive is known: streams only go forwards."""
         self._raw.seek(0)
         self.members.clear()
         return self.opened()
@@ -192,7 +193,7 @@ class _Layers:
         return io.BufferedReader(_Limited(stream, self._path, self._size), _BUFFER)
 
     def _tar_member(self, reader: io.BufferedReader, depth: int) -> io.BufferedReader | None:
-        """The table in a tar archive; None where it has been passed by, and is now known."""
+        """Open the table in a tar archive; None if it could only be identified after it was skipped."""
         archive = self._stack.enter_context(tarfile.open(fileobj=reader, mode="r|", bufsize=_BUFFER, tarinfo=_Member))  # noqa: SIM115
         names: list[str] = []
         passed = 0
@@ -204,14 +205,14 @@ class _Layers:
                 return self._limited(table)
             names += [member.name] * member.isreg()
             passed += 1
-            if passed > _MOST_MEMBERS or member.offset_data + member.size > self._through:
+            if passed > _MOST_MEMBERS or member.offset_data + member.size > self._searched:
                 raise _too_much_to_search(self._path, names)
         self._chosen[depth] = _the_table(names, self._path)
         return None
 
     def _zip_member(self, reader: io.BufferedReader) -> io.BufferedReader:
         if reader is not self._raw:
-            raise UserError(f"{self._path} holds a zip archive inside another archive. {_WAY_OUT}")
+            raise UserError(f"{self._path} holds a zip archive inside another archive. {_REMEDY}")
         archive = self._stack.enter_context(zipfile.ZipFile(reader))
         name = _the_table([info.filename for info in archive.infolist() if not info.is_dir()], self._path)
         info = archive.getinfo(name)
@@ -220,14 +221,14 @@ class _Layers:
             raise UserError(f"{shown} is encrypted. Unpack it with its password, and pass the file as data.path=...")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
             method = zipfile.compressor_names.get(info.compress_type, "unknown")  # type: ignore[attr-defined]
-            raise UserError(f"{shown} is packed by method {info.compress_type} ({method}), which is not read here. {_WAY_OUT}")
-        _check_size(info.file_size, self._path, self._size)
+            raise UserError(f"{shown} is packed by method {info.compress_type} ({method}), which is not read here. {_REMEDY}")
+        _require_plausible_size(info.file_size, self._path, self._size)
         self.members.append(_printable(name))
         return self._limited(self._stack.enter_context(archive.open(info)))
 
 
 class _Member(tarfile.TarInfo):
-    """A file in a tar archive, whose further headers may not be long: tarfile takes quadratic time for them (CVE-2024-6232)."""
+    """A file in a tar archive; long extended headers are refused, since tarfile parses them in quadratic time (CVE-2024-6232)."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
@@ -238,7 +239,7 @@ class _Member(tarfile.TarInfo):
 
 
 class _Limited(io.RawIOBase):
-    """Passes bytes on until they are more than a table can have."""
+    """Passes bytes on, and stops with an error when they are more than a table can have."""
 
     def __init__(self, stream: IO[bytes], path: Path, packed_size: int) -> None:
         self._stream, self._path, self._packed_size = stream, path, packed_size
@@ -251,17 +252,17 @@ class _Limited(io.RawIOBase):
         data = self._stream.read(len(buffer))
         buffer[: len(data)] = data
         self._count += len(data)
-        _check_size(self._count, self._path, self._packed_size)
+        _require_plausible_size(self._count, self._path, self._packed_size)
         return len(data)
 
 
-def _check_size(unpacked: int, path: Path, packed: int) -> None:
+def _require_plausible_size(unpacked: int, path: Path, packed: int) -> None:
     if unpacked > _MOST:
         raise UserError(
             f"{path} unpacks to more than {_MOST >> 30} GiB; a table of faces is not read beyond that (fer2013.csv has 0.3). "
             "Use folders of pictures, with data=folder."
         )
-    if unpacked > _FREE and unpacked > _RATIO * packed:
+    if unpacked > _SMALL and unpacked > _RATIO * packed:
         raise UserError(
             f"{path} unpacks to more than {_RATIO} times its own size, as a zip bomb does; faces shrink to a fourth at most. "
             "If it is a table, unpack it and pass the file as data.path=..."
@@ -269,7 +270,7 @@ def _check_size(unpacked: int, path: Path, packed: int) -> None:
 
 
 def _the_table(names: Sequence[str], path: Path) -> str:
-    """The one file of an archive that is the table: of a known name, else the only csv."""
+    """Find the file of an archive that is the table: one with a known name, else the only csv."""
     visible = [name for name in dict.fromkeys(names) if not _hidden(name)]
     texts = tuple(text + packed for packed in ("", *_PACKED) for text in _TEXT)
     choices = [[name for name in visible if _last(name) == known] for known in KNOWN]
@@ -286,7 +287,7 @@ def _the_table(names: Sequence[str], path: Path) -> str:
 
 
 def _contents(names: Sequence[str]) -> str:
-    """What an archive without a table holds, and the way out."""
+    """Say what an archive without a table holds, and what to do about it."""
     if not names:
         return "It is empty. Copy or download it again."
     if "[Content_Types].xml" in names or "mimetype" in names:
@@ -295,7 +296,7 @@ def _contents(names: Sequence[str]) -> str:
     pictures = sum(count for ending, count in endings.items() if ending in SUFFIXES)
     if pictures:
         return f"It holds {pictures:,} pictures: unpack it, and pass its folder with data=folder data.path=..."
-    return f"It holds {_some(names)}. {_WAY_OUT}"
+    return f"It holds {_some(names)}. {_REMEDY}"
 
 
 def _too_much_to_search(path: Path, names: Sequence[str]) -> UserError:
@@ -307,12 +308,12 @@ def _is_known(name: str) -> bool:
 
 
 def _last(name: str) -> str:
-    """File name without folders, in lower case."""
+    """Name of a file without its folders, in lower case."""
     return PurePosixPath(name.replace("\\", "/")).name.lower()
 
 
 def _hidden(name: str) -> bool:
-    """Whether a file is one of those that a system adds for itself."""
+    """Whether an operating system added this file to the archive, such as `.DS_Store` or `__MACOSX/...`."""
     parts = PurePosixPath(name.replace("\\", "/")).parts
     return any(part == "__MACOSX" or (part.startswith(".") and part != "..") for part in parts)
 
@@ -328,20 +329,20 @@ def _printable(text: str) -> str:
 
 
 @contextmanager
-def _understood(path: Path) -> Iterator[None]:
-    """Turn what the unpacking libraries complain about into one line."""
+def _damage_reported(path: Path) -> Iterator[None]:
+    """Turn the errors of the unpacking libraries into a message of one line."""
     try:
         yield
     except UserError:
         raise
     except MemoryError as error:
-        raise UserError(f"{path} needs more memory to unpack than there is. {_WAY_OUT}") from error
-    except NotImplementedError as error:  # also zipfile's word for what it cannot unpack
-        raise UserError(f"{path} is packed in a way that is not read here ({_printable(str(error))}). {_WAY_OUT}") from error
+        raise UserError(f"{path} needs more memory to unpack than there is. {_REMEDY}") from error
+    except NotImplementedError as error:  # raised by zipfile for unknown methods, and by `_Member`
+        raise UserError(f"{path} is packed in a way that is not read here ({_printable(str(error))}). {_REMEDY}") from error
     except _DAMAGE as error:
         raise _damaged(path, error) from error
     except OSError as error:
-        if error.errno is None:  # bz2's word for damage
+        if error.errno is None:  # raised by bz2 for damaged data
             raise _damaged(path, error) from error
         raise UserError(f"{path} cannot be read ({error.strerror}). Check the path and its permissions.") from error
 

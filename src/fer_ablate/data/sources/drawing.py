@@ -1,7 +1,7 @@
 """Draws gray faces from numbers: distance fields, antialiased, a whole block of faces at a time.
 
-Only +, -, *, / and square roots are used, which IEEE 754 rounds alike everywhere, so that a seed gives the same bytes
-on every machine; exp, sin and matrix products do not.
+Only +, -, *, / and square roots are used: IEEE 754 defines their rounding, so that a seed gives the same bytes on every
+machine, which exp, sin and matrix products would not.
 
 Letters: B faces of a block, H W pixels. A `Field` has one value per pixel, (B, H, W); a `Value` one per face, (B, 1, 1).
 Face coordinates: x to the right, y down, the chin at y = 1, the head about 0.8 to either side.
@@ -19,11 +19,11 @@ Number = Value | float
 
 @dataclass(frozen=True)
 class Pose:
-    """Where a head is in the picture.
+    """Position of a head in the picture.
 
     Args:
-        x: of its centre; 1 is half the picture.
-        y: of its centre.
+        x: x of its centre; 1 is half the width of the picture.
+        y: y of its centre.
         scale: size of the head.
         half_turn: tangent of half the angle it is tilted by, clockwise.
         shear: leaning of its vertical axis.
@@ -40,22 +40,22 @@ class Pose:
 
 @dataclass(frozen=True)
 class Features:
-    """What a face looks like; lengths in face coordinates, tones from 0 (black) to 1.
+    """Shape and tones of a face; lengths in face coordinates, tones from 0 (black) to 1 (white).
 
     Args:
-        head_width: half of it.
-        jaw: how far the chin narrows.
-        eye_distance: of the centre of an eye from the middle.
-        eye_y: height of the eyes.
-        eye_width: half of it.
+        head_width: half the width of the head.
+        jaw: how much the chin narrows.
+        eye_distance: distance of the centre of an eye from the middle of the face.
+        eye_y: y of the eyes.
+        eye_width: half the width of an eye.
         eye_open: half the height of an open eye.
-        brow_gap: from the eye to a resting brow.
+        brow_gap: distance from the eye to a resting brow.
         brow_inner: how far the inner end of the brows is raised.
-        brow_outer: how far the outer end is raised.
-        brow_thickness: half of it.
-        nose_length: below the eyes.
-        mouth_y: height of the mouth.
-        mouth_width: half of it.
+        brow_outer: how far the outer end of the brows is raised.
+        brow_thickness: half the thickness of a brow.
+        nose_length: length of the nose below the eyes.
+        mouth_y: y of the mouth.
+        mouth_width: half the width of the mouth.
         mouth_corner: how far the corners are raised above the middle.
         mouth_open: height of the opening.
         sneer: from 0 to 1, how far the upper lip is drawn up, with folds beside the nose.
@@ -94,13 +94,13 @@ class Scene:
     """Light and background; tones from 0 to 1.
 
     Args:
-        background: tone at its middle.
-        background_x: slope of the background's tone.
-        background_y: slope of it downwards.
+        background: tone of the background in its middle.
+        background_x: increase of that tone to the right.
+        background_y: increase of that tone downwards.
         light_x: how much brighter the right of the face is than its middle.
-        light_y: how much brighter its bottom is.
-        contrast: around middle gray.
-        brightness: added to all.
+        light_y: how much brighter the bottom of the face is than its middle.
+        contrast: factor of all differences to middle gray.
+        brightness: tone added to all pixels.
     """
 
     background: Value
@@ -113,7 +113,7 @@ class Scene:
 
 
 class _Canvas:
-    """Tones of a block of faces, painted over from the back to the front."""
+    """Tones of a block of faces, painted from the back to the front."""
 
     def __init__(self, pose: Pose, side: int) -> None:
         across = ((np.arange(side, dtype=np.float32) + np.float32(0.5)) / np.float32(side / 2) - 1)[None, None, :]
@@ -128,17 +128,23 @@ class _Canvas:
         self.tones: Field = np.zeros_like(self.x)
 
     def paint(self, distance: Field, tone: Number | Field, opacity: Number = 1.0) -> None:
-        """Lay a tone over all pixels inside a shape, that is where its distance is negative."""
+        """Paint the pixels inside a shape, where the distance to its edge is negative.
+
+        Args:
+            distance: distance to the edge in face coordinates.
+            tone: tone of the shape.
+            opacity: from 0 (invisible) to 1.
+        """
         cover = np.clip(np.float32(0.5) - distance / self.edge, 0, 1) * opacity
         self.tones += cover * (tone - self.tones)
 
 
 def draw(pose: Pose, features: Features, scene: Scene, side: int) -> Field:
-    """Draw a block of faces: (B, side, side) tones, mostly from 0 to 1 and not clipped."""
+    """Draw a block of faces: (B, side, side) tones, which are not clipped to [0, 1]."""
     canvas = _Canvas(pose, side)
     canvas.tones += scene.background + scene.background_x * canvas.picture_x + scene.background_y * canvas.picture_y
     _head(canvas, features, scene)
-    # The features sit on a curved face: turned to a side, they move there and stand closer together.
+    # The face is curved: when it is turned to a side, its features move to that side and get closer to each other.
     canvas.x = (canvas.x - pose.yaw) * (1 + np.abs(pose.yaw))
     _nose(canvas, features)
     _mouth(canvas, features)
@@ -148,20 +154,20 @@ def draw(pose: Pose, features: Features, scene: Scene, side: int) -> Field:
 
 
 def _ellipse(canvas: _Canvas, x: Number, y: Number, width: Number, height: Number) -> Field:
-    """Distance to an ellipse, exact at its axes and near enough at its edge elsewhere."""
+    """Distance to an ellipse, exact on its axes and a good approximation near its edge."""
     across, down = (canvas.x - x) / width, (canvas.y - y) / height
     distance: Field = (np.sqrt(across * across + down * down) - 1) * np.minimum(width, height)
     return distance
 
 
 def _stroke(canvas: _Canvas, x: Field, middle: Field | Value, half_width: Number, thickness: Number) -> Field:
-    """Distance to a line of some thickness along y = `middle`, from -half_width to half_width of a local x."""
+    """Distance to a line along y = `middle`, from -half_width to half_width of a local x; `thickness` is half of it."""
     distance: Field = np.maximum(np.abs(canvas.y - middle) - thickness, np.abs(x) - half_width)
     return distance
 
 
 def _head(canvas: _Canvas, face: Features, scene: Scene) -> None:
-    """Hair behind, the head with its light, and the hair that falls over the forehead."""
+    """Paint the hair behind the head, the head with its light, and the hair over the forehead."""
     canvas.paint(_ellipse(canvas, 0, -0.1, face.head_width + 0.09, 1), face.hair)
     narrowed = face.head_width * (1 - face.jaw * np.maximum(canvas.y, 0))
     across, down = canvas.x / narrowed, canvas.y / np.float32(0.97)
@@ -172,7 +178,7 @@ def _head(canvas: _Canvas, face: Features, scene: Scene) -> None:
 
 
 def _nose(canvas: _Canvas, face: Features) -> None:
-    """A tip with a shadow, and the folds from it to the mouth that a sneer deepens."""
+    """Paint the shadow of the tip, and the folds that a sneer makes beside the nose."""
     tip = face.eye_y + face.nose_length
     shade = face.skin * np.float32(0.65)
     arc: Field = np.float32(3) * canvas.x * canvas.x
@@ -185,7 +191,7 @@ def _nose(canvas: _Canvas, face: Features) -> None:
 
 
 def _mouth(canvas: _Canvas, face: Features) -> None:
-    """Lips around an opening with teeth in its upper part; the middle is lower than raised corners."""
+    """Paint the lips around an opening with teeth in its upper part; the middle is lower than raised corners."""
     x = canvas.x
     bend = 1 - (x / face.mouth_width) * (x / face.mouth_width)  # 1 in the middle, 0 in the corners
     line = face.mouth_y + face.mouth_corner * (bend - np.float32(0.5))
@@ -202,7 +208,7 @@ def _mouth(canvas: _Canvas, face: Features) -> None:
 
 
 def _eye(canvas: _Canvas, face: Features, side_of_face: np.float32) -> None:
-    """White, iris and lids of one eye, its brow, and a rim of the glasses."""
+    """Paint white, iris and lids of one eye, its brow, and one rim of the glasses."""
     x = canvas.x * side_of_face - face.eye_distance  # negative towards the nose
     bend = 1 - (x / face.eye_width) * (x / face.eye_width)
     upper, lower = face.eye_y - face.eye_open * bend, face.eye_y + face.eye_open * np.float32(0.7) * bend

@@ -1,6 +1,6 @@
-"""Labels by the FER+ votes: about ten people per image (Barsoum et al., ICMI 2016, arXiv:1608.01041).
+"""Labels images by the FER+ votes of about ten people per image (Barsoum et al., ICMI 2016, arXiv:1608.01041).
 
-The rules follow the authors' published code where the paper is silent.
+Where the paper leaves a rule open, it is the one in the authors' published code.
 """
 
 import csv
@@ -18,19 +18,22 @@ from fer_ablate.labels import EMOTIONS, EMOTIONS_8, FERPLUS_COLUMNS, FERPLUS_TO_
 
 FILE = "fer2013new.csv"
 _HEADER = ("Usage", "Image name", *FERPLUS_COLUMNS)
-_NAMED = len(FERPLUS_TO_EMOTION)  # the vote columns that are emotions
-_MOST_EMOTIONS = 3
-_ENOUGH = 0.75  # of the votes: then no further emotion is collected
+_NAMED = len(FERPLUS_TO_EMOTION)  # number of vote columns that are emotions; they come first
+_MOST_EMOTIONS = 3  # that one image may show
+_ENOUGH = 0.75  # share of the votes after which no further emotion is collected
 
 
 def with_votes(faces: FaceSet, path: Path, labels: Labels, num_classes: int) -> FaceSet:
     """Replace the labels of FER2013 by those of FER+, joined by row order, and leave undecided images out.
 
     Args:
-        faces: the rows of the table, in its order.
-        path: fer2013new.csv.
+        faces: the images of the table, in its order.
+        path: the file fer2013new.csv.
         labels: `majority`, `probability` or `cross_entropy`.
         num_classes: 8, or 7 without contempt.
+
+    Raises:
+        UserError: the file cannot be joined with the table: other columns, another number of rows, or another order.
     """
     votes, usage = _read(path)
     if len(votes) != len(faces.labels):
@@ -38,8 +41,8 @@ def with_votes(faces: FaceSet, path: Path, labels: Labels, num_classes: int) -> 
             f"{path} has {len(votes):,} rows but the faces have {len(faces.labels):,}: FER+ is joined by row order. "
             "Use the complete fer2013.csv, or the fer2013new.csv that belongs to it."
         )
-    if unlike := [row for row, split in enumerate(usage) if split != faces.splits[faces.usage[row]]]:
-        row = unlike[0]
+    if different := [row for row, split in enumerate(usage) if split != faces.splits[faces.usage[row]]]:
+        row = different[0]
         raise UserError(
             f"{path} line {row + 2}: Usage is {usage[row]!r}, but row {row + 1} of the faces is "
             f"{faces.splits[faces.usage[row]]!r}: FER+ is joined by row order. Use files whose rows are in the original order."
@@ -48,11 +51,11 @@ def with_votes(faces: FaceSet, path: Path, labels: Labels, num_classes: int) -> 
 
 
 def voted(faces: FaceSet, votes: NDArray[np.int64], labels: Labels, num_classes: int) -> FaceSet:
-    """Replace the labels of a set by those that votes give, and leave undecided images out.
+    """Replace the labels of a set by those that votes decide, and leave undecided images out.
 
     Args:
         faces: the set.
-        votes: (N, 10) of its images, in the order of `labels.FERPLUS_COLUMNS`.
+        votes: (N, 10) numbers of votes, in the order of `labels.FERPLUS_COLUMNS`.
         labels: `majority`, `probability` or `cross_entropy`.
         num_classes: 8, or 7 without contempt.
     """
@@ -65,27 +68,28 @@ def voted(faces: FaceSet, votes: NDArray[np.int64], labels: Labels, num_classes:
         classes=EMOTIONS if num_classes == len(EMOTIONS) else EMOTIONS_8,
         rows=faces.rows[decided[faces.rows]],
         digest=hashlib.sha256(faces.digest.encode() + votes.tobytes()).hexdigest(),
-        notes=(*faces.notes, *_undecided(int((~decided[faces.rows]).sum()), len(faces.rows))),
+        notes=(*faces.notes, *_undecided_notes(int((~decided[faces.rows]).sum()), len(faces.rows))),
     )
 
 
-def _undecided(count: int, total: int) -> list[str]:
+def _undecided_notes(count: int, total: int) -> list[str]:
     return [f"{count:,} of {total:,} images are left out: their FER+ votes decide for no expression."] if count else []
 
 
 def targets_from_votes(votes: NDArray[np.int64], labels: Labels, num_classes: int) -> Floats:
-    """Turn counts of votes into distributions over the emotions.
+    """Turn numbers of votes into distributions over the emotions.
 
     Args:
-        votes: (N, 10) in the order of `labels.FERPLUS_COLUMNS`.
-        labels: the rule. `majority`: one emotion with more than half of the votes. `probability`, `cross_entropy`: the
-            most voted emotions, until three quarters of the votes are covered, at most three of them, up to `unknown`.
+        votes: (N, 10) numbers of votes, in the order of `labels.FERPLUS_COLUMNS`.
+        labels: the rule. `majority` takes the emotion with more than half of the votes. `probability` and `cross_entropy` take
+            the emotions with the most votes until these cover three quarters of all votes, at most three emotions, and stop
+            before `unknown` and `not a face`.
         num_classes: 8, or 7 without contempt.
 
     Returns:
-        (N, num_classes) in the order of `labels.EMOTIONS_8`; a row of zeros is an image to leave out.
+        (N, num_classes) probabilities in the order of `labels.EMOTIONS_8`; a row of zeros means that the image is left out.
     """
-    votes = np.where(votes > 1, votes, 0)  # a single vote counts as a slip
+    votes = np.where(votes > 1, votes, 0)  # the authors treat a single vote as noise
     total = votes.sum(axis=1, keepdims=True)
     if labels is Labels.majority:
         winner = np.eye(len(FERPLUS_COLUMNS), dtype=np.int64)[votes.argmax(axis=1)] * votes
@@ -94,7 +98,7 @@ def targets_from_votes(votes: NDArray[np.int64], labels: Labels, num_classes: in
         chosen = _most_voted(votes, total)
     in_file_order = chosen[:, :_NAMED]
     votes_known = in_file_order[:, np.argsort(FERPLUS_TO_EMOTION)][:, :num_classes]
-    # Without contempt, an image that is mostly contempt goes; a minority of contempt only loses its share.
+    # Without contempt, an image that shows mostly contempt is left out; otherwise only the votes for contempt are dropped.
     kept = votes_known.max(axis=1) == chosen.max(axis=1)
     known: Floats = np.where(kept[:, None], votes_known, 0).astype(np.float32)
     known /= np.maximum(known.sum(axis=1, keepdims=True), 1)
@@ -102,10 +106,10 @@ def targets_from_votes(votes: NDArray[np.int64], labels: Labels, num_classes: in
 
 
 def _most_voted(votes: NDArray[np.int64], total: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Votes of the emotions collected from the top down; zeros where they are too many or cover too little."""
+    """Collect the emotions with the most votes; zeros for images with too many of them or with too few votes covered."""
     left, chosen = votes.copy(), np.zeros_like(votes)
     going = np.ones_like(total, dtype=bool)
-    for _ in range(_MOST_EMOTIONS):  # each turn collects at least one emotion, or is the last
+    for _ in range(_MOST_EMOTIONS):  # each round collects at least one emotion, or it is the last
         covered, count = chosen.sum(axis=1, keepdims=True), (chosen > 0).sum(axis=1, keepdims=True)
         going &= (covered < _ENOUGH * total) & (count < _MOST_EMOTIONS)
         top = going & (left == left.max(axis=1, keepdims=True))
@@ -118,14 +122,14 @@ def _most_voted(votes: NDArray[np.int64], total: NDArray[np.int64]) -> NDArray[n
 
 
 def _argmax(targets: Floats) -> Rows:
-    """Class of the most votes; of equally voted ones the first in file order, as in the authors' code."""
+    """Class with the most votes; of equal ones the first in the order of the file, as in the authors' code."""
     order = np.array([index for index in FERPLUS_TO_EMOTION if index < targets.shape[1]])
     labels: Rows = order[targets[:, order].argmax(axis=1)]
     return labels
 
 
 def _read(path: Path) -> tuple[NDArray[np.int64], list[str]]:
-    """(N, 10) votes, and the split of each row."""
+    """Read the (N, 10) votes, and the split of each row."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.reader(file))
     if not rows or tuple(name.strip() for name in rows[0]) != _HEADER:

@@ -1,10 +1,13 @@
-"""What a file is by its first bytes: a way of packing, text in some encoding, or something that is no table. Endings lie."""
+"""Recognises a file by its first bytes: compressed, an archive, text in some encoding, or something other than a table.
+
+File names are not used: downloads often have the wrong suffix.
+"""
 
 import codecs
 import tarfile
 
 ENOUGH = 512
-"""Bytes that decide: a tar archive says what it is within its first block of 512."""
+"""Bytes that are needed to recognise a file: the mark of a tar archive is in its first block of 512."""
 
 _PACKINGS = (
     (b"\x1f\x8b", "gzip"),
@@ -58,7 +61,7 @@ _CONTROL = bytes(range(9)) + bytes(range(14, 32))
 
 
 def packing(head: bytes) -> str | None:
-    """`gzip`, `xz`, `bz2`, `zip` or `tar` by the first `ENOUGH` bytes, else None."""
+    """Return `gzip`, `xz`, `bz2`, `zip` or `tar` by the first `ENOUGH` bytes of a file, or None."""
     for magic, name in _PACKINGS:
         if head.startswith(magic):
             return name
@@ -68,7 +71,7 @@ def packing(head: bytes) -> str | None:
 
 
 def _old_tar(head: bytes) -> bool:
-    """Tar archives of before 1988 have no mark; the checksum of their first block must do."""
+    """Whether this is a tar archive of before 1988, which has no mark but a checksum in its first block."""
     try:
         tarfile.TarInfo.frombuf(head[:512], "utf-8", "surrogateescape")
     except (tarfile.TarError, ValueError, OverflowError):
@@ -77,7 +80,7 @@ def _old_tar(head: bytes) -> bool:
 
 
 def encoding(head: bytes) -> str | None:
-    """Encoding of a text that does not simply write a letter as a byte: by its mark, or UTF-16 by its zero bytes; else None."""
+    """Return the encoding of a text by its byte order mark, or UTF-16 by its zero bytes; None for one byte per letter."""
     for mark, name in _MARKS:
         if head.startswith(mark):
             return name
@@ -88,7 +91,7 @@ def encoding(head: bytes) -> str | None:
 
 
 def foreign(head: bytes) -> tuple[str, str] | None:
-    """What the bytes of something that is no table are, and the way out; None for text, which may be one."""
+    """Say what a file that cannot be a table is, and what to do about it; None for text, which may be a table."""
     for magic, what, remedy in _FOREIGN:
         if head.startswith(magic):
             return what, remedy
@@ -103,7 +106,7 @@ def foreign(head: bytes) -> tuple[str, str] | None:
         return "JSON", _EXPORT
     if head and not any(head):
         return "nothing but zero bytes", "The copy or download was not finished: do it again."
-    start = head[:64]  # a short table may be followed by zero bytes, which its reader names with their line
+    start = head[:64]  # zero bytes further on are left to the reader of the table, which names their line
     if start.translate(None, _CONTROL) != start:
         return f"binary data of no kind that is known here (it begins with {head[:8].hex(' ')})", "Pass a table as data.path=..."
     return None

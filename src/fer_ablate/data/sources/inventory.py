@@ -1,20 +1,21 @@
-"""What a source of picture files holds: one walk over a folder, and the pictures, splits and classes that a layout makes of it.
+"""What a source of picture files holds: the files of a folder, and the pictures, splits and classes that a layout finds in them.
 
-Everything that is not read is counted under its reason. How a folder is understood is in `layouts`, a list in `listing`.
+Every file that is not read is counted under a reason. `layouts` and `published` read folders, `listing` reads lists.
 """
 
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from fer_ablate.data.decode import SUFFIXES
+from fer_ablate.errors import UserError
 
 DEEPEST = 16
-"""Folders within each other that are followed; data sets have three or four."""
+"""Levels of folders that are searched; data sets have three or four."""
 
 HIDDEN, RESOURCES, LOCKED, LOOP, DEEP = (
     "hidden",
@@ -23,11 +24,17 @@ HIDDEN, RESOURCES, LOCKED, LOOP, DEEP = (
     "links to a folder above",
     f"more than {DEEPEST} folders deep",
 )
-"""Reasons for which files or folders are passed over."""
+"""Reasons for which files or folders are skipped."""
 
-NO_ENDING = "no ending"
+NO_SUFFIX = "no ending"
 ALL = "all"
-"""Name of the one split of a set that has none."""
+"""Name of the only split of a set without splits."""
+
+EXPECTED = (
+    "Expected <split>/<class>/<image>, such as train/happy/0001.png, or <class>/<image>; pass the folder of the splits or "
+    "classes as data.path=..., or a csv with the columns file and label as data=list data.path=..."
+)
+"""End of every message about a folder in which no classes are found."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +53,12 @@ class File:
 
     @cached_property
     def parts(self) -> tuple[str, ...]:
-        """Folders and the name."""
+        """Folders and name."""
         return tuple(self.path.split("/"))
 
     @property
     def name(self) -> str:
-        """Without the folders."""
+        """Name without the folders."""
         return self.parts[-1]
 
 
@@ -61,9 +68,9 @@ class Walk:
 
     Args:
         root: the folder.
-        pictures: files with the ending of a picture, sorted by path, so that a row number means the same image everywhere.
-        others: the other files, sorted.
-        passed: reason -> number of files or folders that were passed over without looking.
+        pictures: files with the suffix of a picture, sorted by path, so that a row number means the same image on every machine.
+        others: the other files, sorted by path.
+        passed: reason -> number of files or folders that were skipped without looking into them.
     """
 
     root: Path
@@ -77,11 +84,11 @@ class Picture:
     """A picture file of a data set.
 
     Args:
-        file: where it lies.
+        file: the file.
         split: name of its split as the source spells it.
         label: name of its class as the source spells it.
-        group: person, or what else it belongs to; empty if the source does not say.
-        votes: in the order of `labels.FERPLUS_COLUMNS`; empty without.
+        group: the person, or whatever else keeps images together; empty if the source does not say.
+        votes: numbers of votes in the order of `labels.FERPLUS_COLUMNS`; empty if the source has none.
     """
 
     file: File
@@ -93,14 +100,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Inventory:
-    """What a source holds.
+    """The pictures of a source, and what else was found in it.
 
     Args:
         root: folder that the files' paths are relative to.
-        layout: how it was understood, in words.
+        layout: how the source was read, in words for a message.
         pictures: in the order of their row numbers.
         left_out: reason -> number of files that are not read.
-        notes: what a person should know, a sentence each.
+        notes: sentences for the user about how the source was read.
     """
 
     root: Path
@@ -110,7 +117,7 @@ class Inventory:
     notes: tuple[str, ...] = ()
 
 
-def walked(root: Path) -> Walk:
+def walk_folder(root: Path) -> Walk:
     """List all files below a folder; links are followed unless they lead back to a folder above.
 
     Raises:
@@ -120,23 +127,58 @@ def walked(root: Path) -> Walk:
     others: list[File] = []
     passed: Counter[str] = Counter()
     for file in _files(root, passed):
-        (pictures if ending(file.name) in SUFFIXES else others).append(file)
+        (pictures if suffix(file.name) in SUFFIXES else others).append(file)
     return Walk(root, sorted(pictures, key=_order), sorted(others, key=_order), passed)
 
 
-def ending(name: str) -> str:
-    """Of a file's name, in lower case; `no ending` without one."""
-    # Not by pathlib, which takes ten times as long; data sets have 100,000 files.
-    return os.path.splitext(name)[1].lower() or NO_ENDING
+def inventory_of(
+    walk: Walk,
+    layout: str,
+    pictures: Iterable[Picture],
+    notes: Sequence[str],
+    reason: str,
+    used: Sequence[File] = (),
+    other_reasons: Mapping[str, int] | None = None,
+) -> Inventory:
+    """Make an inventory that accounts for every file of a folder.
+
+    Args:
+        walk: all files of the folder.
+        layout: how the folder was read, in words.
+        pictures: the pictures to read.
+        notes: sentences for the user.
+        reason: why the other pictures are left out.
+        used: files other than pictures that were read.
+        other_reasons: further reasons -> number of pictures left out for them.
+
+    Raises:
+        UserError: there are no pictures to read.
+    """
+    chosen = sorted(pictures, key=lambda picture: picture.file.parts)
+    if not chosen:
+        raise UserError(f"{walk.root}: recognised as {layout}, but none of its {len(walk.pictures):,} pictures fits. {EXPECTED}")
+    explained = Counter(dict(other_reasons or {}))
+    rest = len(walk.pictures) - len({picture.file.path for picture in chosen}) - explained.total()
+    known = set(used)
+    ignored = suffix_counts([file for file in walk.others if file not in known])
+    # Adding counters drops the reasons that no file has.
+    counts = walk.passed + ignored + Counter({reason: rest}) + explained
+    return Inventory(walk.root, layout, chosen, dict(counts), tuple(notes))
 
 
-def endings(files: Sequence[File]) -> Counter[str]:
-    """Ending -> number of files."""
-    return Counter(ending(file.name) for file in files)
+def suffix(name: str) -> str:
+    """Return the suffix of a file's name in lower case; `no ending` for a name without one."""
+    # os.path takes a tenth of pathlib's time, and data sets have 100,000 files.
+    return os.path.splitext(name)[1].lower() or NO_SUFFIX
 
 
-def told(left_out: Mapping[str, int]) -> str:
-    """What is left out, as in `2 files not read (.txt 1, unreadable 1)`; empty if nothing is."""
+def suffix_counts(files: Sequence[File]) -> Counter[str]:
+    """Count the files with each suffix."""
+    return Counter(suffix(file.name) for file in files)
+
+
+def not_read(left_out: Mapping[str, int]) -> str:
+    """List what was left out, as in `2 files not read (.txt 1, unreadable 1)`; empty if nothing was."""
     total = sum(left_out.values())
     if not total:
         return ""
@@ -149,7 +191,8 @@ def _order(file: File) -> tuple[str, ...]:
 
 
 def _files(root: Path, passed: Counter[str]) -> Iterator[File]:
-    """All files that are not passed over, folder by folder."""
+    """Yield the files below a folder, and count in `passed` what is skipped."""
+    # A stack instead of recursion; each folder carries the identities of those above it, to detect links that lead back.
     waiting: list[tuple[str, str, tuple[tuple[int, int], ...]]] = [(str(root), "", (_identity(os.stat(root)),))]
     while waiting:
         place, prefix, above = waiting.pop()
@@ -162,7 +205,7 @@ def _files(root: Path, passed: Counter[str]) -> Iterator[File]:
             passed[LOCKED] += 1
             continue
         for entry in found:
-            if reason := _passed_over(entry.name):
+            if reason := _skipped_by_name(entry.name):
                 passed[reason] += 1
                 continue
             try:
@@ -172,7 +215,7 @@ def _files(root: Path, passed: Counter[str]) -> Iterator[File]:
                 passed["links to nothing"] += 1
                 continue
             path = prefix + entry.name
-            if not folder and not stat.S_ISREG(state.st_mode):  # a pipe would be waited for, a device read without end
+            if not folder and not stat.S_ISREG(state.st_mode):  # reading a pipe would block, a device may have no end
                 passed["pipes and devices"] += 1
             elif not folder:
                 yield File(path, state.st_size, state.st_mtime_ns)
@@ -184,7 +227,8 @@ def _files(root: Path, passed: Counter[str]) -> Iterator[File]:
                 waiting.append((entry.path, f"{path}/", (*above, own)))
 
 
-def _passed_over(name: str) -> str:
+def _skipped_by_name(name: str) -> str:
+    """The reason to skip a file or folder because of its name; empty if there is none."""
     if name.startswith("."):
         return HIDDEN
     return RESOURCES if name == RESOURCES else ""

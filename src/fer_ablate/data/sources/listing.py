@@ -1,4 +1,4 @@
-"""Reads a list of pictures: a csv with a row for each, its file, its label, and perhaps its split and group."""
+"""Reads a list of pictures: a csv in which each row names a file, its label, and optionally its split and group."""
 
 import csv
 import io
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer_ablate.config.schema import ColumnsConfig
+from fer_ablate.data.classes import bare, class_key
 from fer_ablate.data.decode import SUFFIXES
-from fer_ablate.data.names import bare, class_key
-from fer_ablate.data.sources.inventory import ALL, File, Inventory, Picture, ending
+from fer_ablate.data.sources.inventory import ALL, File, Inventory, Picture, suffix
 from fer_ablate.errors import UserError, choices
 
 USUAL = {
@@ -35,15 +35,15 @@ USUAL = {
     "split": ("split", "usage", "subset", "set", "partition"),
     "group": ("group", "person", "subject", "subjectid", "personid", "identity", "participant"),
 }
-"""Key of `data.columns` -> names that are found without being told, as `names.bare` leaves them."""
+"""Key of `data.columns` -> names under which the column is found by default, in the spelling of `names.bare`."""
 
 REQUIRED = ("file", "label")
 MISSING, UNLABELLED, NO_PICTURE, TWICE = "not found", "without a label", "not a picture by their ending", "listed twice"
 NO_LABELS = ("", "nan", "none", "null")
-"""What programs write into a cell without a label."""
+"""What programs write into an empty cell."""
 
 LARGEST = 1 << 30
-"""Bytes of a list that are read; that of AffectNet has 60 MB."""
+"""Size of the largest list that is read, in bytes; the list of AffectNet has 60 MB."""
 
 MOST_SPLITS = 50
 DELIMITERS = ",;\t|"
@@ -51,11 +51,12 @@ DELIMITERS = ",;\t|"
 
 @dataclass(frozen=True)
 class _Table:
-    """Rows of a list by the columns that matter.
+    """The rows of a list.
 
     Args:
-        places: `file`, `label`, `split`, `group` -> number of the column, as far as there is one.
-        rows: number of the line, and its fields.
+        places: `file`, `label`, `split`, `group` -> index of the column; only columns that exist.
+        rows: line number and fields of each row.
+        notes: sentences for the user about the columns that were read.
     """
 
     places: Mapping[str, int]
@@ -64,14 +65,14 @@ class _Table:
 
 
 def list_inventory(path: Path, columns: ColumnsConfig) -> Inventory:
-    """Read a list and look its files up.
+    """Read a list of pictures and check that its files exist.
 
     Args:
-        path: a csv with a header; files are relative to its folder, or absolute.
-        columns: names of its columns; those not given are found by their usual names.
+        path: a csv with a header; its files are relative to its folder, or absolute.
+        columns: names of its columns; those that are not given are found by their usual names.
 
     Raises:
-        UserError: the list cannot be read or has no such columns, or none of its files is there.
+        UserError: the list cannot be read, lacks a column, names a file with two labels, or none of its files exists.
     """
     table = _read(path, columns)
     left_out: Counter[str] = Counter()
@@ -80,17 +81,18 @@ def list_inventory(path: Path, columns: ColumnsConfig) -> Inventory:
         file, label, split, group = (_field(fields, table.places.get(name)) for name in ("file", "label", "split", "group"))
         if label.lower() in NO_LABELS:
             left_out[UNLABELLED] += 1
-        elif ending(file) not in SUFFIXES:
+        elif suffix(file) not in SUFFIXES:
             left_out[NO_PICTURE] += 1
         elif (found := _looked_up(path.parent, file)) is None:
             left_out[MISSING] += 1
+        # Compared by their real paths: a file may be listed twice under different spellings or links.
         elif (real := os.path.realpath(path.parent / found.path)) in pictures:
             _require_same(path, pictures[real], label)
             left_out[TWICE] += 1
         else:
             pictures[real] = Picture(found, split or ALL, _without_point(label), group)
     if not pictures:
-        raise UserError(_nothing(path, table, left_out))
+        raise UserError(_no_pictures(path, table, left_out))
     splits = sorted({picture.split for picture in pictures.values()})
     if len(splits) > MOST_SPLITS:
         raise UserError(
@@ -105,6 +107,7 @@ def _read(path: Path, columns: ColumnsConfig) -> _Table:
     header_at = next((number for number, line in enumerate(lines) if line.strip() and not line.startswith("sep=")), None)
     if header_at is None:
         raise UserError(f"{path} is empty. Write a header such as file,label,split and a line for each picture.")
+    # The header contains no data, so its most frequent delimiter is the one of the file.
     delimiter = max(DELIMITERS, key=lines[header_at].count)
     try:
         rows = list(csv.reader(io.StringIO("\n".join(lines[header_at:])), delimiter=delimiter))
@@ -112,6 +115,7 @@ def _read(path: Path, columns: ColumnsConfig) -> _Table:
         raise UserError(f"{path} is no csv ({error}). Save it again as csv.") from error
     header = [name.strip() for name in rows[0]]
     places = _places(path, header, columns)
+    # An unclosed quote makes the csv reader swallow the following lines as one field.
     if (broken := next((number for number, row in enumerate(rows) if any("\n" in field for field in row)), None)) is not None:
         raise UserError(f"{path} row {broken + 1}: a quote is opened and not closed on its line. Correct that row.")
     filled = [(number, row) for number, row in enumerate(rows[1:], start=header_at + 2) if any(field.strip() for field in row)]
@@ -135,11 +139,15 @@ def _text(path: Path) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return content.decode("latin-1")
+        return content.decode("latin-1")  # never fails; only file names with accents can then be misspelled
 
 
 def _places(path: Path, header: Sequence[str], columns: ColumnsConfig) -> dict[str, int]:
-    """Number of each column."""
+    """Find the index of each column.
+
+    Raises:
+        UserError: a named column does not exist, or the files or labels have none.
+    """
     names = [bare(name) for name in header]
     places = {}
     for name, usual in USUAL.items():
@@ -165,7 +173,7 @@ def _field(fields: Sequence[str], place: int | None) -> str:
 
 
 def _looked_up(folder: Path, name: str) -> File | None:
-    """The file of a row; paths written on Windows are understood."""
+    """Find the file of a row, also if its path was written on Windows; None if it does not exist."""
     for spelling in (name, name.replace("\\", "/")):
         try:
             state = os.stat(folder / spelling)
@@ -185,11 +193,11 @@ def _require_same(path: Path, known: Picture, label: str) -> None:
 
 
 def _without_point(label: str) -> str:
-    """A class number that a program wrote as `3.0` is 3."""
+    """Turn a class number that a program wrote as `3.0` into `3`."""
     return label.removesuffix(".0") if label.removesuffix(".0").isdigit() else label
 
 
-def _nothing(path: Path, table: _Table, left_out: Counter[str]) -> str:
+def _no_pictures(path: Path, table: _Table, left_out: Counter[str]) -> str:
     if not table.rows:
         return f"{path} has a header but no rows. Write a line for each picture."
     counts = ", ".join(f"{reason} {count:,}" for reason, count in left_out.items())

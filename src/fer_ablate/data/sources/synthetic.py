@@ -1,7 +1,7 @@
-"""Seeded drawn faces with the seven expressions of FER2013, in its splits.
+"""Draws faces with the seven expressions of FER2013 from a seed, in the splits of FER2013.
 
 An expression moves brows, lids and mouth together, on a face whose resting shape, pose, light and background vary
-by about as much. No single part tells the class: a network has to see the parts and how they lie to each other.
+by about as much. No single part determines the class: a network has to see the parts and their positions.
 """
 
 import numpy as np
@@ -12,14 +12,14 @@ from fer_ablate.data.sources.drawing import Features, Field, Pose, Scene, Value,
 from fer_ablate.labels import EMOTIONS, SIDE, USAGES
 
 DRAWING = 1
-"""Version of the drawing; raised whenever a seed gives other images, so that no cache serves old ones."""
+"""Version of the drawing, part of the name of a cached set; to be raised whenever a seed gives other images."""
 
-_BLOCK = 128  # faces drawn at once; more would leave the processor's cache
+_BLOCK = 128  # faces drawn at once; more would not fit into the processor's cache
 _FREQUENCIES = (0.14, 0.09, 0.14, 0.19, 0.16, 0.12, 0.16)
-"""Of the classes in every split: mildly uneven, as in FER2013, where disgust is the rarest and happy the most frequent."""
+"""Share of each class in every split: slightly uneven, as in FER2013, where disgust is the rarest and happy the most frequent."""
 
-# What a full expression does to a resting face, in face coordinates, in the order of EMOTIONS. After the prototypes of
-# Ekman and Friesen (Facial Action Coding System, 1978): which parts move, and in which direction.
+# Changes that a full expression makes to a resting face, in face coordinates and in the order of EMOTIONS. Which parts move
+# and in which direction follows the prototypes of Ekman and Friesen (Facial Action Coding System, 1978).
 _MOVES: dict[str, tuple[float, ...]] = {
     #               angry  disgust  fear  happy    sad  surprise neutral
     "brow_inner": (-0.110, -0.060, 0.110, 0.000, 0.100, 0.100, 0.0),
@@ -36,11 +36,13 @@ _WEAKEST = 0.65  # share of a full expression that the faintest one shows
 def draw_faces(config: SyntheticConfig, write: Write, progress: Progress | None = None) -> Parsed:
     """Draw all splits.
 
+    Every split is drawn from its own stream of random numbers, and the wrong labels from another: the images of a split depend
+    neither on the sizes of the others nor on the noise of the labels.
+
     Args:
-        config: sizes, noise and seed; each split is drawn from its own stream, and mistaken labels from another, so that images
-            depend neither on the sizes of other splits nor on the noise of labels.
-        write: takes the images.
-        progress: called now and then with the fraction drawn.
+        config: sizes, noise and seed.
+        write: called with blocks of faces (n, 1, 48, 48).
+        progress: called now and then with the fraction drawn, from 0 to 1.
     """
     sizes = (config.train, config.val, config.test)
     labels = np.empty(sum(sizes), np.int64)
@@ -61,19 +63,19 @@ def draw_faces(config: SyntheticConfig, write: Write, progress: Progress | None 
 
 
 def _stream(seed: int, number: int) -> np.random.Generator:
-    """The generator is named, since NumPy may change its default one."""
+    """Random numbers of one stream; the generator is named explicitly because NumPy may change its default."""
     return np.random.Generator(np.random.PCG64([seed, number]))
 
 
 def _classes(size: int, random: np.random.Generator) -> Rows:
-    """Shuffled classes whose numbers are as near to the frequencies as whole numbers allow."""
+    """Shuffled classes, as near to the frequencies as whole numbers of images allow."""
     ends = np.round(np.cumsum(_FREQUENCIES) * size).astype(np.int64)
     numbers = np.diff(ends, prepend=0)
     return random.permutation(np.repeat(np.arange(len(EMOTIONS)), numbers))
 
 
 def _mistaken(labels: Rows, fraction: float, random: np.random.Generator) -> Rows:
-    """Labels of which a fraction is replaced by another class, drawn evenly."""
+    """Replace a fraction of the labels by another class, drawn uniformly."""
     wrong = random.permutation(len(labels))[: round(fraction * len(labels))]
     mistaken = labels.copy()
     mistaken[wrong] = (labels[wrong] + random.integers(1, len(EMOTIONS), len(wrong))) % len(EMOTIONS)
@@ -81,13 +83,13 @@ def _mistaken(labels: Rows, fraction: float, random: np.random.Generator) -> Row
 
 
 def _portraits(classes: Rows, random: np.random.Generator) -> Field:
-    """(B, H, W) tones of faces that show the classes given."""
+    """Draw (B, H, W) tones of faces that show the given classes."""
 
     def between(low: float, high: float) -> Value:
         return np.float32(low) + np.float32(high - low) * random.random((len(classes), 1, 1), dtype=np.float32)
 
     def around(middle: float, spread: float) -> Value:
-        """Bell-shaped, within twice the spread; a sum of two evens, which needs no logarithm."""
+        """Draw from a triangular distribution within twice the spread: a sum of two uniform numbers needs no logarithm."""
         return np.float32(middle) + np.float32(spread) * (between(-1, 1) + between(-1, 1))
 
     def sometimes(chance: float, low: float, high: float) -> Value:
@@ -110,7 +112,7 @@ def _portraits(classes: Rows, random: np.random.Generator) -> Field:
         mouth_y=around(0.48, 0.03),
         mouth_width=around(0.29, 0.03) + moves["mouth_width"],
         mouth_corner=around(0, 0.025) + moves["mouth_corner"],
-        # Anybody may be talking: an open mouth alone means nothing.
+        # Any face may be talking, so that an open mouth alone does not give the class away.
         mouth_open=sometimes(0.35, 0.02, 0.14) + moves["mouth_open"] * sometimes(0.85, 0.6, 1.3),
         sneer=moves["sneer"] + sometimes(0.15, 0.1, 0.4),
         skin=between(0.5, 0.85),
@@ -140,8 +142,8 @@ def _portraits(classes: Rows, random: np.random.Generator) -> Field:
 
 
 def _exposed(tones: Field, pixel_noise: float, random: np.random.Generator) -> Bytes:
-    """Gray levels of tones seen by a noisy sensor."""
-    # The sum of four evens from 0 to 255 is bell-shaped, with this standard deviation.
+    """Turn tones into gray levels with the noise of a sensor."""
+    # The sum of four uniform bytes is nearly normal, with the standard deviation `spread`.
     noise = random.integers(0, 256, (4, *tones.shape), dtype=np.uint8)
     total = noise[0].astype(np.int16) + noise[1] + noise[2] + noise[3]
     spread = np.float32(np.sqrt(4 * (256**2 - 1) / 12))

@@ -7,7 +7,7 @@ from functools import cache
 from itertools import islice
 from pathlib import Path
 
-from fer_ablate.data.names import bare
+from fer_ablate.data.classes import bare
 from fer_ablate.errors import UserError
 
 EMOTION, PIXELS, USAGE = "emotion", "pixels", "usage"
@@ -16,26 +16,26 @@ _NAMES = {
     PIXELS: ("pixels", "pixel"),
     USAGE: ("usage", "split", "set", "subset"),
 }
-"""What a column may be called, the likeliest name first; case, blanks, underscores and quotes do not count."""
+"""Names of each column, the likeliest first; case, blanks, underscores and quotes are ignored."""
 
 _DELIMITERS = (b",", b";", b"\t", b"|")
 _PIXEL_COLUMN = re.compile(r"(pixel|px|p)?\d+")
-_SEPARATE = 16  # from so many columns called pixel0, pixel1, ... on, each holds one pixel
+_SEPARATE = 16  # with so many columns called pixel0, pixel1, ... each one holds a single pixel
 _OF_FERPLUS = {"neutral", "contempt", "nf"}
 _NUMBERS = re.compile(rb"(?:\d[\s,.;|]+){4}\d|(?:\d+\s+){4}")
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Where the fields of a line are.
+    """Positions of the columns in a line.
 
     Args:
-        delimiter: between fields.
+        delimiter: character between fields.
         width: number of columns that the header names.
         emotion: position of the label.
         pixels: position of the pixels.
         usage: position of the split; None without such a column.
-        notes: columns that might have been meant as well, such as `label` beside `emotion`, in a sentence each.
+        notes: sentences about columns that are not read although their name fits, such as `label` beside `emotion`.
     """
 
     delimiter: bytes
@@ -51,10 +51,10 @@ class Columns:
         return self.width - (2 if self.usage is None else 3)
 
     def fields(self, line: bytes, where: str) -> list[bytes]:
-        """Split a line at its delimiters, but not at those within quotes or brackets.
+        """Split a line at its delimiters, except for those within quotes or brackets.
 
         Args:
-            line: of the table, below the header.
+            line: a line below the header.
             where: file and line, for messages.
 
         Raises:
@@ -62,11 +62,12 @@ class Columns:
         """
         fields = line.split(self.delimiter)
         if b'"' in line and (len(fields) != self.width or any(field.count(b'"') % 2 for field in fields)):
-            # One more than are wanted: a line of a million quotes need not be split to its end.
+            # One field more than expected is enough to see that there are too many, even in a line of a million quotes.
             found = islice(_quoted(self.delimiter).finditer(self.delimiter + line), self.width + 1)
             fields = [match[2] if match[1] is None else match[1] for match in found]
         if len(fields) > self.width and b"[" in line:
             fields = _BRACKETS.sub(lambda match: match[0].replace(self.delimiter, b" "), line).split(self.delimiter)
+        # Spreadsheets end lines with empty fields; these are cut off.
         if not any(field.strip() for field in fields[self.width :]):
             fields = fields[: self.width]
         if len(fields) != self.width and b"\0" in line:
@@ -86,7 +87,7 @@ _BRACKETS = re.compile(rb"\[[^\[\]]*\]")
 
 @cache
 def _quoted(delimiter: bytes) -> re.Pattern[bytes]:
-    """Finds fields, each behind a delimiter: in quotes, where two quotes stand for one, or up to the next delimiter."""
+    """Build a pattern for a delimiter and its field: up to the next delimiter, or in quotes, where two quotes mean one."""
     end = re.escape(delimiter)
     return re.compile(rb'%s *(?:"([^"]*(?:""[^"]*)*)" *(?=%s|\Z)|([^%s]*))' % (end, end, end))
 
@@ -96,8 +97,8 @@ def has_pixels(header: bytes) -> bool:
     return any(name in _NAMES[PIXELS] for delimiter in _DELIMITERS for name in _bare_names(header, delimiter))
 
 
-def says_delimiter(line: bytes) -> bool:
-    """Whether a line is `sep=;` or the like, which Excel puts ahead of the header; the header shows the delimiter as well."""
+def names_delimiter(line: bytes) -> bool:
+    """Whether a line is `sep=;` or the like, which Excel writes above the header; it is skipped, as the header is enough."""
     return re.fullmatch(rb'"?sep=[,;\t|]"?[,;\t|]*', line.strip(b" ")) is not None
 
 
@@ -105,15 +106,16 @@ def find_columns(header: bytes, where: str, path: Path) -> Columns:
     """Find the columns by their names.
 
     Args:
-        header: the line of their names.
+        header: the line with the names.
         where: file and line, for messages.
-        path: of the file, for the way out.
+        path: path of the file, for messages.
 
     Raises:
-        UserError: there is no one column of labels or of pixels.
+        UserError: there is no column of labels or of pixels, or a name occurs twice.
     """
     known = {name for names in _NAMES.values() for name in names}
     found = {delimiter: _bare_names(header, delimiter) for delimiter in _DELIMITERS}
+    # The delimiter is the one that gives the most known names, and of equal ones the most columns.
     delimiter = max(_DELIMITERS, key=lambda each: (len(known & set(found[each])), len(found[each])))
     names = found[delimiter]
     places = {column: _places(names, column, where) for column in _NAMES}
@@ -134,7 +136,7 @@ def find_columns(header: bytes, where: str, path: Path) -> Columns:
 
 
 def _bare_names(header: bytes, delimiter: bytes) -> list[str]:
-    """Names of the columns without case, blanks and marks; without empty ones at the end, where a line ends in delimiters."""
+    """Names of the columns as `names.bare` spells them, without the empty ones at the end of a line."""
     names = [bare(name) for name in header.decode("utf-8", "replace").split(delimiter.decode())]
     while names and not names[-1]:
         names.pop()
@@ -142,7 +144,7 @@ def _bare_names(header: bytes, delimiter: bytes) -> list[str]:
 
 
 def _places(names: Sequence[str], column: str, where: str) -> list[int]:
-    """Positions of the columns that may be meant, the likeliest first."""
+    """Positions of all columns with a fitting name, the likeliest first."""
     for name in _NAMES[column]:
         if names.count(name) > 1:
             raise UserError(f"{where}: {names.count(name)} columns are called {name!r}, expected one. Rename the others.")

@@ -1,6 +1,6 @@
-"""Lines of a table, in batches, from its bytes: any line end and encoding, no empty lines, quoted fields in one piece.
+"""Splits the bytes of a table into batches of lines: any line end and encoding, no empty lines, quoted fields in one piece.
 
-Lines are numbered as an editor numbers them, the first one 1, empty ones included.
+Lines are numbered as in an editor, from 1 and with the empty ones.
 """
 
 import codecs
@@ -10,36 +10,36 @@ from fer_ablate.data.sources import first_bytes
 from fer_ablate.errors import UserError
 
 Batch = tuple[Sequence[int], list[bytes]]
-"""Numbers of lines, and the lines without their ends."""
+"""Line numbers, and the lines without their line ends."""
 
 LONGEST = 16 << 20
-"""Bytes of the longest line that is read: a picture of 1024x1024 pixels, each written in up to 16 bytes."""
+"""Longest line that is read, in bytes: a picture of 1024x1024 pixels with up to 16 bytes each."""
 
 CHUNK = 4 << 20
-_MOST_EMPTY = 1_000_000  # a few bytes of an archive can hold them by the billion
+_MOST_EMPTY = 1_000_000  # a few bytes of an archive can unpack to billions of them
 _BLANK = b" \t\x0b\x0c,;|\"'"
-"""What a line may hold and still say nothing; spreadsheets end their tables with lines of delimiters."""
+"""Characters of a line that counts as empty; spreadsheets end their tables with lines of delimiters."""
 
 
 class Lines:
     """Reads a table line by line.
 
     Args:
-        read: gives the next bytes.
-        name: of the file, for messages.
+        read: takes a number of bytes and returns the next ones.
+        name: name of the file, for messages.
         chunk: bytes to read at a time; None for `CHUNK`.
     """
 
     def __init__(self, read: Callable[[int], bytes], name: str, chunk: int | None = None) -> None:
         self._read, self._name, self._chunk = read, name, chunk or CHUNK
         self.empty = 0
-        """Empty lines met so far."""
+        """Number of empty lines so far."""
 
     def batches(self) -> Iterator[Batch]:
-        """Give the lines that are not empty, about `CHUNK` bytes at a time.
+        """Yield the lines that are not empty, about `CHUNK` bytes at a time.
 
         Raises:
-            UserError: a line is longer than `LONGEST`, or hardly any line holds anything.
+            UserError: a line is longer than `LONGEST`, or there are too many empty lines.
         """
         number, rest = 1, b""
         for chunk in self._utf8():
@@ -53,7 +53,7 @@ class Lines:
             yield from self._not_empty(number, rest)
 
     def _utf8(self) -> Iterator[bytes]:
-        """Chunks of the text as UTF-8; single letters of other encodings stay as they are, since only digits matter."""
+        """Yield the text in UTF-8; one-byte encodings are passed on unchanged, as only ASCII characters matter."""
         chunk = self._read(self._chunk)
         encoding = first_bytes.encoding(chunk[: first_bytes.ENOUGH])
         if encoding in (None, "utf-8"):
@@ -69,7 +69,7 @@ class Lines:
             chunk = self._read(self._chunk)
 
     def _check_length(self, text: bytes, number: int) -> None:
-        if len(text) > LONGEST:  # only its first line can be that long: the others came in one chunk
+        if len(text) > LONGEST:  # only the first line can be too long: the others came within one chunk
             line = text.partition(b"\n")[0]
             if len(line) > LONGEST:
                 raise _too_long(f"{self._name} line {number}", line)
@@ -86,17 +86,21 @@ class Lines:
             yield [first + offset for offset in full], [lines[offset] for offset in full]
 
 
-def joined(batches: Iterator[Batch], delimiter: bytes, name: str) -> Iterator[Batch]:
-    """Join the lines of a quoted field that goes over several of them; such a line has the number of its first.
+def join_quoted(batches: Iterator[Batch], delimiter: bytes, name: str) -> Iterator[Batch]:
+    """Join lines where a quoted field contains line ends; the joined line keeps the number of the first one.
 
     Args:
         batches: the lines of a table.
-        delimiter: between its fields.
-        name: of the file, for messages.
+        delimiter: character between its fields.
+        name: name of the file, for messages.
+
+    Raises:
+        UserError: a quote is never closed.
     """
     begun: list[bytes] = []
     begun_at, begun_bytes = 0, 0
     for numbers, lines in batches:
+        # The usual table has no quotes at all: its batches pass without looking at single lines.
         if not begun and not any(b'"' in line for line in lines):
             yield numbers, lines
             continue
@@ -123,7 +127,7 @@ def joined(batches: Iterator[Batch], delimiter: bytes, name: str) -> Iterator[Ba
 
 
 def _opens(line: bytes, delimiter: bytes) -> bool:
-    """Whether the last field begins with a quote that is not closed; a quote within a word opens nothing."""
+    """Whether the last field begins with a quote that is not closed; quotes within a word do not count."""
     if line.count(b'"') % 2 == 0:
         return False
     before = line[: line.rfind(b'"')].rstrip(b" ")
@@ -131,7 +135,7 @@ def _opens(line: bytes, delimiter: bytes) -> bool:
 
 
 def _one_line_end(text: bytes) -> tuple[bytes, bytes, bytes]:
-    """Text up to its last line end, that line end, and what comes after it, with LF for every kind of line end."""
+    """Split a text at its last line end, like `rpartition`; every kind of line end becomes LF."""
     if b"\r" not in text:
         return text.rpartition(b"\n")
     held = b"\r" if text.endswith(b"\r") else b""  # its LF may be in the next chunk

@@ -1,4 +1,4 @@
-"""Pixels of table rows from their text: whole batches at once where it is plain digits, one by one where it is not."""
+"""Converts the text of pixels to numbers: plain digits in whole batches, anything else row by row."""
 
 import re
 from math import isqrt
@@ -9,7 +9,7 @@ from fer_ablate.data.faces import Bytes
 from fer_ablate.errors import UserError
 from fer_ablate.labels import SIDE
 
-AGAIN = "The file may be damaged or edited: correct the line, or copy or download the file again."
+REMEDY = "The file may be damaged or edited: correct the line, or copy or download the file again."
 
 _MARKS = b"[](){},;|\t\r\n\v\f\"'"
 _MARKS_AS_BLANKS = bytes.maketrans(_MARKS, b" " * len(_MARKS))
@@ -21,7 +21,7 @@ _PLUS = re.compile(rb"(?:(?<= )|^)\+(?=\d)")
 def plain(text: bytes) -> bytes:
     r"""Rewrite pixels as whole numbers with single blanks between them.
 
-    Brackets, quotes, commas and tabs become blanks; `253.0`, `+253` and `2.53e+02` become `253`. What is no number stays.
+    Brackets, quotes, commas and tabs become blanks; `253.0`, `+253` and `2.53e+02` become `253`. Other words stay unchanged.
 
     >>> plain(b"[253.0, +7,\t1.2e+01]")
     b'253 7 12'
@@ -41,21 +41,21 @@ def _without_power(match: re.Match[bytes]) -> bytes:
     return b"%d" % value if value.is_integer() else match[0]
 
 
-def side(text: bytes, where: str) -> int:
-    """Side of the square face in the first row of a table, by the number of its pixels.
+def side_of(text: bytes, where: str) -> int:
+    """Return the side of a square face in pixels, by the number of its pixels.
 
     Args:
-        text: the pixels as the table has them.
+        text: the pixels as they are written in the table.
         where: file and line, for messages.
 
     Raises:
-        UserError: they are no square.
+        UserError: their number is not a square.
     """
     words = plain(text).split()
     count, root = len(words), isqrt(len(words))
     if root > 1 and root**2 == count:
         return root
-    _check_complete(words, where)
+    _require_complete(words, where)
     expected = f"expected {SIDE**2} ({SIDE}x{SIDE}) or those of another square"
     if count == 1 and not words[0].isdigit():
         raise UserError(
@@ -67,18 +67,26 @@ def side(text: bytes, where: str) -> int:
     raise UserError(f"{where}: {count} pixels, {expected}. Are they separated by blanks, and complete?")
 
 
-def fast(texts: list[bytes], count: int) -> Bytes | None:
-    """(rows, count) pixels if all texts are `count` numbers of digits alone with single blanks between them, else None."""
+def parse_batch(texts: list[bytes], count: int) -> Bytes | None:
+    """Convert several rows at once.
+
+    Args:
+        texts: the pixels of n rows.
+        count: number of pixels of a row.
+
+    Returns:
+        (n, count) pixels; None if a row is anything but `count` numbers from 0 to 255 with single blanks between them.
+    """
     if any(text.count(b" ") != count - 1 for text in texts):
         return None
-    # Three blanks ahead, so that looking back from the first digit stays inside.
+    # Three blanks in front, so that looking three characters back from the first digit stays inside.
     characters = np.frombuffer(b"   " + b" ".join(texts) + b" ", np.uint8)
-    digits = characters - np.uint8(ord("0"))  # a blank wraps round to 240
+    digits = characters - np.uint8(ord("0"))  # a blank wraps around to 240
     is_digit = digits < 10
     if not (is_digit | (characters == ord(" "))).all():
         return None
     ones = np.flatnonzero(is_digit[:-1] & ~is_digit[1:])
-    # Each text has one blank less than it should have numbers, so it cannot hold more: an equal sum means equal parts.
+    # No row can have more numbers than its count - 1 blanks allow, so the right total means the right number in each row.
     if len(ones) != len(texts) * count:
         return None
     has_tens = is_digit[ones - 1]
@@ -91,25 +99,25 @@ def fast(texts: list[bytes], count: int) -> Bytes | None:
     return values.astype(np.uint8).reshape(len(texts), count)
 
 
-def checked(text: bytes, count: int, expected: str, where: str) -> Bytes:
-    """Read the pixels of one row.
+def parse_row(text: bytes, count: int, expected: str, where: str) -> Bytes:
+    """Convert one row.
 
     Args:
-        text: as `plain` gives it.
-        count: of pixels.
-        expected: that count in words.
+        text: the pixels as `plain` returns them.
+        count: number of pixels.
+        expected: that number in words, for messages.
         where: file and line, for messages.
 
     Returns:
         (count,) pixels.
 
     Raises:
-        UserError: there are more or fewer, or one is no whole number from 0 to 255.
+        UserError: there are more or fewer pixels, or one is not a whole number from 0 to 255.
     """
     words = text.split()
-    _check_complete(words, where)
+    _require_complete(words, where)
     if len(words) != count:
-        raise UserError(f"{where}: {len(words)} pixels, expected {expected}. {AGAIN}")
+        raise UserError(f"{where}: {len(words)} pixels, expected {expected}. {REMEDY}")
     values = [_value(word) for word in words]
     if None in values:
         number = values.index(None)
@@ -117,7 +125,7 @@ def checked(text: bytes, count: int, expected: str, where: str) -> Bytes:
     return np.array(values, np.uint8)
 
 
-def _check_complete(words: list[bytes], where: str) -> None:
+def _require_complete(words: list[bytes], where: str) -> None:
     if b"..." in words:
         raise UserError(
             f"{where}: the pixels hold '...' in place of numbers: NumPy shortened them when the table was written. "
@@ -134,9 +142,9 @@ def _not_a_pixel(word: bytes, number: int, where: str) -> UserError:
     given = f"{where}: pixel {number} is {shown(word)}, expected a whole number from 0 to 255."
     if len(word) < 30 and re.fullmatch(rb"0?\.\d*[1-9]\d*(e-?\d+)?", word):
         return UserError(f"{given} If the pixels are scaled to 0 to 1, multiply them by 255 and round them.")
-    return UserError(f"{given} {AGAIN}")
+    return UserError(f"{given} {REMEDY}")
 
 
 def shown(value: bytes) -> str:
-    """The beginning of a value of the table, for messages."""
+    """Quote the beginning of a value of the table, for messages."""
     return repr(value[:20].decode("utf-8", "replace"))

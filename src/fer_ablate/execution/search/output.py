@@ -1,4 +1,4 @@
-"""What people see of a search: what it is about to do, its best trials, what failed; its pictures, and its run in MLflow."""
+"""Output of a search: facts at its start; best and failed trials, list, figures and MLflow run at its end."""
 
 import csv
 import io
@@ -9,45 +9,47 @@ from pathlib import Path
 
 from fer_ablate.cli import console
 from fer_ablate.config.key import short
+from fer_ablate.config.overrides import key_of
 from fer_ablate.config.schema import Config
 from fer_ablate.data.load import load_faces
 from fer_ablate.errors import UserError
-from fer_ablate.report.plots.search import save_search_pictures
-from fer_ablate.report.quantities import count, scale, title
+from fer_ablate.report.plots.search import save_search_figures
+from fer_ablate.report.quantities import count, metric_title, scale
 from fer_ablate.search.objectives import COSTS, MAXIMIZE, why_not_pruned
 from fer_ablate.search.search import Search
-from fer_ablate.search.trials import COUNTED, SearchSummary, TrialRecord, summarised
+from fer_ablate.search.trials import COUNTED, SearchSummary, TrialRecord, search_summary
 from fer_ablate.tracking.disk.files import write_text
 from fer_ablate.tracking.disk.log import LOG, attempt
-from fer_ablate.tracking.disk.places import run_path
-from fer_ablate.tracking.disk.run_folder import RunFolder
+from fer_ablate.tracking.disk.run_state import RunState
+from fer_ablate.tracking.disk.scan import scan
 from fer_ablate.tracking.mlflow.study_runs import ITSELF, StudySummary, close_study, open_study
 from fer_ablate.training.assembly import role_set
 
 SHOWN = 10
-"""Trials of the Pareto front on the screen; all of them are in the file."""
+"""Trials of the Pareto front that are printed; the file lists all."""
 
 FRESH_SEEDS = 3
+"""Number of seeds that the command to confirm the best trial names."""
 
 
 def begin(search: Search, config: Config, n_trials: int, missing: int, at_once: int) -> None:
-    """Say what is about to happen.
+    """Print what the search is about to do.
 
     Args:
-        search: that is begun or taken up.
-        config: of its first trial.
-        n_trials: in all.
-        missing: still to be run.
-        at_once: trials in a batch.
+        search: the search, new or continued.
+        config: config of its first trial.
+        n_trials: number of trials in all.
+        missing: number of trials still to run.
+        at_once: number of trials in a batch.
     """
     plan = search.plan
-    wanted = ", ".join(f"{name} ({way})" for name, way in zip(plan.objectives, plan.directions, strict=True))
+    objectives = ", ".join(f"{name} ({way})" for name, way in zip(plan.objectives, plan.directions, strict=True))
     at = f", {at_once} at once" if at_once > 1 else ""
     rows = [
         ("search", plan.name),
-        ("for", wanted),
+        ("for", objectives),
         ("over", ", ".join(plan.space)),
-        ("trials", f"{n_trials} in all, {n_trials - missing} there, {missing} to run{at}"),
+        ("trials", f"{n_trials} in all, {n_trials - missing} done, {missing} to run{at}"),
         ("kept in", plan.address),
     ]
     notes = [search.note, why_not_pruned(config) if plan.pruner_settings.get("name") != "none" else ""]
@@ -56,7 +58,7 @@ def begin(search: Search, config: Config, n_trials: int, missing: int, at_once: 
 
 
 def _image_notes(config: Config) -> tuple[str, ...]:
-    """What a person should know about the images, once for all trials; trials themselves say what is wrong with them."""
+    """Notes about the images, once for all trials; images that cannot be read are reported by the trials themselves."""
     try:
         return role_set(config, load_faces(config.data)).notes
     except UserError:
@@ -64,7 +66,7 @@ def _image_notes(config: Config) -> tuple[str, ...]:
 
 
 def open_parent(search: Search, config: Config) -> str | None:
-    """The MLflow run of the search, below which its trials are shown; None without one."""
+    """Id of the search's MLflow run, below which its trials are shown; None without MLflow."""
     plan = search.plan
     parents, warning = open_study(config.tracking, Path(config.runs_dir), plan.name, [], _tags(plan.objectives))
     if warning:
@@ -72,7 +74,7 @@ def open_parent(search: Search, config: Config) -> str | None:
     return parents.parent_id if parents is not None else None
 
 
-def finish(search: Search, config: Config, fixed: Sequence[str], folder: Path, status: str) -> None:
+def finish(search: Search, config: Config, fixed: Sequence[str], folder: Path, state: RunState) -> None:
     """Show the best trials and what failed, write the list of trials and the pictures, bring both to MLflow.
 
     Args:
@@ -80,16 +82,16 @@ def finish(search: Search, config: Config, fixed: Sequence[str], folder: Path, s
         config: of its first trial.
         fixed: overrides that all trials share.
         folder: of the search.
-        status: for MLflow; FINISHED, FAILED or KILLED.
+        state: finished; failed if a trial failed; missing if the search was interrupted.
     """
     plan = search.plan
-    summary = summarised(search.study, plan.objectives, plan.directions)
+    summary = search_summary(search.study, plan.objectives, plan.directions)
     _show_counts(summary)
     _show_best(summary)
     write_text(folder / "trials.csv", _table(summary))
     files = [folder / "trials.csv"]
     with console.bar("drawing the pictures"):
-        problem = attempt(folder / LOG, "The pictures", lambda: files.extend(save_search_pictures(folder, summary)))
+        problem = attempt(folder / LOG, "The pictures", lambda: files.extend(save_search_figures(folder, summary)))
     facts = _commands(summary, fixed, config.seed)
     facts.append(("written", f"{folder}/ {', '.join(file.name for file in files)}"))
     if config.tracking.enabled:
@@ -97,23 +99,23 @@ def finish(search: Search, config: Config, fixed: Sequence[str], folder: Path, s
         facts.append(("compare", f"mlflow ui --backend-store-uri {config.tracking.uri}   {where}"))
     console.console.print()
     console.facts(facts)
-    warning = close_study(config.tracking, Path(config.runs_dir), plan.name, _told(summary, config, files, status))
+    warning = close_study(config.tracking, Path(config.runs_dir), plan.name, _mlflow_summary(summary, config, files, state))
     for note in filter(None, (problem, warning)):
         console.console.print(f"  note: {note}", style="yellow")
-    _tell_failed(summary)
+    _print_failed(summary)
 
 
-def _told(summary: SearchSummary, config: Config, files: Sequence[Path], status: str) -> StudySummary:
-    """What MLflow is to know: counts, the best value of each objective, the pictures, and which runs are trials."""
+def _mlflow_summary(summary: SearchSummary, config: Config, files: Sequence[Path], state: RunState) -> StudySummary:
+    """What MLflow records: counts, the best value of each objective, the figures, and which runs are trials."""
     metrics = {f"trials/{state}": float(len(summary.of(state))) for state in COUNTED}
     for number, (name, way) in enumerate(zip(summary.objectives, summary.directions, strict=True)):
         if found := [trial.values[number] for trial in summary.best]:
             metrics[f"best/{name}"] = max(found) if way == MAXIMIZE else min(found)
     keys = dict.fromkeys(trial.key for trial in summary.of("done"))
-    folders = [RunFolder(run_path(Path(config.runs_dir), config.tracking.experiment, "", config.seed, key)) for key in keys]
-    finished = [folder for folder in folders if folder.status == "finished"]
+    folders = scan(Path(config.runs_dir)).folders
+    finished = [folder for key in keys if (folder := folders.of(config, "", key)).finished]
     tags = _tags(summary.objectives)
-    return StudySummary(rows={ITSELF: metrics}, runs={ITSELF: finished}, artifacts=files, status=status, tags=tags)
+    return StudySummary(rows={ITSELF: metrics}, runs={ITSELF: finished}, artifacts=files, state=state, tags=tags)
 
 
 def _tags(names: Sequence[str]) -> dict[str, str]:
@@ -122,16 +124,16 @@ def _tags(names: Sequence[str]) -> dict[str, str]:
 
 def _show_counts(summary: SearchSummary) -> None:
     ended = len(summary.of("done")) + len(summary.of("pruned")) + len(summary.of("failed"))
-    told = ", ".join(f"{len(summary.of(state))} {state}" for state in ("done", "pruned", "failed"))
+    counts = ", ".join(f"{len(summary.of(state))} {state}" for state in ("done", "pruned", "failed"))
     again = {trial.resumes for trial in summary.trials if trial.resumes is not None}
     waiting = [trial for trial in summary.of("interrupted") if trial.number not in again]
-    console.console.print(f"\n  {console.counted(ended, 'trial')}: {told}")
+    console.console.print(f"\n  {console.counted(ended, 'trial')}: {counts}")
     if again:
         numbers = ", ".join(f"{trial.resumes} as {trial.number}" for trial in summary.trials if trial.resumes is not None)
-        console.console.print(f"  interrupted and taken up again: {numbers}")
+        console.console.print(f"  interrupted and run again: {numbers}")
     if waiting:
         numbers = ", ".join(str(trial.number) for trial in waiting)
-        console.console.print(f"  interrupted: {numbers}; the same command takes them up again")
+        console.console.print(f"  interrupted: {numbers}; the same command runs them again")
 
 
 def _show_best(summary: SearchSummary) -> None:
@@ -140,7 +142,7 @@ def _show_best(summary: SearchSummary) -> None:
     single = len(summary.objectives) == 1
     shown = summary.best[:SHOWN]
     keys = list(dict.fromkeys(name for trial in shown for name in trial.params))
-    header = ["trial", *(name.lstrip("+") for name in keys), *(title(name) for name in summary.objectives), "run"]
+    header = ["trial", *map(key_of, keys), *(metric_title(name) for name in summary.objectives), "run"]
     rows = [
         [
             str(trial.number),
@@ -158,7 +160,7 @@ def _show_best(summary: SearchSummary) -> None:
 
 
 def _commands(summary: SearchSummary, fixed: Sequence[str], seed: int) -> list[tuple[str, str]]:
-    """What one would type next. The best of many trials is partly luck, so fresh seeds come first."""
+    """Commands for the best trial: to run it again, and to confirm it with other seeds, as the best of many is partly luck."""
     if not summary.best:
         return []
     best = summary.best[0]
@@ -172,7 +174,7 @@ def _commands(summary: SearchSummary, fixed: Sequence[str], seed: int) -> list[t
     ]
 
 
-def _tell_failed(summary: SearchSummary) -> None:
+def _print_failed(summary: SearchSummary) -> None:
     failed = summary.of("failed")
     if not failed:
         return
@@ -188,17 +190,17 @@ def _first_line(trial: TrialRecord) -> str:
 
 
 def _table(summary: SearchSummary) -> str:
-    """trials.csv: metrics as fractions, costs in their units."""
+    """Content of trials.csv: metrics as fractions, costs in their units."""
     keys = list(dict.fromkeys(name for trial in summary.trials for name in trial.params))
-    names = [name.lstrip("+") for name in keys]
+    names = [key_of(name) for name in keys]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["trial", "state", *names, *summary.objectives, "best", "key", "resumes", "problem"])
     for trial in summary.trials:
         values = trial.values or [""] * len(summary.objectives)
         params = [trial.params.get(name, "") for name in keys]
-        told = [int(trial in summary.best), trial.key, "" if trial.resumes is None else trial.resumes, trial.problem]
-        writer.writerow([trial.number, trial.state, *params, *values, *told])
+        end = [int(trial in summary.best), trial.key, "" if trial.resumes is None else trial.resumes, trial.problem]
+        writer.writerow([trial.number, trial.state, *params, *values, *end])
     return text.getvalue()
 
 

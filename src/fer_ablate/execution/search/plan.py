@@ -1,4 +1,4 @@
-"""A search before its first trial: read from the command line, composed, checked, named."""
+"""A search before its first trial: read from the command line, composed, checked and named."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,49 +10,59 @@ from omegaconf import OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from fer_ablate.cli import console
-from fer_ablate.cli.request import raise_faults
+from fer_ablate.cli.command_line import raise_faults
+from fer_ablate.config.behaviour import behaviour, code_digest
 from fer_ablate.config.binding import load_plugin
 from fer_ablate.config.compose import to_yaml
-from fer_ablate.config.key import code_digest, relevant
+from fer_ablate.config.key import relevant
 from fer_ablate.config.schema import Config, StudyConfig
 from fer_ablate.config.study_rows import Row
-from fer_ablate.execution.search.settings import KEY, Settings, Words, derived_name, grid_size, read_words, sampler_of
-from fer_ablate.search.objectives import check_objectives, directions, objectives
+from fer_ablate.execution.search.settings import (
+    KEY,
+    SearchSpace,
+    SweeperSettings,
+    derived_name,
+    read_space,
+    sampler_of,
+)
+from fer_ablate.search.objectives import check_objectives, objective_directions, objective_names
+from fer_ablate.search.optuna_internals import grid_size
 from fer_ablate.search.pruners import build_pruner, check_pruner
 from fer_ablate.search.search import SearchPlan
 from fer_ablate.search.trial_store import absolute, default_address
 from fer_ablate.study.cells import Cell, compose_cells
-from fer_ablate.study.spec import Asked
-from fer_ablate.tracking.disk.places import folder_name
+from fer_ablate.study.spec import StudySpec
+from fer_ablate.tracking.disk.scan import folder_name
+from fer_ablate.training.identity import machine_settings
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedSearch:
     """A checked search.
 
     Args:
-        plan: of the search.
-        words: of the command line.
-        config: of the first combination of values; what all trials share is read from it.
-        n_trials: in all; of a grid at most its points.
+        plan: what the search optimises, and how.
+        space: what it varies, and what all trials share.
+        config: config of the first combination of values; settings that all trials share are read from it.
+        n_trials: number of trials; a grid has at most as many as it has points.
         settings: of the sweeper.
         compose: label and overrides of a trial -> its run.
     """
 
     plan: SearchPlan
-    words: Words
+    space: SearchSpace
     config: Config
     n_trials: int
-    settings: Settings
+    settings: SweeperSettings
     compose: Callable[[str, Sequence[str]], Cell]
 
     @property
     def folder(self) -> Path:
-        """Of the search's pictures, its list of trials and its lock."""
+        """Folder of the search's pictures, its list of trials and its lock."""
         return Path(self.config.runs_dir) / folder_name(self.config.tracking.experiment) / folder_name(self.plan.name)
 
 
-def prepared(settings: Settings, typed: Sequence[str], config_dir: Path | None) -> Prepared:
+def prepare_search(settings: SweeperSettings, typed: Sequence[str], config_dir: Path | None) -> PreparedSearch:
     """Check everything that can be checked before the first trial.
 
     Args:
@@ -64,36 +74,38 @@ def prepared(settings: Settings, typed: Sequence[str], config_dir: Path | None) 
         FaultyConfigError: with every fault.
         UserError: the images cannot be read, or the storage is no address.
     """
-    words = read_words(settings.params, typed)
-    sampler = sampler_of(settings.sampler, words.space)
-    compose = partial(_composed, typed=tuple(typed), config_dir=config_dir)
+    space = read_space(settings.params, typed)
+    sampler = sampler_of(settings.sampler, space.varied)
+    compose = partial(_compose, typed=tuple(typed), config_dir=config_dir)
     with console.bar("composing and checking the first trial"):
-        config = compose("first", [*words.fixed, *(f"{key}={_first(one)}" for key, one in words.space.items())]).config
+        config = compose("first", [*space.fixed, *(f"{key}={_first(one)}" for key, one in space.varied.items())]).config
     raise_faults([*check_objectives(config, settings.direction), *check_pruner(settings.pruner, config.trainer.devices)])
-    names = objectives(config.search.objective)
+    names = objective_names(config.search.objective)
     extend = _extension(settings.custom_search_space, config) if settings.custom_search_space else None
+    own_space = {"custom_search_space": settings.custom_search_space} if extend else {}
     plan = SearchPlan(
         name="",
         address=absolute(settings.storage) if settings.storage else default_address(Path(config.runs_dir)),
         objectives=names,
-        directions=directions(names, settings.direction),
-        space=words.space,
-        fixed={**relevant(config), **({"custom_search_space": settings.custom_search_space} if extend else {})},
+        directions=objective_directions(names, settings.direction),
+        space=space.varied,
+        fixed={**relevant(config, machine_settings(config)), **own_space},
         sampler=sampler,
         pruner=build_pruner(settings.pruner, config.trainer.max_epochs),
         pruner_settings=dict(settings.pruner),
-        code=code_digest(tuple(config.plugins)),
+        code=behaviour(code_digest(config.plugins)),
         extend=extend,
     )
-    plan = replace(plan, name=settings.study_name or derived_name(words.space, plan.identity, settings.sampler))
+    plan = replace(plan, name=settings.study_name or derived_name(space.varied, plan.identity, settings.sampler))
     size = grid_size(sampler(0))
     n_trials = settings.n_trials if size is None else min(settings.n_trials, size)
-    return Prepared(plan, words, config, n_trials, settings, compose)
+    return PreparedSearch(plan, space, config, n_trials, settings, compose)
 
 
-def _composed(label: str, overrides: Sequence[str], typed: tuple[str, ...], config_dir: Path | None) -> Cell:
-    asked = Asked("search", StudyConfig(), False, (Row(label, tuple(overrides)),), None, label, typed, None)
-    return compose_cells(asked, config_dir)[0]
+def _compose(label: str, overrides: Sequence[str], typed: tuple[str, ...], config_dir: Path | None) -> Cell:
+    # A trial is composed as the only row of a study, so that it is checked and keyed like any other run.
+    spec = StudySpec("search", StudyConfig(), False, (Row(label, tuple(overrides)),), None, label, typed, None)
+    return compose_cells(spec, config_dir)[0]
 
 
 def _extension(name: str, config: Config) -> Callable[[optuna.Trial], None]:
@@ -104,5 +116,5 @@ def _extension(name: str, config: Config) -> Callable[[optuna.Trial], None]:
 
 
 def _first(one: BaseDistribution) -> object:
-    """A value of the space, to check what does not depend on it."""
+    """Some value of a searched key, to check what does not depend on the value."""
     return one.choices[0] if isinstance(one, CategoricalDistribution) else vars(one)["low"]

@@ -1,4 +1,4 @@
-"""What `hydra.sweeper` and the command line say about a search, checked, with every fault at once."""
+"""SweeperSettings and search space of a search, read from `hydra.sweeper` and the command line and checked together."""
 
 import functools
 import hashlib
@@ -9,19 +9,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.utils import instantiate
-from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl, create_params_from_overrides
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, CmaEsSampler, GridSampler
+from optuna.samplers import BaseSampler, CmaEsSampler
 
 from fer_ablate.config.key import IRRELEVANT
+from fer_ablate.config.overrides import ParsedOverride, key_of, parsed_overrides, value_of
 from fer_ablate.errors import Fault, FaultyConfigError
-from fer_ablate.tracking.disk.places import folder_name
+from fer_ablate.search.optuna_internals import distributions, grid_points
+from fer_ablate.tracking.disk.scan import folder_name
 
 KEY, SAMPLER_KEY = "hydra.sweeper", "hydra/sweeper/sampler"
 
@@ -29,13 +28,13 @@ SAMPLER_CODE = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
 """What `_target_` of a sampler may name; the plugin has the same list."""
 
 IN_ORDER = ("GridSampler", "QMCSampler")
-"""Samplers that walk through a fixed order, which their seed decides: it must stay the same for all trials."""
+"""Samplers that go through the space in a fixed order, which depends on their seed: all trials must use the same seed."""
 
 NAME_LENGTH, NAME_DIGITS = 40, 8
 
 
 @dataclass(frozen=True)
-class Settings:
+class SweeperSettings:
     """Values of `hydra.sweeper`; see conf/hydra/sweeper/optuna.yaml for what they mean."""
 
     sampler: DictConfig
@@ -51,48 +50,53 @@ class Settings:
     params: Mapping[str, Any] | None
 
     @classmethod
-    def read(cls, given: Mapping[str, Any]) -> "Settings":
-        """As Hydra hands them to the sweeper.
+    def read(cls, given: Mapping[str, Any]) -> "SweeperSettings":
+        """Check the values that Hydra gives to the sweeper.
 
         Raises:
-            FaultyConfigError: a value is of another kind.
+            FaultyConfigError: with every value of a wrong kind or out of bounds.
         """
-        told = {name: value if name == "sampler" else _plain(value) for name, value in given.items()}
+        values = {name: value if name == "sampler" else _plain(value) for name, value in given.items()}
         faults = []
         for name in ("n_trials", "n_jobs"):
-            if not isinstance(told[name], int) or isinstance(told[name], bool) or told[name] < 1:
-                faults.append(Fault(f"{KEY}.{name}", f"{told[name]} is not a whole number from 1."))
-        rate = told["max_failure_rate"]
+            if not isinstance(values[name], int) or isinstance(values[name], bool) or values[name] < 1:
+                faults.append(Fault(f"{KEY}.{name}", f"{values[name]} is not a whole number from 1."))
+        rate = values["max_failure_rate"]
         if not isinstance(rate, int | float) or not 0 <= rate <= 1:
             faults.append(Fault(f"{KEY}.max_failure_rate", f"{rate} is not a fraction from 0 to 1."))
-        if not isinstance(told["pruner"], Mapping):
-            faults.append(Fault(f"{KEY}.pruner", f"{told['pruner']} is not a mapping.", f"Give {KEY}.pruner.name=..."))
+        if not isinstance(values["pruner"], Mapping):
+            faults.append(Fault(f"{KEY}.pruner", f"{values['pruner']} is not a mapping.", f"Give {KEY}.pruner.name=..."))
         if faults:
             raise FaultyConfigError(faults)
-        return cls(**told)
+        return cls(**values)
 
 
 @dataclass(frozen=True)
-class Words:
-    """The command line of a search: what is searched, and what is the same for all trials."""
+class SearchSpace:
+    """What a search varies, and what is the same for all of its trials.
 
-    space: dict[str, BaseDistribution]
+    Args:
+        varied: key -> values that the sampler may suggest.
+        fixed: overrides with one value.
+    """
+
+    varied: dict[str, BaseDistribution]
     fixed: tuple[str, ...]
 
 
-def read_words(params: Mapping[str, Any] | None, typed: Sequence[str]) -> Words:
-    """Tell searched keys from fixed ones; of several words for one key the last counts.
+def read_space(params: Mapping[str, Any] | None, typed: Sequence[str]) -> SearchSpace:
+    """Separate searched keys from fixed ones; of several overrides of one key the last counts.
 
     Args:
         params: `hydra.sweeper.params`.
         typed: overrides of the command line, without those of Hydra itself.
 
     Raises:
-        FaultyConfigError: with every word that cannot be searched, or if none is.
+        FaultyConfigError: with every key that cannot be searched, or if there is none to search.
     """
     texts = [*(f"{key}={value}" for key, value in (params or {}).items()), *typed]
-    parsed = {one.key_or_group: one for one in OverridesParser.create().parse_overrides(texts)}
-    space: dict[str, BaseDistribution] = {}
+    parsed = {one.key_or_group: one for one in parsed_overrides(texts)}
+    varied: dict[str, BaseDistribution] = {}
     faults = []
     if "study" in parsed:
         faults.append(Fault("study", "a search has no rows.", "Leave study= out, or hydra/sweeper=optuna."))
@@ -100,27 +104,28 @@ def read_words(params: Mapping[str, Any] | None, typed: Sequence[str]) -> Words:
         if not one.is_sweep_override():
             continue
         try:
-            space |= create_params_from_overrides([str(one.input_line)])[0]
+            varied |= distributions(str(one.input_line))
             faults += _useless(one)
         except (ValueError, NotImplementedError, AssertionError) as error:
             remedy = "Give choice(a,b), range(1,5), interval(0.1,1), or tag(log, interval(1e-4,1e-1)) with positive ends."
-            faults.append(Fault(one.key_or_group, f"{_value_of(one)} cannot be searched: {error}", remedy))
-    if not space and not faults:
+            faults.append(Fault(one.key_or_group, f"{value_of(str(one.input_line))} cannot be searched: {error}", remedy))
+    if not varied and not faults:
         remedy = "Give key=choice(a,b) or key=interval(0.1,1)."
         faults.append(Fault("", "no key has several values, so there is nothing to search.", remedy))
     if faults:
         raise FaultyConfigError(faults)
     fixed = tuple(str(one.input_line) for one in parsed.values() if not one.is_sweep_override())
-    return Words(dict(sorted(space.items())), fixed)  # sorted, so that the order of typing does not make another search
+    # Sorted, since the same keys in another order are the same search.
+    return SearchSpace(dict(sorted(varied.items())), fixed)
 
 
 def single_valued(typed: Sequence[str]) -> list[str]:
     """The overrides with one value."""
-    return [text for text in typed if not OverridesParser.create().parse_overrides([text])[0].is_sweep_override()]
+    return [text for text in typed if not parsed_overrides([text])[0].is_sweep_override()]
 
 
 def sampler_of(given: DictConfig, space: Mapping[str, BaseDistribution]) -> Callable[[int], BaseSampler]:
-    """What makes the sampler of a suggestion from its number; reproducible, since even no seed is a seed (0).
+    """A function that builds the sampler of a suggestion from its number; without a seed, the seed is 0.
 
     Raises:
         FaultyConfigError: the sampler refuses its arguments or this space.
@@ -135,7 +140,7 @@ def sampler_of(given: DictConfig, space: Mapping[str, BaseDistribution]) -> Call
             warnings.simplefilter("ignore", ExperimentalWarning)
             made = instantiate(seeded, _execution_whitelist_=SAMPLER_CODE)
         if isinstance(made, functools.partial):  # the grid's, whose points are known only here
-            made = made({name: OptunaSweeperImpl._to_grid_sampler_choices(one) for name, one in space.items()})
+            made = made(grid_points(space))
         if not isinstance(made, BaseSampler):
             raise ValueError(f"{target} makes no sampler")
         return made
@@ -152,15 +157,10 @@ def sampler_of(given: DictConfig, space: Mapping[str, BaseDistribution]) -> Call
     return make
 
 
-def grid_size(sampler: BaseSampler) -> int | None:
-    """Points of a grid; None if the sampler is not one of a grid."""
-    return len(sampler._all_grids) if isinstance(sampler, GridSampler) else None
-
-
 def derived_name(space: Iterable[str], identity: Mapping[str, Any], sampler: DictConfig) -> str:
-    """What is searched, with a digest of all that makes it this search: `conv_layers+lr-1a2b3c4d`."""
+    """The searched keys and a digest of everything that identifies the search: `conv_layers+lr-1a2b3c4d`."""
     content = json.dumps([identity, OmegaConf.to_container(sampler)], sort_keys=True, default=str)
-    keys = "+".join(name.lstrip("+").replace("/", ".").rsplit(".", 1)[-1] for name in space)
+    keys = "+".join(key_of(name).replace("/", ".").rsplit(".", 1)[-1] for name in space)
     return f"{folder_name(keys)[:NAME_LENGTH].strip('_.+')}-{hashlib.sha256(content.encode()).hexdigest()[:NAME_DIGITS]}"
 
 
@@ -168,7 +168,8 @@ def _plain(value: Any) -> Any:
     return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
 
 
-def _useless(one: Override) -> list[Fault]:
+def _useless(one: ParsedOverride) -> list[Fault]:
+    """Faults of a key that can be searched but should not be."""
     key = one.key_or_group
     if key == "seed":
         remedy = "Search with one seed, then train the best with several: -m seed=1,2,3 and its parameters."
@@ -176,10 +177,6 @@ def _useless(one: Override) -> list[Fault]:
     if key != "init_from" and any(key == name or key.startswith(f"{name}.") for name in IRRELEVANT):
         return [Fault(key, "does not change what a run gives, so all its trials would be one.", "Give it one value.")]
     return []
-
-
-def _value_of(one: Override) -> str:
-    return str(one.input_line).split("=", 1)[-1]
 
 
 def _sampler_remedy(target: str) -> str:

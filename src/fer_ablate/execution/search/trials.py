@@ -1,27 +1,65 @@
-"""The trials of a search: composed and checked, given to the launcher, and what became of them told to the search."""
+"""The trials of a search: composed, checked, given to the launcher, and their results reported to the search."""
 
 import math
+import shutil
 import sys
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fer_ablate.cli import console
-from fer_ablate.cli.request import Request
+from fer_ablate.cli.command_line import RunSpec, allow_plugins, parse, raise_faults
+from fer_ablate.config.diagnosis import diagnose
+from fer_ablate.config.overrides import key_of
 from fer_ablate.config.schema import SearchConfig
 from fer_ablate.errors import FaultyConfigError, UserError
-from fer_ablate.execution.hydra_sweeper import Launching
-from fer_ablate.execution.job import request_file
-from fer_ablate.execution.outcome import Ended, RunOutcome
+from fer_ablate.execution.job import JobResult, SweepJob, run_spec_file
+from fer_ablate.execution.launching import LaunchJobs, hydra_launcher
 from fer_ablate.execution.search import output
-from fer_ablate.execution.search.plan import Prepared
-from fer_ablate.execution.search.settings import KEY
-from fer_ablate.search.objectives import values
-from fer_ablate.search.search import Search, Suggestion, lock
+from fer_ablate.execution.search.plan import PreparedSearch, prepare_search
+from fer_ablate.execution.search.settings import KEY, SweeperSettings, single_valued
+from fer_ablate.search.objectives import objective_values
+from fer_ablate.search.search import Search, Suggestion, search_lock
 from fer_ablate.study.cells import Cell
-from fer_ablate.tracking.disk.places import run_path
+from fer_ablate.study.spec import is_hydra
 from fer_ablate.tracking.disk.run_folder import RunFolder
+from fer_ablate.tracking.disk.run_state import RunState
+from fer_ablate.tracking.disk.scan import scan
+
+
+def run_search(arguments: Sequence[str]) -> int:
+    """Run trials until `n_trials` have ended, then show the best.
+
+    Args:
+        arguments: plain Hydra, with `-m` and `hydra/sweeper=optuna`.
+
+    Returns:
+        1 if a trial of this start failed or was interrupted, else 0.
+
+    Raises:
+        FaultyConfigError: with every fault of the command line.
+        BusyError: another process runs this search.
+    """
+    parsed = parse(arguments)
+    allow_plugins(parsed.overrides)
+    config_dir = parsed.config_dir
+    diagnosis = diagnose(parsed.overrides, config_dir)
+    raise_faults(diagnosis.faults)
+    assert diagnosis.tree is not None
+    of_hydra = [text for text in parsed.overrides if is_hydra(text)]
+    typed = [text for text in parsed.overrides if text not in of_hydra]
+    multirun = Path(diagnosis.tree.runs_dir).resolve() / "multirun"
+    specs = multirun / f"specs-{uuid.uuid4().hex[:8]}"
+
+    try:
+        # Hydra composes the fixed overrides as well, since they may choose a file of the user's that sets hydra.sweeper.
+        words = [*of_hydra, *single_valued(typed)]
+        with hydra_launcher(SweepJob(specs, Path.cwd()), words, config_dir, multirun) as (launch, given):
+            return run_trials(prepare_search(SweeperSettings.read(given), typed, config_dir), launch, specs)
+    finally:
+        shutil.rmtree(specs, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -31,169 +69,166 @@ class Trial:
     suggestion: Suggestion
     cell: Cell
     place: str
+    folder: RunFolder
 
     @property
     def number(self) -> int:
-        """Within the search, from 0."""
+        """Number within the search, from 0."""
         return self.suggestion.number
 
-    @property
-    def folder(self) -> RunFolder:
-        """Of its run, whether or not it exists yet."""
-        config, cell = self.cell.config, self.cell
-        return RunFolder(run_path(Path(config.runs_dir), config.tracking.experiment, cell.row.label, config.seed, cell.key))
 
-
-def searched(wanted: Prepared, launch: Launching, requests: Path) -> int:
+def run_trials(prepared: PreparedSearch, launch: LaunchJobs, specs: Path) -> int:
     """Run the trials that are missing, then show the best.
 
     Args:
-        wanted: the search.
+        prepared: the search.
         launch: starts runs.
-        requests: folder in which a run finds its request; made here.
+        specs: folder for the files in which the runs find their specs; created here.
 
     Returns:
         1 if a trial of this start failed or was interrupted, else 0.
     """
-    with lock(wanted.folder, wanted.plan.name):
-        search = Search.open(wanted.plan, wanted.settings.retry_failed)
-        missing = max(0, wanted.n_trials - search.counted)
-        output.begin(search, wanted.config, wanted.n_trials, missing, wanted.settings.n_jobs)
-        parent = output.open_parent(search, wanted.config) if missing else None
-        requests.mkdir(parents=True, exist_ok=True)
-        trials = Trials(wanted, search, launch, requests, parent)
+    with search_lock(prepared.folder, prepared.plan.name):
+        search = Search.open(prepared.plan, prepared.settings.retry_failed)
+        missing = max(0, prepared.n_trials - search.counted)
+        output.begin(search, prepared.config, prepared.n_trials, missing, prepared.settings.n_jobs)
+        parent = output.open_parent(search, prepared.config) if missing else None
+        specs.mkdir(parents=True, exist_ok=True)
+        trials = Trials(prepared, search, launch, specs, parent)
         try:
             trials.run(missing)
         except KeyboardInterrupt:
-            output.finish(search, wanted.config, wanted.words.fixed, wanted.folder, "KILLED")
+            output.finish(search, prepared.config, prepared.space.fixed, prepared.folder, RunState.missing)
             raise
-        status = "FAILED" if trials.lost else "FINISHED"
-        output.finish(search, wanted.config, wanted.words.fixed, wanted.folder, status)
+        state = RunState.failed if trials.lost else RunState.finished
+        output.finish(search, prepared.config, prepared.space.fixed, prepared.folder, state)
         return int(bool(trials.lost))
 
 
 class Trials:
-    """Runs trials in batches, since a launcher returns when all that it was given have ended.
+    """Runs trials in batches, since a launcher returns only when all of its runs have ended.
 
     Args:
-        wanted: the search.
-        search: the same, open.
+        prepared: the checked search.
+        search: its storage, open.
         launch: starts runs.
-        requests: folder in which a run finds its request.
+        specs: folder for the files in which the runs find their specs.
         parent: MLflow run below which the trials are shown.
 
     Attributes:
         lost: trials of this start that failed or were interrupted.
     """
 
-    def __init__(self, wanted: Prepared, search: Search, launch: Launching, requests: Path, parent: str | None) -> None:
-        self.wanted, self.search, self.launch = wanted, search, launch
-        self.requests, self.parent = requests, parent
+    def __init__(self, prepared: PreparedSearch, search: Search, launch: LaunchJobs, specs: Path, parent: str | None) -> None:
+        self.prepared, self.search, self.launch = prepared, search, launch
+        self.specs, self.parent = specs, parent
         self.lost = 0
+        self._folders = scan(Path(prepared.config.runs_dir)).folders
         self._written = 0
 
     def run(self, missing: int) -> None:
-        """Run so many.
+        """Run this number of trials.
 
         Raises:
             UserError: more of them failed than `max_failure_rate` allows.
         """
-        begun, rate = 0, self.wanted.settings.max_failure_rate
+        begun, rate = 0, self.prepared.settings.max_failure_rate
         while begun < missing:
-            batch = [self.search.ask() for _ in range(min(self.wanted.settings.n_jobs, missing - begun))]
-            done = self.wanted.n_trials - missing + begun
+            batch = [self.search.ask() for _ in range(min(self.prepared.settings.n_jobs, missing - begun))]
+            done = self.prepared.n_trials - missing + begun
             begun += len(batch)
-            self._run_batch(batch, [f"{done + number}/{self.wanted.n_trials}" for number in range(1, len(batch) + 1)])
+            self._run_batch(batch, [f"{done + number}/{self.prepared.n_trials}" for number in range(1, len(batch) + 1)])
             if self.lost / begun > rate:
                 problem = f"{self.lost} of {begun} trials failed, more than {KEY}.max_failure_rate={rate:g} allows."
-                raise UserError(f"{problem} Mend what is told above; the same command goes on.")
+                raise UserError(f"{problem} Fix the problems above; the same command continues the search.")
 
     def _run_batch(self, batch: Sequence[Suggestion], places: Sequence[str]) -> None:
         trials: list[Trial] = []
         for suggestion, place in zip(batch, places, strict=True):
-            label = f"trial {suggestion.number:03} {_told(suggestion.params)}"
-            words = [*self.wanted.words.fixed, *(f"{key}={value}" for key, value in suggestion.params.items())]
+            label = f"trial {suggestion.number:03} {_short_values(suggestion.params)}"
+            words = [*self.prepared.space.fixed, *(f"{key}={value}" for key, value in suggestion.params.items())]
             try:
-                trials.append(Trial(suggestion, self.wanted.compose(label, words), place))
+                cell = self.prepared.compose(label, words)
             except FaultyConfigError as error:  # values that do not fit together
                 self._fail(suggestion.number, label, "\n".join(str(fault) for fault in error.faults))
                 continue
-            self.search.begun(suggestion.number, trials[-1].cell.key)
+            trials.append(Trial(suggestion, cell, place, self._folders.of(cell.config, label, cell.key)))
+            self.search.begun(suggestion.number, cell.key)
         # Each key once: two trials with the same values are one run.
         outcomes = self._launched({trial.cell.key: trial for trial in trials})
         for trial in trials:
             self._settle(trial, outcomes[trial.cell.key])
 
-    def _launched(self, trials: dict[str, Trial]) -> dict[str, RunOutcome]:
-        """How the runs ended; a finished one is not even given to the launcher."""
-        outcomes: dict[str, RunOutcome] = {}
+    def _launched(self, trials: dict[str, Trial]) -> dict[str, JobResult]:
+        """The results of the runs; finished ones are not given to the launcher."""
+        outcomes: dict[str, JobResult] = {}
         for key, trial in trials.items():
-            if trial.folder.status == "finished" and not trial.cell.config.force:
+            if trial.folder.finished and not trial.cell.config.force:
                 console.console.print(f"  [{trial.place}] {trial.cell.row.label}: finished before")
-                outcomes[key] = RunOutcome(Ended.finished, key)
+                outcomes[key] = JobResult(RunState.finished, key)
         waiting = {key: trial for key, trial in trials.items() if key not in outcomes}
         if not waiting:
             return outcomes
         first = self._written
         for trial in waiting.values():
-            self._request(trial).save(request_file(self.requests, self._written))
+            self._run_spec(trial).save(run_spec_file(self.specs, self._written))
             self._written += 1
         try:
             ended = self.launch([trial.cell.overrides for trial in waiting.values()], first)
             return outcomes | dict(zip(waiting, ended, strict=True))
-        except Exception as error:  # of any launcher: a worker was killed, a cluster is gone
+        except Exception as error:  # launchers raise errors of their own: a worker was killed, a cluster is gone
             first_line = next(iter(str(error).splitlines()), type(error).__name__)
             sys.stdout.flush()
             print(f"fer_ablate: the launcher broke off: {first_line}", file=sys.stderr, flush=True)
-            return outcomes | {key: _seen(trial) for key, trial in waiting.items()}
+            return outcomes | {key: _result_on_disk(trial) for key, trial in waiting.items()}
 
-    def _request(self, trial: Trial) -> Request:
-        plan, config = self.wanted.plan, trial.cell.config
+    def _run_spec(self, trial: Trial) -> RunSpec:
+        plan, config = self.prepared.plan, trial.cell.config
         search = SearchConfig(objective=config.search.objective, storage=plan.address, study_name=plan.name, trial=trial.number)
         own = replace(config, search=search, tracking=replace(config.tracking, parent=self.parent))
-        params = {key.lstrip("+"): str(value) for key, value in trial.suggestion.params.items()}
-        return Request(own, trial.cell.row.label, list(trial.cell.overrides), params, key=trial.cell.key, place=trial.place)
+        params = {key_of(key): str(value) for key, value in trial.suggestion.params.items()}
+        return RunSpec(own, trial.cell.row.label, list(trial.cell.overrides), params, key=trial.cell.key, place=trial.place)
 
-    def _settle(self, trial: Trial, outcome: RunOutcome) -> None:
+    def _settle(self, trial: Trial, outcome: JobResult) -> None:
         label = trial.cell.row.label
-        if outcome.ended is Ended.pruned:
+        if outcome.state is RunState.pruned:
             self.search.pruned(trial.number)
-        elif outcome.ended is Ended.busy:
+        elif outcome.state is RunState.running:
             self.lost += 1
             self.search.interrupted(trial.number)
-            console.console.print(f"  {label}: interrupted; it comes again when the same command is started")
-        elif outcome.ended is Ended.failed:
+            console.console.print(f"  {label}: interrupted; the same command runs it again")
+        elif outcome.state is RunState.failed:
             self.lost += 1
-            self.search.failed(trial.number, outcome.problem, outcome.log)  # the job has told it
-        elif trial.folder.status != "finished":
-            self._fail(trial.number, label, "its result is of another key: data or code changed while the search ran")
+            self.search.failed(trial.number, outcome.problem, outcome.log)  # the job has printed the problem
+        elif not trial.folder.finished:
+            self._fail(trial.number, label, "its result has another key: data or code changed while the search ran")
         else:
-            found = values(trial.folder.result, self.wanted.plan.objectives)
+            found = objective_values(trial.folder.result, self.prepared.plan.objectives)
             if any(math.isnan(value) for value in found):
-                self._fail(trial.number, label, f"{', '.join(self.wanted.plan.objectives)} = {found}")
+                self._fail(trial.number, label, f"{', '.join(self.prepared.plan.objectives)} = {found}")
             else:
                 self.search.done(trial.number, found)
 
     def _fail(self, number: int, label: str, problem: str) -> None:
         self.lost += 1
-        sys.stdout.flush()  # in a pipe the message would otherwise stand above what came before it
+        sys.stdout.flush()  # in a pipe, stdout is buffered and would follow the message
         print(f"fer_ablate: {label}: failed: {problem}", file=sys.stderr, flush=True)
         self.search.failed(number, problem)
 
 
-def _seen(trial: Trial) -> RunOutcome:
-    """What the files say of a run whose process did not answer."""
+def _result_on_disk(trial: Trial) -> JobResult:
+    """Result of a run whose process did not answer, from its files."""
     key, folder = trial.cell.key, trial.folder
-    if folder.status == "finished":
-        return RunOutcome(Ended.finished, key)
+    if folder.finished:
+        return JobResult(RunState.finished, key)
     if folder.pruned is not None:
-        return RunOutcome(Ended.pruned, key)
+        return JobResult(RunState.pruned, key)
     if (failure := folder.failure) is not None:
-        return RunOutcome(Ended.failed, key, failure.problem, str(failure.log))
-    return RunOutcome(Ended.busy, key)
+        return JobResult(RunState.failed, key, failure.problem, str(failure.log))
+    return JobResult(RunState.running, key)
 
 
-def _told(params: dict[str, Any]) -> str:
-    """Parameters as short as they are still told apart: `conv_layers=4 lr=0.00123`."""
-    short = {key.lstrip("+").rsplit(".", 1)[-1]: value for key, value in params.items()}
+def _short_values(params: dict[str, Any]) -> str:
+    """Parameters with the last part of their keys and three digits: `conv_layers=4 lr=0.00123`."""
+    short = {key_of(key).rsplit(".", 1)[-1]: value for key, value in params.items()}
     return " ".join(f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}" for name, value in short.items())

@@ -1,4 +1,4 @@
-"""What an exported file says of itself, in whatever format."""
+"""What an exported file says about itself, in whatever format it is: classes, kind of image, run and config."""
 
 import json
 from collections.abc import Mapping
@@ -11,23 +11,27 @@ from fer_ablate.errors import UserError
 from fer_ablate.inference.network import TrainedNetwork
 from fer_ablate.sizes import Size, read_spelled, spelled
 
-FORMAT = "1"
-"""Version of inputs, outputs and entries of an exported file."""
+METADATA_FORMAT = "1"
+"""Version of the inputs, outputs and metadata of an exported file."""
 
 PREFIX = "fer_ablate."
+"""Every name of an entry begins with this, since other programs keep entries of their own in the same file."""
+
+INPUT, OUTPUT = "faces", "probabilities"
+"""Names of the input and the output of an exported network."""
 
 
 @dataclass(frozen=True)
-class Card:
-    """What has to be known to use an exported network: faces (N, channels, H, W) uint8 -> probabilities (N, K) float32.
+class ModelMetadata:
+    """What a program needs to know to use an exported network: faces (N, channels, H, W) uint8 -> probabilities (N, K) float32.
 
     Args:
         classes: K names, in the order of the outputs.
         image_size: H and W.
         channels: 1 for gray levels, 3 for red, green, blue.
-        fit: how whole pictures are brought to that size.
-        key: of the run; empty for a checkpoint without one.
-        config: YAML that the network was trained with.
+        fit: how whole pictures are brought to `image_size`.
+        key: key of the run; empty for a checkpoint without a run.
+        config: YAML of the config that the network was trained with.
     """
 
     classes: tuple[str, ...]
@@ -38,9 +42,9 @@ class Card:
     config: str
 
     def entries(self) -> dict[str, str]:
-        """Name -> text, for files that keep such pairs."""
-        told = {
-            "format": FORMAT,
+        """The metadata as name -> text, for files that keep such pairs."""
+        values = {
+            "format": METADATA_FORMAT,
             "classes": json.dumps(self.classes),
             "image_size": spelled(self.image_size),
             "channels": str(self.channels),
@@ -48,64 +52,64 @@ class Card:
             "key": self.key,
             "config": self.config,
         }
-        return {PREFIX + name: text for name, text in told.items()}
+        return {PREFIX + name: text for name, text in values.items()}
 
 
 @dataclass(frozen=True)
-class Carded:
-    """What a `Scorer` of an exported file knows from its card.
+class ExportedScorer:
+    """The part of a `Scorer` that an exported file answers from its metadata.
 
     Args:
-        card: what the file says of itself.
+        metadata: what the file says about itself.
     """
 
-    card: Card
+    metadata: ModelMetadata
 
     @property
     def classes(self) -> tuple[str, ...]:
         """K names, in the order of the outputs."""
-        return self.card.classes
+        return self.metadata.classes
 
     @property
     def image_size(self) -> Size:
-        """Of the faces it takes."""
-        return self.card.image_size
+        """Height and width of the faces it takes."""
+        return self.metadata.image_size
 
     @property
     def channels(self) -> int:
-        """Of the faces it takes."""
-        return self.card.channels
+        """Channels of the faces it takes."""
+        return self.metadata.channels
 
     @property
     def fit(self) -> Fit:
-        """How whole pictures are brought to the size."""
-        return self.card.fit
+        """How whole pictures are brought to `image_size`."""
+        return self.metadata.fit
 
 
-def card_of(trained: TrainedNetwork, key: str) -> Card:
-    """The card of a finished network; `key` is that of its run, empty if there is none."""
-    return Card(trained.classes, trained.image_size, trained.channels, trained.fit, key, to_yaml(trained.config))
+def metadata_of(trained: TrainedNetwork, key: str) -> ModelMetadata:
+    """Describe a finished network; `key` is the key of its run, or empty if it has none."""
+    return ModelMetadata(trained.classes, trained.image_size, trained.channels, trained.fit, key, to_yaml(trained.config))
 
 
-def read_card(entries: Mapping[str, str], path: Path) -> Card:
-    """Inverse of `Card.entries`.
+def read_metadata(entries: Mapping[str, str], path: Path) -> ModelMetadata:
+    """Read what `ModelMetadata.entries` gave.
 
     Args:
-        entries: of the file, perhaps among others.
-        path: of the file, for the message.
+        entries: all entries of the file; those of other programs are passed over.
+        path: the file, for the message.
 
     Raises:
-        UserError: the file is of another program or version.
+        UserError: another program or another version wrote the file, or its metadata is damaged.
     """
-    told = {name.removeprefix(PREFIX): text for name, text in entries.items() if name.startswith(PREFIX)}
+    values = {name.removeprefix(PREFIX): text for name, text in entries.items() if name.startswith(PREFIX)}
     way_out = "Write one with `python -m fer_ablate export run=<id>`."
-    if "format" not in told:
+    if "format" not in values:
         raise UserError(f"{path}: not exported by fer_ablate, so its classes and inputs are not known. {way_out}")
-    if told["format"] != FORMAT:
-        raise UserError(f"{path}: written in format {told['format']}, this version reads {FORMAT}. {way_out}")
+    if values["format"] != METADATA_FORMAT:
+        raise UserError(f"{path}: written in format {values['format']}, this version reads {METADATA_FORMAT}. {way_out}")
     try:
-        classes, size = tuple(map(str, json.loads(told["classes"]))), read_spelled(told["image_size"])
-        fit = Fit[told.get("fit", Fit.stretch.name)]  # earlier versions stretched every picture and did not say so
-        return Card(classes, size, int(told["channels"]), fit, told["key"], told["config"])
+        classes, size = tuple(map(str, json.loads(values["classes"]))), read_spelled(values["image_size"])
+        fit = Fit[values.get("fit", Fit.stretch.name)]  # earlier versions stretched every picture and did not say so
+        return ModelMetadata(classes, size, int(values["channels"]), fit, values["key"], values["config"])
     except (KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{path}: what it says of itself is damaged ({type(error).__name__}: {error}). {way_out}") from error
+        raise UserError(f"{path}: its metadata is damaged ({type(error).__name__}: {error}). {way_out}") from error

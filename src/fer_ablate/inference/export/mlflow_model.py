@@ -1,4 +1,4 @@
-"""The best weights of a run as a model in MLflow."""
+"""Logs the exported network of a run as a model in MLflow."""
 
 import hashlib
 import importlib
@@ -11,62 +11,64 @@ from numpy.typing import NDArray
 
 from fer_ablate.config.schema import TrackingConfig
 from fer_ablate.errors import FaultyConfigError, UserError
-from fer_ablate.inference.export.metadata import Card
+from fer_ablate.inference.export.metadata import ModelMetadata
 from fer_ablate.inference.network import TrainedNetwork
 from fer_ablate.sizes import Size, spelled
 from fer_ablate.tracking.disk.run_folder import RunFolder
-from fer_ablate.tracking.mlflow.connection import check, open_store
+from fer_ablate.tracking.mlflow.connection import open_store, tracking_faults
 
 if TYPE_CHECKING:
-    from fer_ablate.tracking.mlflow.models import Logged
+    from fer_ablate.tracking.mlflow.models import LoggedNetwork
     from fer_ablate.tracking.mlflow.store import Store
 
 EXAMPLES = 4
-"""Faces of the model's input example."""
+"""Number of faces in the model's input example."""
 
 EXAMPLE = "input.json"
-"""The request with these faces."""
+"""File with the input example as a request, as `mlflow models predict -i` reads it."""
 
 
-def log_model(
+def log_network(
     folder: RunFolder,
     trained: TrainedNetwork,
-    program: tuple[Card, Path],
+    program: tuple[ModelMetadata, Path],
     faces_u8: NDArray[np.uint8],
     tracking: TrackingConfig,
     runs_dir: Path,
     register: str = "",
-) -> "Logged":
+) -> "LoggedNetwork":
     """Log an exported network to the MLflow run of its folder; a second time changes nothing.
 
-    A run that no store was ever told of is recorded first, in the store of `tracking`.
+    A run that was never recorded in MLflow is recorded first, in the store that `tracking` names.
 
     Args:
-        folder: of the finished run.
+        folder: folder of the finished run.
         trained: its network.
-        program: card and file of `torch_export.save_program`; the request of the input example is kept beside it.
-        faces_u8: (n, C, H, W), of which the first few become the input example.
-        tracking: asked only if the run was never recorded, and for how long a server may take.
-        runs_dir: artifacts of a store without a server lie below it.
-        register: name to register the model under; empty for none.
+        program: metadata and file of `torch_program.save_program`; the request with the input example is saved beside the file.
+        faces_u8: (n, C, H, W); the first few become the input example.
+        tracking: names the store for a run that was never recorded, and says how long a server may take to answer.
+        runs_dir: folder above the artifacts of a store without a server.
+        register: name to register the model under; empty to leave it unregistered.
 
     Raises:
-        UserError: there is no store, it does not have the run any more, or it does not answer.
+        UserError: there is no store, it no longer has the run, or it does not answer.
     """
-    card, path = program
+    metadata, path = program
     require_store(folder, tracking)
     uri = folder.header.mlflow_uri or tracking.uri
     try:
-        store, run_id = _opened(folder, tracking, runs_dir)
+        store, run_id = _store_and_run_id(folder, tracking, runs_dir)
+        # Imported only after the store was opened: MLflow reads its settings when it is imported, and takes seconds for it.
         module = importlib.import_module("fer_ablate.tracking.mlflow.models")
         facts = {
-            "key": card.key,
-            "image_size": spelled(card.image_size),
-            "channels": str(card.channels),
+            "key": metadata.key,
+            "image_size": spelled(metadata.image_size),
+            "channels": str(metadata.channels),
             "epoch": str(trained.epoch),
         }
-        served = module.Served(path, card.classes, _digest(trained, card), np.ascontiguousarray(faces_u8[:EXAMPLES]), facts)
-        logged: Logged = module.log_served(store, run_id, served, register)
+        example = np.ascontiguousarray(faces_u8[:EXAMPLES])
+        served = module.ServableModel(path, metadata.classes, _digest(trained, metadata), example, facts)
+        logged: LoggedNetwork = module.log_servable(store, run_id, served, register)
         module.write_example(store, logged, path.with_name(EXAMPLE))
     except UserError:
         raise
@@ -77,7 +79,7 @@ def log_model(
 
 
 def require_store(folder: RunFolder, tracking: TrackingConfig) -> None:
-    """Make sure that a store is named to which the model can be logged.
+    """Check that there is a store for the model: the one that recorded the run, or the one that `tracking` names.
 
     Raises:
         UserError: the run was never recorded, and `tracking` names no store.
@@ -90,12 +92,12 @@ def require_store(folder: RunFolder, tracking: TrackingConfig) -> None:
             f"{folder.path} was never recorded in MLflow, and tracking=none names no store. "
             "Leave tracking=none out, or use format=onnx or format=torch."
         )
-    if faults := check(tracking):
+    if faults := tracking_faults(tracking):
         raise FaultyConfigError(faults)
 
 
-def _opened(folder: RunFolder, tracking: TrackingConfig, runs_dir: Path) -> tuple["Store", str]:
-    """The store that has the run, and the run's id there."""
+def _store_and_run_id(folder: RunFolder, tracking: TrackingConfig, runs_dir: Path) -> tuple["Store", str]:
+    """Open the store that has the run, and give the run's id there; a run that was never recorded is uploaded."""
     header = folder.header
     if header.mlflow_uri and header.mlflow_run_id:
         store = open_store(header.mlflow_uri, header.experiment, str(runs_dir), tracking.timeout)
@@ -106,17 +108,17 @@ def _opened(folder: RunFolder, tracking: TrackingConfig, runs_dir: Path) -> tupl
             )
         return store, header.mlflow_run_id
     store = open_store(tracking.uri, header.experiment, str(runs_dir), tracking.timeout)
-    return store, store.upload(folder, "FINISHED")
+    return store, store.upload(folder)
 
 
-def _digest(trained: TrainedNetwork, card: Card) -> str:
-    """The same for the same weights, seen the same way."""
+def _digest(trained: TrainedNetwork, metadata: ModelMetadata) -> str:
+    """Digest by which a model that was logged before is found: equal weights, classes and preparation give an equal digest."""
     data = trained.config.data
-    sizes = [_number(card.image_size), _number(trained.seen_size)]
-    seen = [card.classes, sizes[0], card.channels, card.key, sizes[1], data.mean, data.std]
+    sizes = [_number(metadata.image_size), _number(trained.seen_size)]
+    inputs = [metadata.classes, sizes[0], metadata.channels, metadata.key, sizes[1], data.mean, data.std]
     if data.prepare:
-        seen.append(data.prepare)
-    content = hashlib.sha256(json.dumps(seen).encode())
+        inputs.append(data.prepare)
+    content = hashlib.sha256(json.dumps(inputs).encode())
     for name, weights in sorted(trained.network.state_dict().items()):
         content.update(name.encode())
         content.update(np.ascontiguousarray(weights.detach().cpu().numpy()).data)
@@ -124,5 +126,5 @@ def _digest(trained: TrainedNetwork, card: Card) -> str:
 
 
 def _number(size: Size) -> int | Size:
-    """The side of a square alone, so that the digests of earlier versions stay."""
+    """Give a square by its side alone, so that the digests of earlier versions stay valid."""
     return size[0] if size[0] == size[1] else size

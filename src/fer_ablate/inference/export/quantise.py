@@ -1,8 +1,8 @@
-"""ONNX files with 8-bit weights.
+"""Writes ONNX files with 8-bit weights.
 
-`dynamic` turns the linear layers to 8 bits and measures the range of what enters them in each batch anew; convolutions stay as
-they are, since onnxruntime has no fast kernel of that kind for them. `static` turns convolutions, linear layers, pools and sums
-to 8 bits, with ranges measured beforehand on training images.
+`dynamic` quantises the linear layers and measures the range of their inputs in every batch; convolutions stay in 32 bits, since
+onnxruntime has no fast kernel of that kind for them. `static` quantises convolutions, linear layers, pools and sums, with ranges
+that were measured on training images.
 """
 
 import contextlib
@@ -16,52 +16,50 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_ablate.inference.export.metadata import Card
-from fer_ablate.inference.export.onnx_extra import onnx_package
-from fer_ablate.inference.export.onnx_file import put_card
-from fer_ablate.inference.export.torch_program import INPUT
+from fer_ablate.inference.export.metadata import INPUT, ModelMetadata
+from fer_ablate.inference.export.onnx_file import onnx_package, write_metadata
 from fer_ablate.tracking.quiet import quiet
 
 KINDS = ("dynamic", "static")
 
 CALIBRATION_BATCH = 64
-"""Images at once whose ranges are measured."""
+"""Images whose ranges are measured at once."""
 
 PERCENTILE = 99.99
-"""Share of the measured values that the 8 bits of a map span; its few largest would make the steps coarse for all others."""
+"""Percentage of the measured values that the 8 bits span; the few largest would make the steps coarse for all others."""
 
 STATIC = ("Conv", "Gemm", "MatMul", "Relu", "Clip", "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool", "Add", "Flatten")
-"""Operators that become 8-bit ones. Softmax stays: in steps of 1/255, probabilities of different classes would become equal."""
+"""Operators that compute in 8 bits. Softmax does not: in steps of 1/255, different probabilities would become equal."""
 
 WEIGHTED = ("Conv", "Gemm", "MatMul")
-"""Operators that hold nearly all weights and work of a network."""
+"""Operators that hold nearly all weights of a network and do nearly all of its work."""
 
 
-def save_dynamic(source: Path, target: Path, card: Card) -> None:
-    """Write an ONNX file whose linear layers are in 8 bits.
+def save_dynamic(source: Path, target: Path, metadata: ModelMetadata) -> None:
+    """Write an ONNX file whose linear layers compute in 8 bits.
 
     Args:
-        source: of `save_onnx`.
+        source: file of `save_onnx`.
         target: the new file.
-        card: what it is to say of itself.
+        metadata: what the new file says about itself.
     """
     tools = onnx_package("onnxruntime.quantization")
     with _prepared(source) as prepared:
         tools.quantize_dynamic(prepared, target, op_types_to_quantize=["Gemm", "MatMul"], weight_type=tools.QuantType.QInt8)
-    _put_card(target, card)
+    _replace_metadata(target, metadata)
 
 
-def save_static(source: Path, target: Path, card: Card, faces_u8: NDArray[np.uint8]) -> None:
-    """Write an ONNX file that computes in 8 bits throughout.
+def save_static(source: Path, target: Path, metadata: ModelMetadata, faces_u8: NDArray[np.uint8]) -> None:
+    """Write an ONNX file that computes in 8 bits up to the softmax.
 
     Args:
-        source: of `save_onnx`.
+        source: file of `save_onnx`.
         target: the new file.
-        card: what it is to say of itself.
-        faces_u8: (N, C, H, W) training images, on which the ranges of all maps are measured.
+        metadata: what the new file says about itself.
+        faces_u8: (N, C, H, W) training images, on which the ranges of all feature maps are measured.
     """
     tools = onnx_package("onnxruntime.quantization")
-    # As onnxruntime advises: signed maps on ARM, unsigned ones on x86.
+    # onnxruntime advises signed feature maps on ARM and unsigned ones on x86.
     signed = platform.machine().lower() in ("arm64", "aarch64")
     with _prepared(source) as prepared, contextlib.redirect_stdout(io.StringIO()):
         tools.quantize_static(
@@ -74,14 +72,14 @@ def save_static(source: Path, target: Path, card: Card, faces_u8: NDArray[np.uin
             activation_type=tools.QuantType.QInt8 if signed else tools.QuantType.QUInt8,
             weight_type=tools.QuantType.QInt8,
             calibrate_method=tools.CalibrationMethod.Percentile,
-            # Batch by batch, whatever the option's name says: otherwise the maps of all images lie in memory together.
+            # Makes it measure batch by batch, although the name says otherwise: the maps of all images would not fit in memory.
             extra_options={"CalibPercentile": PERCENTILE, "CalibStridedMinMax": 1},
         )
-    _put_card(target, card)
+    _replace_metadata(target, metadata)
 
 
 def weighted_nodes(path: Path) -> tuple[int, int]:
-    """How many operators with weights of an ONNX file compute in 8 bits, and how many there are."""
+    """Count the operators with weights of an ONNX file: those that compute in 8 bits, and all."""
     graph = onnx_package("onnx").load_model(str(path)).graph
     dequantised = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}
     integer = sum(node.op_type in ("MatMulInteger", "ConvInteger") for node in graph.node)
@@ -91,7 +89,7 @@ def weighted_nodes(path: Path) -> tuple[int, int]:
 
 
 class _Calibration:
-    """Batches of images in the form in which onnxruntime asks for them."""
+    """Batches of images, as onnxruntime's `CalibrationDataReader`."""
 
     def __init__(self, faces_u8: NDArray[np.uint8]) -> None:
         starts = range(0, len(faces_u8), CALIBRATION_BATCH)
@@ -111,16 +109,17 @@ class _Calibration:
 
 @contextlib.contextmanager
 def _prepared(source: Path) -> Iterator[Path]:
-    """The file with normalisations folded into convolutions, where they can be; what the tools say is kept off the console."""
+    """Make a temporary copy whose normalisations are folded into convolutions where possible; the tools print nothing."""
     shapes = onnx_package("onnxruntime.quantization.shape_inference")
-    with quiet(""), tempfile.TemporaryDirectory() as folder:  # the tools log to the root
+    with quiet(""), tempfile.TemporaryDirectory() as folder:  # the tools use the root logger
         prepared = Path(folder) / "prepared.onnx"
         shapes.quant_pre_process(source, prepared, skip_symbolic_shape=True)
         yield prepared
 
 
-def _put_card(path: Path, card: Card) -> None:
+def _replace_metadata(path: Path, metadata: ModelMetadata) -> None:
+    """Give a file that onnxruntime wrote the metadata of this package."""
     onnx = onnx_package("onnx")
     model = onnx.load_model(str(path))
-    put_card(model, card)
+    write_metadata(model, metadata)
     onnx.save_model(model, str(path))

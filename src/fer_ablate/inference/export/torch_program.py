@@ -1,4 +1,4 @@
-"""A finished network as a program of torch.export: it needs torch, but neither this package nor the network's code.
+"""A finished network as a program of torch.export, which runs with torch alone, without this package or the network's code.
 
 Letters: N faces, C channels, H W pixels, K classes.
 """
@@ -17,17 +17,15 @@ from torch.export import Dim, ExportedProgram
 
 from fer_ablate.data.transform import Preprocess
 from fer_ablate.errors import UserError
-from fer_ablate.inference.export.metadata import Card, Carded, read_card
+from fer_ablate.inference.export.metadata import ExportedScorer, ModelMetadata, read_metadata
 from fer_ablate.inference.network import TrainedNetwork
 from fer_ablate.tracking.quiet import quiet
 
-CARD_FILE = "fer_ablate.json"
-"""Name of the card within a `.pt2` file."""
-
-INPUT, OUTPUT = "faces", "probabilities"
+METADATA_FILE = "fer_ablate.json"
+"""Name of the file with the metadata within a `.pt2` file."""
 
 
-class Deployed(nn.Module):
+class DeployedNetwork(nn.Module):
     """From stored bytes to probabilities in one module: preparation, centre crop, normalisation, network, softmax.
 
     Every face is seen once: no test-time augmentation.
@@ -39,33 +37,34 @@ class Deployed(nn.Module):
         self.network = network
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Turn (N, C, H, W) uint8 into (N, K) float32."""
+        """Map (N, C, H, W) uint8 to (N, K) float32."""
         logits: Tensor = self.network(self.preprocess(faces))
         return logits.float().softmax(dim=1)
 
 
-def deployed(trained: TrainedNetwork) -> Deployed:
-    """A copy of a finished network in 32-bit floats on the CPU, with what stands before and behind it."""
+def deployed_network(trained: TrainedNetwork) -> DeployedNetwork:
+    """Copy a finished network to the CPU in 32-bit floats, together with its preprocessing and the softmax."""
+    # Copies, since the caller goes on using the network on its own device.
     preprocess = copy.deepcopy(trained.preprocess).cpu()
     preprocess.augment, preprocess.size = nn.Identity(), trained.seen_size
     network = copy.deepcopy(trained.network).cpu().float()
-    # The other memory format would only add transpositions to what other programs run in a format of their own.
+    # channels_last would only add transpositions: other programs choose a memory format of their own.
     network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch's stub lacks it
     preprocess.memory_format = torch.contiguous_format
-    return Deployed(preprocess, network).eval()
+    return DeployedNetwork(preprocess, network).eval()
 
 
-def trace(trained: TrainedNetwork) -> ExportedProgram:
-    """Record what a finished network does to any number of faces of the kind that it was trained on.
+def trace_network(trained: TrainedNetwork) -> ExportedProgram:
+    """Record the computation of a finished network for any number of faces of the kind that it was trained on.
 
     Raises:
-        UserError: torch.export cannot follow the network, which may happen to one of the user's own.
+        UserError: torch.export cannot follow the network, which may happen with a network of the user's own.
     """
-    # Of a batch of one torch would conclude that it is always one.
+    # Two faces: from a batch of one, torch would conclude that the batch size is always one.
     faces = torch.zeros((2, trained.channels, *trained.image_size), dtype=torch.uint8)
     with quiet("torch.onnx"), torch.no_grad():
         try:
-            return torch.export.export(deployed(trained), (faces,), dynamic_shapes=({0: Dim("batch", min=1)},))
+            return torch.export.export(deployed_network(trained), (faces,), dynamic_shapes=({0: Dim("batch", min=1)},))
         except Exception as error:  # torch raises some dozen kinds, and whatever the network's own code raises
             first = next(iter(str(error).splitlines()), type(error).__name__)
             raise UserError(
@@ -74,14 +73,14 @@ def trace(trained: TrainedNetwork) -> ExportedProgram:
             ) from error
 
 
-def save_program(program: ExportedProgram, card: Card, path: Path) -> None:
-    """Write a `.pt2` file that `torch.export.load` reads, with the card as an extra file."""
+def save_program(program: ExportedProgram, metadata: ModelMetadata, path: Path) -> None:
+    """Write a `.pt2` file that `torch.export.load` reads, with the metadata as an extra file."""
     with quiet("torch.onnx"):
-        torch.export.save(program, path, extra_files={CARD_FILE: json.dumps(card.entries())})
+        torch.export.save(program, path, extra_files={METADATA_FILE: json.dumps(metadata.entries())})
 
 
 @dataclass(frozen=True)
-class ProgramScorer(Carded):
+class ProgramScorer(ExportedScorer):
     """A network in a `.pt2` file, run by PyTorch on the CPU; a `Scorer`.
 
     Args:
@@ -91,15 +90,15 @@ class ProgramScorer(Carded):
     program: Any
 
     def probabilities(self, faces_u8: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probabilities of every class for faces with the channels of the file; see `Scorer`."""
+        """Compute the probability of every class for faces with the channels of the file; see `Scorer`."""
         with torch.inference_mode():
             shares: Tensor = self.program(torch.from_numpy(np.ascontiguousarray(faces_u8)))
         return np.asarray(shares.numpy(), dtype=np.float32)
 
 
 def load_program(path: Path) -> ProgramScorer:
-    """Open a `.pt2` file that `save_program` has just written; those of strangers may run code when they are loaded."""
-    told = {CARD_FILE: ""}
+    """Open a `.pt2` file that `save_program` has just written. A file from elsewhere could run code when it is loaded."""
+    extra_files = {METADATA_FILE: ""}
     with quiet("torch.onnx"):
-        program = torch.export.load(path, extra_files=told).module()
-    return ProgramScorer(read_card(json.loads(told[CARD_FILE]), path), program)
+        program = torch.export.load(path, extra_files=extra_files).module()
+    return ProgramScorer(read_metadata(json.loads(extra_files[METADATA_FILE]), path), program)

@@ -1,4 +1,4 @@
-"""Draws what was found into a picture: boxes, labels and, where there is room, a bar for every class."""
+"""Draws faces into a picture: boxes, labels and, where there is room, a bar for the probability of every class."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -12,17 +12,17 @@ from fer_ablate.data.decode import Pixels
 from fer_ablate.inference.media.detection import Boxes
 
 COLOURS = ((0, 94, 213), (115, 158, 0), (167, 121, 204), (0, 159, 230), (178, 114, 0), (233, 180, 86), (66, 228, 240))
-"""Blue, green, red; told apart by colour-blind readers too (Okabe and Ito, 2008). One per class, then from the beginning."""
+"""Blue, green, red; colour-blind readers can distinguish them, too (Okabe and Ito, 2008). More than seven classes reuse them."""
 
-_SMALLEST = 320  # pixels of the short side that a picture is enlarged to, so that text fits
-_TEXT = 30  # a line of text is so many times smaller than the short side
+_SMALLEST = 320  # a picture with a shorter side, in pixels, is enlarged, so that text fits
+_TEXT = 30  # the short side of a picture divided by the height of a line of text
 _TEXT_RANGE = (13, 96)  # pixels
-_SHADE = 0.35  # brightness left of the picture behind bars
+_SHADE = 0.35  # share of its brightness that the picture keeps under the bars
 _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 
 
 def enlarged(pixels: Pixels, boxes: Boxes) -> tuple[Pixels, Boxes]:
-    """A small picture and its boxes, a whole number of times larger, so that labels can be read in it; a large one as it is."""
+    """Enlarge a small picture and its boxes a whole number of times, so that labels can be read; a large one stays as it is."""
     factor = -(-_SMALLEST // min(pixels.shape[:2]))
     if factor == 1:
         return pixels, boxes
@@ -31,7 +31,7 @@ def enlarged(pixels: Pixels, boxes: Boxes) -> tuple[Pixels, Boxes]:
 
 
 def annotated(pixels: Pixels, boxes: Boxes, probabilities: NDArray[np.float32], classes: Sequence[str]) -> Pixels:
-    """A copy of a picture with its faces marked.
+    """Copy a picture and mark its faces.
 
     Args:
         pixels: (H, W, 3) blue, green, red.
@@ -43,7 +43,7 @@ def annotated(pixels: Pixels, boxes: Boxes, probabilities: NDArray[np.float32], 
     short = min(drawn.shape[:2])
     text = int(np.clip(short / _TEXT, *_TEXT_RANGE))
     thick = max(1, round(short / 250))
-    # Small faces first, so that labels of large ones lie on top.
+    # Small faces come first, so that the labels of large ones are drawn on top.
     for number in reversed(range(len(boxes))):
         best = int(probabilities[number].argmax())
         colour = COLOURS[best % len(COLOURS)]
@@ -55,15 +55,16 @@ def annotated(pixels: Pixels, boxes: Boxes, probabilities: NDArray[np.float32], 
     return drawn
 
 
-def _label(drawn: Pixels, box: tuple[int, int, int, int], words: str, colour: tuple[int, int, int], text: int) -> None:
+def _label(drawn: Pixels, box: tuple[int, int, int, int], caption: str, colour: tuple[int, int, int], text: int) -> None:
     """Write a line above the box, or at its upper edge if there is no room."""
-    mask = _written(words, text)
+    mask = _text_mask(caption, text)
     height, width = mask.shape[0] + text // 3, mask.shape[1] + text // 2
     x = max(0, min(box[0], drawn.shape[1] - width))
     y = box[1] - height if box[1] >= height else max(0, box[1])
     cv2.rectangle(drawn, (x, y), (x + width - 1, y + height - 1), colour, cv2.FILLED)
+    # The eye's weights of blue, green and red decide whether black or white ink can be read on the colour.
     bright = 0.114 * colour[0] + 0.587 * colour[1] + 0.299 * colour[2] > 110
-    _put(drawn, mask, x + text // 4, y + text // 6, _BLACK if bright else _WHITE)
+    _blend(drawn, mask, x + text // 4, y + text // 6, _BLACK if bright else _WHITE)
 
 
 def _bars(
@@ -74,9 +75,9 @@ def _bars(
     classes: Sequence[str],
     text: int,
 ) -> None:
-    """Draw a bar per class to the right or left of the box, if that covers neither the edge nor another face."""
+    """Draw a bar for each class to the right or left of the box, if there is room within the picture and beside other faces."""
     small = max(_TEXT_RANGE[0] - 2, round(text * 0.7))
-    names = [_written(name, small) for name in classes]
+    names = [_text_mask(name, small) for name in classes]
     line, indent, length = round(small * 1.35), max(mask.shape[1] for mask in names) + small, small * 5
     width, height = indent + length + small // 2, line * len(classes) + small // 2
     top = min(box[1], drawn.shape[0] - height)
@@ -90,7 +91,7 @@ def _bars(
     panel[:] = cv2.convertScaleAbs(panel, alpha=_SHADE)
     for number, (mask, share) in enumerate(zip(names, shares, strict=True)):
         y = top + small // 4 + number * line
-        _put(drawn, mask, left + small // 2, y + (line - mask.shape[0]) // 2, _WHITE)
+        _blend(drawn, mask, left + small // 2, y + (line - mask.shape[0]) // 2, _WHITE)
         start = (left + indent, y + line // 5)
         cv2.rectangle(drawn, start, (start[0] + length, start[1] + line * 3 // 5), (90, 90, 90), 1)
         end = (start[0] + round(length * float(share)), start[1] + line * 3 // 5)
@@ -98,12 +99,16 @@ def _bars(
 
 
 def _touch(one: Sequence[int], other: Sequence[int]) -> bool:
+    """Whether two boxes overlap."""
     return all(one[axis] < other[axis] + other[axis + 2] and other[axis] < one[axis] + one[axis + 2] for axis in (0, 1))
 
 
 @lru_cache(maxsize=2048)
-def _written(words: str, size: int) -> Pixels:
-    """Text as (H, W) shares of ink in 0 to 255; `size` pixels high. OpenCV itself writes only unaccented letters."""
+def _text_mask(words: str, size: int) -> Pixels:
+    """Render text as (H, W) amounts of ink from 0 to 255, `size` pixels high.
+
+    Pillow does it, since OpenCV writes only letters without accents.
+    """
     font = ImageFont.load_default(size)
     left, _, right, _ = font.getbbox(words)
     image = Image.new("L", (max(1, int(right - left) + 2), round(size * 1.2)))
@@ -111,8 +116,8 @@ def _written(words: str, size: int) -> Pixels:
     return np.asarray(image)
 
 
-def _put(drawn: Pixels, mask: Pixels, x: int, y: int, ink: tuple[int, int, int]) -> None:
-    """Lay text on a picture; what leaves it is cut off."""
+def _blend(drawn: Pixels, mask: Pixels, x: int, y: int, ink: tuple[int, int, int]) -> None:
+    """Draw text on a picture; parts outside the picture are cut off."""
     height, width = min(mask.shape[0], drawn.shape[0] - y), min(mask.shape[1], drawn.shape[1] - x)
     if height <= 0 or width <= 0:
         return

@@ -1,4 +1,4 @@
-"""From what a person types as `source=` to the pictures, videos and cameras that are meant."""
+"""Finds the pictures, videos and cameras that a person names by `source=`."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -15,11 +15,11 @@ PICTURES = frozenset(SUFFIXES)
 VIDEOS = frozenset((".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp", ".gif"))
 
 RESULTS = "predictions.jsonl"
-"""A folder with this file holds what was made of earlier pictures; it is passed over when a folder above it is read."""
+"""A folder with this file holds copies of an earlier prediction; it is left out when a folder above it is read."""
 
 
-class Kind(Enum):
-    """What frames come from."""
+class MediumKind(Enum):
+    """What a medium is."""
 
     picture = "picture"
     video = "video"
@@ -31,44 +31,45 @@ class Medium:
     """One picture, video or camera.
 
     Args:
-        kind: what it is.
-        told: how people know it.
-        path: of the file; for a camera, its number.
-        name: relative path that annotated copies get, before the suffix is settled.
+        kind: picture, video or camera.
+        display_name: name to show, such as `camera 0`; always printable.
+        path: path of the file; for a camera, its number.
+        name: relative path for its annotated copy; its suffix may change.
     """
 
-    kind: Kind
-    told: str
+    kind: MediumKind
+    display_name: str
     path: Path
     name: Path
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """Something that could not be read, or not to its end.
+    """A source that could not be read, or not to its end.
 
     Args:
-        told: how people know it.
-        reason: in words.
-        partly: some of it was read.
+        display_name: name to show.
+        reason: why, as a sentence.
+        partly: whether a part of it was read.
     """
 
-    told: str
+    display_name: str
     reason: str
     partly: bool = False
 
     def __str__(self) -> str:
-        return f"{self.told}: {self.reason}"
+        return f"{self.display_name}: {self.reason}"
 
 
-def find(sources: Sequence[str]) -> tuple[list[Medium], list[Skipped]]:
-    """Look up all sources.
+def find_media(sources: Sequence[str]) -> tuple[list[Medium], list[Skipped]]:
+    """Find all sources.
 
-    A name that exists is taken as it is, then as the number of a camera, then as a pattern (`*`, `?`, `[..]`, `**`). Folders are
-    read with all below them, sorted, except what begins with a dot. What is named twice is taken once.
+    A name is taken as a file or folder if it exists, else as the number of a camera, else as a pattern (`*`, `?`, `[..]`, `**`).
+    Folders are read with all folders below them, sorted; names that begin with a dot are left out. A source that is named twice
+    is taken once.
 
     Returns:
-        What there is, in the order typed; and what there is not.
+        The media, in the order typed; and the sources that were not found.
     """
     media: dict[Path, Medium] = {}
     skipped = []
@@ -77,12 +78,13 @@ def find(sources: Sequence[str]) -> tuple[list[Medium], list[Skipped]]:
             if isinstance(found, Skipped):
                 skipped.append(found)
             else:
-                media.setdefault(found.path if found.kind is Kind.camera else found.path.resolve(), found)
+                # By its resolved path, so that links and `a/../b` name the same file.
+                media.setdefault(found.path if found.kind is MediumKind.camera else found.path.resolve(), found)
     return list(media.values()), skipped
 
 
 def printable(path: Path | str) -> str:
-    """A name that can be printed even if it is not valid text."""
+    """Make a file name printable even if it is not valid text."""
     return os.fsencode(path).decode(errors="replace")
 
 
@@ -91,13 +93,13 @@ def _looked_up(source: str) -> Iterator[Medium | Skipped]:
     if path.exists():
         yield from _existing(path)
     elif source.isdecimal():
-        yield Medium(Kind.camera, f"camera {int(source)}", Path(str(int(source))), Path(f"camera-{int(source)}"))
+        yield Medium(MediumKind.camera, f"camera {int(source)}", Path(str(int(source))), Path(f"camera-{int(source)}"))
     elif has_magic(source):
         matches = sorted(glob(str(path), recursive=True))
         for match in matches:
             yield from _existing(Path(match))
         if not matches:
-            yield Skipped(printable(source), "nothing has such a name.")
+            yield Skipped(printable(source), "no file matches this pattern.")
     else:
         yield Skipped(printable(source), "there is no such file or folder.")
 
@@ -113,11 +115,11 @@ def _existing(path: Path) -> Iterator[Medium | Skipped]:
 
 
 def _below(folder: Path) -> list[Path]:
-    """Pictures and videos in a folder and all below it."""
+    """List the pictures and videos in a folder and all folders below it."""
     paths = []
     for place, folders, files in os.walk(folder):
         if RESULTS in files and Path(place) != folder:
-            folders.clear()
+            folders.clear()  # os.walk goes only into the folders that stay in its list
             continue
         folders[:] = [name for name in folders if not name.startswith(".")]
         paths += [Path(place, name) for name in files if not name.startswith(".")]
@@ -127,9 +129,9 @@ def _below(folder: Path) -> list[Path]:
 def _file(path: Path, name: Path) -> Medium | Skipped:
     suffix = path.suffix.lower()
     if suffix in PICTURES and not (suffix in VIDEOS and _moves(path)):
-        return Medium(Kind.picture, printable(path), path, name)
+        return Medium(MediumKind.picture, printable(path), path, name)
     if suffix in VIDEOS:
-        return Medium(Kind.video, printable(path), path, name)
+        return Medium(MediumKind.video, printable(path), path, name)
     known = ", ".join(sorted(PICTURES)) + "; " + ", ".join(sorted(VIDEOS))
     return Skipped(printable(path), f"'{suffix}' is neither a picture nor a video that can be read ({known}).")
 
@@ -139,5 +141,5 @@ def _moves(path: Path) -> bool:
     try:
         with Image.open(path) as image:
             return bool(getattr(image, "is_animated", False))
-    except Exception:  # Pillow raises no closed list; whoever decodes the file says what is wrong with it
+    except Exception:  # Pillow may raise anything; the fault is reported when the file is decoded
         return False

@@ -1,4 +1,4 @@
-"""The pictures of a page, read from the files that a study and its runs leave, as many as a page can carry."""
+"""The images of a page, read from the files of a study and its runs, as many as fit into a page."""
 
 import base64
 import csv
@@ -8,40 +8,40 @@ from pathlib import Path
 
 from PIL import Image
 
-from fer_ablate.report.page.elements import Grid, Picture
+from fer_ablate.report.page.elements import Grid, PageImage
 from fer_ablate.tracking.disk.run_folder import RunFolder
 
 MOST_BYTES = 6_500_000
-"""Of all pictures of a page; as text inside it they grow by a third, and a page beyond 10 MB is no longer sent by mail."""
+"""Most bytes of all images of a page. Encoded as text they grow by a third, and mail servers refuse a page above 10 MB."""
 
 HEAT_MAPS = "explain"
 """Folder within a run, and the verb that fills it."""
 
 HEAVY, QUALITY = 200_000, 88
-"""A PNG of so many bytes is shown as a JPEG, if that is smaller; at this quality letters are clear at a third of the size."""
+"""Bytes from which a PNG is shown as a JPEG, if that is smaller, and its quality: letters stay clear at a third of the size."""
 
 FIRST = ("mean_maps", "regions", "confusions")
-"""Beginnings of the names of those heat maps that tell most, in this order; the others follow."""
+"""Beginnings of the names of the most informative heat maps, in this order; the others follow."""
 
 BRIEF = FIRST[:2]
-"""Of rows other than the baseline and the best one."""
+"""Heat maps shown of rows other than the baseline and the best one."""
 
 NOT_EXPLAINED = "Not drawn yet. This draws them, and the verb report then shows them here:"
 
-SAID = {
+CAPTIONS = {
     "mean_maps": "Mean heat map of each class",
     "regions": "Share of the weight on each region of the face",
     "confusions": "The most common confusions",
-    "right": "Right and sure of it",
+    "right": "Right with high confidence",
 }
-"""By the beginning of a file's name."""
+"""Beginning of a file's name -> caption."""
 
 
 class Album:
-    """Reads pictures until there is no more room.
+    """Reads images until the page is full, and keeps count of them and of those left out.
 
     Args:
-        room: bytes that all pictures may have together.
+        room: most bytes of all images together.
     """
 
     def __init__(self, room: int = MOST_BYTES) -> None:
@@ -49,8 +49,8 @@ class Album:
         self.pictures = 0
         self.left_out: list[str] = []
 
-    def read(self, path: Path, alt: str, caption: str) -> list[Picture]:
-        """The picture; nothing if the file is missing, damaged (which is remarked) or too large for the room left (as well)."""
+    def read(self, path: Path, alt: str, caption: str) -> list[PageImage]:
+        """A list of the one image; empty if the file is missing, or damaged or too large, which `left_out` records."""
         if not path.is_file():
             return []
         try:
@@ -59,40 +59,40 @@ class Album:
                 width, height = image.size
                 kind, content = _smaller(image, path.read_bytes())
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-            self.left_out.append(f"{path} is not shown: it is damaged. What made it makes it again.")
+            self.left_out.append(f"{path} is not shown: it is damaged. The command that made it can make it again.")
             return []
         if len(content) > self.room:
             self.left_out.append(f"{path} is not shown, to keep this page small.")
             return []
         self.room -= len(content)
         self.pictures += 1
-        return [Picture(f"data:image/{kind};base64,{base64.b64encode(content).decode()}", width, height, alt, caption)]
+        return [PageImage(f"data:image/{kind};base64,{base64.b64encode(content).decode()}", width, height, alt, caption)]
 
 
 def heat_maps(folder: RunFolder) -> list[Path]:
-    """The pictures that `explain` left in a run, those that tell most first."""
+    """Images that `explain` left in a run, the most informative first."""
     return sorted((folder.path / HEAT_MAPS).glob("*.png"), key=lambda file: (_rank(file), file.name))
 
 
-def explained(album: Album, files: Sequence[Path], whose: str) -> list[Picture]:
-    """Heat maps with what they show, as far as there is room."""
+def explained(album: Album, files: Sequence[Path], whose: str) -> list[PageImage]:
+    """Heat maps with captions, as far as there is room."""
     pictures = []
     for file in files:
-        name = next((name for name in SAID if file.stem.startswith(name)), "")
+        name = next((name for name in CAPTIONS if file.stem.startswith(name)), "")
         detail = file.stem.removeprefix(name).strip("_").replace("_", " ")
-        caption = f"{', '.join(filter(None, (SAID.get(name), detail)))}: {whose}."
+        caption = f"{', '.join(filter(None, (CAPTIONS.get(name), detail)))}: {whose}."
         pictures += album.read(file, f"Heat maps over faces. {caption}", caption)
     return pictures
 
 
 def trust(folder: RunFolder) -> list[Grid]:
-    """Whether the heat maps of a run depend on its weights at all, as `explain` found; nothing if it has not looked."""
+    """A table that shows whether the heat maps of a run depend on its weights; empty if `explain` has not checked that."""
     file = folder.path / HEAT_MAPS / "sanity.csv"
     rows = list(csv.reader(io.StringIO(file.read_text()))) if file.is_file() else []
     if len(rows) < 2 or any(len(row) != len(rows[0]) for row in rows):
         return []
     header, *found = [tuple(_rounded(cell) for cell in row) for row in rows]
-    caption = "Rank correlation with heat maps of the same network with random weights; near 0 is as it should be"
+    caption = "Rank correlation with heat maps of the same network with random weights; values near 0 are expected"
     return [Grid(caption, tuple(name.replace("_", " ") for name in header), tuple(found), words=frozenset({len(header) - 1}))]
 
 
@@ -108,7 +108,7 @@ def _rank(file: Path) -> int:
 
 
 def _smaller(image: Image.Image, content: bytes) -> tuple[str, bytes]:
-    """Format and bytes of a picture that is a PNG of these bytes."""
+    """Format and bytes in which a PNG is shown."""
     if len(content) < HEAVY:
         return "png", content
     ground = Image.new("RGB", image.size, "white")

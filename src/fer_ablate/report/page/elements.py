@@ -1,4 +1,4 @@
-"""A page of HTML that stands alone: what it is made of, and its text. Pictures are inside; it needs no network and no script."""
+"""Elements of a page of HTML that stands alone, and its text: images are inside, and it needs no network and no script."""
 
 from dataclasses import dataclass, field
 from functools import cache
@@ -10,17 +10,17 @@ from markupsafe import Markup
 from fer_ablate.report.table.html import COLOURS, TABLES
 
 PAGE = "report.html"
-"""Name of the file, beside the table of a study or in the folder of a run."""
+"""Name of the page's file, beside the table of a study or in the folder of a run."""
 
 TEMPLATE = "page.html.jinja"
 
 WIDE = 700
-"""Pixels; a wider picture scrolls in a box of its own on a phone, where its letters would be too small to read."""
+"""Pixels above which an image scrolls in its own box on a phone, where its letters would otherwise be too small to read."""
 
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph; `soft` if it is a remark; `anchor` if something refers to it."""
+    """A paragraph; `soft` for a side note; `anchor` if something refers to it."""
 
     text: str
     soft: bool = False
@@ -37,11 +37,11 @@ class Heading:
 
 
 @dataclass(frozen=True)
-class Remarks:
+class Notes:
     """A list of sentences."""
 
     items: tuple[str, ...]
-    kind: str = "remarks"
+    kind: str = "notes"
 
 
 @dataclass(frozen=True)
@@ -54,20 +54,20 @@ class Facts:
 
 @dataclass(frozen=True)
 class Code:
-    """Commands, or a file, letter by letter."""
+    """Commands, or a file, shown letter by letter."""
 
     text: str
     kind: str = "code"
 
 
 @dataclass(frozen=True)
-class Picture:
+class PageImage:
     """An image with its bytes.
 
     Args:
         source: data URI.
         width, height: in pixels, so that nothing moves when it appears.
-        alt: for those who do not see it.
+        alt: text for those who cannot see it.
         caption: below it.
     """
 
@@ -76,7 +76,7 @@ class Picture:
     height: int
     alt: str
     caption: str
-    kind: str = "picture"
+    kind: str = "image"
 
     @property
     def wide(self) -> bool:
@@ -93,7 +93,7 @@ class Grid:
         header: one title for each column.
         rows: as many cells each.
         marked: (row, column) of cells that stand out.
-        words: columns, from 0, that read from the left beside the first.
+        words: columns, from 0, that are aligned to the left; the first one always is.
     """
 
     caption: str
@@ -105,31 +105,31 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Ready:
-    """HTML made elsewhere, in which all text is escaped already.
+class ReadyHtml:
+    """HTML made by another module, in which all text is escaped.
 
     Args:
         html: of a table.
         label: of the box in which it scrolls.
-        printed: whether it stands on paper only, or on the screen only; None: on both.
+        printed: True for paper only, False for the screen only, None for both.
     """
 
     html: Markup
     label: str
     printed: bool | None = None
-    kind: str = "ready"
+    kind: str = "html"
 
 
 @dataclass(frozen=True)
-class Folded:
-    """What is seen after a click, and on paper. No pictures: a browser does not load them until then."""
+class Details:
+    """Parts that appear after a click, and on paper. No images: a browser would not load them before the click."""
 
     title: str
     parts: tuple["Part", ...]
-    kind: str = "folded"
+    kind: str = "details"
 
 
-Part = Text | Heading | Remarks | Facts | Code | Picture | Grid | Ready | Folded
+Part = Text | Heading | Notes | Facts | Code | PageImage | Grid | ReadyHtml | Details
 
 
 @dataclass(frozen=True)
@@ -143,12 +143,12 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """A page and what it holds.
+    """A page and the counts of its contents.
 
     Args:
         html: all of it.
-        runs, pictures: how many of each it shows.
-        left_out: sentences about pictures that are not in it.
+        runs, pictures: number of each that it shows.
+        left_out: sentences about images that are not in it.
     """
 
     html: str
@@ -166,7 +166,7 @@ def rendered(title: str, kind: str, lead: str, facts: Facts, sections: tuple[Sec
         lead: sentence below the title; may be empty.
         facts: at the top.
         sections: those without parts are left out.
-        styles: further rules, for tables made elsewhere.
+        styles: further CSS rules, for tables in `ReadyHtml`.
     """
     shown = tuple(section for section in sections if section.parts)
     values = {"title": title, "kind": kind, "lead": lead, "facts": facts, "sections": shown}
@@ -182,5 +182,5 @@ def _environment() -> Environment:
 
 
 def _breakable(text: str) -> Markup:
-    """Text whose dotted keys may go on in another line behind a dot."""
+    """Text whose dotted keys may break into lines after a dot."""
     return Markup(".<wbr>").join(text.split("."))

@@ -1,4 +1,4 @@
-"""The page of a study: its judged table, pictures, what differs between its rows, and how to get it again."""
+"""The page of a study: its judged table, figures, differing settings of its rows, and how to reproduce it."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -9,49 +9,49 @@ from typing import Any
 from markupsafe import Markup
 
 from fer_ablate.data.roles import ROLES
-from fer_ablate.judgement.records import FinishedRun, RowRuns, StudyTable
+from fer_ablate.judgement.judged_table import JudgedTable
+from fer_ablate.judgement.row_runs import RowRuns, ScoredRun
 from fer_ablate.report.page.album import BRIEF, NOT_EXPLAINED, Album, explained, heat_maps, trust
-from fer_ablate.report.page.commands import explain_command, own_file, steps, study_command
 from fer_ablate.report.page.elements import (
     Code,
+    Details,
     Facts,
-    Folded,
     Heading,
+    Notes,
     Page,
     Part,
-    Picture,
-    Ready,
-    Remarks,
+    ReadyHtml,
     Section,
     Text,
     rendered,
 )
+from fer_ablate.report.page.shell_commands import explain_command, own_file, steps, study_command
 from fer_ablate.report.page.tables import classes_grid, environments, runs_grid, settings_grid
-from fer_ablate.report.quantities import one_line, spoken
-from fer_ablate.report.table.cells import ShownTable, cells
-from fer_ablate.report.table.classes import scored
+from fer_ablate.report.quantities import metric_name, one_line
+from fer_ablate.report.table.classes import split_results
 from fer_ablate.report.table.html import column_styles, table_html
-from fer_ablate.study.spec import Asked
+from fer_ablate.report.table.shown_table import ShownTable, shown_table
+from fer_ablate.study.spec import StudySpec
 
 PLOTS = (
     ("differences", "Difference of each row to the baseline in {}, with its 95 % interval and verdict"),
     ("factor", "{} over the values of the swept key"),
     ("cost", "{} over what a run costs"),
 )
-"""Beginnings of the files' names, and what they show of a metric."""
+"""Beginning of a file's name, and caption with a place for the metric."""
 
 
-def study_page(asked: Asked, table: StudyTable, rows: Sequence[RowRuns], folder: Path) -> Page:
-    """Everything about a study; the same bytes as long as nothing about it changed.
+def study_page(spec: StudySpec, table: JudgedTable, rows: Sequence[RowRuns], folder: Path) -> Page:
+    """The page of a study; the same bytes as long as nothing about the study changes.
 
     Args:
-        asked: what was trained.
+        spec: of the study.
         table: judged.
-        rows: that it was made from.
-        folder: with the plots of the table.
+        rows: from which the table was judged.
+        folder: with the figures of the table.
     """
     album = Album()
-    shown = cells(table)
+    shown = shown_table(table)
     parts = _paper_parts(shown)
     runs = [run for row in rows for run in row.runs]
     chief = _chief(table, rows)
@@ -65,17 +65,17 @@ def study_page(asked: Asked, table: StudyTable, rows: Sequence[RowRuns], folder:
         Section("failures", "Failures", tuple(_failures(rows))),
         Section("environment", "Environment", tuple(environments({_name(run): run.result.environment for run in runs}))),
         Section("data", "Data and protocol", tuple(_data(table, runs))),
-        Section("reproduce", "How to reproduce", tuple(_reproduce(asked, rows, runs))),
-        Section("left-out", "Left out", (Remarks(tuple(album.left_out)),) if album.left_out else ()),
+        Section("reproduce", "How to reproduce", tuple(_reproduce(spec, rows, runs))),
+        Section("left-out", "Left out", (Notes(tuple(album.left_out)),) if album.left_out else ()),
     )
     styles = "".join(column_styles(part, name) for name, part in {"study": shown, **parts}.items())
-    kind = "Ablation study" if asked.from_file else "Grid"
+    kind = "Ablation study" if spec.from_file else "Grid"
     html = rendered(table.study, kind, one_line(table.source), _facts(table, rows, chief), sections, styles)
     return Page(html, len(runs), album.pictures, tuple(album.left_out))
 
 
 def _paper_parts(shown: ShownTable) -> dict[str, ShownTable]:
-    """The table metric by metric: paper does not scroll."""
+    """The table metric by metric, for paper, which does not scroll."""
     return {
         f"part{place}": ShownTable(shown.study, shown.caption, (*shown.group(""), *shown.group(group)), ())
         for place, group in enumerate(shown.groups)
@@ -83,34 +83,35 @@ def _paper_parts(shown: ShownTable) -> dict[str, ShownTable]:
 
 
 def _results(shown: ShownTable, parts: Mapping[str, ShownTable]) -> tuple[Part, ...]:
-    whole = Ready(Markup(table_html(shown)), "The judged table", printed=False)
-    on_paper = [Ready(Markup(table_html(part, name)), part.groups[0], printed=True) for name, part in parts.items()]
-    notes = (Remarks(shown.notes),) if shown.notes else ()
+    whole = ReadyHtml(Markup(table_html(shown)), "The judged table", printed=False)
+    on_paper = [ReadyHtml(Markup(table_html(part, name)), part.groups[0], printed=True) for name, part in parts.items()]
+    notes = (Notes(shown.notes),) if shown.notes else ()
     return (Text(shown.caption, anchor="caption"), whole, *on_paper, *notes)
 
 
-def _chief(table: StudyTable, rows: Sequence[RowRuns]) -> dict[str, FinishedRun]:
-    """What is shown at length: label -> first finished run, of the baseline and of the row that is best on val."""
+def _chief(table: JudgedTable, rows: Sequence[RowRuns]) -> dict[str, ScoredRun]:
+    """Label -> first finished run of the rows shown in detail: the baseline and the row that is best on val."""
     finished = {row.label: row.runs for row in rows if row.runs}
     if not finished:
         return {}
     baseline = [row.label for row in table.rows if row.baseline and row.label in finished]
+    # The best row is chosen on val: the page must not pick what looks good on test.
     best = max(finished, key=lambda label: _on_val(finished[label]))
     return {label: finished[label][0] for label in dict.fromkeys((*baseline, best))}
 
 
-def _on_val(runs: Sequence[FinishedRun]) -> float:
+def _on_val(runs: Sequence[ScoredRun]) -> float:
     return fmean(run.result.splits["val"].metrics["acc"] if "val" in run.result.splits else 0.0 for run in runs)
 
 
-def _role(label: str, table: StudyTable) -> str:
+def _role(label: str, table: JudgedTable) -> str:
     return "baseline" if any(row.baseline and row.label == label for row in table.rows) else "best row on val"
 
 
-def _facts(table: StudyTable, rows: Sequence[RowRuns], chief: Mapping[str, FinishedRun]) -> Facts:
+def _facts(table: JudgedTable, rows: Sequence[RowRuns], chief: Mapping[str, ScoredRun]) -> Facts:
     runs = [run for row in rows for run in row.runs]
     failed, stale = sum(len(row.failures) for row in rows), sum(run.stale for run in runs)
-    counts = [f"{len(runs)} of {sum(row.asked for row in rows)} finished"]
+    counts = [f"{len(runs)} of {sum(row.expected for row in rows)} finished"]
     counts += [f"{failed} failed"] * bool(failed) + [f"{stale} of an earlier config, data or code"] * bool(stale)
     pairs = [("runs", ", ".join(counts)), ("rows", str(len(rows)))]
     pairs += [(_role(label, table), one_line(label)) for label in chief]
@@ -124,42 +125,42 @@ def _day(written: str) -> str:
     return f"{datetime.fromisoformat(written).astimezone(UTC):%Y-%m-%d}"
 
 
-def _plots(album: Album, folder: Path, table: StudyTable) -> list[Picture]:
-    pictures = []
-    compared = sum(bool(row.finished) for row in table.rows) > 1  # a single row is a point, whatever stands on the axis
-    for start, said in PLOTS if compared else ():
+def _plots(album: Album, folder: Path, table: JudgedTable) -> list[Part]:
+    figures: list[Part] = []
+    compared = sum(bool(row.finished) for row in table.rows) > 1  # a single row would be a single point on any axis
+    for start, template in PLOTS if compared else ():
         for column in table.columns:
-            caption = said.format(spoken(column))
+            caption = template.format(metric_name(column))
             caption = f"{caption[:1].upper()}{caption[1:]}."
             file = folder / f"{start}-{column.replace('/', '-')}.png"
-            pictures += album.read(file, f"Plot. {caption} The numbers stand in the table above.", caption)
+            figures += album.read(file, f"Plot. {caption} The table above has the numbers.", caption)
     caption = "Training and validation over the epochs, row by row."
-    return [*pictures, *album.read(folder / "curves.png", f"Line plots. {caption}", caption)]
+    return [*figures, *album.read(folder / "curves.png", f"Line plots. {caption}", caption)]
 
 
-def _classes(album: Album, folder: Path, table: StudyTable, rows: Sequence[RowRuns]) -> list[Part]:
+def _classes(album: Album, folder: Path, table: JudgedTable, rows: Sequence[RowRuns]) -> list[Part]:
     parts: list[Part] = []
     for split in dict.fromkeys(column.partition("/")[0] for column in table.columns):
-        results = scored(rows, split)
+        results = split_results(rows, split)
         if results:
-            caption = f"Confusion matrices on {spoken(split)}: rows are the truth, columns what was predicted; summed over "
+            caption = f"Confusion matrices on {metric_name(split)}: rows are the truth, columns the predictions; summed over "
             caption += "seeds." if table.folds is None else "seeds and folds."
-            parts.append(Heading(spoken(split).capitalize()))
+            parts.append(Heading(metric_name(split).capitalize()))
             parts += album.read(folder / f"confusion-{split}.png", caption, caption)
             parts += classes_grid(results, split)
     return parts
 
 
-def _faces(album: Album, chief: Mapping[str, FinishedRun]) -> list[Part]:
+def _faces(album: Album, chief: Mapping[str, ScoredRun]) -> list[Part]:
     parts: list[Part] = []
     for run in chief.values():
-        caption = f"{_name(run)}: the test faces it was surest about, right ones above, wrong ones below."
+        caption = f"{_name(run)}: the test faces with the most confident predictions, right ones above, wrong ones below."
         parts += album.read(run.folder.path / "faces.png", f"Grids of faces with predictions. {caption}", caption)
-    return parts or ([Text("These runs have left no pictures of faces.", soft=True)] if chief else [])
+    return parts or ([Text("These runs have no figure of faces.", soft=True)] if chief else [])
 
 
-def _heat_maps(album: Album, rows: Sequence[RowRuns], chief: Mapping[str, FinishedRun]) -> list[Part]:
-    """All of the baseline and the best row, of other rows those that tell most."""
+def _heat_maps(album: Album, rows: Sequence[RowRuns], chief: Mapping[str, ScoredRun]) -> list[Part]:
+    """All heat maps of the baseline and the best row, and the most informative ones of the other rows."""
     parts: list[Part] = []
     having = {row.label: next((run for run in row.runs if heat_maps(run.folder)), None) for row in rows}
     for label in dict.fromkeys((*chief, *having)):
@@ -173,29 +174,29 @@ def _heat_maps(album: Album, rows: Sequence[RowRuns], chief: Mapping[str, Finish
     return parts
 
 
-def _settings(table: StudyTable, rows: Sequence[RowRuns]) -> list[Part]:
+def _settings(table: JudgedTable, rows: Sequence[RowRuns]) -> list[Part]:
     known = {row.label: row.runs[0].header.settings for row in rows if row.runs and row.runs[0].header.settings}
     if table.folds is not None:  # one run stands for all folds of its row
         known = {label: {key: value for key, value in found.items() if key != "data.fold"} for label, found in known.items()}
     first = [row.label for row in table.rows if row.baseline and row.label in known]
-    grid, alike = settings_grid({label: known[label] for label in (*first, *(label for label in known if label not in first))})
+    grid, same = settings_grid({label: known[label] for label in (*first, *(label for label in known if label not in first))})
     if not known:
         return []
     if grid is None:
-        return [Text(f"All {alike} settings that can change a result are the same in all rows.")]
-    return [grid, Text(f"The other {alike} settings that can change a result are the same in all rows.", soft=True)]
+        return [Text(f"All {same} settings that can change a result are the same in all rows.")]
+    return [grid, Text(f"The other {same} settings that can change a result are the same in all rows.", soft=True)]
 
 
 def _failures(rows: Sequence[RowRuns]) -> list[Part]:
-    told = [
+    sentences = [
         f"{one_line(row.label)}, {failure.repeat}: {one_line(failure.problem)} (log: {failure.log})"
         for row in rows
         for failure in row.failures
     ]
-    return [Remarks(tuple(told))] if told else []
+    return [Notes(tuple(sentences))] if sentences else []
 
 
-def _data(table: StudyTable, runs: Sequence[FinishedRun]) -> list[Part]:
+def _data(table: JudgedTable, runs: Sequence[ScoredRun]) -> list[Part]:
     stored = [run.header.dataset for run in runs]
     pairs = [("images", described) for described in ([_folded(stored)] if table.folds and stored else _alone(stored))]
     pairs += [("classes", ", ".join(names)) for names in dict.fromkeys(tuple(run.result.classes) for run in runs)]
@@ -203,37 +204,37 @@ def _data(table: StudyTable, runs: Sequence[FinishedRun]) -> list[Part]:
 
 
 def _alone(stored: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Images of each role, once for all runs that have the same."""
+    """Number of images in each role, once for all runs with the same numbers."""
     counts = (", ".join(f"{one[role]:,} {role}" for role in ROLES if role in one) for one in stored)
     return list(dict.fromkeys(f"{one.get('name', 'unknown')}: {count}" for one, count in zip(stored, counts, strict=True)))
 
 
 def _folded(stored: Sequence[Mapping[str, Any]]) -> str:
-    """Images of each role in a fold, fewest to most."""
+    """Number of images of each role in a fold, fewest to most."""
     counts = {role: [one[role] for one in stored if role in one] for role in ROLES}
-    told = [
+    ranges = [
         f"{min(found):,} {role}" if min(found) == max(found) else f"{min(found):,} to {max(found):,} {role}"
         for role, found in counts.items()
         if found
     ]
-    return f"{stored[0].get('name', 'unknown')}: in each fold {', '.join(told)}"
+    return f"{stored[0].get('name', 'unknown')}: in each fold {', '.join(ranges)}"
 
 
-def _reproduce(asked: Asked, rows: Sequence[RowRuns], runs: Sequence[FinishedRun]) -> list[Part]:
+def _reproduce(spec: StudySpec, rows: Sequence[RowRuns], runs: Sequence[ScoredRun]) -> list[Part]:
     if not runs:
-        return [Code(study_command(asked))]
+        return [Code(study_command(spec))]
     first = runs[0]
     parts: list[Part] = []
-    if own_file(asked):
-        place = f"study/{asked.name}.yaml"
+    if own_file(spec):
+        place = f"study/{spec.name}.yaml"
         parts.append(Text(f"The study is a file of its own: keep it as conf/{place}, or in DIR/{place} with --config-dir DIR."))
-    commands = [study_command(asked), study_command(asked, "report")]
+    commands = [study_command(spec), study_command(spec, "report")]
     parts.append(Code(steps(commands, first.result.environment, str(first.header.dataset.get("name", "")))))
     data = [("data digest", run.header.data_digest) for run in runs]
     code = [("code digest", run.header.code_digest) for run in runs]
     parts.append(Facts(tuple(dict.fromkeys((*data, *code)))))
-    return [*parts, Folded("The finished runs with their keys", (runs_grid(rows),))]
+    return [*parts, Details("The finished runs with their keys", (runs_grid(rows),))]
 
 
-def _name(run: FinishedRun) -> str:
+def _name(run: ScoredRun) -> str:
     return f"{one_line(run.header.name)}, {run.header.repeat}"

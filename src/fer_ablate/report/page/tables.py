@@ -5,32 +5,35 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fer_ablate.config.key import short
-from fer_ablate.judgement.records import FinishedRun, RowRuns
+from fer_ablate.judgement.row_runs import RowRuns, ScoredRun
 from fer_ablate.metrics import SplitResult
-from fer_ablate.report.page.elements import Facts, Folded, Grid, Part
-from fer_ablate.report.quantities import ABSENT, duration, one_line, scale, spoken, title
+from fer_ablate.report.page.elements import Details, Facts, Grid, Part
+from fer_ablate.report.quantities import ABSENT, duration, metric_name, metric_title, one_line, scale
 from fer_ablate.report.table.classes import percent
 
-SPLITS = ("test", "val", "train", "public", "private")
-"""The first ones to be shown, in this order."""
+FIRST_SPLITS = ("test", "val", "train", "public", "private")
+"""Splits shown first, in this order."""
 
 
 def classes_grid(results: Mapping[str, Sequence[SplitResult]], split: str) -> list[Part]:
-    """F1 of every row and class, and folded beneath it precision and recall.
+    """F1 of every row and class, and after a click precision and recall.
 
     Args:
         results: label -> one result per seed.
-        split: that they are of.
+        split: of the results.
     """
     names = list(dict.fromkeys(name for seeds in results.values() for name in seeds[0].per_class))
     grids = {}
-    for score, said in (("f1", "F1"), ("precision", "Precision"), ("recall", "Recall")):
+    for score, heading in (("f1", "F1"), ("precision", "Precision"), ("recall", "Recall")):
         rows = tuple(
             (one_line(label), *(percent(seeds, name, score) if name in seeds[0].per_class else ABSENT for name in names))
             for label, seeds in results.items()
         )
-        grids[score] = Grid(f"{said} of each class on {spoken(split)}, %", ("row", *names), rows)
-    return [grids["f1"], Folded(f"Precision and recall of each class on {spoken(split)}", (grids["precision"], grids["recall"]))]
+        grids[score] = Grid(f"{heading} of each class on {metric_name(split)}, %", ("row", *names), rows)
+    return [
+        grids["f1"],
+        Details(f"Precision and recall of each class on {metric_name(split)}", (grids["precision"], grids["recall"])),
+    ]
 
 
 def class_grid(result: SplitResult, split: str) -> Grid:
@@ -39,7 +42,7 @@ def class_grid(result: SplitResult, split: str) -> Grid:
         (name, *(f"{100 * values[score]:.1f}" for score in ("precision", "recall", "f1")), f"{values['support']:,.0f}")
         for name, values in result.per_class.items()
     )
-    return Grid(f"By class on {spoken(split)}", ("class", "precision, %", "recall, %", "F1, %", "images"), rows)
+    return Grid(f"By class on {metric_name(split)}", ("class", "precision, %", "recall, %", "F1, %", "images"), rows)
 
 
 def scores_grid(splits: Mapping[str, SplitResult]) -> Grid:
@@ -53,19 +56,19 @@ def scores_grid(splits: Mapping[str, SplitResult]) -> Grid:
             return ABSENT
         return f"{100 * value:.2f}" if scale(metric) == 100 else f"{value:.4f}"
 
-    rows = [(title(metric), *(cell(name, metric) for name in names)) for metric in metrics]
+    rows = [(metric_title(metric), *(cell(name, metric) for name in names)) for metric in metrics]
     count = ("predictions", *(f"{splits[name].n:,}" for name in names))
-    return Grid("Scores of the kept weights", ("metric", *map(spoken, names)), (*rows, count))
+    return Grid("Scores of the kept weights", ("metric", *map(metric_name, names)), (*rows, count))
 
 
 def in_order(splits: Iterable[str]) -> list[str]:
     """Names of splits, the usual ones first."""
     given = list(splits)
-    return [name for name in dict.fromkeys((*SPLITS, *given)) if name in given]
+    return [name for name in dict.fromkeys((*FIRST_SPLITS, *given)) if name in given]
 
 
 def changed_grid(defaults: Mapping[str, Any], settings: Mapping[str, Any]) -> Grid | None:
-    """Settings of a run that are not the default; None if all are."""
+    """Settings of a run that differ from the default; None if none does."""
     before, here = _leaves(defaults), _leaves(settings)
     rows = tuple((key, before.get(key, ABSENT), value) for key, value in here.items() if before.get(key) != value)
     caption = "Settings that are not the default"
@@ -73,13 +76,13 @@ def changed_grid(defaults: Mapping[str, Any], settings: Mapping[str, Any]) -> Gr
 
 
 def settings_grid(settings: Mapping[str, Mapping[str, Any]]) -> tuple[Grid | None, int]:
-    """What differs between configs.
+    """The settings that differ between configs.
 
     Args:
-        settings: label -> dotted key -> value; the first one is what the others are marked against.
+        settings: label -> dotted key -> value; in the others, values that differ from the first label's are marked.
 
     Returns:
-        The table, None if all are equal, with the longer of labels and keys downwards; and how many settings are alike.
+        The table, None if all are equal, with the longer one of labels and keys downwards; and the number of equal settings.
     """
     leaves = {label: _leaves(values) for label, values in settings.items()}
     keys = list(dict.fromkeys(key for values in leaves.values() for key in values))
@@ -95,17 +98,18 @@ def settings_grid(settings: Mapping[str, Mapping[str, Any]]) -> tuple[Grid | Non
         if values.get(key, ABSENT) != reference.get(key, ABSENT)
     }
     table = [("row", *different), *rows]
+    # A table should be longer than wide, so that a phone can show it.
     if len(different) > len(rows):
         table = list(zip(*table, strict=True))
         table[0] = ("setting", *table[0][1:])
         marked = {(column - 1, row + 1) for row, column in marked}
     words = frozenset(range(1, len(table[0])))
-    caption = "Settings that differ; those unlike the baseline's are marked"
+    caption = "Settings that differ; those that differ from the baseline's are marked"
     return Grid(caption, table[0], tuple(table[1:]), frozenset(marked), words), len(keys) - len(different)
 
 
 def environments(runs: Mapping[str, Mapping[str, str]]) -> list[Part]:
-    """Where runs were trained: what all share, and what differs with whose it is.
+    """Environments of runs: the entries that all share, and those that differ with the names of their runs.
 
     Args:
         runs: name of a run -> its environment.
@@ -129,7 +133,7 @@ def environments(runs: Mapping[str, Mapping[str, str]]) -> list[Part]:
 
 
 def runs_grid(rows: Sequence[RowRuns]) -> Grid:
-    """Every finished run with what identifies it."""
+    """Every finished run with its seed, key and dates."""
     folds = any(run.header.folds is not None for row in rows for run in row.runs)
     header = ("row", "seed", *(("fold",) if folds else ()), "key", "epochs", "tested epoch", "time", "finished", "code")
     return Grid(
@@ -140,7 +144,7 @@ def runs_grid(rows: Sequence[RowRuns]) -> Grid:
     )
 
 
-def _run(label: str, run: FinishedRun, folds: bool) -> tuple[str, ...]:
+def _run(label: str, run: ScoredRun, folds: bool) -> tuple[str, ...]:
     result, code = run.result, run.header.code_digest + (" (stale)" if run.stale else "")
     numbers = (str(result.epochs), str(result.best_epoch), duration(result.seconds))
     finished = result.finished_at[:16].replace("T", " ")

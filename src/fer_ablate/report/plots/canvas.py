@@ -1,4 +1,4 @@
-"""What all pictures share: colours, text as it was meant, and a way to the disk that leaves no half-written file."""
+"""Shared by all figures: colours, text without surprises, and files that are whole or absent."""
 
 import warnings
 from collections.abc import Iterator
@@ -16,14 +16,14 @@ from fer_ablate.tracking.disk.files import write_atomically
 
 BLUE, ORANGE, GREEN, GRAY = "#0072b2", "#d55e00", "#009e73", "#666666"
 SERIES = (BLUE, ORANGE, GREEN, "#cc79a7", "#56b4e9", "#e69f00", "#000000")
-"""Told apart by colour-blind readers too (Okabe and Ito, 2008); their yellow is left out, as it vanishes on white."""
+"""Colours that colour-blind readers can distinguish (Okabe and Ito, 2008), without their yellow, which vanishes on white."""
 
 DPI = 110
-"""A picture 11 inches wide fits a screen, and a run's pictures stay below 300 kB each."""
+"""Dots per inch: a figure 11 inches wide fits a screen, and each figure of a run stays below 300 kB."""
 
 
-class Picture(Figure):
-    """A figure that a notebook shows by itself, although it belongs to no window."""
+class NotebookFigure(Figure):
+    """A figure without a window that a notebook shows by itself."""
 
     def _repr_png_(self) -> bytes:
         stream = BytesIO()
@@ -32,41 +32,41 @@ class Picture(Figure):
         return stream.getvalue()
 
 
-def figure(width: float, height: float) -> Figure:
-    """An empty figure of so many inches that belongs to no window and no global state."""
-    new = Picture(figsize=(width, height), dpi=DPI, layout="constrained")
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of this size in inches, without a window and outside of matplotlib's global state."""
+    new = NotebookFigure(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(new)
     return new
 
 
 def plain(text: str) -> str:
-    """Text that matplotlib shows letter by letter: dollars begin no formula, a leading underscore hides nothing in a legend."""
+    """Text that matplotlib shows letter by letter: dollars start no formula, and a leading underscore hides no legend entry."""
     return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
 
 
 def shown_pixels(face: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The (H, W, 3) pixels by which (H, W) or (1, H, W) gray levels, or (3, H, W) colours, are shown."""
+    """The (H, W, 3) pixels that show (H, W) or (1, H, W) gray levels, or (3, H, W) colours."""
     planes = face[None] if face.ndim == 2 else face
     return np.moveaxis(np.broadcast_to(planes, (3, *planes.shape[1:])), 0, -1)
 
 
 @contextmanager
 def boxes_for_foreign_letters() -> Iterator[None]:
-    """Without a warning for every letter that matplotlib's font does not have; it draws a box there."""
+    """Silence matplotlib's warnings about letters that its font lacks; it draws a box for each."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
 
 
-def save(picture: Figure, path: Path) -> None:
-    """Write a figure, replacing `path` at once; the same figure gives the same bytes.
+def save_figure(figure: Figure, path: Path) -> None:
+    """Replace a file by a figure; the same figure gives the same bytes.
 
     Args:
-        picture: to write.
+        figure: to write.
         path: its suffix, `.png` or `.svg`, is the format.
     """
     form = path.suffix.removeprefix(".")
     metadata = {"Date": None} if form == "svg" else None
     # Text stays text in an SVG: it can be searched, and files are a third of the size. The salt makes names in it repeatable.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "fer_ablate"}), boxes_for_foreign_letters():
-        write_atomically(path, lambda stream: picture.savefig(stream, format=form, metadata=metadata))
+        write_atomically(path, lambda stream: figure.savefig(stream, format=form, metadata=metadata))

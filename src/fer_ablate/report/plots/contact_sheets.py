@@ -15,14 +15,14 @@ from PIL import Image
 
 from fer_ablate.data.batches import as_tensor
 from fer_ablate.data.faces import Bytes, FaceSet, Rows
-from fer_ablate.data.summary import in_order
+from fer_ablate.data.summary import sorted_splits
 from fer_ablate.data.transform import Preprocess
-from fer_ablate.report.plots.canvas import DPI, figure, plain, save, shown_pixels
+from fer_ablate.report.plots.canvas import DPI, new_figure, plain, save_figure, shown_pixels
 from fer_ablate.report.quantities import one_line, shorten
 from fer_ablate.sizes import spelled
 
 TILE = 96
-"""Pixels of the longer side of an image as it is shown: FER2013's 48 twice."""
+"""Pixels of the longer side of an image on a sheet, twice that of FER2013."""
 
 GAP, MARGIN, CAPTION, TITLE, LABEL, LABEL_LINE = 8, 14, 17, 40, 170, 19
 """Pixels between tiles, around a page, for a caption above a tile, for the title, and for labels on the left and their lines."""
@@ -31,24 +31,24 @@ ACROSS, MOST_ACROSS = 10, 12
 """Tiles side by side; up to `MOST_ACROSS` where that keeps an original and its copies on one line."""
 
 MOST_LINES, MOST_PAGES = 14, 10
-"""Of tiles on a page, and pages of one kind of sheet; what is beyond is left out, and said."""
+"""Lines of tiles on a page, and pages of one kind of sheet; a note says what is left out beyond."""
 
 CAPTION_LETTERS, LABEL_LETTERS = 14, 22
 MOST_SPLITS = 4
-"""Whose counts have room beside the images of a class."""
+"""Most splits whose counts have room beside the images of a class."""
 
 ORIGINALS = 2
-"""Of each class on the sheets of augmented copies."""
+"""Originals of each class on the sheets of augmented copies."""
 
-MEANT = 1000
-"""Images of a class that its mean face is made of, drawn at random where there are more."""
+MEAN_IMAGES = 1000
+"""Most images for the mean face of a class; of more, this many are drawn at random."""
 
 _BLOCK = 64  # images in memory at once for a mean
 
 
 @dataclass(frozen=True)
 class Tile:
-    """An image (C, H, W) and what stands above it."""
+    """An image (C, H, W) with the caption above it."""
 
     pixels: Bytes
     caption: str = ""
@@ -56,7 +56,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Block:
-    """Tiles that belong together and begin on a line of their own; the label stands on their left."""
+    """Tiles that belong together, starting on a new line, with a label on their left."""
 
     tiles: Sequence[Tile]
     label: str = ""
@@ -64,14 +64,14 @@ class Block:
 
 @dataclass(frozen=True)
 class Sheet:
-    """One kind of picture of a data set.
+    """One kind of contact sheet of a data set, of one or more pages.
 
     Args:
         name: of its files, without number and ending.
         title: above every page.
         blocks: in their order.
         across: tiles side by side.
-        note: what a person should know about it; may be empty.
+        note: sentence for the reader; may be empty.
     """
 
     name: str
@@ -83,14 +83,14 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Material:
-    """What sheets are made of.
+    """Images and settings from which sheets are made.
 
     Args:
         faces: the set.
         train: rows of the train role.
-        preprocess: what stands before the network; its preparation and augmentation are shown.
-        seed: of everything drawn.
-        images: of each split, copies of each original, and examples of each class; None: what fits well.
+        preprocess: of the network; its preparation and augmentation are shown.
+        seed: of all random choices.
+        images: number of images of each split, of copies of each original, and of examples of each class; None: as many as fit.
     """
 
     faces: FaceSet
@@ -104,7 +104,7 @@ def samples(material: Material) -> list[Sheet]:
     """Random images of each split, captioned with their class."""
     faces, sheets = material.faces, []
     names: set[str] = set()
-    for number, split in enumerate(in_order(faces.splits)):
+    for number, split in enumerate(sorted_splits(faces.splits)):
         rows = faces.split_rows(split)
         if not len(rows):
             continue
@@ -112,7 +112,7 @@ def samples(material: Material) -> list[Sheet]:
         tiles = [Tile(faces.faces[row], faces.classes[faces.labels[row]]) for row in chosen]
         title = f"{split}: {len(chosen):,} of {len(rows):,} images, drawn at random (seed {material.seed})"
         name = f"samples-{_file_name(split)}"
-        name = f"{name}-split{number}" if name in names else name  # of splits that differ in odd letters alone
+        name = f"{name}-split{number}" if name in names else name  # two splits may differ in unusual letters only
         names.add(name)
         sheets.append(Sheet(name, title, [Block(tiles)]))
     return sheets
@@ -124,7 +124,7 @@ def augmented(material: Material) -> list[Sheet]:
     per_class = ORIGINALS if 2 * len(faces.classes) <= MOST_LINES * MOST_PAGES else 1
     blocks: list[Block] = []
     preprocess.train()
-    # The numbers that training itself draws go on afterwards as if nothing had happened.
+    # The random numbers of the training itself must not depend on whether sheets are drawn.
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.default_generator.manual_seed(material.seed % 2**64)
         for label, name in enumerate(faces.classes):
@@ -152,10 +152,10 @@ def classes(material: Material) -> list[Sheet]:
         text = [name, f"{len(rows):,} image{'' if len(rows) == 1 else 's'}"]
         if len(faces.splits) > 1:
             counts = np.bincount(faces.usage[rows], minlength=len(faces.splits)).tolist()
-            text += [f"{counts[faces.splits.index(split)]:,} {split}" for split in in_order(faces.splits)[:MOST_SPLITS]]
+            text += [f"{counts[faces.splits.index(split)]:,} {split}" for split in sorted_splits(faces.splits)[:MOST_SPLITS]]
         tiles = []
         if len(rows):
-            mean = _drawn(rows, MEANT, [material.seed, label])
+            mean = _drawn(rows, MEAN_IMAGES, [material.seed, label])
             tiles.append(Tile(_mean(faces.faces, mean), "mean" if len(mean) == len(rows) else f"mean of {len(mean):,}"))
             tiles += [Tile(faces.faces[row]) for row in _drawn(rows, examples, [material.seed, label])]
         blocks.append(Block(tiles, "\n".join(text)))
@@ -177,7 +177,7 @@ def save_sheets(folder: Path, sheets: Sequence[Sheet], most_pages: int = MOST_PA
         most_pages: of one sheet.
 
     Returns:
-        The files; and what a person should know, such as what was left out, a sentence each.
+        The files, and sentences for the reader, such as what was left out.
     """
     files, notes = [], [sheet.note for sheet in sheets if sheet.note]
     for sheet in sheets:
@@ -185,7 +185,7 @@ def save_sheets(folder: Path, sheets: Sequence[Sheet], most_pages: int = MOST_PA
         for number, lines in enumerate(pages[:most_pages], start=1):
             path = folder / (f"{sheet.name}.png" if len(pages) == 1 else f"{sheet.name}-{number:02}.png")
             title = sheet.title if len(pages) == 1 else f"{sheet.title}; page {number} of {len(pages)}"
-            save(_page(title, lines, sheet.across), path)
+            save_figure(_page(title, lines, sheet.across), path)
             files.append(path)
         if len(pages) > most_pages:
             shown, total = sum(map(len, pages[:most_pages])), sum(map(len, pages))
@@ -238,7 +238,7 @@ def _page(title: str, lines: Sequence[_Line], across: int) -> Figure:
 
 @dataclass(frozen=True)
 class _Words:
-    """Text that begins at a place in pixels, below it; or is centred above it."""
+    """Text at a place in pixels: it starts there, or is centred above it."""
 
     text: str
     left: float
@@ -251,13 +251,13 @@ def _drawn_page(width: int, height: int, places: Sequence[tuple[int, int, Bytes]
     ground = np.full((height, width, 3), 255, np.uint8)
     for left, upper, pixels in places:
         ground[upper : upper + pixels.shape[0], left : left + pixels.shape[1]] = pixels
-    picture = figure(width / DPI, height / DPI)
-    picture.set_layout_engine("none")  # places are given in pixels
-    picture.figimage(ground, origin="upper")
+    figure = new_figure(width / DPI, height / DPI)
+    figure.set_layout_engine("none")  # places are given in pixels
+    figure.figimage(ground, origin="upper")
     for one in words:
         across, along = ("center", "bottom") if one.above else ("left", "top")
-        picture.text(one.left / width, 1 - one.top / height, plain(one.text), fontsize=one.size, ha=across, va=along)
-    return picture
+        figure.text(one.left / width, 1 - one.top / height, plain(one.text), fontsize=one.size, ha=across, va=along)
+    return figure
 
 
 def _fitted(tile: Tile) -> Bytes:
@@ -299,7 +299,7 @@ def _mean(faces: Bytes, rows: Rows) -> Bytes:
 
 
 def _drawn(rows: Rows, number: int, seed: Sequence[int]) -> Rows:
-    """So many of some rows at random, ascending; all of them if there are no more."""
+    """`number` of these rows at random, ascending; all of them if there are no more."""
     draw = np.random.default_rng([one % 2**64 for one in seed])
     chosen: Rows = np.sort(draw.permutation(rows)[:number])
     return chosen

@@ -1,4 +1,4 @@
-"""What a metric costs: scores against parameters and against seconds, every point with its name."""
+"""Scores of a table against parameters and training time, every point with its name."""
 
 import math
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, FormatStrFormatter, NullFormatter
 from numpy.typing import NDArray
 
-from fer_ablate.judgement.records import StudyTable, TableRow
-from fer_ablate.report.plots.canvas import BLUE, GRAY, ORANGE, boxes_for_foreign_letters, figure, plain
-from fer_ablate.report.quantities import one_line, scale, shorten, title
+from fer_ablate.judgement.judged_table import JudgedTable, TableRow
+from fer_ablate.report.plots.canvas import BLUE, GRAY, ORANGE, boxes_for_foreign_letters, new_figure, plain
+from fer_ablate.report.quantities import metric_title, one_line, scale, shorten
 
 NAMED = 8
 """More rows than this are numbered in the plot, with a key beside it."""
@@ -24,16 +24,16 @@ KEY_ROWS = 20
 
 PARAMETERS = "parameters"
 TIMES = (("h", 3600.0), ("min", 60.0), ("s", 1.0))
-"""The longest of these of which the longest training took two or more."""
+"""Units of time; the axis has the longest unit of which the longest training took two or more."""
 
 LOG_SPAN = 10.0
-"""Costs that span more than this ratio stand on a logarithmic axis."""
+"""Ratio of the largest to the smallest cost above which the axis is logarithmic."""
 
 DISTANCES = (9, 17, 27, 39, 53)
 """How far from its point a name may stand, in points (1/72 inch); from the second on, a line leads to it."""
 
 DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (0.7, 0.7), (0.7, -0.7), (-0.7, 0.7), (-0.7, -0.7))
-"""Where a name is tried, best first: on the right, on the left, above, below, and between."""
+"""Places of a name around its point, best first: right, left, above, below, and between."""
 
 LEADER = {"arrowstyle": "-", "color": GRAY, "linewidth": 0.5, "shrinkA": 1, "shrinkB": 3}
 
@@ -41,14 +41,14 @@ Box: TypeAlias = tuple[float, float, float, float]
 """Left, bottom, right, top, in pixels."""
 
 CROSSED = 60.0
-"""A line through another name or point counts as so many covered pixels."""
+"""Covered pixels that a line through another name or point counts as."""
 
 
-def cost_plot(table: StudyTable, column: str) -> Figure | None:
+def cost_figure(table: JudgedTable, column: str) -> Figure | None:
     """A metric with its intervals against parameters and against seconds; None if no row has both.
 
     If all networks have the same size, only the seconds are shown.
-    Hollow points are of one seed; the baseline is orange.
+    Hollow points belong to one seed; the baseline is orange.
     """
     rows = [row for row in table.rows if column in row.scores and math.isfinite(row.scores[column].mean)]
     rows = [row for row in rows if row.parameters is not None and row.seconds is not None]
@@ -59,26 +59,26 @@ def cost_plot(table: StudyTable, column: str) -> Figure | None:
     names = [str(place) for place in range(1, len(rows) + 1)] if numbered else [shorten(label, NAME_LENGTH) for label in labels]
     keys = math.ceil(len(rows) / KEY_ROWS) if numbered else 0
     costs = _costs(rows)
-    picture = figure((11 if len(costs) > 1 else 7) + 3.3 * keys, 4.6)
-    panels = picture.subplots(1, len(costs), sharey=True, squeeze=False)[0]
+    figure = new_figure((11 if len(costs) > 1 else 7) + 3.3 * keys, 4.6)
+    panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
     for axes, (name, values) in zip(panels, costs.items(), strict=True):
         _points(axes, rows, column, values)
         _cost_axis(axes, name, values)
-    panels[0].set_ylabel(title(column))
+    panels[0].set_ylabel(metric_title(column))
     if numbered:
         key = [plain(f"{name}  {shorten(label, KEY_LENGTH)}") for name, label in zip(names, labels, strict=True)]
         handles = [Line2D([], [], linestyle="none") for _ in key]
-        picture.legend(handles, key, loc="outside right center", fontsize=8.5, frameon=False, handlelength=0, ncols=keys)
-    # Where a name has room is known only once the axes have their final place.
+        figure.legend(handles, key, loc="outside right center", fontsize=8.5, frameon=False, handlelength=0, ncols=keys)
+    # The room for a name is known only when the axes have their final place.
     with boxes_for_foreign_letters():
-        picture.draw_without_rendering()
+        figure.draw_without_rendering()
         for axes, values in zip(panels, costs.values(), strict=True):
             _name_points(axes, rows, column, values, names)
-    return picture
+    return figure
 
 
 def _costs(rows: Sequence[TableRow]) -> dict[str, list[float]]:
-    """Title of the axis -> value of each row; parameters only if they differ, as points above each other tell nothing."""
+    """Title of the axis -> value of each row; parameters only if they differ, since points above each other show nothing."""
     seconds = [float(row.seconds or 0) for row in rows]
     unit, size = next((unit for unit in TIMES if max(seconds) >= 2 * unit[1]), TIMES[-1])
     time = {f"training time, {unit}": [value / size for value in seconds]}
@@ -130,13 +130,13 @@ def _name_points(axes: Axes, rows: Sequence[TableRow], column: str, costs: Seque
 
 
 def _name_point(axes: Axes, point: tuple[float, float], name: str, taken: NDArray[np.float64]) -> Box:
-    """Write a name where it covers least of what is taken, and give the place it takes, in pixels.
+    """Write a name where it covers least of what is drawn already; returns its place in pixels.
 
     Args:
         axes: in their final place.
-        point: that is named, in the units of the axes.
-        name: as it is to appear.
-        taken: (n, 4) left, bottom, right and top of what is there already, in pixels.
+        point: to be named, in the units of the axes.
+        name: text to write.
+        taken: (n, 4) left, bottom, right and top of everything drawn already, in pixels.
     """
     text = axes.annotate(name, point, (0, 0), textcoords="offset points", fontsize=8.5)
     text.set_in_layout(False)
@@ -180,7 +180,7 @@ def _shared(box: Box, others: NDArray[np.float64]) -> float:
 
 
 def _crossed(start: NDArray[np.float64], box: Box, others: NDArray[np.float64]) -> int:
-    """How many of the others lie on the outer half of the line from a point to its name."""
+    """Number of other boxes on the outer half of the line from a point to its name."""
     end = np.clip(start, box[:2], box[2:])
     steps = (start + part * (end - start) for part in (0.5, 0.7, 0.9))
     inside = [((others[:, :2] <= step) & (step <= others[:, 2:])).all(axis=1) for step in steps]

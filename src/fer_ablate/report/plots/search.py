@@ -1,4 +1,4 @@
-"""The pictures of a search: its values trial by trial, which parameters decide, and the trade-off of several objectives."""
+"""Figures of a search: its values trial by trial, the importance of parameters, and the trade-off between objectives."""
 
 import itertools
 from collections.abc import Sequence
@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from fer_ablate.report.plots.canvas import BLUE, GRAY, ORANGE, figure, plain, save
-from fer_ablate.report.quantities import scale, shorten, spoken, title
+from fer_ablate.report.plots.canvas import BLUE, GRAY, ORANGE, new_figure, plain, save_figure
+from fer_ablate.report.quantities import metric_name, metric_title, scale, shorten
 from fer_ablate.search.objectives import MAXIMIZE
 from fer_ablate.search.trials import SearchSummary, TrialRecord
 
@@ -21,63 +21,63 @@ WIDE = 20.0
 """Ratio of the largest to the smallest value above which an axis is logarithmic."""
 
 
-def save_search_pictures(folder: Path, summary: SearchSummary) -> list[Path]:
-    """Draw what there is to draw; the files, of which there are none before the first trial is done."""
-    pictures: dict[str, Figure] = {}
+def save_search_figures(folder: Path, summary: SearchSummary) -> list[Path]:
+    """Draw the figures that the trials so far allow; returns their files, none before the first trial is done."""
+    figures: dict[str, Figure] = {}
     if summary.of("done"):
-        pictures["history.png"] = history_picture(summary)
+        figures["history.png"] = history_figure(summary)
         if len(summary.objectives) > 1:
-            pictures["pareto.png"] = pareto_picture(summary)
+            figures["pareto.png"] = pareto_figure(summary)
     if summary.importances:
-        pictures["importance.png"] = importance_picture(summary)
-    for name, picture in pictures.items():
-        save(picture, folder / name)
-    return [folder / name for name in pictures]
+        figures["importance.png"] = importance_figure(summary)
+    for name, figure in figures.items():
+        save_figure(figure, folder / name)
+    return [folder / name for name in figures]
 
 
-def history_picture(summary: SearchSummary) -> Figure:
+def history_figure(summary: SearchSummary) -> Figure:
     """The value of each trial, and the best so far; a panel for each objective."""
     count = len(summary.objectives)
-    picture = figure(11, 1 + 3 * count)
-    panels = picture.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
+    figure = new_figure(11, 1 + 3 * count)
+    panels = figure.subplots(count, 1, sharex=True, squeeze=False)[:, 0]
     for number, axes in enumerate(panels):
         _history(axes, summary, number)
     panels[-1].set_xlabel("trial")
     panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     counts = ", ".join(f"{len(found)} {state}" for state in ("done", "pruned", "failed") if (found := summary.of(state)))
     panels[0].set_title(plain(f"{summary.name}: {counts}"), fontsize=11)
-    return picture
+    return figure
 
 
-def importance_picture(summary: SearchSummary) -> Figure:
+def importance_figure(summary: SearchSummary) -> Figure:
     """How much of the objective's variance each parameter explains; a panel for each objective."""
     shares = dict(itertools.islice(summary.importances.items(), MAX_PANELS))
     rows = max(len(found) for found in shares.values())
-    picture = figure(11, 1.2 + 0.45 * rows)
-    panels = picture.subplots(1, len(shares), squeeze=False)[0]
+    figure = new_figure(11, 1.2 + 0.45 * rows)
+    panels = figure.subplots(1, len(shares), squeeze=False)[0]
     for axes, (objective, found) in zip(panels, shares.items(), strict=True):
         names = list(found)[::-1]
         bars = axes.barh([plain(shorten(name, LABEL_LENGTH)) for name in names], [found[name] for name in names], color=BLUE)
         axes.bar_label(bars, [f"{100 * found[name]:.0f} %" for name in names], padding=3, fontsize=8.5)
         axes.set_xlim(0, 1.12 * max(found.values()))
         axes.set_xticks([])
-        axes.set_title(f"explained variance of {spoken(objective)}", fontsize=11)
+        axes.set_title(f"explained variance of {metric_name(objective)}", fontsize=11)
         axes.spines[["top", "right", "bottom"]].set_visible(False)
-    return picture
+    return figure
 
 
-def pareto_picture(summary: SearchSummary) -> Figure:
-    """Done trials by two objectives at a time; those that no other beats in everything are joined and numbered."""
+def pareto_figure(summary: SearchSummary) -> Figure:
+    """Done trials by two objectives at a time; the Pareto front is joined and numbered."""
     pairs = list(itertools.combinations(range(len(summary.objectives)), 2))[:MAX_PANELS]
-    picture = figure(11 if len(pairs) > 1 else 7.5, 5)
-    panels = picture.subplots(1, len(pairs), squeeze=False)[0]
+    figure = new_figure(11 if len(pairs) > 1 else 7.5, 5)
+    panels = figure.subplots(1, len(pairs), squeeze=False)[0]
     for axes, (first, second) in zip(panels, pairs, strict=True):
-        # Costs lie on the horizontal axis, since they are what one pays for the rest.
+        # Costs are on the horizontal axis: they are the price of the other objective.
         across, up = (first, second) if summary.directions[second] == MAXIMIZE else (second, first)
         _pareto(axes, summary, across, up)
     title_text = f"{summary.name}: {len(summary.best)} of {len(summary.of('done'))} trials on the front"
-    picture.suptitle(plain(title_text), fontsize=11)
-    return picture
+    figure.suptitle(plain(title_text), fontsize=11)
+    return figure
 
 
 def _history(axes: Axes, summary: SearchSummary, number: int) -> None:
@@ -87,7 +87,7 @@ def _history(axes: Axes, summary: SearchSummary, number: int) -> None:
     axes.scatter(*_columns(points), color=BLUE, s=22, label="done", zorder=3)
     pruned = [(trial.number, factor * trial.last[1]) for trial in summary.of("pruned") if trial.last is not None]
     if pruned:
-        axes.scatter(*_columns(pruned), color=GRAY, s=26, marker="x", label="pruned: value when given up", zorder=3)
+        axes.scatter(*_columns(pruned), color=GRAY, s=26, marker="x", label="pruned: last value", zorder=3)
     failed = [trial.number for trial in summary.of("failed")]
     if failed:
         axes.plot(failed, [0.02] * len(failed), "v", color=ORANGE, transform=axes.get_xaxis_transform(), label="failed")
@@ -111,7 +111,7 @@ def _pareto(axes: Axes, summary: SearchSummary, across: int, up: int) -> None:
     others = [spot(trial) for trial in summary.of("done") if trial not in summary.best]
     if others:
         axes.scatter(*_columns(others), color=GRAY, s=18, label="beaten")
-    # With more objectives the front is no line in a plane of two of them.
+    # With more than two objectives the front is not a line in a plane of two of them.
     plane = len(summary.objectives) == 2
     label, line = ("not beaten", "-") if plane else ("not beaten in all objectives", "")
     axes.plot(*_columns([spot(trial) for trial in front]), marker="o", linestyle=line, color=ORANGE, markersize=5, label=label)
@@ -126,7 +126,7 @@ def _pareto(axes: Axes, summary: SearchSummary, across: int, up: int) -> None:
 
 
 def _named(objective: str) -> str:
-    return title(objective).removeprefix("run ")
+    return metric_title(objective).removeprefix("run ")
 
 
 def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:

@@ -1,29 +1,27 @@
-"""The page of results: published numbers beside measured ones, made from csv files and the studies alone."""
+"""The page of results: published numbers beside measured ones, made from the exports and the study files alone."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fer_ablate.config.repeats import repeats
-from fer_ablate.judgement.records import StudyTable
-from fer_ablate.report.quantities import ABSENT, number, scale, spoken, title
-from fer_ablate.report.results.files import Line, read_lines, runs_file, table_file, trials_file
-from fer_ablate.report.results.runs import NEEDED
-from fer_ablate.report.results.table import Exported, table_of
-from fer_ablate.report.results.trials import COLUMNS, YES, costs, in_words
-from fer_ablate.report.table.cells import COST, ShownTable, cells
+from fer_ablate.config.study_rows import repeats
+from fer_ablate.judgement.judged_table import JudgedTable
+from fer_ablate.report.quantities import ABSENT, metric_name, metric_title, number, scale
+from fer_ablate.report.results.costs import RowTrial, cost_in_words, costs, read_trials
+from fer_ablate.report.results.export import ExportedRun, export_file, read_export
+from fer_ablate.report.results.table import StudyResults, results_table
 from fer_ablate.report.table.formats import markdown, markdown_text
-from fer_ablate.study.spec import Asked
+from fer_ablate.report.table.shown_table import COST, ShownTable, shown_table
+from fer_ablate.study.spec import StudySpec
 
 COMMAND = "python -m fer_ablate results"
-NEEDED_OF_TABLE = ("row", "column", "seeds", "ci_low", "ci_high", "verdict", "failed", "stale")
 
 INTRODUCTION = """Every table of the five documents: what was published beside what this code measured.
 
 - Scores in percent where they are fractions; `gap` is measured minus published, `n` the number of seeds, `runs` of seeds x folds.
 - A verdict compares a row with the baseline of its table and allows for the number of rows compared (Holm).
 - `agrees` says whether the published number lies where one more run of ours would; that takes two seeds or more.
-- The numbers of single runs are in the csv files under `results/`. A row that was not run says so."""
+- The numbers of single runs are in the JSON files under `results/`. A row that was not run says so."""
 
 SETTING = " -> "
 """In the reasons for which a run is stale: a key whose value has changed since."""
@@ -31,7 +29,7 @@ SETTING = " -> "
 FULL, PARTLY, TRIAL, NONE = "run in full", "partly run", "trial only", "not yet run"
 
 
-def results_page(studies: Sequence[Asked], folder: Path) -> str:
+def results_page(studies: Sequence[StudySpec], folder: Path) -> str:
     """The whole page.
 
     Args:
@@ -39,64 +37,59 @@ def results_page(studies: Sequence[Asked], folder: Path) -> str:
         folder: of the documentation; the exports are in `results` below it.
 
     Raises:
-        UserError: one of the files is damaged; with its name and line.
+        UserError: one of the files is damaged; it names the file and the field.
     """
-    trials = read_lines(trials_file(folder), COLUMNS)
-    exports = [exported(study, folder) for study in studies]
-    tables = [table_of(export) for export in exports]
+    trials = read_trials(folder)
+    found = [StudyResults(study, read_export(export_file(folder, study.name))) for study in studies]
+    tables = [results_table(results) for results in found]
     parts = [f"<!-- Written by `{COMMAND}`; edits are lost. -->", "# Results", INTRODUCTION, "## Overview"]
-    parts.append(_overview(exports, tables, trials))
-    for export, table in zip(exports, tables, strict=True):
-        parts += [f"## {table.study}", _section(export, table)]
+    parts.append(_overview(found, tables, trials))
+    for results, table in zip(found, tables, strict=True):
+        parts += [f"## {table.study}", _section(results, table)]
     parts += ["## Cost", _cost(studies, trials)]
     return "\n\n".join(parts) + "\n"
 
 
-def exported(study: Asked, folder: Path) -> Exported:
-    """What the files say of a study."""
-    runs = read_lines(runs_file(folder, study.name), NEEDED)
-    return Exported(study, runs, read_lines(table_file(folder, study.name), NEEDED_OF_TABLE))
-
-
-def _overview(exports: Sequence[Exported], tables: Sequence[StudyTable], trials: Sequence[Line]) -> str:
+def _overview(found: Sequence[StudyResults], tables: Sequence[JudgedTable], trials: Sequence[RowTrial]) -> str:
     rows = []
-    for export, table in zip(exports, tables, strict=True):
+    for results, table in zip(found, tables, strict=True):
         done = [row for row in table.rows if row.finished]
         seeds = sorted({repeat.seed for row in done for repeat in row.finished})
-        told = [
+        line = [
             f"[{table.study}](#{table.study.replace('/', '')})",
             f"{len(done)} of {len(table.rows)}",
             ", ".join(map(str, seeds)) or ABSENT,
-            _state(export, table, trials),
+            _state(results, table, trials),
             _largest_gap(table),
         ]
-        rows.append(told)
+        rows.append(line)
     return _text_table(("table", "rows run", "seeds", "state", "largest gap"), rows)
 
 
-def _state(export: Exported, table: StudyTable, trials: Sequence[Line]) -> str:
-    asked = [(row.label, repeat) for row in table.rows for repeat in repeats(export.study.seeds or (), export.study.folds)]
-    faithful = {(line.text("label"), line.repeat) for line in export.runs if _as_studied(line)}
+def _state(results: StudyResults, table: JudgedTable, trials: Sequence[RowTrial]) -> str:
+    asked = [(row.label, repeat) for row in table.rows for repeat in repeats(results.study.seeds or (), results.study.folds)]
+    faithful = {(run.label, run.repeat) for run in results.runs if _as_studied(run)}
     done = sum(name in faithful for name in asked)
     if done == len(asked):
         return FULL
     if any(row.finished for row in table.rows):
         return f"{PARTLY}: {done} of {len(asked)} runs"
-    tried = {line.text("row") for line in trials if line.text("study") == table.study and line.text("ok") == YES}
-    if all(row.label in tried for row in export.study.rows):
+    tried = {trial.row for trial in trials if trial.study == table.study and trial.estimated_seconds is not None}
+    if all(row.label in tried for row in results.study.rows):
         return TRIAL
-    return NONE if not tried else f"{TRIAL}: {len(tried)} of {len(export.study.rows)} rows"
+    return NONE if not tried else f"{TRIAL}: {len(tried)} of {len(results.study.rows)} rows"
 
 
-def _as_studied(line: Line) -> bool:
+def _as_studied(run: ExportedRun) -> bool:
     """Whether a run had the study's config; an older state of the code alone does not make it another training."""
-    return not line.text("changes") and SETTING not in line.text("stale")
+    return not run.changes and SETTING not in run.stale
 
 
-def _largest_gap(table: StudyTable) -> str:
+def _largest_gap(table: JudgedTable) -> str:
     """In percentage points; other metrics are on scales of their own."""
     gaps = [
-        (abs(score.gap), f"{number(score.gap, 1, signed=True)} ({row.label}, {spoken(column)})")
+        # Stored metrics are 32-bit floats: further digits must not decide between equal gaps.
+        (round(abs(score.gap), 6), f"{number(score.gap, 1, signed=True)} ({row.label}, {metric_name(column)})")
         for row in table.rows
         for column, score in row.scores.items()
         if score.gap is not None and scale(column) == 100
@@ -104,18 +97,18 @@ def _largest_gap(table: StudyTable) -> str:
     return max(gaps)[1] if gaps else ABSENT
 
 
-def _section(export: Exported, table: StudyTable) -> str:
+def _section(results: StudyResults, table: JudgedTable) -> str:
     """One table for each metric, between what belongs to all of them."""
-    shown = cells(table)
-    notes = (*shown.notes, *_facts(export), f"Command: python -m fer_ablate reproduce {table.study.replace('/', ' ')}")
+    shown = shown_table(table)
+    notes = (*shown.notes, *_facts(results), f"Command: python -m fer_ablate reproduce {table.study.replace('/', ' ')}")
     tables = _measured(shown, table) if any(row.scores for row in table.rows) else [_unmeasured(table)]
     return "\n\n".join([markdown_text(shown.caption), *tables, "\n".join(f"- {markdown_text(note)}" for note in notes)])
 
 
-def _measured(shown: ShownTable, table: StudyTable) -> list[str]:
+def _measured(shown: ShownTable, table: JudgedTable) -> list[str]:
     """One table for each metric that was published or measured, and one for the costs."""
-    told = {column for row in table.rows for column in (*row.published, *row.scores)}
-    groups = [group for group in shown.groups if group == COST or group in map(title, told)]
+    known = {column for row in table.rows for column in (*row.published, *row.scores)}
+    groups = [group for group in shown.groups if group == COST or group in map(metric_title, known)]
     if len(table.rows) == 1:
         return _by_metric(shown, groups)
     parts = [replace(shown, columns=(*shown.group(""), *shown.group(group)), caption="", notes=()) for group in groups]
@@ -133,7 +126,7 @@ def _by_metric(shown: ShownTable, groups: Sequence[str]) -> list[str]:
     return [f"**{markdown_text(label)}**, n {' '.join(others)}", _text_table(("metric", *names), rows), f"Cost: {spent}."]
 
 
-def _unmeasured(table: StudyTable) -> str:
+def _unmeasured(table: JudgedTable) -> str:
     """Published numbers alone."""
     columns = [column for column in table.columns if any(column in row.published for row in table.rows)]
     rows = [
@@ -144,52 +137,53 @@ def _unmeasured(table: StudyTable) -> str:
         ]
         for row in table.rows
     ]
-    return _text_table(["row", *(f"published {title(column)}" for column in columns), "measured"], rows)
+    return _text_table(["row", *(f"published {metric_title(column)}" for column in columns), "measured"], rows)
 
 
-def _facts(export: Exported) -> list[str]:
+def _facts(results: StudyResults) -> list[str]:
     """How, when and on what the runs of the table were trained."""
-    runs = [line for label in export.labels for line in export.of(label)]
+    runs = results.runs
     if not runs:
         return []
-    dates = sorted(line.text("date") for line in runs)
-    stale = [line for line in runs if line.text("stale")]
+    dates = sorted(run.date for run in runs)
+    stale = [run for run in runs if run.stale]
     facts = [
         f"Machine: {_counted(runs, _machine)}.",
         f"Trained: {dates[0]}" + (f" to {dates[-1]}." if dates[-1] != dates[0] else "."),
-        f"Code: {_counted(runs, lambda line: line.text('code_digest'))}.",
-        f"Data: {_counted(runs, lambda line: line.text('data_digest'))}.",
+        f"Code: {_counted(runs, lambda run: run.code_digest)}.",
+        f"Data: {_counted(runs, lambda run: run.data_digest)}.",
     ]
-    facts += [f"Of an earlier state: {_counted(stale, lambda line: line.text('stale'))}."] if stale else []
-    changes = dict.fromkeys(line.text("changes") for line in runs if line.text("changes"))
-    return facts + [f"Not as the study says: {words} in {_named(runs, words)}." for words in changes]
+    facts += [f"Of an earlier state: {_counted(stale, lambda run: run.stale)}."] if stale else []
+    changes = dict.fromkeys(run.changes for run in runs if run.changes)
+    return facts + [f"Not as the study says: {words} in {_changed_runs(runs, words)}." for words in changes]
 
 
-def _machine(line: Line) -> str:
-    where = [line.text("hardware")]
-    if line.text("devices") not in ("", "1"):
-        where.append(f"{line.text('devices')} devices")
-    where += (
-        [f"{line.text('threads')} thread{'' if line.text('threads') == '1' else 's'}"] if line.text("device") == "cpu" else []
-    )
-    return ", ".join([*where, line.text("precision"), f"torch {line.text('torch')}"])
+def _machine(run: ExportedRun) -> str:
+    environment = run.environment
+    parts = [environment.get("hardware", "")]
+    if environment.get("devices", "1") != "1":
+        parts.append(f"{environment['devices']} devices")
+    if environment.get("device") == "cpu":
+        threads = environment.get("threads", "")
+        parts.append(f"{threads} thread{'' if threads == '1' else 's'}")
+    return ", ".join([*parts, environment.get("precision", ""), f"torch {environment.get('torch', '')}"])
 
 
-def _counted(runs: Sequence[Line], name: Callable[[Line], str]) -> str:
-    """`a` if it is the same for all runs, else `a (3 runs); b (1 run)`."""
+def _counted(runs: Sequence[ExportedRun], name: Callable[[ExportedRun], str]) -> str:
+    """`a` if it is the same for all runs, otherwise `a (3 runs); b (1 run)`."""
     counts: dict[str, int] = {}
-    for line in runs:
-        counts[name(line)] = counts.get(name(line), 0) + 1
+    for run in runs:
+        counts[name(run)] = counts.get(name(run), 0) + 1
     if len(counts) == 1:
         return next(iter(counts))
-    return "; ".join(f"{told} ({count} run{'s' if count > 1 else ''})" for told, count in counts.items())
+    return "; ".join(f"{text} ({count} run{'s' if count > 1 else ''})" for text, count in counts.items())
 
 
-def _named(runs: Sequence[Line], changes: str) -> str:
-    return ", ".join(f"{line.text('label')} seed {line.text('seed')}" for line in runs if line.text("changes") == changes)
+def _changed_runs(runs: Sequence[ExportedRun], changes: str) -> str:
+    return ", ".join(f"{run.label} seed {run.seed}" for run in runs if run.changes == changes)
 
 
-def _cost(studies: Sequence[Asked], trials: Sequence[Line]) -> str:
+def _cost(studies: Sequence[StudySpec], trials: Sequence[RowTrial]) -> str:
     """What each table would take, from trainings of one epoch on few images."""
     rows, changed, problems = [], [], []
     for study in studies:
@@ -199,13 +193,13 @@ def _cost(studies: Sequence[Asked], trials: Sequence[Line]) -> str:
             low, high = cost.images
             images = f"{low:,}" if low == high else f"{low:,} to {high:,}"
             dates = " to ".join(dict.fromkeys(cost.dates))
-            tried = f"{len(labels) - len(cost.short_of(labels))} of {len(labels)}"
-            rows.append((study.name, tried, images, in_words(cost, labels, study.folds or 1), dates))
+            tried = f"{len(labels) - len(cost.missing(labels))} of {len(labels)}"
+            rows.append((study.name, tried, images, cost_in_words(cost, labels, study.folds or 1), dates))
             changed += [f"- {markdown_text(f'{study.name}: {words}')}" for words in cost.changes]
             problems += [f"- {markdown_text(f'{study.name}, {row}: {problem}')}" for row, problem in cost.problems.items()]
         if not found:
             rows.append((study.name, f"0 of {len(labels)}", ABSENT, "unknown", ABSENT))
-    told = (
+    introduction = (
         "Estimated from one epoch on so many images, scaled to all images and to the last epoch: one seed of every row and fold, "
         "one after another, with rows that others start from. Early stopping may end sooner. "
         "`python -m fer_ablate reproduce DOCUMENT TABLE trial=true` measures it."
@@ -213,7 +207,7 @@ def _cost(studies: Sequence[Asked], trials: Sequence[Line]) -> str:
     table = _text_table(("table", "rows tried", "images", "one seed", "measured"), rows)
     others = ["Tried with other settings than the study's:", "\n".join(changed)] if changed else []
     failed = ["Trials that failed:", "\n".join(problems)] if problems else []
-    return "\n\n".join([told, table, *others, *failed])
+    return "\n\n".join([introduction, table, *others, *failed])
 
 
 def _text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,184 +1,148 @@
-"""A study's table from its csv files: means of the exported runs, intervals and verdicts of the table judged beside them."""
+"""A study's table for the page of results: the judged table of its export, brought up to date with all exported runs."""
 
 import math
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
-from fer_ablate.config.repeats import Repeat
-from fer_ablate.judgement.gather import published_number
-from fer_ablate.judgement.records import Difference, Failure, Published, Score, StudyTable, TableRow
+from fer_ablate.config.study_rows import Repeat
+from fer_ablate.judgement.judged_table import JudgedTable, Published, Score, TableRow
+from fer_ablate.judgement.row_runs import published_number
 from fer_ablate.report.quantities import scale
-from fer_ablate.report.results.files import Line
-from fer_ablate.report.results.runs import NOTES
-from fer_ablate.study.spec import Asked
-
-FAILED = re.compile(r"(?:^|; )seed (?P<seed>-?\d+)(?:, fold (?P<fold>\d+))?: (?P<problem>.*?) \((?P<log>[^()]*)\)(?=; seed |$)")
-"""How `study_csv` writes down failures."""
-
-TRUE = "True"
+from fer_ablate.report.results.export import ExportedRun, StudyExport
+from fer_ablate.study.spec import StudySpec
 
 
 @dataclass(frozen=True)
-class Exported:
-    """What there is of a study.
+class StudyResults:
+    """A study with what was exported of it.
 
     Args:
-        study: rows, seeds, columns and published numbers.
-        runs: one line for each run; may be empty.
-        judged: lines of the judged table as of the last export; may be empty.
+        study: rows, seeds, columns and published numbers, as its file states them today.
+        export: None if nothing was exported.
     """
 
-    study: Asked
-    runs: Sequence[Line]
-    judged: Sequence[Line]
-
-    def of(self, label: str) -> list[Line]:
-        """The runs of a row, by seed and fold."""
-        return sorted((line for line in self.runs if line.text("label") == label), key=lambda line: line.repeat.place)
+    study: StudySpec
+    export: StudyExport | None
 
     @property
     def labels(self) -> list[str]:
-        """Of the rows that stand in the table."""
+        """Labels of the rows that appear in the table."""
         return [row.label for row in self.study.rows if not row.auxiliary]
 
+    @property
+    def runs(self) -> list[ExportedRun]:
+        """Runs of the rows that appear in the table, row by row, by seed and fold."""
+        return [run for label in self.labels for run in self.runs_of(label)]
 
-def table_of(exported: Exported) -> StudyTable:
+    def runs_of(self, label: str) -> list[ExportedRun]:
+        """Runs of one row, by seed and fold."""
+        found = [run for run in (self.export.runs if self.export is not None else ()) if run.label == label]
+        return sorted(found, key=lambda run: run.repeat.place)
+
+    def judged_row(self, label: str) -> TableRow | None:
+        """The row as it was judged; None if it was not, or was judged from other runs than those exported by now."""
+        for row in self.export.table.rows if self.export is not None else ():
+            if row.label == label and row.finished == tuple(run.repeat for run in self.runs_of(label)):
+                return row
+        return None
+
+
+def results_table(results: StudyResults) -> JudgedTable:
     """The table as it is known.
 
-    A row whose runs are not the ones that the judged table had, since they come from another machine, keeps its mean and
-    spread; interval, difference and verdict, which need every single prediction, are then absent, and a note says so.
-
-    Raises:
-        UserError: a cell is not what it should be.
+    Rows whose exported runs are not the judged ones, since some come from another machine, keep mean and spread only: interval,
+    difference and verdict need the predictions of every run. A note names these rows.
     """
-    study = exported.study
+    study = results.study
     rows = [row for row in study.rows if not row.auxiliary]
     published = {row.label: {column: published_number(given) for column, given in row.published.items()} for row in rows}
     columns = tuple(dict.fromkeys([*study.study.columns, *(column for found in published.values() for column in found)]))
-    judged = {(line.text("row"), line.text("column")): line for line in exported.judged}
-    apart = [row.label for row in rows if exported.of(row.label) and not _same_runs(exported, row.label)]
-    table_rows = tuple(_row(exported, row.label, published[row.label], columns, judged, row.label in apart) for row in rows)
-    notes = [note for line in exported.judged[:1] for note in line.text(NOTES).splitlines()]
+    apart = [row.label for row in rows if results.runs_of(row.label) and results.judged_row(row.label) is None]
+    notes = list(results.export.table.notes) if results.export is not None else []
     if apart:
         notes.append(f"Exported apart from the other rows, hence without interval and verdict: {', '.join(apart)}.")
-    return StudyTable(
+    return JudgedTable(
         study=study.name,
         source=study.study.source,
         columns=columns,
-        rows=table_rows,
-        protocol=_protocol(exported),
+        rows=tuple(_row(results, row.label, published[row.label], columns) for row in rows),
+        protocol=_protocol(results),
         notes=tuple(notes),
         folds=study.folds,
     )
 
 
-def _same_runs(exported: Exported, label: str) -> bool:
-    """Whether the judged table had just the runs of a row that are exported."""
-    judged = next((line.text("seeds") for line in exported.judged if line.text("row") == label), "")
-    return judged.split() == [line.repeat.short for line in exported.of(label)]
-
-
-def _row(
-    exported: Exported,
-    label: str,
-    published: dict[str, Published],
-    columns: Sequence[str],
-    judged: Mapping[tuple[str, str], Line],
-    apart: bool,
-) -> TableRow:
-    runs, baseline = exported.of(label), exported.study.baseline
-    finished = tuple(line.repeat for line in runs)
-    compared = not apart and _same_runs(exported, baseline)
-    lines = {column: line for column in columns if not apart and (line := judged.get((label, column))) is not None}
+def _row(results: StudyResults, label: str, published: dict[str, Published], columns: Sequence[str]) -> TableRow:
+    runs, judged, baseline = results.runs_of(label), results.judged_row(label), results.study.baseline
+    finished = tuple(run.repeat for run in runs)
+    # A difference to another baseline than the one shown would mislead.
+    compared = results.judged_row(baseline) is not None
     scores = {
         column: score
         for column in columns
-        if (score := _score(column, runs, lines.get(column), published.get(column), compared)) is not None
+        if (score := _score(column, runs, judged, published.get(column), compared)) is not None
     }
-    about = next(iter(lines.values()), None)
-    parameters, macs = _mean(runs, "parameters"), _mean(runs, "macs")
+    parameters, macs = _mean([run.parameters for run in runs]), _mean([run.macs for run in runs])
     return TableRow(
         label=label,
         baseline=label == baseline,
-        seeds=tuple(sorted({*(exported.study.seeds or ()), *(repeat.seed for repeat in finished)})),
+        seeds=tuple(sorted({*(results.study.seeds or ()), *(repeat.seed for repeat in finished)})),
         finished=finished,
-        stale=int(about.number_in("stale") or 0) if about is not None else 0,
-        failures=_failures(about.text("failed")) if about is not None else (),
+        stale=judged.stale if judged is not None else 0,
+        failures=judged.failures if judged is not None else (),
         scores=scores,
         published=published,
         factor=None,
         parameters=None if parameters is None else round(parameters),
         macs=None if macs is None else round(macs),
-        seconds=_mean(runs, "seconds"),
-        peak_memory_mb=_mean(runs, "peak_memory_mb"),
-        folds=exported.study.folds,
+        seconds=_mean([run.seconds for run in runs]),
+        peak_memory_mb=_mean([run.peak_memory_mb for run in runs]),
+        folds=results.study.folds,
     )
 
 
-def _score(column: str, runs: Sequence[Line], judged: Line | None, published: Published | None, compared: bool) -> Score | None:
-    values = _repetitions(column, runs)
-    if not values:
-        return None
-    mean = fmean(values)
-    agrees = judged.text("agrees") if judged is not None else ""
-    return Score(
-        n=len(values),
-        images=int(_value(judged, "images", 0)),
-        mean=mean,
-        sd=stdev(values) if len(values) > 1 else math.nan,
-        low=_value(judged, "ci_low"),
-        high=_value(judged, "ci_high"),
-        over_images=judged is not None and judged.text("over_images") == TRUE,
-        difference=_difference(judged) if judged is not None and compared else None,
+def _score(
+    column: str, runs: Sequence[ExportedRun], judged: TableRow | None, published: Published | None, compared: bool
+) -> Score | None:
+    """The judged score with the number that is published today; without a judged one, mean and spread of the runs."""
+    score = judged.scores.get(column) if judged is not None else None
+    if score is None:
+        values = _repetitions(column, runs)
+        if not values:
+            return None
+        spread = stdev(values) if len(values) > 1 else math.nan
+        score = Score(len(values), 0, fmean(values), spread, math.nan, math.nan, over_images=False)
+    # The study file may have another published number by now, about which the judge said nothing.
+    same = published is not None and score.published is not None and published.value == score.published.value
+    return replace(
+        score,
+        difference=score.difference if compared else None,
         published=published,
-        gap=scale(column) * mean - published.value if published is not None else None,
-        agrees=agrees == TRUE if agrees else None,
+        gap=scale(column) * score.mean - published.value if published is not None else None,
+        agrees=score.agrees if same else None,
     )
 
 
-def _repetitions(column: str, runs: Sequence[Line]) -> list[float]:
-    """What mean and spread are taken over: single runs, or with folds the mean over the seeds of each."""
+def _repetitions(column: str, runs: Sequence[ExportedRun]) -> list[float]:
+    """What mean and spread are taken over: single runs, or with folds the mean over the seeds of each fold."""
     found: dict[Repeat, list[float]] = {}
-    for line in runs:
-        value, repeat = line.number_in(column), line.repeat
-        if value is not None:
-            found.setdefault(repeat if repeat.fold is None else Repeat(0, repeat.fold), []).append(value)
+    for run in runs:
+        if column in run.metrics:
+            repeat = run.repeat if run.fold is None else Repeat(0, run.fold)
+            found.setdefault(repeat, []).append(run.metrics[column])
     return [fmean(values) for values in found.values()]
 
 
-def _difference(judged: Line) -> Difference | None:
-    if not judged.text("verdict"):
-        return None
-    value, low, high, p, p_holm = (_value(judged, name) for name in ("difference", "diff_low", "diff_high", "p", "p_holm"))
-    return Difference(value, low, high, p, p_holm, judged.text("verdict"))
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
 
 
-def _value(line: Line | None, column: str, absent: float = math.nan) -> float:
-    found = line.number_in(column) if line is not None else None
-    return absent if found is None else found
-
-
-def _mean(runs: Sequence[Line], column: str) -> float | None:
-    values = [value for line in runs if (value := line.number_in(column)) is not None]
-    return fmean(values) if values else None
-
-
-def _failures(text: str) -> tuple[Failure, ...]:
-    return tuple(
-        Failure(int(found["seed"]), found["problem"], Path(found["log"]), int(found["fold"]) if found["fold"] else None)
-        for found in FAILED.finditer(text)
-    )
-
-
-def _protocol(exported: Exported) -> dict[str, str]:
-    """How all exported runs were tested; unlike values joined by ` / `."""
+def _protocol(results: StudyResults) -> dict[str, str]:
+    """How all exported runs were tested; values that differ are joined by ` / `."""
     found: dict[str, dict[str, None]] = {}
-    for label in exported.labels:
-        for line in exported.of(label):
-            for part in filter(None, line.text("protocol").split("; ")):
-                name, _, value = part.partition("=")
-                found.setdefault(name, {})[value] = None
+    for run in results.runs:
+        for name, value in run.protocol.items():
+            found.setdefault(name, {})[value] = None
     return {name: " / ".join(values) for name, values in found.items()}

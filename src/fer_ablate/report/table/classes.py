@@ -1,4 +1,4 @@
-"""How each row of a study reads each class: confusion matrices side by side, and precision, recall and F1 of every class."""
+"""Scores of each row of a study by class: confusion matrices side by side, and precision, recall and F1 of every class."""
 
 import csv
 import io
@@ -12,20 +12,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from fer_ablate.judgement.records import FinishedRun, RowRuns
+from fer_ablate.judgement.row_runs import RowRuns, ScoredRun
 from fer_ablate.metrics import SplitResult, from_confusion
-from fer_ablate.report.plots.canvas import figure, plain, save
+from fer_ablate.report.plots.canvas import new_figure, plain, save_figure
 from fer_ablate.report.quantities import one_line, shorten
 from fer_ablate.tracking.disk.files import write_text
 
 PANELS = 3
-"""Confusion matrices side by side."""
+"""Most confusion matrices side by side."""
 
 TITLE_LENGTH, NAME_LENGTH = 34, 18
 """Letters of a row's label above its matrix, and of a class beside it."""
 
 NAMED = 16
-"""Classes whose names and numbers have room in a matrix; of more only the colours are shown."""
+"""Most classes whose names and numbers fit into a matrix; with more classes only colours are shown."""
 
 SCORES = ("precision", "recall", "f1")
 HEADER = ("row", "class", "n", *(f"{name}{end}" for name in SCORES for end in ("", "_sd")), "support")
@@ -47,12 +47,12 @@ def save_class_tables(folder: Path, rows: Sequence[RowRuns], columns: Sequence[s
     """
     written = []
     for split in dict.fromkeys(column.partition("/")[0] for column in columns):
-        results = scored(rows, split)
+        results = split_results(rows, split)
         if not results:
             continue
-        picture = confusion_grid(results)
+        figure = study_confusion_figure(results)
         for path in (folder / f"confusion-{split}.png", folder / f"confusion-{split}.svg"):
-            save(picture, path)
+            save_figure(figure, path)
             written.append(path)
         for path, text in (
             (folder / f"per-class-{split}.csv", per_class_csv(results)),
@@ -63,8 +63,8 @@ def save_class_tables(folder: Path, rows: Sequence[RowRuns], columns: Sequence[s
     return written
 
 
-def scored(rows: Sequence[RowRuns], split: str) -> dict[str, list[SplitResult]]:
-    """Label -> what each of its seeds scored on a split; rows and runs without it are left out.
+def split_results(rows: Sequence[RowRuns], split: str) -> dict[str, list[SplitResult]]:
+    """Label -> result of each of its seeds on a split; rows and runs without one are left out.
 
     The folds of a seed are counted together: they are parts of one set, and a class may be absent from some.
     """
@@ -72,8 +72,8 @@ def scored(rows: Sequence[RowRuns], split: str) -> dict[str, list[SplitResult]]:
     return {label: results for label, results in found.items() if results}
 
 
-def _by_seed(row: RowRuns, split: str) -> list[list[FinishedRun]]:
-    """Runs whose counts belong together: those of one seed, or without folds each for itself."""
+def _by_seed(row: RowRuns, split: str) -> list[list[ScoredRun]]:
+    """Groups of runs whose counts are added: the folds of one seed, or single runs without folds."""
     runs = [run for run in row.runs if split in run.result.splits]
     if row.folds is None:
         return [[run] for run in runs]
@@ -81,14 +81,14 @@ def _by_seed(row: RowRuns, split: str) -> list[list[FinishedRun]]:
     return [[run for run in runs if run.header.seed == seed] for seed in seeds]
 
 
-def _together(runs: Sequence[FinishedRun], split: str) -> SplitResult:
+def _together(runs: Sequence[ScoredRun], split: str) -> SplitResult:
     results = [run.result.splits[split] for run in runs]
     if len(results) == 1:
         return results[0]
     return from_confusion(np.sum([result.confusion for result in results], axis=0).tolist(), list(results[0].per_class), {})
 
 
-def confusion_grid(results: Mapping[str, Sequence[SplitResult]]) -> Figure:
+def study_confusion_figure(results: Mapping[str, Sequence[SplitResult]]) -> Figure:
     """The confusion matrix of every row in percent of the true class, summed over its seeds.
 
     Args:
@@ -96,8 +96,8 @@ def confusion_grid(results: Mapping[str, Sequence[SplitResult]]) -> Figure:
     """
     across = min(PANELS, len(results))
     down = math.ceil(len(results) / across)
-    picture = figure(1.1 + 3.4 * across, 0.9 + 3.1 * down)
-    panels = np.atleast_1d(picture.subplots(down, across, sharex=True, sharey=True, squeeze=False)).ravel()
+    figure = new_figure(1.1 + 3.4 * across, 0.9 + 3.1 * down)
+    panels = np.atleast_1d(figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)).ravel()
     for axes in panels[len(results) :]:
         axes.set_axis_off()
     for place, (axes, (label, seeds)) in enumerate(zip(panels, results.items(), strict=False)):
@@ -106,13 +106,13 @@ def confusion_grid(results: Mapping[str, Sequence[SplitResult]]) -> Figure:
         classes = classes if len(classes) <= NAMED else []
         axes.set_yticks(range(len(classes)), classes)
         axes.set_xticks(range(len(classes)), classes, rotation=50, ha="right")
-        # Where no panel stands below, the names of the predictions belong under this one.
+        # The names of the predictions appear under the lowest panel of each column.
         axes.tick_params(labelsize=8.5, labelbottom=place + across >= len(results))
     count = len(next(iter(results.values()))[0].per_class)
     order = f" ({count} classes in the order of the csv)" if count > NAMED else ""
-    picture.supxlabel(f"prediction{order}", fontsize=10)
-    picture.supylabel("truth; % of the true class", fontsize=10)
-    return picture
+    figure.supxlabel(f"prediction{order}", fontsize=10)
+    figure.supylabel("truth; % of the true class", fontsize=10)
+    return figure
 
 
 def _panel(axes: Axes, label: str, counts: Counts, seeds: int) -> None:
@@ -140,7 +140,7 @@ def per_class_csv(results: Mapping[str, Sequence[SplitResult]]) -> str:
 
 
 def per_class_markdown(results: Mapping[str, Sequence[SplitResult]]) -> str:
-    """The same as a table to read, in percent."""
+    """The same numbers as a Markdown table, in percent."""
     lines = ["| row | class | precision, % | recall, % | F1, % | images |", "| --- | --- | --: | --: | --: | --: |"]
     for label, seeds in results.items():
         for name in seeds[0].per_class:

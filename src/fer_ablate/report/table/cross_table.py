@@ -6,22 +6,22 @@ from typing import Any
 
 import pandas as pd
 
-from fer_ablate.judgement.cross_table import CrossCell, CrossTable
-from fer_ablate.judgement.verdicts import spoken_p
+from fer_ablate.judgement.cross_table import CrossTable, JudgedTest
+from fer_ablate.judgement.verdicts import p_text
 from fer_ablate.report.quantities import ABSENT, interval, number, one_line
-from fer_ablate.report.table.cells import NETWORK, ShownColumn, ShownTable
 from fer_ablate.report.table.formats import markdown, markdown_text
 from fer_ablate.report.table.html import html
 from fer_ablate.report.table.latex import latex
+from fer_ablate.report.table.shown_table import NETWORK, ShownColumn, ShownTable
 
 ACCURACY, MACRO_F1, DIFFERENCE = "acc, % [95 % interval]", "macro F1, %", "acc minus that of the first network, points"
 OWN = "†"
-"""Marks networks on the data that they were trained on."""
+"""Mark of networks on data that they were trained on."""
 
 
-def shown(table: CrossTable, name: str) -> ShownTable:
-    """The table as strings: a group of columns for each quantity, in it one column for each data set."""
-    quantities: list[tuple[str, Callable[[CrossCell], str]]] = [(ACCURACY, _accuracy), (MACRO_F1, _macro_f1)]
+def shown_cross_table(table: CrossTable, name: str) -> ShownTable:
+    """The table as strings: a group of columns for each quantity, with one column for each data set."""
+    quantities: list[tuple[str, Callable[[JudgedTest], str]]] = [(ACCURACY, _accuracy), (MACRO_F1, _macro_f1)]
     if any(cell.score.difference for cell in table.cells.values()):
         quantities.append((DIFFERENCE, _difference))
     columns = [ShownColumn("", NETWORK, tuple(map(one_line, table.networks)))]
@@ -33,15 +33,15 @@ def shown(table: CrossTable, name: str) -> ShownTable:
     return ShownTable(name, _caption(table), tuple(columns), tuple(map(one_line, table.notes)))
 
 
-def render(table: CrossTable, name: str, form: str) -> str:
+def render_cross_table(table: CrossTable, name: str, form: str) -> str:
     """The whole table as `markdown`, `latex`, `csv` or `html`."""
     if form == "csv":
-        return str(frame(table).to_csv(index=False, lineterminator="\n"))
+        return str(cross_frame(table).to_csv(index=False, lineterminator="\n"))
     writers: dict[str, Callable[[ShownTable], str]] = {"markdown": _markdown, "latex": latex, "html": html}
-    return writers[form](shown(table, name))
+    return writers[form](shown_cross_table(table, name))
 
 
-def frame(table: CrossTable) -> pd.DataFrame:
+def cross_frame(table: CrossTable) -> pd.DataFrame:
     """One line for each network and data set, fractions as fractions; lines without a score have empty cells."""
     return pd.DataFrame([_line(table, network, title) for network in table.networks for title in table.data])
 
@@ -64,24 +64,24 @@ def _line(table: CrossTable, network: str, title: str) -> dict[str, Any]:
     return {"network": network, "data": title, **dict(zip(names, values, strict=True))}
 
 
-def _cell(table: CrossTable, network: str, title: str, spell: Callable[[CrossCell], str]) -> str:
+def _cell(table: CrossTable, network: str, title: str, spell: Callable[[JudgedTest], str]) -> str:
     cell = table.cells.get((network, title))
     return ABSENT if cell is None else spell(cell)
 
 
-def _accuracy(cell: CrossCell) -> str:
+def _accuracy(cell: JudgedTest) -> str:
     score = cell.score
     mark = f" {OWN}" if cell.test.trained_on else ""
     return f"{number(100 * score.mean, 1)} {interval(100 * score.low, 100 * score.high, 1)}{mark}"
 
 
-def _macro_f1(cell: CrossCell) -> str:
+def _macro_f1(cell: JudgedTest) -> str:
     return number(100 * cell.test.result.metrics["macro_f1"], 1)
 
 
-def _difference(cell: CrossCell) -> str:
+def _difference(cell: JudgedTest) -> str:
     difference = cell.score.difference
-    return ABSENT if difference is None else f"{number(100 * difference.value, 1, signed=True)} ({spoken_p(difference.p_holm)})"
+    return ABSENT if difference is None else f"{number(100 * difference.value, 1, signed=True)} ({p_text(difference.p_holm)})"
 
 
 def _caption(table: CrossTable) -> str:
@@ -100,7 +100,7 @@ def _caption(table: CrossTable) -> str:
 
 
 def _markdown(whole: ShownTable) -> str:
-    """One table for each quantity, which stands above it."""
+    """One table for each quantity, below its name."""
     columns = {group: (*whole.group(""), *(replace(one, group="") for one in whole.group(group))) for group in whole.groups}
     tables = [markdown(ShownTable(whole.study, group, found, ())) for group, found in columns.items()]
     notes = [f"- {markdown_text(note)}\n" for note in whole.notes]

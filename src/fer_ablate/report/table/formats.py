@@ -1,15 +1,19 @@
-"""A study's table in each format that people paste, print or compute with."""
+"""A study's table in each format: Markdown, LaTeX, HTML and a terminal for people, csv and JSON for programs."""
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import pandas as pd
 from rich.cells import cell_len
 
 from fer_ablate.errors import UserError, choices
-from fer_ablate.judgement.records import StudyTable
-from fer_ablate.report.quantities import shorten
-from fer_ablate.report.table.cells import (
+from fer_ablate.judgement.judged_table import Difference, JudgedTable, Published, Score, TableRow
+from fer_ablate.report.quantities import one_line, scale, shorten
+from fer_ablate.report.table.html import html
+from fer_ablate.report.table.latex import latex
+from fer_ablate.report.table.shown_table import (
     AGREES,
     DIFFERENCE,
     GAP,
@@ -19,22 +23,21 @@ from fer_ablate.report.table.cells import (
     VERDICT,
     ShownColumn,
     ShownTable,
-    cells,
+    first_error_line,
+    shown_table,
 )
-from fer_ablate.report.table.csv_format import csv
-from fer_ablate.report.table.html import html
-from fer_ablate.report.table.latex import latex
 
-FORMATS = ("markdown", "latex", "csv", "html")
+FORMATS = {"markdown": "md", "latex": "tex", "csv": "csv", "html": "html", "json": "json"}
+"""Format -> suffix of its file. Only JSON is read back (`JudgedTable.from_json`); the others lose digits or structure."""
 
 CONSOLE_NAMES = (MEAN, SINGLE, DIFFERENCE, VERDICT, PUBLISHED, GAP, AGREES)
-"""Columns that a terminal shows of a metric, if it is wide enough."""
+"""Columns of a metric that a wide terminal shows."""
 
 CONSOLE_SPARED = (AGREES, GAP, PUBLISHED, DIFFERENCE)
-"""Those it loses first to last if it is not."""
+"""Columns that a narrow terminal leaves out, first to last."""
 
 SHORTEST_LABEL = 16
-"""Letters that a label keeps on any terminal."""
+"""Letters that a label keeps on a narrow terminal."""
 
 CONSOLE_GAP = 2
 """Blanks between two columns on a terminal."""
@@ -49,7 +52,7 @@ class TextTable:
     rows: tuple[tuple[str, ...], ...]
 
 
-def render(table: StudyTable, form: str) -> str:
+def render_table(table: JudgedTable, form: str) -> str:
     """The whole table as text.
 
     Args:
@@ -59,16 +62,19 @@ def render(table: StudyTable, form: str) -> str:
     Raises:
         UserError: another format.
     """
-    if form == "csv":
-        return csv(table)
-    writers: dict[str, Callable[[ShownTable], str]] = {"markdown": markdown, "latex": latex, "html": html}
-    if form not in writers:
+    if form not in FORMATS:
         raise UserError(f"format={form}: there is no such table format. {choices(form, FORMATS)}")
-    return writers[form](cells(table))
+    if form == "json":
+        return table.to_json()
+    if form == "csv":
+        return table_frame(table).to_csv(index=False, lineterminator="\n")
+    writers: dict[str, Callable[[ShownTable], str]] = {"markdown": markdown, "latex": latex, "html": html}
+    return writers[form](shown_table(table))
 
 
 def markdown(shown: ShownTable) -> str:
-    """Pipes, aligned for those who read it unrendered; caption above, notes below."""
+    """The table in Markdown, aligned for reading it as plain text; caption above, notes below."""
+    # The costs are a group too: more than two groups mean more than one metric.
     several = len(shown.groups) > 2
     header = [_markdown_title(column, several) for column in shown.columns]
     body = [[markdown_text(cell) for cell in column.cells] for column in shown.columns]
@@ -83,13 +89,13 @@ def markdown(shown: ShownTable) -> str:
     return "\n".join([markdown_text(shown.caption), "", *lines, *([""] if notes else []), *notes]) + "\n"
 
 
-def console_tables(table: StudyTable, width: int = 140) -> list[TextTable]:
+def console_tables(table: JudgedTable, width: int = 140) -> list[TextTable]:
     """One small table for each metric and one for the costs, each at most `width` letters wide.
 
     Columns that do not fit are left out, the least important first; labels too long even then lose their middle.
     Caption and notes are those of `cells(table)`.
     """
-    shown = cells(table)
+    shown = shown_table(table)
     return [_console_table(shown, group, width) for group in shown.groups]
 
 
@@ -112,7 +118,7 @@ def _console_table(shown: ShownTable, group: str, width: int) -> TextTable:
 
 
 def _point(column: ShownColumn) -> ShownColumn:
-    """Differences without their intervals, which the verdicts beside them tell."""
+    """Differences without their intervals, which the verdicts beside them contain."""
     if column.name != DIFFERENCE:
         return column
     return ShownColumn(column.group, column.name, tuple(cell.split(" [")[0] for cell in column.cells))
@@ -123,7 +129,7 @@ def _console_width(columns: Sequence[ShownColumn]) -> int:
 
 
 def _markdown_title(column: ShownColumn, several: bool) -> str:
-    """Markdown has a single line of titles: the metric goes into that of its scores, and of the rest too if there are several."""
+    """Title of a column: Markdown has one line of titles, so that of a score, and with several metrics all, name the metric."""
     metric = column.group.removesuffix(", %")
     if column.name in (MEAN, SINGLE):
         return f"{column.group}: {column.name}"
@@ -131,10 +137,78 @@ def _markdown_title(column: ShownColumn, several: bool) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """Text in which nothing is a table's pipe, emphasis, code, a formula or HTML."""
+    """Text that Markdown shows as it is, without tables, emphasis, code, formulas or HTML in it."""
     return re.sub(r"[\\|*`<$~]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)", lambda found: "\\" + found[0], text)
 
 
 def _padded(cell: str, width: int, left: bool) -> str:
     blanks = " " * (width - cell_len(cell))
     return cell + blanks if left else blanks + cell
+
+
+def table_frame(table: JudgedTable) -> pd.DataFrame:
+    """One line for each row and metric; fractions stay fractions and seconds seconds.
+
+    Of cross-validated rows `n` counts folds, and `seeds` names every run as `seed/fold`.
+    Published numbers and gaps are in `published_unit`: percent for fractions, else the metric's own.
+    """
+    return pd.DataFrame([_line(table, row, column) for row in table.rows for column in table.columns])
+
+
+def _line(table: JudgedTable, row: TableRow, column: str) -> dict[str, Any]:
+    score, printed = row.scores.get(column), row.published.get(column)
+    return {
+        "study": table.study,
+        "row": row.label,
+        "baseline": row.baseline,
+        "factor": row.factor,
+        "column": column,
+        "n": score.n if score else 0,
+        "seeds_asked": " ".join(map(str, row.seeds)),
+        "folds_asked": row.folds,
+        "seeds": " ".join(repeat.short for repeat in row.finished),
+        **_score(score),
+        **_difference(score.difference if score else None),
+        **_published(printed, column),
+        "gap": score.gap if score else None,
+        "agrees": score.agrees if score else None,
+        "parameters": row.parameters,
+        "macs": row.macs,
+        "seconds": row.seconds,
+        "peak_memory_mb": row.peak_memory_mb,
+        "stale": row.stale,
+        "failed": "; ".join(f"{failure.repeat}: {first_error_line(failure)} ({failure.log})" for failure in row.failures),
+    }
+
+
+def _score(score: Score | None) -> dict[str, Any]:
+    if score is None:
+        return dict.fromkeys(("images", "mean", "sd", "ci_low", "ci_high", "over_images"))
+    return {
+        "images": score.images,
+        "mean": score.mean,
+        "sd": score.sd,
+        "ci_low": score.low,
+        "ci_high": score.high,
+        "over_images": score.over_images,
+    }
+
+
+def _difference(difference: Difference | None) -> dict[str, Any]:
+    if difference is None:
+        return dict.fromkeys(("difference", "diff_low", "diff_high", "p", "p_holm", "verdict"))
+    return {
+        "difference": difference.value,
+        "diff_low": difference.low,
+        "diff_high": difference.high,
+        "p": difference.p,
+        "p_holm": difference.p_holm,
+        "verdict": difference.verdict,
+    }
+
+
+def _published(printed: Published | None, column: str) -> dict[str, Any]:
+    if printed is None:
+        return dict.fromkeys(("published", "published_unit", "published_note"))
+    unit = "percent" if scale(column) == 100 else "as measured"
+    return {"published": printed.value, "published_unit": unit, "published_note": one_line(printed.note)}

@@ -1,10 +1,10 @@
-"""A study's table as a page of its own: no scripts, no files beside it."""
+"""A table as a page of HTML that stands alone: no scripts, no further files."""
 
 from html import escape
 
 import pandas as pd
 
-from fer_ablate.report.table.cells import VERDICT, ShownTable
+from fer_ablate.report.table.shown_table import VERDICT, ShownTable
 
 COLOURS = """
 :root { color-scheme: light dark;
@@ -13,7 +13,7 @@ COLOURS = """
   :root { --ink: #e8e8e8; --paper: #16181b; --line: #44484d; --soft: #a0a4a8; --better: #4fd1a5; --worse: #ff9d5c; }
 }
 """
-"""Colours of verdicts are told apart by colour-blind readers, and the words say the same."""
+"""Colour-blind readers can distinguish the colours of verdicts, and the words carry the same information."""
 
 TABLES = """
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap; }
@@ -29,7 +29,7 @@ thead tr:first-child th:first-child { position: static; }
 .words { text-align: left; }
 .better { color: var(--better); } .worse { color: var(--worse); } .open { color: var(--soft); }
 """
-"""Of a judged table, in whichever page it stands."""
+"""Style of a judged table in any page."""
 
 STYLE = f"""{COLOURS}
 body {{ margin: 0; padding: 1rem; background: var(--paper); color: var(--ink); font: 15px/1.45 system-ui, sans-serif; }}
@@ -42,7 +42,7 @@ ul {{ color: var(--soft); padding-left: 1.2rem; }}
 
 
 def html(shown: ShownTable) -> str:
-    """A whole page; a narrow screen scrolls the table, not the page."""
+    """The whole page; on a narrow screen the table scrolls, not the page."""
     notes = "".join(f"<li>{escape(note)}</li>\n" for note in shown.notes)
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -65,7 +65,7 @@ def html(shown: ShownTable) -> str:
 
 
 def table_html(shown: ShownTable, name: str = "study") -> str:
-    """The table alone, as the element `T_<name>`; whatever stands in a label is text."""
+    """The table alone, as the element `T_<name>`; labels are escaped."""
     frame = pd.DataFrame({(column.group, column.name): column.cells for column in shown.columns})
     classes = pd.DataFrame("", index=frame.index, columns=frame.columns)
     for place, column in enumerate(shown.columns):
@@ -76,7 +76,7 @@ def table_html(shown: ShownTable, name: str = "study") -> str:
 
 
 def column_styles(shown: ShownTable, name: str = "study") -> str:
-    """Titles of the table `T_<name>` lean as their columns do, and groups stand apart."""
+    """Rules for the table `T_<name>`: titles are aligned as their columns are, and groups are set apart."""
     groups = [column.group for column in shown.columns]
     first = [f"#T_{name} .col{place}" for place, group in enumerate(groups) if place and group != groups[place - 1]]
     words = [f"#T_{name} th.level1.col{place}" for place, column in enumerate(shown.columns) if column.words]
@@ -84,5 +84,5 @@ def column_styles(shown: ShownTable, name: str = "study") -> str:
 
 
 def _verdict_class(verdict: str) -> str:
-    """Words lean to the left; what is decided has a colour."""
+    """Classes of a verdict: aligned to the left, and coloured if it is decided."""
     return "words " + next((word for word in ("better", "worse") if verdict.startswith(word)), "open")

@@ -1,4 +1,4 @@
-"""A study's table for a paper: booktabs, captioned, as wide as the page at most."""
+"""A table for a paper in LaTeX: with booktabs and a caption, at most as wide as the page."""
 
 import re
 import unicodedata
@@ -7,7 +7,7 @@ from itertools import groupby
 
 import pandas as pd
 
-from fer_ablate.report.table.cells import COST, VERDICT, ShownColumn, ShownTable
+from fer_ablate.report.table.shown_table import COST, VERDICT, ShownColumn, ShownTable
 
 PAGE = 92
 """Letters that fit side by side on an A4 or letter page in a small font; a wider table is cut into one part for each metric."""
@@ -41,14 +41,14 @@ SYMBOLS = {
     "…": r"\ldots{}",
     "†": r"\textdagger{}",
 }
-"""Letters that mean something else to LaTeX, or nothing."""
+"""Letters that LaTeX reads as commands, or does not have."""
 
 SPECIAL = re.compile(rf"(?P<minus>(?<![\w\])}}-])-(?=[\d.]))|-(?=-)|_|[^\w\s-]|[^\x00-{chr(LATIN)}]")
-"""What may need another spelling: a hyphen that is a sign, the first of two (as in `--force`), symbols, and foreign letters."""
+"""Letters that may need another spelling: a minus sign, the first of two hyphens (as in `--force`), symbols, foreign letters."""
 
 
 def latex(shown: ShownTable) -> str:
-    """A whole `table` environment; what it needs stands in a comment on its first line.
+    """A whole `table` environment; a comment on its first line names the packages that it needs.
 
     Verdicts are cut to their first words, since the difference with its interval stands beside them.
     """
@@ -77,7 +77,7 @@ def latex(shown: ShownTable) -> str:
 
 
 def latex_text(text: str) -> str:
-    """Text as LaTeX sets it letter by letter; Greek letters and minus signs as in formulas."""
+    """Text that LaTeX prints letter by letter, with Greek letters and minus signs as in formulas."""
     return SPECIAL.sub(lambda found: "$-$" if found["minus"] else _letter(found[0]), unicodedata.normalize("NFC", text))
 
 
@@ -98,7 +98,7 @@ def _preamble(shown: ShownTable) -> list[str]:
 
 
 def _parts(shown: ShownTable) -> list[list[ShownColumn]]:
-    """The table in one piece if that fits the page, else one piece for each metric and one for the costs."""
+    """The table in one piece if that fits the page; otherwise one piece for each metric and one for the costs."""
     columns = [_short(column) for column in shown.columns]
     label = columns[0]
     whole = sum(max(map(len, [column.name, *column.cells])) + 1 for column in columns)

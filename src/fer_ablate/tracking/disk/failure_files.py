@@ -1,4 +1,7 @@
-"""Why a run has no result: failure.json for an error, pruned.json for a trial given up early. Starting it again removes both."""
+"""The files that say why a run has no result: failure.json for an error, pruned.json for a trial stopped early.
+
+Starting the run again removes both.
+"""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +17,7 @@ class RunFailure:
 
     Args:
         problem: the whole message.
-        at: when, ISO 8601 with time zone.
+        at: time of the error, ISO 8601 with time zone.
         log: file that ends with the traceback.
     """
 
@@ -25,11 +28,11 @@ class RunFailure:
 
 @dataclass(frozen=True)
 class RunPruned:
-    """Where a hopeless trial of a search was given up.
+    """The point at which a search stopped a hopeless trial.
 
     Args:
         epoch: last one trained, from 1.
-        value: of the metric by then.
+        value: of the metric at that epoch.
         metric: such as `val/acc`.
     """
 
@@ -39,10 +42,10 @@ class RunPruned:
 
 
 def write_failure(path: Path, log: Path, problem: str, traceback: str) -> None:
-    """Append the traceback to the log, then mark the run as failed.
+    """Append the traceback to the log, then write failure.json.
 
     Args:
-        path: the mark.
+        path: of failure.json.
         log: in the same folder.
         problem: the whole message.
         traceback: of the error.
@@ -55,7 +58,7 @@ def write_failure(path: Path, log: Path, problem: str, traceback: str) -> None:
 
 
 def read_failure(path: Path) -> RunFailure | None:
-    """The stored mark, if there is one; `UserError` if it is damaged."""
+    """The content of failure.json, None if there is no such file; `UserError` if it is damaged."""
 
     def build(stored: dict[str, Any]) -> RunFailure:
         return RunFailure(stored["problem"], stored["at"], path.with_name(stored["log"]))
@@ -63,11 +66,11 @@ def read_failure(path: Path) -> RunFailure | None:
     return read_json(path, build) if path.is_file() else None
 
 
-def write_pruned(path: Path, mark: RunPruned) -> None:
-    """Mark the run as given up."""
-    write_json(path, asdict(mark))
+def write_pruned(path: Path, pruned: RunPruned) -> None:
+    """Write pruned.json."""
+    write_json(path, asdict(pruned))
 
 
 def read_pruned(path: Path) -> RunPruned | None:
-    """The stored mark, if there is one; `UserError` if it is damaged."""
+    """The content of pruned.json, None if there is no such file; `UserError` if it is damaged."""
     return read_json(path, lambda stored: RunPruned(**stored)) if path.is_file() else None

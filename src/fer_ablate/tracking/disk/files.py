@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside the target and renamed; damaged ones are named to the person."""
+"""Reads and writes files so that each is whole or absent: written beside the target, then renamed. Errors name the file."""
 
 import errno
 import json
@@ -19,11 +19,11 @@ REASONS = {
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
 }
-"""Errors of the operating system that a person can do something about."""
+"""Errors of the operating system that a person can mend."""
 
 
 def write_error(path: Path, error: OSError) -> UserError:
-    """What to tell a person when `path` could not be written."""
+    """The error for people when `path` could not be written."""
     reason = REASONS.get(error.errno or 0, str(error))
     return UserError(f"Cannot write {path}: {reason}. Make room or allow writing there, or choose another folder by runs_dir=...")
 
@@ -64,10 +64,10 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path, build: Callable[[dict[str, Any]], Any]) -> Any:
-    """What `build` makes of a JSON file.
+    """Read a JSON file and give its content to `build`.
 
     Raises:
-        UserError: missing, not JSON, or with other fields than `build` expects.
+        UserError: the file is missing, not JSON, or has other fields than `build` expects.
     """
     try:
         return build(json.loads(path.read_text()))

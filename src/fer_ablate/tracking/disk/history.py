@@ -17,7 +17,7 @@ LEADING = ("epoch", "time_ms", "seconds", "lr")
 
 
 def read_history(path: Path) -> list[EpochRow]:
-    """Rows of finished epochs in order; an unfinished last line, left by a kill, does not count."""
+    """Rows of finished epochs in order; an unfinished last line, left by a killed process, is ignored."""
     if not path.is_file():
         return []
     text = path.read_text()
@@ -33,7 +33,7 @@ def read_history(path: Path) -> list[EpochRow]:
 
 
 def append_epoch(path: Path, epoch: int, metrics: Mapping[str, float], time_ms: int) -> None:
-    """Add an epoch; lines of this and later epochs, left by a run that resumed before them, go away.
+    """Add an epoch; lines of this and later epochs, left by a part of the run that was resumed before them, are removed.
 
     Args:
         path: the metrics.csv.
@@ -49,6 +49,7 @@ def append_epoch(path: Path, epoch: int, metrics: Mapping[str, float], time_ms: 
     row: EpochRow = {"epoch": epoch, "time_ms": time_ms, **metrics}
     old = path.read_text() if path.is_file() else ""
     header = old.partition("\n")[0].split(",")
+    # Appending is the rule, since rewriting a long file each epoch is slow; anything unusual is written anew as a whole.
     if len(kept) == len(rows) and rows and old.endswith("\n") and set(row) <= set(header):
         try:
             with path.open("a", newline="") as stream:

@@ -1,4 +1,4 @@
-"""log.txt of a run or a study: what went wrong with it, each with its traceback."""
+"""log.txt of a run or a study: every error with its traceback."""
 
 import traceback
 from collections.abc import Callable
@@ -13,7 +13,7 @@ LOG = "log.txt"
 
 
 def append_to_log(log: Path, problem: str, trace: str) -> str:
-    """Add an error with its traceback; when that was, ISO 8601 with time zone.
+    """Add an error with its traceback; returns the time, ISO 8601 with time zone.
 
     Raises:
         UserError: the disk is full, read-only or forbidden.
@@ -29,11 +29,11 @@ def append_to_log(log: Path, problem: str, trace: str) -> str:
 
 
 def attempt(log: Path, what: str, make: Callable[[], object]) -> str:
-    """Make something that a result can do without: whatever goes wrong with it is told and logged, never raised.
+    """Make something that a result can do without: an error is logged and returned in words, never raised.
 
     Args:
         log: file for the traceback.
-        what: is made, in words or as the name of a file.
+        what: name of the thing, in words or as the name of a file.
         make: makes it. Ctrl-C still interrupts it.
 
     Returns:
@@ -43,12 +43,12 @@ def attempt(log: Path, what: str, make: Callable[[], object]) -> str:
         make()
     except Exception as error:
         problem = f"{what} could not be made: {first_line(error).rstrip('.')}. The traceback is in {log}."
-        with suppress(UserError):  # on a full disk the first error is the one to tell
+        with suppress(UserError):  # on a full disk the first error matters more
             append_to_log(log, problem, traceback.format_exc())
         return problem
     return ""
 
 
 def first_line(error: BaseException) -> str:
-    """Of an error's message, or its kind if it has none."""
+    """First line of an error's message; the name of its class if the message is empty."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -1,4 +1,4 @@
-"""Finds a run by what people call it."""
+"""Finds a run, or the weights to start from, by what people call it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,26 +7,27 @@ from fer_ablate.config.key import short
 from fer_ablate.errors import UserError
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.scan import RunRecord, scan
+from fer_ablate.training.checkpoints import Start, weights_identity
 
 LISTED = 8
 """Runs offered when none fits."""
 
 
 def find_run(runs_dir: Path, name: str) -> RunFolder:
-    """The one run whose key or MLflow id begins with `name`, whose folder is called so, or whose folder it is.
+    """The one run whose key or MLflow id begins with `name`, or whose folder has this name or path.
 
-    A row of a study will do as well: `quickstart/-1 Conv`, or just `-1 Conv` where no other experiment has one, is the newest
-    run of its first finished seed; `-1 Conv, seed 2` that of another, and
-    `-1 Conv, seed 2, fold 3` that of a fold.
+    The label of a row works as well: `quickstart/-1 Conv`, or just `-1 Conv` where no other experiment has such a row, means
+    the newest run of its first finished seed. `-1 Conv, seed 2` means another seed, and `-1 Conv, seed 2, fold 3` a fold.
 
     Raises:
-        UserError: none or several fit; the latest runs, or the several, are listed.
+        UserError: no run fits, or several do; the latest runs, or those that fit, are listed.
     """
     given = Path(name)
     if (given / "run.json").is_file():
         return RunFolder(given)
     found = scan(runs_dir)
-    fitting = [record for record in found.records if _fits(record, name)] or _labelled(found.records, name)
+    # Labels come second: a label that looks like a key must not hide the run with that key.
+    fitting = [record for record in found.records if _fits(record, name)] or _with_label(found.records, name)
     if len(fitting) == 1:
         return fitting[0].folder
     if not found.records and not found.damaged:
@@ -43,17 +44,45 @@ def find_run(runs_dir: Path, name: str) -> RunFolder:
 
 
 def finished_run(runs_dir: Path, name: str) -> RunFolder:
-    """The run that `find_run` finds.
+    """The run that `find_run` finds, if it is finished and has its weights.
 
     Raises:
-        UserError: as there; or the run is not finished, or has lost its weights.
+        UserError: as in `find_run`; or the run is not finished, or has lost its weights.
     """
     folder = find_run(runs_dir, name)
-    if folder.status != "finished":
+    if not folder.finished:
         raise UserError(f"Run {folder.path} is not finished. Start its command again: it resumes.")
     if not folder.best_checkpoint.is_file():
         raise UserError(f"Run {folder.path} has lost {folder.best_checkpoint.name}. Train it again with force=true.")
     return folder
+
+
+def resolve_start(init_from: str, runs_dir: Path) -> Start:
+    """The weights that `init_from` names: those of a checkpoint file, or the tested ones of a finished run.
+
+    Args:
+        init_from: path of a `.ckpt` file, or a run by any name that `find_run` knows.
+        runs_dir: folder of the runs.
+
+    Returns:
+        The identity of a run is its key, which is known before it is trained; that of a file is the hash of its weights.
+
+    Raises:
+        UserError: there is neither, the run is not finished, or its checkpoint is missing or unreadable.
+    """
+    file = Path(init_from).expanduser()
+    if file.is_file():
+        return Start(file, weights_identity(file))
+    try:
+        folder = find_run(runs_dir, init_from)
+    except UserError as error:
+        raise UserError(f"init_from={init_from} is neither a checkpoint file nor a run. {error}") from error
+    name = f"init_from={init_from}: run {short(folder.header.key)} in {folder.path}"
+    if not folder.finished:
+        raise UserError(f"{name} is not finished. Finish it by the command that began it, or start from one of its checkpoints.")
+    if not folder.best_checkpoint.is_file():
+        raise UserError(f"{name} has lost {folder.best_checkpoint.name}. Train it again with force=true, or start from another.")
+    return Start(folder.best_checkpoint, folder.header.key)
 
 
 def _fits(record: RunRecord, name: str) -> bool:
@@ -62,14 +91,14 @@ def _fits(record: RunRecord, name: str) -> bool:
     return bool(name) and (header.key.startswith(name) or name in folders or (header.mlflow_run_id or "").startswith(name))
 
 
-def _labelled(records: Sequence[RunRecord], name: str) -> list[RunRecord]:
-    """Of every experiment with a row of this name: the newest run of the seed (and fold) asked for, or of the first finished."""
+def _with_label(records: Sequence[RunRecord], name: str) -> list[RunRecord]:
+    """One run of each experiment that has a row of this name: the newest of the named seed and fold, or of the first finished."""
     chosen: dict[str, RunRecord] = {}
     for record in sorted(records, key=_first_choice):
         header = record.header
         label = f"{header.experiment}/{header.name}"
-        told = ("", f", seed {header.seed}", f", {header.repeat}")
-        if name in {f"{text}{which}" for text in (header.name, label) for which in told}:
+        repeats = ("", f", seed {header.seed}", f", {header.repeat}")
+        if name in {f"{text}{repeat}" for text in (header.name, label) for repeat in repeats}:
             chosen.setdefault(header.experiment, record)
     return list(chosen.values())
 

@@ -1,4 +1,4 @@
-"""predictions.npz: what the kept weights said about every image they were tested on, and which images form which split."""
+"""predictions.npz: the scores of the kept weights for every tested image, and which images form which split."""
 
 import zlib
 from collections.abc import Callable, Mapping
@@ -18,12 +18,12 @@ T = TypeVar("T")
 Flags = NDArray[np.bool_]
 
 SPLIT = "split_"
-"""Beginning of the arrays that say which images form a split of the result."""
+"""Beginning of the names of the arrays that mark the images of a split of the result."""
 
 
 @dataclass(frozen=True)
 class StoredPredictions:
-    """What the kept weights said about the images they were tested on.
+    """The scores of the kept weights for the images that they were tested on.
 
     Args:
         rows: (N,) rows of the whole set.

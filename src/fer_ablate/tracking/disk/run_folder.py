@@ -1,4 +1,4 @@
-"""One run's folder on disk, the source of truth about it; MLflow gets copies."""
+"""The folder of one run on disk, the source of truth about the run; MLflow gets copies."""
 
 import os
 import shutil
@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from filelock import FileLock, Timeout
 
-from fer_ablate.config.repeats import Repeat
+from fer_ablate.config.study_rows import Repeat
 from fer_ablate.errors import BusyError, UserError
 from fer_ablate.tracking.disk.failure_files import RunFailure, RunPruned, read_failure, read_pruned, write_failure, write_pruned
 from fer_ablate.tracking.disk.files import read_json, write_error, write_json, write_text
@@ -24,6 +24,7 @@ from fer_ablate.tracking.disk.predictions import (
     read_predictions,
     write_predictions,
 )
+from fer_ablate.tracking.disk.run_state import RunState
 from fer_ablate.training.result import BEST, LAST, RunResult
 
 __all__ = ["PredictedLabels", "RunFailure", "RunFolder", "RunHeader", "RunPruned", "StoredPredictions"]
@@ -31,10 +32,10 @@ __all__ = ["PredictedLabels", "RunFailure", "RunFolder", "RunHeader", "RunPruned
 PICTURES = ("confusion.png", "curves.png", "faces.png")
 NOTES = "notes.json"
 SHEETS = "contact_sheets"
-"""Folder within a run for pictures of its images."""
+"""Folder within a run for contact sheets of its images."""
 
 LOCK_SECONDS = 1.0
-"""How long to wait for the lock of a run: longer than others need to look whether it is free."""
+"""How long to wait for the lock of a run: longer than another process holds it to see whether it is free (`in_training`)."""
 
 
 @dataclass(kw_only=True)
@@ -54,10 +55,11 @@ class RunHeader:
         started_at: ISO 8601 with time zone; the first start of a run that was resumed.
         mlflow_run_id: set once MLflow knows the run.
         mlflow_uri: the store that knows it.
-        attempt: random; the same for all parts of a run that was resumed, another one when it is trained anew.
+        attempt: random; all parts of a resumed run share it, and a run trained anew gets another one.
         parent_run_id: MLflow run below which this one is shown.
-        settings: dotted key -> value of all of the config that can change the result (`config.key.relevant`), to tell later what
-            differs from another run.
+        settings: dotted key -> value of every setting that can change the result (`config.key.relevant`), so that a plan can
+            name what differs from another run.
+        key_rules: number of the rules by which the key was made, see `config.key.KEY_RULES`.
     """
 
     key: str
@@ -75,15 +77,16 @@ class RunHeader:
     attempt: str = ""
     parent_run_id: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    key_rules: int = 1
 
     @property
     def repeat(self) -> Repeat:
-        """Its seed, and its fold if it has one."""
+        """The seed, and the fold if there is one."""
         return Repeat(self.seed, self.settings.get("data.fold", 0) if self.folds is not None else None)
 
     @property
     def folds(self) -> int | None:
-        """Into how many parts the images were divided; None if they were not."""
+        """Number of parts that the images were divided into; None without cross-validation."""
         return self.settings.get("data.folds")
 
 
@@ -112,15 +115,30 @@ class RunFolder:
         self.sheets = path / SHEETS
 
     @property
-    def status(self) -> Literal["new", "started", "finished"]:
-        """`finished` once there is a result; `started` if it ever began."""
-        if self.result_file.is_file():
-            return "finished"
-        return "started" if self.header_file.is_file() else "new"
+    def state(self) -> RunState:
+        """How far the run is; `stale` is left to a plan, which knows what the run should be."""
+        # A result outweighs everything: a lock can outlive it for a moment, and old failure files do no harm.
+        if self.finished:
+            return RunState.finished
+        if self.in_training:
+            return RunState.running
+        if self.failure_file.is_file():
+            return RunState.failed
+        return RunState.pruned if self.pruned_file.is_file() else RunState.missing
+
+    @property
+    def begun(self) -> bool:
+        """Whether the run was ever started; a `missing` run that was started has been interrupted."""
+        return self.header_file.is_file()
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is a result, whatever else the folder holds."""
+        return self.result_file.is_file()
 
     @property
     def config_yaml(self) -> str:
-        """The resolved config, or nothing if it was never written."""
+        """The resolved config; empty if it was never written."""
         return self.config_file.read_text() if self.config_file.is_file() else ""
 
     def write_config(self, text: str) -> None:
@@ -130,7 +148,9 @@ class RunFolder:
     @property
     def header(self) -> RunHeader:
         """The stored header; `UserError` if missing or damaged."""
-        return cast(RunHeader, read_json(self.header_file, lambda stored: RunHeader(**stored)))
+        from fer_ablate.tracking.disk.first_edition import with_present_key  # which reads run folders itself
+
+        return with_present_key(self, cast(RunHeader, read_json(self.header_file, lambda stored: RunHeader(**stored))))
 
     def write_header(self, header: RunHeader) -> None:
         """Keep the header."""
@@ -142,9 +162,9 @@ class RunFolder:
         return cast(RunResult, read_json(self.result_file, RunResult.from_json))
 
     def write_result(self, result: RunResult) -> None:
-        """Keep the result: the run is a finished one from here on, and what still fails is a note (`attempt`)."""
+        """Keep the result: from here on the run is finished, and whatever still goes wrong is a note (`attempt`)."""
         write_json(self.result_file, result.to_json())
-        self.remove_marks()
+        self.remove_failure_files()
 
     @property
     def history(self) -> list[EpochRow]:
@@ -157,41 +177,41 @@ class RunFolder:
 
     @property
     def failure(self) -> RunFailure | None:
-        """The error that ended the last attempt, if one did."""
+        """The error that ended the last attempt; None if none did."""
         return read_failure(self.failure_file)
 
     def write_failure(self, problem: str, traceback: str) -> None:
-        """Mark the run as failed; the traceback is appended to `log_file`."""
+        """Record why the run failed; the traceback is appended to `log_file`."""
         write_failure(self.failure_file, self.log_file, problem, traceback)
 
     @property
     def pruned(self) -> RunPruned | None:
-        """Where this trial was given up, if it was."""
+        """The point at which a search stopped this run; None if none did."""
         return read_pruned(self.pruned_file)
 
     def write_pruned(self, epoch: int, value: float, metric: str = "") -> None:
-        """Mark the run as given up after an epoch (from 1) with this value of the watched metric."""
+        """Record that a search stopped the run after an epoch (from 1) with this value of the watched metric."""
         write_pruned(self.pruned_file, RunPruned(epoch, value, metric))
 
-    def remove_marks(self) -> None:
-        """Forget why an earlier attempt ended early."""
+    def remove_failure_files(self) -> None:
+        """Forget why an earlier attempt ended without a result."""
         self.failure_file.unlink(missing_ok=True)
         self.pruned_file.unlink(missing_ok=True)
 
     @property
     def notes(self) -> dict[str, str]:
-        """What the finished run lacks, such as `faces.png` -> why, in a sentence."""
-        away = {"MLflow": "MLflow does not have all of this run yet; `python -m fer_ablate sync` brings it."}
-        return {**self._kept_notes(), **(away if self.pending_file.is_file() and self.status == "finished" else {})}
+        """What the finished run lacks, such as `faces.png` -> the reason, in a sentence."""
+        not_uploaded = {"MLflow": "MLflow does not have all of this run yet; `python -m fer_ablate sync` brings it."}
+        return {**self._kept_notes(), **(not_uploaded if self.pending_file.is_file() and self.finished else {})}
 
     def _kept_notes(self) -> dict[str, str]:
         try:
             return dict(read_json(self.notes_file, dict)) if self.notes_file.is_file() else {}
-        except UserError:  # it must not stand in the way of the result
+        except UserError:  # a damaged note must not hide the result
             return {NOTES: f"{self.notes_file} is damaged, so some of what the run lacks is not known."}
 
     def keep_note(self, what: str, problem: str) -> None:
-        """Say what the finished run lacks and why; without a problem it lacks that no more."""
+        """Record what the finished run lacks and why; an empty problem removes the note."""
         notes = self._kept_notes()
         if notes.get(what, "") == problem:
             return
@@ -202,13 +222,13 @@ class RunFolder:
             self.notes_file.unlink()
 
     def attempt(self, what: str, make: Callable[[], object]) -> str:
-        """Make something that the finished run can do without; see `log.attempt`. A problem is a note until it is made after all.
+        """Make something that the finished run can do without, see `log.attempt`. A problem is noted until a later try works.
 
         Returns:
             Why it could not be made; empty if it was.
         """
         problem = attempt(self.log_file, what, make)
-        with suppress(UserError):  # on a full disk the first error is the one to tell
+        with suppress(UserError):  # on a full disk the first error matters more
             self.keep_note(what, problem)
         return problem
 
@@ -227,13 +247,13 @@ class RunFolder:
 
     @property
     def artifacts(self) -> list[Path]:
-        """The files worth a copy in MLflow that exist by now; checkpoints stay here."""
+        """The existing files that MLflow gets a copy of; checkpoints stay in the folder."""
         files = (self.config_file, self.header_file, self.metrics_file, self.result_file, self.predictions_file)
         pictures = (*(self.path / name for name in PICTURES), *sorted(self.sheets.glob("*.png")))
         return [file for file in (*files, *pictures) if file.is_file()]
 
     def clear(self) -> None:
-        """Forget everything but the lock, to train the run anew."""
+        """Delete everything but the lock, to train the run anew."""
         for item in self.path.glob("*"):
             if item.is_dir():
                 shutil.rmtree(item)
@@ -242,10 +262,10 @@ class RunFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Train this run alone.
+        """Hold the run, so that no other process trains it.
 
         Raises:
-            BusyError: another process trains it.
+            BusyError: another process holds it.
         """
         owner = self.path / "run.owner"
         try:
@@ -266,13 +286,13 @@ class RunFolder:
 
     @property
     def owner(self) -> str:
-        """Which process trains the run, as far as is known."""
+        """The process that trains the run, for people: `process 4711 on host`."""
         file = self.path / "run.owner"
         return file.read_text() if file.is_file() else "another process"
 
     @property
     def in_training(self) -> bool:
-        """Whether some process holds the lock right now."""
+        """Whether some process, this one included, holds the lock right now."""
         if not (self.path / "run.lock").is_file():
             return False
         try:
@@ -280,3 +300,5 @@ class RunFolder:
                 return False
         except Timeout:
             return True
+        except OSError:  # the folder may only be read, so whether it is locked cannot be known
+            return False

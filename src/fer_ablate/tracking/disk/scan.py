@@ -1,11 +1,68 @@
-"""All runs below a folder, from their small files alone; a thousand take a fraction of a second."""
+"""The folder of all runs: where each thing below it has its place, and which runs are there.
+
+Runs are found from their small files alone; a thousand take a fraction of a second.
+"""
 
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fer_ablate.config.key import short
+from fer_ablate.config.schema import Config
 from fer_ablate.errors import UserError
 from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader
+from fer_ablate.tracking.disk.run_state import RunState
+
+NAME_LENGTH = 60
+"""Most characters of a run's name in its folder's name."""
+
+
+def run_path(runs_dir: Path, experiment: str, name: str, seed: int, key: str) -> Path:
+    """Folder of a new run: `<runs_dir>/<experiment>/<name>-s<seed>-<key>`; for that of any run see `RunFolders`."""
+    return runs_dir / folder_name(experiment) / f"{folder_name(name)[:NAME_LENGTH].strip('_.')}-s{seed}-{short(key)}"
+
+
+def study_path(runs_dir: Path, experiment: str, study: str) -> Path:
+    """Folder of a study's table and plots: beside its runs."""
+    return runs_dir / folder_name(experiment) / (f"{folder_name(study)}-table" if study != experiment else "table")
+
+
+def ensemble_path(runs_dir: Path, experiment: str, name: str, digest: str) -> Path:
+    """Folder of an ensemble of an experiment's runs: one level deeper than runs, so that it is not taken for one."""
+    return runs_dir / folder_name(experiment) / "ensembles" / f"{folder_name(name)[:NAME_LENGTH].strip('_.')}-{short(digest)}"
+
+
+def folder_name(text: str) -> str:
+    """A name as a part of a path."""
+    return re.sub(r"[^\w=.+-]+", "_", text)
+
+
+class RunFolders:
+    """Finds the folder of a run by its key, from one scan of the disk.
+
+    The name and the experiment of a run are not part of its key: a run that was trained under another label has its folder
+    there, and must not be trained again under this one.
+
+    Args:
+        existing: key as shown -> folder.
+    """
+
+    def __init__(self, existing: Mapping[str, Path]) -> None:
+        self._paths = dict(existing)
+
+    def of(self, config: Config, name: str, key: str) -> RunFolder:
+        """The folder of a run, existing or to be made.
+
+        Args:
+            config: of the run.
+            name: of the run.
+            key: of the run.
+        """
+        # A folder that is yet to be made is remembered as well: a later trial of a search may be the same run.
+        path = run_path(Path(config.runs_dir), config.tracking.experiment, name, config.seed, key)
+        return RunFolder(self._paths.setdefault(short(key), path))
 
 
 @dataclass(frozen=True)
@@ -15,45 +72,52 @@ class RunRecord:
     Args:
         folder: of the run; `folder.result` reads its scores.
         header: of the run.
-        finished: whether there is a result.
-        failed: whether the last attempt ended with an error; `folder.failure` tells which.
+        state: at the time of the scan.
     """
 
     folder: RunFolder
     header: RunHeader
-    finished: bool
-    failed: bool
+    state: RunState
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is a result; `folder.result` reads it."""
+        return self.state is RunState.finished
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What lies below a runs folder.
+    """The runs below a runs folder.
 
     Args:
         records: runs, sorted by path.
         damaged: what is wrong with each run that cannot be read; one such run must not hide the others.
+        folders: of all runs, those without a header included.
     """
 
     records: list[RunRecord]
     damaged: list[str]
+    folders: RunFolders
 
 
 def scan(runs_dir: Path) -> Scan:
-    """All runs `<runs_dir>/<experiment>/<run>/`; none if the folder is not there. Never raises."""
+    """All runs `<runs_dir>/<experiment>/<run>/`; none if the folder does not exist. Never raises."""
     records: list[RunRecord] = []
     damaged: list[str] = []
+    paths: dict[str, Path] = {}
     for experiment in _folders(runs_dir, damaged):
         for path in _folders(experiment, damaged):
-            names = _names(path, damaged)
-            if "run.json" not in names:
-                continue
+            paths.setdefault(path.name.rpartition("-")[2], path)
             folder = RunFolder(path)
-            finished = folder.result_file.name in names
+            if folder.header_file.name not in _names(path, damaged):
+                continue
             try:
-                records.append(RunRecord(folder, folder.header, finished, not finished and folder.failure_file.name in names))
+                records.append(RunRecord(folder, folder.header, folder.state))
             except UserError as error:
                 damaged.append(str(error))
-    return Scan(records, damaged)
+    # The folder of a run with the rules of an earlier version is called after the key that it had then.
+    by_header = {short(record.header.key): record.folder.path for record in records}
+    return Scan(records, damaged, RunFolders({**by_header, **paths}))
 
 
 def _folders(path: Path, damaged: list[str]) -> list[Path]:

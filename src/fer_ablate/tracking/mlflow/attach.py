@@ -1,13 +1,21 @@
-"""Brings what was made of a finished run later, such as heat maps, to where MLflow shows the run."""
+"""Attaches to MLflow what is made from finished runs: files beside a run, and ensembles, each a run of its own."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fer_ablate.config.schema import TrackingConfig
+from fer_ablate.tracking.disk.log import first_line
 from fer_ablate.tracking.disk.run_folder import RunFolder
+from fer_ablate.tracking.disk.run_state import RunState
 from fer_ablate.tracking.mlflow.connection import open_store
+from fer_ablate.tracking.mlflow.study_ids import StudyIdsFile
 
 SECONDS = 5
 """A request to a server may take."""
+
+ENSEMBLE_FOLDER = "ensemble"
+"""Folder within the artifacts of an ensemble's run."""
 
 
 def add_to_run(folder: RunFolder, runs_dir: Path, files: Sequence[Path], place: str, metrics: Mapping[str, float]) -> str:
@@ -15,13 +23,13 @@ def add_to_run(folder: RunFolder, runs_dir: Path, files: Sequence[Path], place: 
 
     Args:
         folder: of a finished run.
-        runs_dir: artifacts of a store without a server lie below it.
+        runs_dir: a store without a server keeps its artifacts below it.
         files: to be copied.
         place: folder within the artifacts of the run.
         metrics: that belong to no epoch.
 
     Returns:
-        Why MLflow does not have them; empty if it has, or was never told of the run.
+        Why MLflow does not have them; empty if it has, or if the run was never recorded there.
     """
     header = folder.header
     if not header.mlflow_run_id or not header.mlflow_uri:
@@ -35,6 +43,71 @@ def add_to_run(folder: RunFolder, runs_dir: Path, files: Sequence[Path], place: 
         store.log_files(header.mlflow_run_id, files, place)
         store.log_summary(header.mlflow_run_id, metrics)
     except Exception as error:  # whatever is wrong with MLflow must not lose what was computed
-        first = next(iter(str(error).splitlines()), type(error).__name__)
-        return f"{where} failed ({first}). {kept}"
+        return f"{where} failed ({first_line(error)}). {kept}"
     return ""
+
+
+@dataclass(frozen=True)
+class EnsembleRecord:
+    """What a store has of an ensemble.
+
+    Args:
+        run: id of the ensemble's run; empty if there is none yet.
+        sent: digest of the summary that was sent completely; empty if none was.
+    """
+
+    run: str = ""
+    sent: str = ""
+
+
+@dataclass(frozen=True)
+class EnsembleSummary:
+    """What MLflow shows of an ensemble.
+
+    Args:
+        name: of the run.
+        tags: of the run.
+        metrics: `val/acc`, `test/acc`, ...
+        files: to be copied.
+        digest: of all this, so that nothing is sent twice.
+    """
+
+    name: str
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    files: Sequence[Path]
+    digest: str
+
+
+def record_ensemble(
+    tracking: TrackingConfig, runs_dir: Path, study: str, known: EnsembleRecord, summary: EnsembleSummary
+) -> tuple[EnsembleRecord, str]:
+    """Send an ensemble to its run, which is made if it is missing; what the store has already is not sent again.
+
+    Args:
+        tracking: enabled; store and experiment.
+        runs_dir: where the ids of studies are remembered.
+        study: the ensemble is shown below its run, if this store has one.
+        known: returned by the last call.
+        summary: of the ensemble.
+
+    Returns:
+        The record to remember; and why MLflow does not have everything, empty if it has.
+    """
+    try:
+        store = open_store(tracking.uri, tracking.experiment, str(runs_dir), tracking.timeout)
+        parent = StudyIdsFile(runs_dir, tracking.experiment, study, tracking.uri).read().parent
+        above = parent if store.active(parent) is not None else None
+        run = store.group(known.run, summary.name, {"kind": "ensemble", "study": study, **summary.tags}, above)
+        known = known if run == known.run else EnsembleRecord(run)
+        if known.sent != summary.digest:
+            store.log_summary(run, summary.metrics)
+            store.log_files(run, summary.files, ENSEMBLE_FOLDER)
+            known = replace(known, sent=summary.digest)
+        store.show_as({run: RunState.finished})
+    except Exception as error:  # whatever is wrong with MLflow must not lose what was computed
+        return (
+            known,
+            f"MLflow at {tracking.uri} failed ({first_line(error)}). Everything is kept; the same command brings it later.",
+        )
+    return known, ""

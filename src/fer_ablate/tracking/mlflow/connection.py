@@ -1,35 +1,24 @@
-"""The way to MLflow: checks its config, prepares its environment, imports it only when it is needed."""
+"""Checks the MLflow settings, and imports and connects on first use."""
 
 import importlib
 import os
 from typing import TYPE_CHECKING, cast
 
+from fer_ablate.config.bounds import bound_faults
 from fer_ablate.config.schema import TrackingConfig
 from fer_ablate.errors import Fault
 
 if TYPE_CHECKING:
     from fer_ablate.tracking.mlflow.store import Store
 
-SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql")
-"""Kinds of stores MLflow 3.17 writes to; its older store of plain files is refused by MLflow itself."""
 
-
-def check(config: TrackingConfig) -> list[Fault]:
-    """What is wrong with a tracking config, before anything is trained."""
+def tracking_faults(config: TrackingConfig) -> list[Fault]:
+    """Faults of the tracking settings, found before anything is trained."""
     if not config.enabled:
-        wanted = {"log_model": config.log_model, "register": config.register}
+        models = {"log_model": config.log_model, "register": config.register}
         remedy = "Leave tracking=none out, or log no model."
-        return [Fault(f"tracking.{key}", f"{value} needs MLflow.", remedy) for key, value in wanted.items() if value]
-    faults = []
-    scheme, colon, _ = config.uri.partition(":")
-    if scheme.partition("+")[0] not in SCHEMES or not colon:
-        remedy = "Give tracking.uri (or MLFLOW_TRACKING_URI) as sqlite:///runs/mlflow.db or http://..., or tracking=none."
-        faults.append(Fault("tracking.uri", f"{config.uri!r} is no address of an MLflow store", remedy))
-    if not config.experiment.strip():
-        faults.append(Fault("tracking.experiment", "the name is empty", "Give tracking.experiment=..."))
-    if config.timeout < 1:
-        faults.append(Fault("tracking.timeout", f"{config.timeout} is below 1 second", "Give tracking.timeout=5."))
-    return faults
+        return [Fault(f"tracking.{key}", f"{value} needs MLflow.", remedy) for key, value in models.items() if value]
+    return bound_faults(config, "tracking")
 
 
 def open_store(uri: str, experiment: str, runs_dir: str, timeout: int) -> "Store":
@@ -38,7 +27,7 @@ def open_store(uri: str, experiment: str, runs_dir: str, timeout: int) -> "Store
     Args:
         uri: MLflow tracking URI.
         experiment: its name.
-        runs_dir: artifacts of a store without a server lie below it.
+        runs_dir: a store without a server keeps its artifacts below it.
         timeout: seconds a request to a server may take.
     """
     # MLflow reads these when it is imported or at each request. Its own defaults wait four minutes for a dead server.

@@ -1,4 +1,4 @@
-"""The code of a model in MLflow, copied beside its weights and run there: it may import nothing of this package.
+"""The code of a model in MLflow. It is copied beside the weights and runs there, so it may import nothing of this package.
 
 Letters: N faces, C channels, H W pixels, K classes.
 """
@@ -13,7 +13,7 @@ import torch
 from mlflow.pyfunc.model import PythonModel
 
 BATCH = 256
-"""Faces at once, however many are asked about."""
+"""Faces that pass through the network at once, however many are given."""
 
 
 class Expressions(PythonModel):
@@ -24,12 +24,12 @@ class Expressions(PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Read the weights and the names of the classes."""
-        told = {"fer_ablate.json": ""}
-        self.program = torch.export.load(context.artifacts["program"], extra_files=told).module()
-        self.classes = json.loads(json.loads(told["fer_ablate.json"])["fer_ablate.classes"])
+        stored = {"fer_ablate.json": ""}  # filled by the next line
+        self.program = torch.export.load(context.artifacts["program"], extra_files=stored).module()
+        self.classes = json.loads(json.loads(stored["fer_ablate.json"])["fer_ablate.classes"])
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-        """Say what faces express.
+        """The expressions of faces.
 
         Args:
             context: of MLflow; not used.

@@ -1,4 +1,4 @@
-"""Finished networks as models in MLflow. Import it after `connection.open_store` only, for the same reasons as the store."""
+"""Finished networks as models in MLflow. Import it only after `connection.open_store`, for the same reasons as the store."""
 
 import importlib.util
 import shutil
@@ -20,29 +20,29 @@ from fer_ablate.tracking.mlflow.store import Store
 from fer_ablate.tracking.quiet import quiet
 
 NAME = "expressions"
-"""Of the model within its run: `runs:/<run id>/expressions` will do as well as `models:/<model id>`."""
+"""Name of the model within its run: `runs:/<run id>/expressions` means the same as `models:/<model id>`."""
 
 DIGEST = "fer_ablate.digest"
-"""Tag by which a model is found that is there already."""
+"""Tag that finds a model that was logged before."""
 
 MODEL = "fer_ablate.model"
-"""Tag of a registered version by which it is found again; MLflow's own field for it is empty in a search."""
+"""Tag that finds a registered version again; MLflow's own field for it is empty in a search."""
 
 SCORES = ("val_kept/", "test/", "public/", "private/")
-"""How the metrics of the kept weights begin, which are shown beside the model."""
+"""Beginnings of the metrics that are shown beside the model: those of the kept weights."""
 
-SERVED = "fer_ablate.tracking.mlflow.model_code"
-NEEDED = ("mlflow", "torch", "numpy", "pandas")
+MODEL_CODE = "fer_ablate.tracking.mlflow.model_code"
+REQUIREMENTS = ("mlflow", "torch", "numpy", "pandas")
 
 
 @dataclass(frozen=True)
-class Served:
-    """A network as it is to be logged.
+class ServableModel:
+    """A network in the form in which it is logged.
 
     Args:
         program: `.pt2` file of torch.export, (N, C, H, W) uint8 -> (N, K) probabilities.
         classes: K names, in the order of the outputs.
-        digest: the same for the same weights and settings.
+        digest: of the weights and settings.
         example: (n, C, H, W) uint8, a few faces.
         facts: shown with the model.
     """
@@ -55,12 +55,12 @@ class Served:
 
 
 @dataclass(frozen=True)
-class Logged:
+class LoggedNetwork:
     """A model in MLflow.
 
     Args:
         uri: `models:/<id>`.
-        new: False if it was there already.
+        new: False if it was logged before.
         version: number of the registered model that it is; empty if it was not registered.
     """
 
@@ -69,25 +69,25 @@ class Logged:
     version: str = ""
 
 
-def log_served(store: Store, run_id: str, served: Served, register: str = "") -> Logged:
+def log_servable(store: Store, run_id: str, model: ServableModel, register: str = "") -> LoggedNetwork:
     """Log a network to its run, unless the run has this very one already.
 
     No run is made active and no address is set for the process.
 
     Args:
-        store: which knows the run.
+        store: that has the run.
         run_id: of the finished run.
-        served: the network.
+        model: the network.
         register: name under which it is registered, unless it already is; empty for none.
     """
     with quiet("mlflow"):
-        found = _existing(store, run_id, served.digest)
-        model = found or _logged(store, run_id, served)
-        number = _registered(store, run_id, model, register) if register else ""
-    return Logged(f"models:/{model.model_id}", found is None, number)
+        found = _existing(store, run_id, model.digest)
+        logged = found or _log(store, run_id, model)
+        number = _registered_version(store, run_id, logged, register) if register else ""
+    return LoggedNetwork(f"models:/{logged.model_id}", found is None, number)
 
 
-def write_example(store: Store, logged: Logged, target: Path) -> None:
+def write_example(store: Store, logged: LoggedNetwork, target: Path) -> None:
     """Copy the request of the model's input example, as `mlflow models predict -i` reads it."""
     with quiet("mlflow"), tempfile.TemporaryDirectory() as folder:
         uri = store.client.get_logged_model(logged.uri.removeprefix("models:/")).artifact_location
@@ -96,8 +96,8 @@ def write_example(store: Store, logged: Logged, target: Path) -> None:
 
 
 def _existing(store: Store, run_id: str, digest: str) -> LoggedModel | None:
-    wanted = f"source_run_id = '{run_id}' AND tags.`{DIGEST}` = '{digest}'"
-    found = store.client.search_logged_models([_experiment_of(store, run_id)], wanted)
+    condition = f"source_run_id = '{run_id}' AND tags.`{DIGEST}` = '{digest}'"
+    found = store.client.search_logged_models([_experiment_of(store, run_id)], condition)
     return next((model for model in found if model.status == "READY"), None)
 
 
@@ -105,14 +105,14 @@ def _experiment_of(store: Store, run_id: str) -> str:
     return str(store.client.get_run(run_id).info.experiment_id)
 
 
-def _logged(store: Store, run_id: str, served: Served) -> LoggedModel:
+def _log(store: Store, run_id: str, model: ServableModel) -> LoggedModel:
     client = store.client
-    tags = {DIGEST: served.digest}
-    made = client.create_logged_model(_experiment_of(store, run_id), NAME, run_id, tags, served.facts, "classifier")
+    tags = {DIGEST: model.digest}
+    made = client.create_logged_model(_experiment_of(store, run_id), NAME, run_id, tags, model.facts, "classifier")
     try:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model"
-            _save(path, served, Model(run_id=run_id, artifact_path=NAME, model_id=made.model_id))
+            _save(path, model, Model(run_id=run_id, artifact_path=NAME, model_id=made.model_id))
             client.log_model_artifacts(made.model_id, str(path))
         step = _show_scores(store, run_id, made.model_id)
         client.log_outputs(run_id, [LoggedModelOutput(made.model_id, step)])
@@ -122,31 +122,31 @@ def _logged(store: Store, run_id: str, served: Served) -> LoggedModel:
     return client.finalize_logged_model(made.model_id, "READY")
 
 
-def _save(path: Path, served: Served, described: Model) -> None:
+def _save(path: Path, model: ServableModel, described: Model) -> None:
     """Write the folder of a model: code, weights, signature, example and requirements."""
-    code = importlib.util.find_spec(SERVED)
+    code = importlib.util.find_spec(MODEL_CODE)
     assert code is not None
     assert code.origin is not None
-    shape = (-1, *served.example.shape[1:])
+    shape = (-1, *model.example.shape[1:])
     outputs: list[ColSpec | TensorSpec] = [
-        *(ColSpec(DataType.float, name) for name in served.classes),
+        *(ColSpec(DataType.float, name) for name in model.classes),
         ColSpec(DataType.string, "label"),
     ]
     mlflow.pyfunc.save_model(
         path,
         python_model=code.origin,
-        artifacts={"program": str(served.program)},
+        artifacts={"program": str(model.program)},
         signature=ModelSignature(Schema([TensorSpec(np.dtype(np.uint8), shape)]), Schema(outputs)),
-        input_example=served.example,
-        # What a build of torch is made for, as in 2.13.0+cpu, is left to where the model is served.
-        pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in NEEDED],
-        metadata={**served.facts, "classes": list(served.classes)},
+        input_example=model.example,
+        # What a build of torch is made for, as in 2.13.0+cpu, is left to where the model is model.
+        pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
+        metadata={**model.facts, "classes": list(model.classes)},
         mlflow_model=described,
     )
 
 
 def _show_scores(store: Store, run_id: str, model_id: str) -> int:
-    """Link the scores of the kept weights with the model; the epoch that they are of."""
+    """Link the scores of the kept weights with the model; returns the epoch of these weights."""
     measured = store.client.get_run(run_id).data._metric_objs  # the public view has no steps and times
     scores = [one for one in measured if one.key.startswith(SCORES)]
     linked = [Metric(one.key, one.value, one.timestamp, one.step, model_id=model_id, run_id=run_id) for one in scores]
@@ -154,8 +154,8 @@ def _show_scores(store: Store, run_id: str, model_id: str) -> int:
     return max((one.step for one in scores), default=0)
 
 
-def _registered(store: Store, run_id: str, model: LoggedModel, name: str) -> str:
-    """Number of the version under this name that this model is, made if it is missing."""
+def _registered_version(store: Store, run_id: str, model: LoggedModel, name: str) -> str:
+    """Number of the version of this name that is this model, made if it is missing."""
     client = store.client
     try:
         if not client.search_registered_models(f"name = '{name}'"):
@@ -163,7 +163,7 @@ def _registered(store: Store, run_id: str, model: LoggedModel, name: str) -> str
         for one in client.search_model_versions(f"name = '{name}'"):
             if one.tags.get(MODEL) == model.model_id:
                 return str(one.version)
-        # MLflow would look up an address of a model in the process' own store, which need not be this one; a server is its own.
+        # MLflow resolves `models:/` in the store that the process is set to, which may be another one; a server does it itself.
         source = f"models:/{model.model_id}" if store.uri.startswith("http") else model.artifact_location
         made = client.create_model_version(name, source, run_id, {MODEL: model.model_id}, model_id=model.model_id)
     except mlflow.MlflowException as error:

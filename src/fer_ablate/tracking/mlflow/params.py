@@ -1,4 +1,4 @@
-"""A config as MLflow parameters: valid names, short enough values, what was changed first."""
+"""Names and values within MLflow's limits: the parameters of a config, and the names of rows within metrics."""
 
 import hashlib
 import json
@@ -13,9 +13,8 @@ from fer_ablate.config.compose import flat
 KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH = 250, 6000, 5000
 """MLflow 3.17 refuses longer keys (250), parameters (6000) and tags (8000; some of its databases hold 5000)."""
 
-
 RUN_NAME_LENGTH = 250
-"""MLflow 3.17 keeps names of runs in a column of this width."""
+"""Characters of a run's name that MLflow 3.17 stores."""
 
 ROW_NAME_LENGTH = 150
 """Longest name of a row within the name of a metric; leaves room for `/private/weighted_precision/ci_high`."""
@@ -27,7 +26,7 @@ def shorten(text: str, length: int) -> str:
 
 
 def parameter_name(key: str) -> str:
-    """A key in the letters MLflow allows.
+    """A key with only the characters that MLflow allows.
 
     >>> parameter_name("model.stages[0].channels")
     'model.stages.0.channels'
@@ -36,7 +35,7 @@ def parameter_name(key: str) -> str:
 
 
 def distinct_names(labels: Sequence[str]) -> dict[str, str]:
-    """A name for each label that can be the first part of a metric's name, no two alike in any database.
+    """A distinct name for each label that can be the first part of a metric's name, in every database.
 
     >>> distinct_names(["+1 Conv", "-1 Conv", "lr=0.1", "lr:0.1"])
     {'+1 Conv': 'plus 1 Conv', '-1 Conv': '-1 Conv', 'lr=0.1': 'lr_0.1', 'lr:0.1': 'lr_0.1-e599cd'}
@@ -47,7 +46,7 @@ def distinct_names(labels: Sequence[str]) -> dict[str, str]:
         name = re.sub(r"[^\w\-. ]", "_", re.sub(r"^\+(?=\d)", "plus ", label))
         # A name must not look like the folders `.` and `..`.
         name = shorten(f"_{name[1:]}" if name.startswith(".") else name or "_", ROW_NAME_LENGTH).replace("…", "_")
-        if name.casefold() in taken:  # some databases do not tell small letters from capitals
+        if name.casefold() in taken:  # some databases take small letters and capitals for the same
             name += f"-{hashlib.sha256(label.encode()).hexdigest()[:6]}"
         taken.add(name.casefold())
         names[label] = name

@@ -1,6 +1,6 @@
-"""Runs in MLflow. Everything can be repeated: a second recording of the same thing changes nothing.
+"""Runs in MLflow. Everything can be repeated: recording the same thing a second time changes nothing.
 
-Import it through `opening.open_store` only: MLflow is slow to import and reads its environment as it is imported.
+Import it through `connection.open_store` only: MLflow is slow to import and reads its environment as it is imported.
 """
 
 import logging
@@ -20,8 +20,9 @@ from mlflow.exceptions import MlflowException
 
 from fer_ablate.errors import UserError
 from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader
+from fer_ablate.tracking.disk.run_state import RunState, mlflow_status
 from fer_ablate.tracking.mlflow.params import RUN_NAME_LENGTH, parameter_name, parameters, shorten
-from fer_ablate.tracking.mlflow.values import EPOCH_SECONDS, as_tags, dataset_of, epoch_metrics, final_metrics, marks_of
+from fer_ablate.tracking.mlflow.values import EPOCH_SECONDS, as_tags, dataset_of, epoch_metrics, failure_tags, final_metrics
 from fer_ablate.training.result import RunResult
 
 CREATION_SECONDS = 120
@@ -30,17 +31,17 @@ CREATION_SECONDS = 120
 PARENT = "mlflow.parentRunId"
 """Tag by which MLflow nests runs."""
 
-MARKS = {"failure", "pruned"}
-"""Tags of a run without result; gone when it is started again."""
+FAILURE_TAGS = {"failure", "pruned"}
+"""Tags of a run without result; removed when it is started again."""
 
 LARGEST_BATCH = 1000
 """Metrics that MLflow 3.17 takes in one request."""
 
 PAGE = 1000
-"""Most runs asked for at a time."""
+"""Runs in one page of a search."""
 
 ATTEMPT = "attempt"
-"""Tag by which a run is found whose process was killed before it could write down the id."""
+"""Tag that finds a run whose process was killed before it could write down the id."""
 
 
 class Store:
@@ -80,16 +81,17 @@ class Store:
         return str(found.experiment_id)
 
     def start_run(self, header: RunHeader, config_yaml: str, copy: bool = False) -> str:
-        """Make the run known, or take it up again; its id.
+        """Make the MLflow run of a run, or go on with the one it has; returns its id.
 
         Args:
-            header: a stored `mlflow_run_id` is taken up if this store still has it.
+            header: its `mlflow_run_id` is used again if this store still has that run.
             config_yaml: resolved config.
-            copy: whether it is to stand beside the run that the header tells of.
+            copy: whether to make a second MLflow run beside the first one of this run.
         """
         run = self.active(header.mlflow_run_id)
+        # A process may have been killed between making the run and writing down its id; a second run would show it twice.
         if run is None and header.mlflow_run_id is None and header.attempt and not copy:
-            run = self._made_before(header.attempt)
+            run = self._run_of_attempt(header.attempt)
         if run is None:
             name = shorten(header.name, RUN_NAME_LENGTH)
             tags = {} if copy else {ATTEMPT: header.attempt}
@@ -97,8 +99,8 @@ class Store:
             run = self.client.create_run(self.experiment_id, start_time=started, tags=tags, run_name=name)
         run_id = str(run.info.run_id)
         self.client.update_run(run_id, status="RUNNING")
-        for mark in MARKS & run.data.tags.keys():
-            self.client.delete_tag(run_id, mark)
+        for tag in FAILURE_TAGS & run.data.tags.keys():
+            self.client.delete_tag(run_id, tag)
         changed = ", ".join(f"{key}={value}" for key, value in header.changed.items())
         tags = {"key": header.key, "seed": str(header.seed), "code_digest": header.code_digest, "data_digest": header.data_digest}
         tags |= {"changed": changed or "nothing", "command": " ".join(header.overrides)}
@@ -112,13 +114,13 @@ class Store:
         self.client.log_inputs(run_id, datasets=[dataset_of(header)])
         return run_id
 
-    def _made_before(self, attempt: str) -> Run | None:
-        """The run of a process that was killed before it could write down the id."""
+    def _run_of_attempt(self, attempt: str) -> Run | None:
+        """The run that a process made before it was killed, without having written down the id."""
         found = self.client.search_runs([self.experiment_id], f"tags.{ATTEMPT} = '{attempt}'", max_results=1)
         return found[0] if found else None
 
     def active(self, run_id: str | None) -> Run | None:
-        """The run of this id, unless this store does not know it or it was deleted there."""
+        """The run with this id; None if this store does not have it, or if it was deleted there."""
         if not run_id:
             return None
         try:
@@ -130,13 +132,13 @@ class Store:
         return run if run.info.lifecycle_stage == "active" else None
 
     def catch_up(self, run_id: str, folder: RunFolder) -> set[int]:
-        """Record the epochs of a folder that the store lacks; all epochs it has now.
+        """Record the epochs of a folder that the store lacks; returns all epochs that it has then.
 
-        An epoch that is there stays as it is, although a resumed run repeats the last one or two: no step may appear twice.
+        A recorded epoch stays as it is, although a resumed run repeats the last one or two: no step may appear twice.
         """
         recorded = {metric.step for metric in self.client.get_metric_history(run_id, EPOCH_SECONDS)}
         missing = [row for row in folder.history if row["epoch"] not in recorded]
-        # Whole epochs in each request: one cut in two by a kill would count as recorded.
+        # Whole epochs in each request: an epoch cut in two by a kill would count as recorded.
         together = max(1, LARGEST_BATCH // max(map(len, missing), default=1))
         for start in range(0, len(missing), together):
             rows = missing[start : start + together]
@@ -154,14 +156,14 @@ class Store:
         """
         self.client.log_batch(run_id, metrics=epoch_metrics({**metrics, "epoch": step, "time_ms": time_ms}))
 
-    def finish(self, run_id: str, folder: RunFolder, result: RunResult | None, status: str, files: bool = True) -> None:
-        """Record final metrics and files.
+    def finish(self, run_id: str, folder: RunFolder, result: RunResult | None, state: RunState, files: bool = True) -> None:
+        """Record final metrics and files, and end the run.
 
         Args:
             run_id: from `start_run`.
             folder: whose files are copied.
-            result: None if the run failed or was stopped.
-            status: FINISHED, FAILED or KILLED.
+            result: None if there is none.
+            state: that the run ended in.
             files: whether to copy the folder's files.
         """
         header, history = folder.header, folder.history
@@ -173,18 +175,17 @@ class Store:
             protocol = {f"protocol/{name}": value for name, value in result.protocol.items()}
             self.client.log_batch(run_id, metrics=metrics, tags=as_tags({**environment, **protocol}))
         else:
-            self.client.log_batch(run_id, tags=as_tags(marks_of(folder)))
+            self.client.log_batch(run_id, tags=as_tags(failure_tags(folder)))
         for file in folder.artifacts if files else ():
             place = file.parent.relative_to(folder.path).as_posix()
             self.client.log_artifact(run_id, str(file), None if place == "." else place)
-        self.client.set_terminated(run_id, status, end_time=ended)
+        self.client.set_terminated(run_id, mlflow_status(state), end_time=ended)
 
-    def upload(self, folder: RunFolder, status: str, parent_run_id: str | None = None) -> str:
-        """Bring a run folder that was never or half recorded fully into the store.
+    def upload(self, folder: RunFolder, parent_run_id: str | None = None) -> str:
+        """Record a run from its folder, whatever the store has of it already.
 
         Args:
-            folder: of the run.
-            status: FINISHED, FAILED or KILLED.
+            folder: of a run that nobody trains.
             parent_run_id: run below which it is shown, if its header names none.
 
         Returns:
@@ -195,7 +196,7 @@ class Store:
         run_id = self.start_run(header, folder.config_yaml)
         folder.write_header(replace(header, mlflow_run_id=run_id, mlflow_uri=self.uri))
         self.catch_up(run_id, folder)
-        self.finish(run_id, folder, folder.result if folder.status == "finished" else None, status)
+        self.finish(run_id, folder, folder.result if folder.finished else None, folder.state)
         return run_id
 
     def complete_copy(self, run_id: str, folder: RunFolder, origin: str) -> None:
@@ -208,16 +209,16 @@ class Store:
         """
         self.client.set_tag(run_id, "copied_from", origin)
         self.catch_up(run_id, folder)
-        self.finish(run_id, folder, folder.result, "FINISHED", files=False)
+        self.finish(run_id, folder, folder.result, RunState.finished, files=False)
 
     def group(self, run_id: str, name: str, tags: Mapping[str, str], parent_run_id: str | None = None) -> str:
-        """A run that others are shown below, made anew unless this store still has it; its id.
+        """A run that others are shown below, made unless this store has it; returns its id.
 
         Args:
-            run_id: empty if it was never made.
-            name: shown in MLflow.
-            tags: set in any case.
-            parent_run_id: run that it is shown below itself.
+            run_id: id that it should have; empty if it was never made.
+            name: of the run.
+            tags: set on an existing run as well.
+            parent_run_id: run below which it is shown itself.
         """
         every = dict(tags) | ({PARENT: parent_run_id} if parent_run_id else {})
         if self.active(run_id) is None:
@@ -229,24 +230,30 @@ class Store:
 
     def groups_below(self, run_id: str) -> set[str]:
         """Ids of the rows of a study."""
-        wanted = f"tags.`{PARENT}` = '{run_id}' and tags.kind = 'row'"
+        condition = f"tags.`{PARENT}` = '{run_id}' and tags.kind = 'row'"
         found, token = set(), None
         while True:
-            page = self.client.search_runs([self.experiment_id], wanted, max_results=PAGE, page_token=token)
+            page = self.client.search_runs([self.experiment_id], condition, max_results=PAGE, page_token=token)
             found |= {str(run.info.run_id) for run in page}
             if not (token := page.token):
                 return found
 
-    def show_as(self, statuses: Mapping[str, str]) -> None:
-        """Set the status of runs: RUNNING, SCHEDULED, or one that ends them now."""
-        for run_id, status in statuses.items():
+    def show_as(self, states: Mapping[str, RunState], begun: bool = True) -> None:
+        """Show runs in these states; those that are neither running nor to come end now.
+
+        Args:
+            states: id -> state.
+            begun: see `mlflow_status`.
+        """
+        for run_id, state in states.items():
+            status = mlflow_status(state, begun)
             if status in ("RUNNING", "SCHEDULED"):
                 self.client.update_run(run_id, status=status)
             else:
                 self.client.set_terminated(run_id, status)
 
     def log_summary(self, run_id: str, metrics: Mapping[str, float]) -> None:
-        """Record metrics that belong to no epoch; a spread or an interval that does not exist is left out."""
+        """Record metrics that belong to no epoch, without those that are not numbers: one seed has no spread."""
         now = int(time.time() * 1000)
         known = {name: value for name, value in metrics.items() if math.isfinite(value)}
         self.client.log_batch(run_id, metrics=[Metric(parameter_name(name), value, now, 0) for name, value in known.items()])
@@ -261,7 +268,7 @@ class Store:
         self.client.set_tag(run_id, PARENT, parent_run_id)
 
     def parent_of(self, run: Run) -> str | None:
-        """The run that it is shown below."""
+        """The id of the run that it is shown below; None if it stands alone."""
         return run.data.tags.get(PARENT)
 
 

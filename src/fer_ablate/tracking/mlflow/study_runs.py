@@ -1,7 +1,7 @@
 """A study in MLflow: a run of its own, below it one for every row, below these the runs of the seeds.
 
-`open_study` makes or takes up the upper two levels before anything is trained; `close_study` tells them the scores, brings
-the table and the plots, and puts every run below its row. Both can be repeated at any time, by several processes.
+`open_study` makes the upper two levels, or finds them again, before anything is trained. `close_study` sends the scores, the
+table and the plots, and puts every run below its row. Both can be repeated at any time, by several processes.
 """
 
 import hashlib
@@ -15,11 +15,13 @@ from filelock import Timeout
 
 from fer_ablate.config.schema import TrackingConfig
 from fer_ablate.errors import UserError
+from fer_ablate.tracking.disk.log import first_line
 from fer_ablate.tracking.disk.run_folder import RunFolder
+from fer_ablate.tracking.disk.run_state import RunState, mlflow_status
 from fer_ablate.tracking.mlflow.connection import open_store
+from fer_ablate.tracking.mlflow.nested_runs import NestedRuns
 from fer_ablate.tracking.mlflow.params import distinct_names
-from fer_ablate.tracking.mlflow.study_file import StudyFile, StudyState
-from fer_ablate.tracking.mlflow.study_places import Placing
+from fer_ablate.tracking.mlflow.study_ids import StudyIds, StudyIdsFile
 
 if TYPE_CHECKING:
     from fer_ablate.tracking.mlflow.store import Store
@@ -27,12 +29,10 @@ if TYPE_CHECKING:
 ITSELF = ""
 """Label of what belongs to the study as a whole and not to a row, such as the trials of a search."""
 
-RUNNING, FINISHED, SCHEDULED, FAILED = "RUNNING", "FINISHED", "SCHEDULED", "FAILED"
-
 
 @dataclass(frozen=True)
-class StudyRuns:
-    """Runs in MLflow that others are shown below.
+class ParentRuns:
+    """The MLflow runs that the runs of a study are shown below.
 
     Args:
         uri: of the store.
@@ -47,13 +47,13 @@ class StudyRuns:
 
 @dataclass(frozen=True)
 class StudySummary:
-    """What MLflow is to show of a study.
+    """What MLflow shows of a study.
 
     Args:
         rows: label -> metrics such as `test/acc/mean`; under the empty label those of the study itself.
-        runs: label -> finished runs; under the empty label those that lie directly below the study.
-        artifacts: files such as the table and the plots; to be the same bytes when nothing changed.
-        status: FINISHED, FAILED or KILLED.
+        runs: label -> finished runs; under the empty label those that are shown directly below the study.
+        artifacts: files such as the table and the plots; the same bytes as long as nothing changes.
+        state: finished; failed if a run failed or is missing; missing if the study was interrupted.
         tags: of the study.
         failed: labels of rows of which a run failed.
     """
@@ -61,15 +61,15 @@ class StudySummary:
     rows: Mapping[str, Mapping[str, float]]
     runs: Mapping[str, Sequence[RunFolder]]
     artifacts: Sequence[Path] = ()
-    status: str = FINISHED
+    state: RunState = RunState.finished
     tags: Mapping[str, str] = field(default_factory=dict)
     failed: Sequence[str] = ()
 
 
 def open_study(
     tracking: TrackingConfig, runs_dir: Path, study: str, labels: Sequence[str], tags: Mapping[str, str]
-) -> tuple[StudyRuns | None, str]:
-    """Make the study and its rows known, or take them up again; they are then shown as running.
+) -> tuple[ParentRuns | None, str]:
+    """Make the runs of a study and its rows, or find them again, and show them as running.
 
     Args:
         tracking: store and experiment.
@@ -79,133 +79,135 @@ def open_study(
         tags: of the study.
 
     Returns:
-        The runs, or None without tracking or without an answer from the store; and in that case why, in words.
+        The runs, None without tracking or if the store does not answer; and in the latter case the reason, in words.
     """
     if not tracking.enabled:
         return None, ""
-    file = StudyFile(runs_dir, tracking.experiment, study, tracking.uri)
+    file = StudyIdsFile(runs_dir, tracking.experiment, study, tracking.uri)
     try:
         with file.lock():
             store = open_store(tracking.uri, tracking.experiment, str(runs_dir), tracking.timeout)
-            state = file.read()
-            state.running = True
-            _make(store, file, state, labels, tags)
-            store.show_as({run: RUNNING for run in (state.parent, *(state.rows[label] for label in labels))})
-            return StudyRuns(tracking.uri, state.parent, {label: state.rows[label] for label in labels}), ""
+            ids = file.read()
+            ids.running = True
+            _make_runs(store, file, ids, labels, tags)
+            rows = {label: ids.rows[label] for label in labels}
+            store.show_as(dict.fromkeys((ids.parent, *rows.values()), RunState.running))
+            return ParentRuns(tracking.uri, ids.parent, rows), ""
     except Exception as error:  # whatever is wrong with MLflow must not keep a study from training
         return None, _warning(tracking, study, error)
 
 
 def close_study(tracking: TrackingConfig, runs_dir: Path, study: str, summary: StudySummary) -> str:
-    """Tell MLflow what became of the study; costs nothing if it knows already.
+    """Send the outcome of a study to MLflow; costs nothing if it was sent before.
 
-    A run recorded elsewhere, or never, is brought in as a copy, once. One that still waits for its upload is left to
-    `upload_pending`.
+    A run that is recorded elsewhere, or nowhere, is shown as a copy, made once. A run that still waits for its upload is
+    left to `upload_pending`.
 
     Args:
         tracking: store and experiment.
         runs_dir: where ids are remembered.
-        study: as it was opened; opened if it never was.
-        summary: what to tell.
+        study: its name; opened here if it never was.
+        summary: of the study.
 
     Returns:
         Why MLflow does not have everything; empty if it has.
     """
     if not tracking.enabled:
         return ""
-    file = StudyFile(runs_dir, tracking.experiment, study, tracking.uri)
+    file = StudyIdsFile(runs_dir, tracking.experiment, study, tracking.uri)
     try:
         digest = _digest(summary)
-        if _told(file.read(), digest):
+        if _is_sent(file.read(), digest):
             return ""
         with file.lock():
-            state = file.read()
-            if _told(state, digest):
+            ids = file.read()
+            if _is_sent(ids, digest):
                 return ""  # by another process meanwhile
             store = open_store(tracking.uri, tracking.experiment, str(runs_dir), tracking.timeout)
-            problems = _tell(store, file, state, summary, digest)
-    except Exception as error:  # the study is finished; only its picture in MLflow is not
+            problems = _send(store, file, ids, summary, digest)
+    except Exception as error:  # the study itself has ended well; only MLflow does not show it
         return _warning(tracking, study, error)
     return "\n".join(["Some runs could not be brought into MLflow:", *problems]) if problems else ""
 
 
-def _told(state: StudyState, digest: str) -> bool:
-    return state.digest == digest and not state.running
+def _is_sent(ids: StudyIds, digest: str) -> bool:
+    return ids.digest == digest and not ids.running
 
 
-def _make(store: "Store", file: StudyFile, state: StudyState, labels: Sequence[str], tags: Mapping[str, str]) -> None:
-    """Make or take up the runs of the study and of these rows; each is remembered at once, for the process may be killed."""
+def _make_runs(store: "Store", file: StudyIdsFile, ids: StudyIds, labels: Sequence[str], tags: Mapping[str, str]) -> None:
+    """Make the runs of the study and of these rows, or find them again; each id is written at once, for a kill may come."""
     common = {"study": file.study}
-    parent = store.group(state.parent, file.study, {"kind": "study", **common, **tags})
-    if parent != state.parent:
-        state.parent, state.digest, state.sent = parent, "", {}
-    file.write(state)
+    parent = store.group(ids.parent, file.study, {"kind": "study", **common, **tags})
+    if parent != ids.parent:
+        ids.parent, ids.digest, ids.sent = parent, "", {}
+    file.write(ids)
     present = store.groups_below(parent)
     for label in dict.fromkeys(labels):
-        row = state.rows.get(label, "")
+        row = ids.rows.get(label, "")
         if row in present:
             continue
         made = store.group(row, label, {"kind": "row", "label": label, **common}, parent)
         if made != row:
-            state.rows[label], state.digest = made, ""
-            state.sent.pop(label, None)
-            file.write(state)
+            ids.rows[label], ids.digest = made, ""
+            ids.sent.pop(label, None)
+            file.write(ids)
 
 
-def _tell(store: "Store", file: StudyFile, state: StudyState, summary: StudySummary, digest: str) -> list[str]:
-    """Send what is new; what was wrong with single runs."""
+def _send(store: "Store", file: StudyIdsFile, ids: StudyIds, summary: StudySummary, digest: str) -> list[str]:
+    """Send what is new; returns what was wrong with single runs."""
     labels = [label for label in dict.fromkeys((*summary.rows, *summary.runs)) if label != ITSELF]
-    _make(store, file, state, labels, summary.tags)
+    _make_runs(store, file, ids, labels, summary.tags)
     problems = []
-    if digest != state.digest:
-        _send_metrics(store, state, summary)
-        store.log_files(state.parent, summary.artifacts, "study")
-        placing = Placing(store, file, state)
+    if digest != ids.digest:
+        _send_metrics(store, ids, summary)
+        store.log_files(ids.parent, summary.artifacts, "study")
+        nested = NestedRuns(store, file, ids)
         for label, folders in summary.runs.items():
             for folder in folders:
                 try:
-                    placing.place(folder, state.parent if label == ITSELF else state.rows[label])
+                    nested.add(folder, ids.parent if label == ITSELF else ids.rows[label])
                 except UserError as error:
                     problems.append(str(error))
-    statuses = {state.rows[label]: _status(label, summary) for label in labels}
-    store.show_as({**statuses, state.parent: summary.status})
-    state.running = False
-    state.digest = "" if problems else digest
-    file.write(state)
+    states = {ids.rows[label]: _row_state(label, summary) for label in labels}
+    # Rows without a run are still to come if the study ended well; otherwise they ended with it.
+    store.show_as({**states, ids.parent: summary.state}, begun=summary.state is not RunState.finished)
+    ids.running = False
+    ids.digest = "" if problems else digest
+    file.write(ids)
     return problems
 
 
-def _send_metrics(store: "Store", state: StudyState, summary: StudySummary) -> None:
-    """Metrics of rows that changed: to the row under their own names, to the study below the name of the row."""
-    names = distinct_names(list(state.rows))
+def _send_metrics(store: "Store", ids: StudyIds, summary: StudySummary) -> None:
+    """Send the metrics of rows that changed: to the row as they are called, to the study under the name of the row."""
+    names = distinct_names(list(ids.rows))
     changed = {label: _hash(sorted(metrics.items())) for label, metrics in summary.rows.items()}
-    changed = {label: digest for label, digest in changed.items() if state.sent.get(label) != digest}
+    changed = {label: digest for label, digest in changed.items() if ids.sent.get(label) != digest}
     for label in changed:
         if label != ITSELF:
-            store.log_summary(state.rows[label], summary.rows[label])
+            store.log_summary(ids.rows[label], summary.rows[label])
     below = {f"{names[label]}/{name}": value for label in changed if label for name, value in summary.rows[label].items()}
-    store.log_summary(state.parent, {**below, **(summary.rows[ITSELF] if ITSELF in changed else {})})
-    state.sent |= changed
+    store.log_summary(ids.parent, {**below, **(summary.rows[ITSELF] if ITSELF in changed else {})})
+    ids.sent |= changed
 
 
-def _status(label: str, summary: StudySummary) -> str:
+def _row_state(label: str, summary: StudySummary) -> RunState:
     if label in summary.failed:
-        return FAILED
+        return RunState.failed
     if summary.runs.get(label):
-        return FINISHED
-    return SCHEDULED if summary.status == FINISHED else summary.status
+        return RunState.finished
+    return RunState.missing if summary.state is RunState.finished else summary.state
 
 
 def _digest(summary: StudySummary) -> str:
-    """Of everything that MLflow would be told, from few and small reads: a study may have a thousand runs."""
-    runs = {label: [_trace(folder) for folder in folders] for label, folders in summary.runs.items()}
+    """Digest of everything that MLflow gets, from few and small reads: a study may have a thousand runs."""
+    runs = {label: [_version_of(folder) for folder in folders] for label, folders in summary.runs.items()}
     files = [(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in summary.artifacts]
     rows = {label: dict(metrics) for label, metrics in summary.rows.items()}
-    return _hash([rows, runs, files, summary.status, dict(summary.tags), list(summary.failed)])
+    return _hash([rows, runs, files, mlflow_status(summary.state), dict(summary.tags), list(summary.failed)])
 
 
-def _trace(folder: RunFolder) -> tuple[str, int, bool]:
-    """Changes when the run is trained anew or recorded."""
+def _version_of(folder: RunFolder) -> tuple[str, int, bool]:
+    """What changes when the run is trained anew or recorded."""
     header = folder.header_file.stat().st_mtime_ns if folder.header_file.is_file() else 0
     return folder.path.name, header, folder.pending_file.is_file()
 
@@ -215,6 +217,5 @@ def _hash(value: object) -> str:
 
 
 def _warning(tracking: TrackingConfig, study: str, error: Exception) -> str:
-    first = next(iter(str(error).splitlines()), type(error).__name__)
-    reason = "another process is bringing this study there" if isinstance(error, Timeout) else first
+    reason = "another process is bringing this study there" if isinstance(error, Timeout) else first_line(error)
     return f"MLflow at {tracking.uri} does not show the study {study} as it is ({reason}). The next start of the study brings it."

@@ -1,4 +1,4 @@
-"""What MLflow is told of a run, in its own kinds of value. Only `mlflow_store` imports it, since MLflow is slow to import."""
+"""The contents of a run folder as MLflow's own types. Only `store` imports this module, since MLflow is slow to import."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ EPOCH_SECONDS = "epoch/seconds"
 """MLflow name of the duration of an epoch; every recorded epoch has one."""
 
 DIGEST_LENGTH = 36
-"""Longest digest of a data set that MLflow keeps."""
+"""Characters of a data set's digest that MLflow keeps."""
 
 
 def epoch_metrics(row: Mapping[str, float]) -> list[Metric]:
@@ -23,8 +23,8 @@ def epoch_metrics(row: Mapping[str, float]) -> list[Metric]:
     return [Metric(EPOCH_SECONDS if name == "seconds" else name, value, time_ms, step) for name, value in measured.items()]
 
 
-def marks_of(folder: RunFolder) -> dict[str, str]:
-    """Why a run has no result."""
+def failure_tags(folder: RunFolder) -> dict[str, str]:
+    """Tags that say why a run has no result."""
     failure, pruned = folder.failure, folder.pruned
     return ({"failure": failure.problem} if failure else {}) | ({"pruned": f"epoch {pruned.epoch}"} if pruned else {})
 
@@ -41,12 +41,12 @@ def final_metrics(result: RunResult) -> dict[str, float]:
 
 
 def dataset_of(header: RunHeader) -> DatasetInput:
-    """The images of a run."""
+    """The images of a run as an input of the run."""
     name = str(header.dataset.get("name", "data"))
     dataset = Dataset(name, header.data_digest[:DIGEST_LENGTH], "local", "{}", profile=json.dumps(header.dataset))
     return DatasetInput(dataset, [InputTag("mlflow.data.context", "train, val, test")])
 
 
 def as_tags(values: Mapping[str, str]) -> list[RunTag]:
-    """Tags as MLflow takes them: with plain names, not too long."""
+    """Tags within MLflow's limits on names and lengths."""
     return [RunTag(parameter_name(key), shorten(value, TAG_LENGTH)) for key, value in values.items()]

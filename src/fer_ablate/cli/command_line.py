@@ -1,0 +1,231 @@
+"""Hydra's part of a command line: flags and overrides, checked, composed into the config of each run."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from fer_ablate.config.binding import names_plugins
+from fer_ablate.config.compose import CONFIG_NAME, composed, conf_dir, flat, from_yaml, plain, register_schema, to_config, to_yaml
+from fer_ablate.config.diagnosis import diagnose
+from fer_ablate.config.hydra_internals import flag_parser
+from fer_ablate.config.overrides import Override, key_of, parsed_overrides, value_of
+from fer_ablate.config.schema import Config
+from fer_ablate.config.study_rows import repeat_of
+from fer_ablate.errors import Fault, FaultyConfigError, UserError
+from fer_ablate.study.faults import config_faults, content_faults
+from fer_ablate.tracking.disk.files import write_text
+
+INSPECTIONS = ("help", "hydra_help", "cfg", "info", "shell_completion")
+"""Flags of Hydra that print something and run nothing."""
+
+SINGLE_VALUES = ("seed", "name", "runs_dir", "force", "plugins")
+"""Keys at the top of the config that are not groups."""
+
+UNNAMED = (
+    *SINGLE_VALUES,
+    "tracking",
+    "data.path",
+    "data.cache_dir",
+    "data.ferplus_path",
+    "trainer=",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.strategy",
+    "trainer.num_threads",
+    "trainer.profiler",
+)
+"""Beginnings of overrides that say nothing about what is studied, so they do not enter a run's name."""
+
+
+@dataclass(frozen=True)
+class HydraArguments:
+    """Hydra's part of a command line.
+
+    Args:
+        overrides: as typed.
+        config_dir: folder with files of the user's own, `--config-dir`.
+        multirun: whether `-m` was given.
+        inspects: whether a flag makes Hydra print something instead of running.
+    """
+
+    overrides: list[str]
+    config_dir: Path | None
+    multirun: bool
+    inspects: bool
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run as it was asked for: its config, and how it is named to people.
+
+    Args:
+        config: resolved and free of faults.
+        name: the given one, or what differs from the defaults.
+        overrides: as typed.
+        changed: every leaf that differs from the defaults -> its value.
+        described: the overrides for people, each single value beside its default.
+        key: of the run, if it was planned; empty otherwise.
+        place: within a sweep, such as `3/12`, or empty; runs of a sweep print less.
+    """
+
+    config: Config
+    name: str
+    overrides: list[str] = field(default_factory=list)
+    changed: dict[str, str] = field(default_factory=dict)
+    described: list[str] = field(default_factory=list)
+    key: str = ""
+    place: str = ""
+
+    @property
+    def title(self) -> str:
+        """Beginning of its lines in a sweep, where several runs may print at once."""
+        return f"[{self.place}] {self.name}, {repeat_of(self.config)}"
+
+    def save(self, path: Path) -> None:
+        """Write it to a file for another process."""
+        write_text(path, json.dumps({**vars(self), "config": to_yaml(self.config)}))
+
+    @classmethod
+    def load(cls, path: Path) -> "RunSpec":
+        """Read what `save` wrote."""
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return cls(**{**content, "config": from_yaml(content["config"])})
+
+
+def run_hydra(arguments: Sequence[str], action: Callable[[RunSpec], int], ignore: tuple[str, ...] = ()) -> int:
+    """Compose the config, or with `-m` each one of a grid, and call a function with it.
+
+    Args:
+        arguments: after the verb; plain Hydra.
+        action: returns an exit code.
+        ignore: keys whose faults do not matter for this action.
+
+    Returns:
+        The worst exit code.
+
+    Raises:
+        FaultyConfigError: with every fault of every override and of the composed config.
+    """
+    parsed = parse(arguments)
+    allow_plugins(parsed.overrides)
+    if not parsed.inspects:
+        diagnosis = diagnose(parsed.overrides, parsed.config_dir)
+        raise_faults([*diagnosis.faults, *content_faults(diagnosis)], ignore)
+        raise_faults([] if parsed.multirun else sweep_faults(parsed.overrides))
+    register_schema()
+    codes: list[int] = []
+
+    def task(tree: DictConfig) -> None:
+        overrides = list(HydraConfig.get().overrides.task)
+        codes.append(_exit_code(lambda: action(run_spec_of(tree, overrides, ignore))))
+
+    program = sys.argv[0]
+    # One after another in this process: only trainings are worth a launcher, and only our own sweeper skips finished ones.
+    sys.argv = [program, *arguments, *(["hydra/sweeper=basic"] if parsed.multirun and not parsed.inspects else [])]
+    hydra.main(config_path=str(conf_dir()), config_name=CONFIG_NAME)(task)()
+    return max(codes, default=0)
+
+
+def _exit_code(action: Callable[[], int]) -> int:
+    """Exit code of an action; an error in what was typed or read is printed, and the next config of a grid goes on."""
+    try:
+        return action()
+    except UserError as error:
+        sys.stdout.flush()  # in a pipe, stdout is buffered and would follow the message
+        print(f"fer_ablate: {error}", file=sys.stderr, flush=True)
+        return 1
+
+
+def parse(arguments: Sequence[str]) -> HydraArguments:
+    """Separate Hydra's flags from overrides.
+
+    Raises:
+        UserError: an unknown flag, or a folder that is not there.
+    """
+    parsed, unknown = flag_parser().parse_known_intermixed_args(list(arguments))
+    if unknown:
+        raise UserError(f"{' '.join(unknown)}: no such flag. --hydra-help lists them; values are given as key=value.")
+    if parsed.config_dir and not Path(parsed.config_dir).is_dir():
+        raise UserError(f"--config-dir {parsed.config_dir}: there is no such folder. It holds <group>/<name>.yaml of your own.")
+    return HydraArguments(
+        overrides=list(parsed.overrides),
+        config_dir=Path(parsed.config_dir) if parsed.config_dir else None,
+        multirun=bool(parsed.multirun),
+        inspects=any(getattr(parsed, flag, None) for flag in INSPECTIONS),
+    )
+
+
+def study_arguments(study: str, overrides: Sequence[str], config_dir: Path | None) -> list[str]:
+    """Arguments of a verb about a study, as they would be typed after the verb."""
+    return [*(["--config-dir", str(config_dir)] if config_dir is not None else []), f"study={study}", *overrides]
+
+
+def allow_plugins(overrides: Sequence[str]) -> None:
+    """Make packages in the current folder importable where `plugins=` was typed."""
+    # `python -m` has the current folder on its path; the console script `fer-ablate` does not.
+    if names_plugins(overrides) and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+
+
+def sweep_faults(overrides: Sequence[str]) -> list[Fault]:
+    """Faults of overrides with several values, where a single run is meant; they must be free of other faults."""
+    several = [one for one in parsed_overrides(overrides) if one.is_sweep_override()]
+    return [
+        Fault(
+            one.key_or_group,
+            f"{value_of(str(one.input_line))} is several values, hence several runs.",
+            "Add -m for a grid of runs; write [a,b] for a list.",
+        )
+        for one in several
+    ]
+
+
+def raise_faults(faults: Sequence[Fault], ignore: tuple[str, ...] = ()) -> None:
+    """Raise all faults together, except those of the keys in `ignore`."""
+    if counted := [fault for fault in faults if fault.key not in ignore]:
+        raise FaultyConfigError(counted)
+
+
+def run_spec_of(tree: DictConfig, overrides: Sequence[str], ignore: tuple[str, ...] = ()) -> RunSpec:
+    """Check a composed tree and name its run. Hydra must be initialised, since the defaults are composed for comparison.
+
+    Raises:
+        FaultyConfigError: with every fault.
+    """
+    try:
+        config = to_config(tree)
+    except OmegaConfBaseException as error:
+        raise FaultyConfigError([Fault("", str(error).splitlines()[0])]) from error
+    raise_faults(config_faults(config, overrides), ignore)
+    defaults, values = flat(plain(to_config(composed()))), flat(plain(config))
+    changed = {key: str(value) for key, value in values.items() if defaults.get(key) != value}
+    return RunSpec(config, config.name or _derived_name(overrides), list(overrides), changed, _described(overrides, values))
+
+
+def _described(overrides: Sequence[str], values: Mapping[str, Any]) -> list[str]:
+    """The overrides that change something, each with the default that it replaces."""
+    # The default of a key depends on the chosen groups, so these are composed without the keys.
+    groups = [text for text in overrides if "." not in key_of(text) and not text.startswith(SINGLE_VALUES)]
+    defaults = flat(plain(to_config(composed(groups))))
+    keyed = [(text, key_of(text)) for text in overrides]
+    return [
+        f"{text}  (default {defaults[key]})" if key in defaults else text
+        for text, key in keyed
+        if key not in defaults or values.get(key) != defaults[key]
+    ]
+
+
+def _derived_name(overrides: Sequence[str]) -> str:
+    """The overrides that say what is studied, shortened: `model.conv_layers=4` -> `conv_layers=4`."""
+    naming = [one for one in map(Override.parse, overrides) if not one.without_prefix.startswith(UNNAMED)]
+    parts = [one.short for one in naming if one.value is not None]
+    return " ".join(part.removeprefix("experiment=") for part in parts) or "baseline"

@@ -1,0 +1,103 @@
+"""Overrides as text: `Override` splits one, `assignment` writes one, and Hydra's parser interprets the value."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hydra.core.override_parser import types
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+ParsedOverride = types.Override
+"""An override as Hydra's parser gives it: kind, key, and value or sweep."""
+
+SPLIT = re.compile(r"(?P<prefix>\+\+|\+|~)?(?P<key>[^=]*)(?:=(?P<value>.*))?", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Override:
+    """An override such as `model.conv_layers=4`, split and not interpreted.
+
+    Args:
+        prefix: `+` adds a key, `++` adds or changes one, `~` removes one; empty changes one.
+        key: dotted key, or a group with its package if it has one.
+        value: as it was typed; None where there is no `=`.
+    """
+
+    prefix: str
+    key: str
+    value: str | None
+
+    @classmethod
+    def parse(cls, text: str) -> "Override":
+        """Split any text, also one that Hydra would not accept.
+
+        >>> Override.parse("++optimizer.betas=[0.9,0.99]")
+        Override(prefix='++', key='optimizer.betas', value='[0.9,0.99]')
+        """
+        match = SPLIT.fullmatch(text)
+        assert match is not None
+        return cls(match["prefix"] or "", match["key"], match["value"])
+
+    def __str__(self) -> str:
+        return self.prefix + self.without_prefix
+
+    @property
+    def without_prefix(self) -> str:
+        """`key=value`, or the key alone if there is no value."""
+        return self.key if self.value is None else f"{self.key}={self.value}"
+
+    @property
+    def short(self) -> str:
+        """The override without prefix and with the last part of its key only, such as `conv_layers=4`."""
+        return replace(self, key=self.key.rsplit(".", 1)[-1]).without_prefix
+
+    def with_value(self, value: object) -> "Override":
+        """The same override with another value."""
+        return replace(self, value=str(value))
+
+
+def key_of(text: str) -> str:
+    """Key or group of an override."""
+    return Override.parse(text).key
+
+
+def value_of(text: str) -> str:
+    """Value of an override as it was typed; empty if it has none."""
+    return Override.parse(text).value or ""
+
+
+def parsed_overrides(texts: Sequence[str]) -> list[ParsedOverride]:
+    """Interpret overrides with Hydra's parser, which takes milliseconds for each.
+
+    Raises:
+        hydra.errors.HydraException: a text is no override.
+    """
+    return OverridesParser.create().parse_overrides(list(texts))
+
+
+def assignment(key: str, value: Any) -> str:
+    """`key=value` in Hydra's grammar for a value read from YAML.
+
+    >>> assignment("augment.steps", [{"op": "flip", "p": 0.5}])
+    'augment.steps=[{op:flip,p:0.5}]'
+    """
+    return f"{key}={spelled(value)}"
+
+
+def spelled(value: Any) -> str:
+    """A value read from YAML, in Hydra's grammar."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{spelled(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "[" + ",".join(spelled(item) for item in value) + "]"
+    return quoted(value) if isinstance(value, str) else str(value)
+
+
+def quoted(text: str) -> str:
+    """A text as one value of Hydra's grammar: in quotes, unless it is a plain word."""
+    if text and all(letter.isalnum() or letter in "_-./" for letter in text):
+        return text
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,0 +1,119 @@
+"""Draws random parts and folds of a set, stratified by class; groups stay whole.
+
+A group is a person, or anything else that must not be in train and in test at the same time.
+"""
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fer_ablate.data.faces import FaceSet, Rows
+from fer_ablate.errors import UserError
+
+FEWEST = 2
+
+
+def fold_rows(faces: FaceSet, folds: int, fold: int, seed: int) -> Rows:
+    """Return the usable rows of one fold, ascending; every image and every group is in exactly one fold.
+
+    Args:
+        faces: the set.
+        folds: number of folds.
+        fold: index of the fold, from 0.
+        seed: seed of the draw.
+
+    Raises:
+        UserError: there are fewer groups, or images of every class, than folds.
+    """
+    labels = faces.labels[faces.rows]
+    if faces.groups is None:
+        # scikit-learn accepts rare classes as long as one class has an image for every fold.
+        most = int(np.bincount(labels).max())
+        if most < folds:
+            raise UserError(f"data.folds={folds}, but no class has so many images (at most {most}). Give fewer folds.")
+        parts = _splitter("StratifiedKFold", folds, seed).split(labels, _with_rare_joined(labels, folds))
+    else:
+        groups = faces.groups[faces.rows]
+        count = len(np.unique(groups))
+        if count < folds:
+            raise UserError(f"data.folds={folds}, but there are {count} groups (data.group), which stay whole. Give fewer folds.")
+        parts = _splitter("StratifiedGroupKFold", folds, seed).split(labels, _with_rare_joined(labels, folds), groups)
+    tested: Rows = faces.rows[[test for _, test in parts][fold]]
+    return tested
+
+
+def draw_part(faces: FaceSet, rows: Rows, fraction: float, seed: int, stream: int) -> Rows:
+    """Draw about a fraction of some rows, with about the same share of every class; groups stay whole.
+
+    Args:
+        faces: the set.
+        rows: rows to draw from.
+        fraction: in (0, 1].
+        seed: `data.split_seed`.
+        stream: keeps the draws of one seed independent of each other, such as those of val and test.
+    """
+    if faces.groups is not None:
+        return _whole_groups(rows, faces.labels, faces.groups, fraction, [seed, stream])
+    return stratified(rows, faces.labels, fraction, np.random.default_rng([seed, stream]), leave_one=True)
+
+
+def stratified(rows: Rows, labels: Rows, fraction: float, draw: np.random.Generator, *, leave_one: bool = False) -> Rows:
+    """Draw the same fraction of every class, at least one image of each.
+
+    Args:
+        rows: rows to draw from.
+        labels: labels of the whole set.
+        fraction: in (0, 1].
+        draw: generator of random numbers.
+        leave_one: leave at least one image of every class; none is drawn of a class with a single image.
+    """
+    chosen = []
+    for label in np.unique(labels[rows]):
+        members = draw.permutation(rows[labels[rows] == label])
+        number = max(1, round(fraction * len(members)))
+        chosen.append(members[: min(number, len(members) - 1) if leave_one else number])
+    return np.sort(np.concatenate(chosen)) if chosen else rows
+
+
+def _whole_groups(rows: Rows, labels: Rows, groups: Rows, fraction: float, seed: Sequence[int]) -> Rows:
+    """Draw about a fraction of some rows in whole groups, with about the same share of every class; never all groups.
+
+    Args:
+        rows: rows to draw from.
+        labels: labels of the whole set.
+        groups: groups of the whole set.
+        fraction: in (0, 1).
+        seed: seed of the draw.
+
+    Raises:
+        UserError: all rows are of one group.
+    """
+    # A part in whole groups is drawn as some of k folds, where one fold is about the fraction.
+    own = groups[rows]
+    folds = min(len(np.unique(own)), max(FEWEST, round(1 / fraction)))
+    if folds < FEWEST:
+        raise UserError(
+            "All images are of one group (data.group), so none can be put aside for val or test. Set data.group=null."
+        )
+    # scikit-learn takes a single number of 32 bits as seed.
+    state = int(np.random.SeedSequence(list(seed)).generate_state(1)[0])
+    splitter = _splitter("StratifiedGroupKFold", folds, state)
+    parts = [part for _, part in splitter.split(rows, _with_rare_joined(labels[rows], folds), own)]
+    # Fractions above a half take several folds; at least one fold must be left.
+    count = max(1, round(fraction * folds)) if fraction > 1 / FEWEST else 1
+    chosen: Rows = np.sort(rows[np.concatenate(parts[: min(count, folds - 1)])])
+    return chosen
+
+
+def _splitter(name: str, folds: int, seed: int) -> Any:
+    """Build a splitter of scikit-learn, which is imported only here because it takes a second."""
+    return getattr(importlib.import_module("sklearn.model_selection"), name)(folds, shuffle=True, random_state=seed)
+
+
+def _with_rare_joined(labels: Rows, folds: int) -> Rows:
+    """Join the classes with fewer images than folds into one: scikit-learn would warn about each of them."""
+    counts = np.bincount(labels)
+    rare = np.flatnonzero((counts > 0) & (counts < folds))
+    return np.where(np.isin(labels, rare), rare[0], labels) if len(rare) else labels

@@ -1,0 +1,184 @@
+"""The judged table of a study as plain values, with a lossless form in JSON; every other format is made from it.
+
+Metrics that are fractions are stored as fractions (`acc` = 0.65). Published numbers are stored as printed, hence in percent.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import ConfigDict, TypeAdapter
+
+from fer_ablate.config.study_rows import Repeat
+
+LEVEL = 0.95
+"""Confidence level of every interval."""
+
+STRICT_JSON = ConfigDict(ser_json_inf_nan="strings")
+"""JSON has no number for NaN, and null already means None: what is not finite becomes a string and is read back as it was."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A printed number, in the unit of the table (percent for fractions)."""
+
+    value: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that ended with an error.
+
+    Args:
+        seed: of the run.
+        problem: first line of the error.
+        log: file with the whole error.
+        fold: that the run was to be tested on; None without folds.
+    """
+
+    seed: int
+    problem: str
+    log: Path
+    fold: int | None = None
+
+    @property
+    def repeat(self) -> Repeat:
+        """Seed and fold, which identify the run within its row."""
+        return Repeat(self.seed, self.fold)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A row compared with the baseline in one column.
+
+    Args:
+        value: row minus baseline, as a fraction where the metric is one.
+        low, high: 95 % interval; NaN with one seed, which compares two networks only.
+        p: two-sided, before correction: of the Welch test, or of McNemar's for one seed.
+        p_holm: corrected by Holm over the rows of the column.
+        verdict: in words, such as `better by 0.4 to 1.9 points`.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Score:
+    """A row in one column.
+
+    Args:
+        n: number of seeds, or of folds if the row is cross-validated.
+        images: number tested in each run, or in all folds together.
+        mean: over seeds, or over folds.
+        sd: between seeds, or between folds, ddof 1; NaN for n=1.
+        low, high: 95 % interval of the mean over test images and seeds, or over folds, see `statistics`.
+        over_images: whether the interval covers the draw of the images as well; otherwise it covers the seeds alone.
+        difference: to the baseline; None for the baseline itself, and where the row or the baseline has no score.
+        published: printed number, if there is one.
+        gap: mean minus published, in the unit of `published`.
+        agrees: whether the published number lies within the prediction interval of one more run; None where there is none.
+    """
+
+    n: int
+    images: int
+    mean: float
+    sd: float
+    low: float
+    high: float
+    over_images: bool
+    difference: Difference | None = None
+    published: Published | None = None
+    gap: float | None = None
+    agrees: bool | None = None
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row of the table.
+
+    Args:
+        label: of the row.
+        baseline: whether the other rows are compared with this one.
+        seeds: of the study.
+        finished: seed, and fold if there is one, of every run that counts.
+        stale: how many of these runs are of an earlier config, data or code.
+        failures: one for each run that failed.
+        scores: column -> score; columns without a finished run are absent.
+        published: column -> printed number; also of rows not yet run.
+        factor: value of the swept key.
+        parameters, macs: of the network; None while no run is finished.
+        seconds, peak_memory_mb: mean over the runs; MiB.
+        folds: of the cross-validation; None if the row is not cross-validated.
+    """
+
+    label: str
+    baseline: bool
+    seeds: tuple[int, ...]
+    finished: tuple[Repeat, ...]
+    stale: int
+    failures: tuple[Failure, ...]
+    scores: dict[str, Score]
+    published: dict[str, Published]
+    factor: int | float | str | None
+    parameters: int | None
+    macs: int | None
+    seconds: float | None
+    peak_memory_mb: float | None
+    folds: int | None = None
+
+    @property
+    def expected(self) -> int:
+        """Number of runs that the study specifies for the row."""
+        return len(self.seeds) * (self.folds or 1)
+
+
+@dataclass(frozen=True)
+class JudgedTable:
+    """A judged table.
+
+    Args:
+        study: name.
+        source: document and table that the study reproduces; may be empty.
+        columns: such as `test/acc`, in order.
+        rows: in the order of the study.
+        protocol: how all runs were tested; where rows differ, the values joined by ` / `.
+        notes: sentences that appear below the table, such as `n=1: ...`.
+        factor: the swept key; None if there is none.
+        folds: of the cross-validation; None if the study is not cross-validated.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT_JSON
+
+    study: str
+    source: str
+    columns: tuple[str, ...]
+    rows: tuple[TableRow, ...]
+    protocol: dict[str, str]
+    notes: tuple[str, ...]
+    factor: str | None = None
+    folds: int | None = None
+
+    def to_json(self) -> str:
+        """The table as JSON text, every number in full."""
+        return _adapter().dump_json(self, indent=2).decode() + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "JudgedTable":
+        """Inverse of `to_json`.
+
+        Raises:
+            ValueError: the text is not JSON, or a field is missing or of another type.
+        """
+        return _adapter().validate_json(text)
+
+
+@cache
+def _adapter() -> TypeAdapter[JudgedTable]:
+    return TypeAdapter(JudgedTable)

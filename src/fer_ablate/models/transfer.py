@@ -1,0 +1,251 @@
+"""Transfer learning: loads the ImageNet weights that torchvision publishes, freezes convolutions, and lists the faults of both.
+
+Files are downloaded once, verified by their hash, and matched with the layers of a network by position.
+"""
+
+import hashlib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from http.client import HTTPException
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from fer_ablate.config.choices import Block, Norm
+from fer_ablate.config.schema import ModelConfig
+from fer_ablate.errors import Fault, UserError, choices
+from fer_ablate.models.stages import conv_count, resolved
+
+Layout = tuple[tuple[Block, int, int, int], ...]
+
+
+@dataclass(frozen=True)
+class PublishedWeights:
+    """A file of weights that torchvision publishes.
+
+    Args:
+        url: address; its name contains the first eight digits of the file's hash.
+        layout: block, channels, depth and kernel of the stages that the weights belong to.
+        norm: normalisation of these stages.
+        conv_bias: whether their convolutions have a bias.
+    """
+
+    url: str
+    layout: Layout
+    norm: Norm
+    conv_bias: bool
+
+    @property
+    def sha256(self) -> str:
+        """First digits of the file's SHA-256."""
+        return Path(self.url).stem.rpartition("-")[2]
+
+
+def _vgg(*depths: int) -> Layout:
+    return tuple((Block.conv, channels, depth, 3) for channels, depth in zip((64, 128, 256, 512, 512), depths, strict=True))
+
+
+RESNET50: Layout = ((Block.conv, 64, 1, 7), *((Block.bottleneck, 256 * 2**k, depth, 3) for k, depth in enumerate((3, 4, 6, 3))))
+SITE = "https://download.pytorch.org/models"
+PUBLISHED = {
+    "vgg16": PublishedWeights(f"{SITE}/vgg16-397923af.pth", _vgg(2, 2, 3, 3, 3), Norm.none, conv_bias=True),
+    "vgg19": PublishedWeights(f"{SITE}/vgg19-dcbb9e9d.pth", _vgg(2, 2, 4, 4, 4), Norm.none, conv_bias=True),
+    "resnet50": PublishedWeights(f"{SITE}/resnet50-0676ba61.pth", RESNET50, Norm.batch, conv_bias=False),
+}
+CLASSIFIERS = ("classifier.", "fc.")
+"""Prefixes of the layers after the feature maps, which are not loaded."""
+REMEDY = "Take the model that belongs to the file, such as model=vgg16 model.pretrained=vgg16."
+
+
+def pretrained_file(name: str, path: Path | None = None, sha256: str | None = None) -> Path:
+    """Return the file with the weights of a published network; downloads it to torch's cache folder if it is missing.
+
+    Args:
+        name: one of `PUBLISHED`.
+        path: a file to use instead of the cached one.
+        sha256: first digits of its hash; None: those of the published file.
+
+    Raises:
+        UserError: the name is unknown, the file does not exist and cannot be downloaded, or it has another hash.
+    """
+    if name not in PUBLISHED:
+        raise UserError(f"No pretrained weights are called '{name}'. {choices(name, PUBLISHED)}")
+    published = PUBLISHED[name]
+    expected = (sha256 or published.sha256).lower()
+    file = path or Path(torch.hub.get_dir()) / "checkpoints" / Path(published.url).name
+    if not file.is_file():
+        if path is not None:
+            raise UserError(f"model.pretrained_path: there is no file {path}. Leave the key out to have it fetched.")
+        _fetch(published, file)
+    # Checked also for a cached file: an interrupted download or another tool may have written it.
+    found = _digest(file)
+    if not found.startswith(expected):
+        raise UserError(
+            f"{file} is not the expected file: its SHA-256 begins with {found[: max(len(expected), 8)]}, expected {expected}. "
+            f"Delete a broken download; for weights of your own pass model.pretrained_sha256={found[:8]}."
+        )
+    return file
+
+
+def load_pretrained(network: nn.Module, file: Path) -> None:
+    """Load published weights into the stages of a network; its head keeps its random weights.
+
+    Layers are matched by position, the tensors of a layer by name: some of torchvision's files list the statistics of a
+    normalisation before its weights, and all four tensors have the same shape.
+
+    Args:
+        network: a network of `build_network`, with `stages`.
+        file: state dict of a torchvision network.
+
+    Raises:
+        UserError: the file is not a state dict, or it belongs to another network.
+    """
+    stages = network.get_submodule("stages")
+    given, needed = _layers(_state_dict(file)), _layers(stages.state_dict())
+    if len(given) != len(needed):
+        raise UserError(f"{file} holds {len(given)} layers with weights, but model.stages has {len(needed)}. {REMEDY}")
+    for (source, tensors), (target, own) in zip(given.items(), needed.items(), strict=True):
+        shapes, own_shapes = _shapes(tensors), _shapes(own)
+        if shapes != own_shapes:
+            raise UserError(f"{file}: '{source}' has {shapes}, but 'stages.{target}' needs {own_shapes}. {REMEDY}")
+        for part, tensor in tensors.items():
+            own[part].copy_(tensor)  # the state dict shares its memory with the network
+
+
+def _fetch(published: PublishedWeights, file: Path) -> None:
+    url = published.url
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # Of several runs that start at once, the first one downloads and the others wait.
+        with FileLock(f"{file}.lock"):
+            if not file.is_file():
+                torch.hub.download_url_to_file(url, str(file), hash_prefix=published.sha256, progress=sys.stderr.isatty())
+    except (OSError, HTTPException) as error:
+        raise UserError(
+            f"{url} cannot be fetched ({error}). Fetch it where there is a network and put it into {file.parent} as {file.name}, "
+            "or pass model.pretrained_path=<file>."
+        ) from error
+    except RuntimeError as error:
+        raise UserError(
+            f"{url} holds another file than its name says: {error}. Try again, or pass model.pretrained_path."
+        ) from error
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _state_dict(file: Path) -> Mapping[str, Tensor]:
+    try:
+        loaded = torch.load(file, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"{file} is not a file of weights: {reason}") from error
+    if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()):
+        raise UserError(
+            f"{file} is not a state dict, which maps names to tensors. Save one with torch.save(network.state_dict(), ...)."
+        )
+    return {name: value for name, value in loaded.items() if not name.startswith(CLASSIFIERS)}
+
+
+def _layers(state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """Group the tensors by layer. Numbers of batches are left out: old files lack them, and they have no effect here."""
+    layers: dict[str, dict[str, Tensor]] = {}
+    for name, value in state.items():
+        layer, _, part = name.rpartition(".")
+        if part != "num_batches_tracked":
+            layers.setdefault(layer, {})[part] = value
+    return layers
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> str:
+    return ", ".join(f"{part} {'x'.join(map(str, tensor.shape))}" for part, tensor in sorted(tensors.items()))
+
+
+def freeze(stages: nn.Module, trainable_convs: int) -> None:
+    """Freeze everything before the last `trainable_convs` convolutions, as the Pisa report does with 3, 6 or 9 of VGG16.
+
+    Convolutions are counted in the order of the state dict; that of a shortcut comes after those of its block. All layers after
+    the first trainable convolution are trained, including its normalisation.
+    """
+    # `modules` visits them in the order of the state dict, in which the loop below stops at the first trainable one.
+    convolutions = [module for module in stages.modules() if isinstance(module, nn.Conv2d)]
+    first = convolutions[len(convolutions) - trainable_convs] if trainable_convs else None
+    for module in stages.modules():
+        if module is first:
+            return
+        for parameter in module.parameters(recurse=False):
+            parameter.requires_grad_(False)
+
+
+def keep_frozen_statistics(stages: nn.Module) -> None:
+    """Put batch normalisations with frozen weights into evaluation mode: updated statistics would change frozen features."""
+    for module in stages.modules():
+        if isinstance(module, _BatchNorm) and not module.weight.requires_grad:
+            module.eval()
+
+
+def plugin_transfer_faults(config: ModelConfig) -> list[Fault]:
+    """List transfer keys that are given for a plugin network, which has no stages to load or freeze."""
+    given = {"pretrained": config.pretrained, "trainable_convs": config.trainable_convs}
+    problem = f"given, but the plugin {config.name} has no stages."
+    remedy = "Let the plugin do it, or leave it out."
+    faults = [Fault(f"model.{key}", f"{value} {problem}", remedy) for key, value in given.items() if value is not None]
+    return faults + _orphan_faults(config)
+
+
+def transfer_faults(config: ModelConfig) -> list[Fault]:
+    """List the faults of `model.pretrained*` and `model.trainable_convs`; the rest of the section must be sound."""
+    faults = _orphan_faults(config)
+    if config.pretrained is not None:
+        faults += _fit_faults(config, config.pretrained, PUBLISHED[config.pretrained])
+    path = config.pretrained_path
+    if path is not None and not Path(path).is_file():
+        faults.append(Fault("model.pretrained_path", f"there is no file {path}.", "Leave it out to have the file fetched."))
+    count = conv_count(resolved(config))
+    if config.trainable_convs is not None and config.trainable_convs > count:
+        faults.append(
+            Fault(
+                "model.trainable_convs",
+                f"{config.trainable_convs}, but the stages have only {count} convolutions.",
+                f"Give 0 to {count}, or leave it out to train everything.",
+            )
+        )
+    return faults
+
+
+def _orphan_faults(config: ModelConfig) -> list[Fault]:
+    """List the details of pretrained weights that are given although `model.pretrained` is not."""
+    if config.pretrained is not None:
+        return []
+    return [
+        Fault(f"model.{key}", "given without model.pretrained.", f"Add model.pretrained=..., one of {', '.join(PUBLISHED)}.")
+        for key, value in (("pretrained_path", config.pretrained_path), ("pretrained_sha256", config.pretrained_sha256))
+        if value is not None
+    ]
+
+
+def _fit_faults(config: ModelConfig, name: str, weights: PublishedWeights) -> list[Fault]:
+    """List the keys that make a network differ from the one that the weights belong to."""
+    remedy = f"Start from model={name}, or leave model.pretrained out."
+    faults = []
+    if config.in_channels != 3:
+        faults.append(Fault("model.in_channels", f"{config.in_channels}, but {name} was trained on 3 channels.", remedy))
+    if config.width != 1:
+        faults.append(Fault("model.width", f"{config.width}, but the weights of {name} have the listed width.", remedy))
+    if config.conv_bias != weights.conv_bias:
+        faults.append(Fault("model.conv_bias", f"{config.conv_bias}, but {name} has {weights.conv_bias}.", remedy))
+    # A wrong width is already reported above; compared at the listed width, it is not reported twice.
+    kept = [stage for stage in resolved(replace(config, width=1.0)).stages if stage.depth]
+    if tuple((stage.block, stage.channels, stage.depth, stage.kernel) for stage in kept) != weights.layout:
+        rows = ", ".join(f"{depth} {block.name} {channels}" for block, channels, depth, _ in weights.layout)
+        faults.append(Fault("model.stages", f"are not those of {name}: {rows}.", remedy))
+    if any(stage.norm is not weights.norm for stage in kept):
+        faults.append(Fault("model.norm", f"must be {weights.norm.name} in all stages, as in {name}.", remedy))
+    return faults

@@ -1,0 +1,150 @@
+"""What one epoch on few images says about the cost of a whole training: trials, kept in a file, and their sums over a study."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from fer_ablate.report.quantities import duration
+from fer_ablate.report.results.export import read_kept, trials_file
+from fer_ablate.tracking.disk.files import write_text
+
+
+@dataclass(frozen=True)
+class RowTrial:
+    """A row of a study, trained for one epoch on few images.
+
+    Args:
+        study, row: name and label.
+        full_images: of the train role.
+        epochs: of the whole training.
+        device, hardware, precision, threads: of the machine.
+        date: day of the trial, in ISO 8601.
+        code_digest: of the code that trained.
+        images: trained on in the trial; None if it failed, as of `seconds_per_epoch`.
+        seconds_per_epoch: of the trial.
+        problem: why it failed; empty if it did not.
+        typed: overrides beyond the study's file, as they were typed.
+    """
+
+    study: str
+    row: str
+    full_images: int
+    epochs: int
+    device: str
+    hardware: str
+    precision: str
+    threads: str
+    date: str
+    code_digest: str
+    images: int | None = None
+    seconds_per_epoch: float | None = None
+    problem: str = ""
+    typed: str = ""
+
+    @property
+    def machine(self) -> tuple[str, str, str, str]:
+        """What decides how long a training takes, beside the config."""
+        return self.device, self.hardware, self.precision, self.threads
+
+    @property
+    def estimated_seconds(self) -> float | None:
+        """Seconds of the whole training up to its last epoch; None if the trial failed."""
+        if self.images is None or self.seconds_per_epoch is None:
+            return None
+        return self.seconds_per_epoch / self.images * self.full_images * self.epochs
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one seed of a study would take on one machine.
+
+    Args:
+        machine: in words.
+        seconds: of training all rows tried, one after another, to their last epoch; early stopping may end sooner.
+        rows: labels that were tried without an error.
+        images: fewest and most that a trial trained on.
+        dates: first and last day of the trials.
+        problems: label -> why its trial failed.
+        changes: overrides typed for some rows, as they were typed.
+    """
+
+    machine: str
+    seconds: float
+    rows: tuple[str, ...]
+    images: tuple[int, int]
+    dates: tuple[str, str]
+    problems: Mapping[str, str]
+    changes: tuple[str, ...]
+
+    def missing(self, labels: Iterable[str]) -> list[str]:
+        """Those of these rows that were not tried without an error."""
+        return [label for label in labels if label not in self.rows]
+
+
+def read_trials(folder: Path) -> list[RowTrial]:
+    """The trials kept in the folder of the documentation; `UserError` if their file is damaged."""
+    return read_kept(trials_file(folder), _adapter()) or []
+
+
+def write_trials(folder: Path, trials: Sequence[RowTrial]) -> None:
+    """Keep these trials."""
+    write_text(trials_file(folder), _adapter().dump_json(list(trials), indent=1).decode() + "\n")
+
+
+@cache
+def _adapter() -> TypeAdapter[list[RowTrial]]:
+    return TypeAdapter(list[RowTrial])
+
+
+def merged_trials(old: Sequence[RowTrial], new: Sequence[RowTrial]) -> list[RowTrial]:
+    """All trials, study by study; a newer one replaces that of the same row on the same machine."""
+    found = {(trial.study, trial.row, trial.machine): trial for trial in (*old, *new)}
+    return sorted(found.values(), key=lambda trial: trial.study)
+
+
+def costs(trials: Sequence[RowTrial], study: str) -> list[Cost]:
+    """What a study would take on each machine on which any of its rows was tried; the most complete and quickest first."""
+    machines: dict[tuple[str, ...], list[RowTrial]] = {}
+    for trial in trials:
+        if trial.study == study:
+            machines.setdefault(trial.machine, []).append(trial)
+    found = [_cost(trials) for trials in machines.values()]
+    return sorted(found, key=lambda cost: (-len(cost.rows), cost.seconds, cost.machine))
+
+
+def cost_in_words(cost: Cost, labels: Iterable[str], seeds: int = 1) -> str:
+    """Such as `2.1 h on AMD EPYC (2 threads)`, or `more than ...` where not all rows were tried.
+
+    Args:
+        cost: of one seed.
+        labels: of all rows of the study, auxiliary ones too.
+        seeds: number of runs of each row, with folds of all of them.
+    """
+    if not cost.rows:
+        return f"unknown on {cost.machine}"
+    return f"{'more than ' if cost.missing(labels) else ''}{duration(cost.seconds * seeds)} on {cost.machine}"
+
+
+def _cost(trials: Sequence[RowTrial]) -> Cost:
+    """The cost on one machine."""
+    done = [(trial, seconds) for trial in trials if (seconds := trial.estimated_seconds) is not None]
+    images = [trial.images or 0 for trial, _ in done] or [0]
+    dates = sorted(trial.date for trial in trials)
+    return Cost(
+        machine=_machine_name(trials[0]),
+        seconds=sum(seconds for _, seconds in done),
+        rows=tuple(trial.row for trial, _ in done),
+        images=(min(images), max(images)),
+        dates=(dates[0], dates[-1]),
+        problems={trial.row: trial.problem for trial in trials if trial.estimated_seconds is None},
+        changes=tuple(dict.fromkeys(trial.typed for trial, _ in done if trial.typed)),
+    )
+
+
+def _machine_name(trial: RowTrial) -> str:
+    # The speed of a GPU does not depend on the threads of its processor.
+    threads = "" if trial.device == "cuda" else f"{trial.threads} thread{'' if trial.threads == '1' else 's'}, "
+    return f"{trial.hardware} ({threads}{trial.precision})"

@@ -1,0 +1,97 @@
+"""The ids of a study's runs in MLflow, remembered so that each run is made once and found again after a restart.
+
+Kept in `<runs_dir>/<experiment>/<study>.study.json`, separately for each store.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from filelock import FileLock
+
+from fer_ablate.errors import UserError
+from fer_ablate.tracking.disk.files import write_error, write_json
+from fer_ablate.tracking.disk.scan import folder_name
+
+LOCK_SECONDS = 60
+"""How long to wait for another process that is bringing the same study to MLflow."""
+
+
+@dataclass(kw_only=True)
+class StudyIds:
+    """Ids of MLflow runs, and digests of what was sent to them.
+
+    Args:
+        parent: run of the study; empty if there is none yet.
+        rows: label -> run of the row.
+        placed: run of a seed -> run of the row that it is shown below.
+        copies: `<row run>/<original>` -> copy of a run that could not be moved; the original is an id, or else a key.
+        sent: label -> digest of the metrics that its row has.
+        digest: of the summary that was sent completely.
+        running: whether the study is shown as running.
+    """
+
+    parent: str = ""
+    rows: dict[str, str] = field(default_factory=dict)
+    placed: dict[str, str] = field(default_factory=dict)
+    copies: dict[str, str] = field(default_factory=dict)
+    sent: dict[str, str] = field(default_factory=dict)
+    digest: str = ""
+    running: bool = False
+
+
+class StudyIdsFile:
+    """The file with the ids of one study in one store.
+
+    Args:
+        runs_dir: folder of all runs.
+        experiment: of MLflow.
+        study: its name; studies whose names differ only in letters that a file name cannot have share a file.
+        uri: of the store.
+    """
+
+    def __init__(self, runs_dir: Path, experiment: str, study: str, uri: str) -> None:
+        self.path = runs_dir / folder_name(experiment) / f"{folder_name(study)}.study.json"
+        self.study = study
+        self.uri = uri
+
+    def read(self) -> StudyIds:
+        """The stored ids; blank if there are none."""
+        return _read(self.path).get(self.study, {}).get(self.uri, StudyIds())
+
+    def write(self, ids: StudyIds) -> None:
+        """Store these; other studies and stores in the file stay as they are."""
+        everything = _read(self.path)
+        everything.setdefault(self.study, {})[self.uri] = ids
+        write_json(
+            self.path, {study: {uri: vars(known) for uri, known in stores.items()} for study, stores in everything.items()}
+        )
+
+    def lock(self) -> FileLock:
+        """Held while runs are made or the file is written."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise write_error(self.path, error) from error
+        return FileLock(self.path.with_suffix(".lock"), timeout=LOCK_SECONDS)
+
+
+def row_run(runs_dir: Path, experiment: str, uri: str, label: str) -> str | None:
+    """The run of the row with this label, if exactly one study of the experiment has such a row in this store."""
+    found = set()
+    for path in sorted((runs_dir / folder_name(experiment)).glob("*.study.json")):
+        found |= {stores[uri].rows[label] for stores in _read(path).values() if uri in stores and label in stores[uri].rows}
+    return found.pop() if len(found) == 1 else None
+
+
+def _read(path: Path) -> dict[str, dict[str, StudyIds]]:
+    try:
+        stored = json.loads(path.read_text())
+        return {study: {uri: StudyIds(**ids) for uri, ids in stores.items()} for study, stores in stored.items()}
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror}. Allow reading it, or use another runs_dir.") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        way_out = "Remove it: the study then gets new parent runs in MLflow."
+        raise UserError(f"{path} is damaged or of another version ({type(error).__name__}: {error}). {way_out}") from error

@@ -1,0 +1,74 @@
+"""What fer_ablate takes from private parts of Hydra; a failure here names what a later release changed."""
+
+import inspect
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from hydra.types import RunMode
+
+import fer_ablate
+from fer_ablate.config.compose import CONFIG_NAME, composed, composer, conf_dir, register_schema
+from fer_ablate.config.hydra_internals import flag_parser, initialised, launcher
+
+MODULE = "config/hydra_internals.py"
+TAKEN = {
+    "hydra._internal.hydra:Hydra.create_main_hydra2": {"task_name", "config_search_path"},
+    "hydra._internal.hydra:Hydra.compose_config": {
+        "config_name",
+        "overrides",
+        "run_mode",
+        "with_log_configuration",
+        "activate_config_repository",
+    },
+    "hydra._internal.utils:create_config_search_path": {"search_path_dir"},
+    "hydra._internal.utils:get_args_parser": set(),
+    "hydra._internal.callbacks:Callbacks.on_multirun_start": {"config"},
+    "hydra._internal.callbacks:Callbacks.on_multirun_end": {"config"},
+    "hydra.core.plugins:Plugins.instantiate_launcher": {"hydra_context", "task_function", "config"},
+    "hydra.types:HydraContext": {"config_loader", "callbacks"},
+}
+
+
+@pytest.mark.parametrize(("name", "arguments"), TAKEN.items(), ids=TAKEN)
+def test_hydra_still_has(name, arguments):
+    module, _, path = name.partition(":")
+    found = import_module(module)
+    for part in path.split("."):
+        found = getattr(found, part)
+    assert arguments <= inspect.signature(found).parameters.keys()
+
+
+def test_no_other_module_looks_into_hydra():
+    package = Path(fer_ablate.__file__).parent
+    looking = [
+        file for file in package.rglob("*.py") if re.search(r"hydra\._internal|from hydra\.\w+ import _", file.read_text())
+    ]
+    assert [file.relative_to(package).as_posix() for file in looking] == [MODULE]
+
+
+def test_flags_are_separated_from_overrides():
+    parsed, unknown = flag_parser().parse_known_intermixed_args(["a=1", "-m", "--config-dir", "mine", "b=2"])
+    assert (parsed.overrides, parsed.multirun, parsed.config_dir, unknown) == (["a=1", "b=2"], True, "mine", [])
+
+
+def test_an_inner_app_leaves_the_outer_one(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text("stages: [{channels: 4}]\n")
+    with composer(tmp_path):
+        with composer():
+            composed(["model=pisa"])
+        assert composed(["model=mine"]).model.stages[0].channels == 4
+
+
+def job(tree):
+    return tree.model.width
+
+
+def test_a_launcher_runs_jobs_without_a_sweeper(tmp_path):
+    register_schema()
+    with initialised(conf_dir()) as hydra, launcher(hydra, CONFIG_NAME, [f"hydra.sweep.dir={tmp_path}"], job) as (built, tree):
+        assert tree.hydra.mode is RunMode.MULTIRUN
+        returns = built.launch([["model.width=0.5"], ["model.width=2.0"]], initial_job_idx=3)
+    assert [one.return_value for one in returns] == [0.5, 2.0]
