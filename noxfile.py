@@ -1,6 +1,7 @@
 """One task, one session: `nox -s tests`. With `--no-venv` they use the environment that nox itself is in, and no network."""
 
 import sys
+from typing import TextIO
 
 import nox
 
@@ -9,14 +10,14 @@ nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
 
 
-def run(session: nox.Session, *command: str) -> None:
+def run(session: nox.Session, *command: str, stdout: TextIO | None = None) -> None:
     """Run a Python module in the session's environment, with the package and its tools installed in the tested versions."""
     if session.virtualenv.venv_backend == "none":
-        session.run(sys.executable, "-m", *command, external=True)
+        session.run(sys.executable, "-m", *command, external=True, stdout=stdout)
         return
     # The constraints name torch exactly: an open range pulls gigabytes of CUDA where a CPU build would do.
     session.install("-e", ".[dev]", "-c", "constraints.txt")
-    session.run("python", "-m", *command)
+    session.run("python", "-m", *command, stdout=stdout)
 
 
 @nox.session
@@ -49,6 +50,13 @@ def behaviour(session: nox.Session) -> None:
     """Lists the digest of the present code: golden runs must be unchanged, or `-- <reason>` makes a new behaviour."""
     run(session, "pytest", "-n", "0", "-m", "", "tests/training/test_golden.py", "tests/commands/test_golden_runs.py")
     run(session, "fer_ablate.config.behaviour", *session.posargs)
+
+
+@nox.session
+def reference(session: nox.Session) -> None:
+    """Writes docs/config.md, the reference of every key, from the schema and conf/."""
+    with open("docs/config.md", "w", encoding="utf-8") as file:
+        run(session, "fer_ablate.config.reference", stdout=file)
 
 
 @nox.session

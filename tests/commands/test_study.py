@@ -53,7 +53,9 @@ def test_a_study_is_trained_once_and_judged(study, conf, tmp_path):
     files = {file.name for file in (tmp_path / "runs" / "tiny" / "table").iterdir()}
     assert {"table.md", "table.tex", "table.csv", "table.html", "table.json"} <= files
 
+    (tmp_path / "runs" / "tiny" / "table" / "table.md").unlink()
     again = study("-m")
+    assert (tmp_path / "runs" / "tiny" / "table" / "table.md").is_file()
     assert (again.code, trained(again)) == (0, [])
     assert "4 finished" in again.out
 

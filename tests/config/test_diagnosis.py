@@ -31,11 +31,18 @@ def test_sound_overrides_have_no_faults():
         ("seed=0,x", "seed: x does not fit"),
         ("optimizer=adam,admw", "there is no 'admw'"),
         ("a b=", "'a b=' is not an override"),
+        ("=3", "'=3' is not an override"),
+        ("+trainer.max_epoch=5", "trainer.max_epoch: there is no such key.*Did you mean 'trainer.max_epochs'"),
+        ("+foo=1", "foo: there is no such key"),
     ],
 )
 def test_a_fault_names_key_and_way_out(override, message):
     (fault,) = faults_of(override)
     assert re.search(message, fault, re.DOTALL)
+
+
+def test_open_sections_take_any_key():
+    assert faults_of("+optimizer.foreach=true", "+model.arguments.depth=3", "+data.merge.good=[happy]") == []
 
 
 def test_all_faults_come_at_once_beside_the_rest():

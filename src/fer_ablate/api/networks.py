@@ -66,13 +66,14 @@ def _file(name: str | Path, runs_dir: Path) -> Path:
 
 def _scorer(file: Path, plugins: Sequence[str], device: str, tta: TestTimeAugmentation | None) -> Scorer:
     if is_onnx(file):
+        # An ONNX file runs on the CPU, whatever `device` says.
         return load_scorer(file, hardware.Hardware(torch.device("cpu"), 1, "32-true"))
     trained = load_network(file, plugins)
+    # The hardware stored with the network is that of its training.
     trainer = replace(trained.config.trainer, accelerator=device, devices=1)
     if trainer.precision is Precision.fp16:
-        trainer = replace(
-            trainer, precision=Precision.auto
-        )  # a CPU cannot compute in it, and another GPU may have a better format
+        # A CPU cannot compute in it, and another GPU may have a better format.
+        trainer = replace(trainer, precision=Precision.auto)
     if faults := hardware.hardware_faults(trainer):
         raise FaultyConfigError(faults)
     evaluation = trained.config.evaluation

@@ -70,6 +70,7 @@ def faces(run: str | Path, *, split: str = "test", runs_dir: str | Path = "runs"
     """
     found = _finished(run, runs_dir)
     images = load_faces(from_yaml(found.folder.config_yaml).data)
+    # The stored rows would point at other faces.
     if images.digest != found.header.data_digest:
         raise UserError(f"The images of run {found.folder.path} have changed since it was trained, so its faces cannot be shown.")
     predictions = split_predictions(found, split)
@@ -95,6 +96,7 @@ def heat_maps(
         "confusions": lambda found: confusions_figure(found, method),
         "regions": regions_figure,
     }
+    # Checked first, since computing the maps takes a while.
     if show not in pictures:
         raise UserError(f"show={show!r}: there is no such picture. {choices(show, pictures)}")
     return pictures[show](_explained(finished_run(Path(runs_dir), str(run)), method, split))
@@ -161,6 +163,7 @@ def _explained(folder: RunFolder, method: str, split: str) -> Explanation:
 
 
 def _finished(run: str | Path, runs_dir: str | Path) -> ScoredRun:
+    # A candidate of an ensemble needs the same: a finished run whose files can be read.
     return ensemble_candidate(find_run(Path(runs_dir), str(run))).run
 
 

@@ -55,6 +55,7 @@ def look_up(
     """
     arguments = [f"study={study}", *overrides]
     if runs_dir is not None:
+        # Quoted, since a path may hold characters that the grammar of overrides gives a meaning.
         arguments.append(f"runs_dir={quoted(str(runs_dir))}")
     if accept_stale:
         arguments.append("study.accept_stale=true")
@@ -129,6 +130,7 @@ def opened(
     """The study itself if it was looked up already, else the result of `look_up`, which explains the arguments."""
     if isinstance(study, str):
         return look_up(study, *overrides, runs_dir=runs_dir, config_dir=config_dir, accept_stale=accept_stale)
+    # They would have no effect on a study that was looked up without them.
     if overrides or runs_dir is not None or config_dir is not None or accept_stale:
         raise UserError(f"{study.name} was looked up already: give overrides, runs_dir and the like to look_up.")
     return study

@@ -65,7 +65,7 @@ class HydraArguments:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One run as it was asked for: its config, and how it is named to people.
+    """A requested run: its config, and how it is named to people.
 
     Args:
         config: resolved and free of faults.
@@ -73,7 +73,7 @@ class RunSpec:
         overrides: as typed.
         changed: every leaf that differs from the defaults -> its value.
         described: the overrides for people, each single value beside its default.
-        key: of the run, if it was planned; empty otherwise.
+        key: key of the run, if it was planned; empty otherwise.
         place: within a sweep, such as `3/12`, or empty; runs of a sweep print less.
     """
 
@@ -126,6 +126,7 @@ def run_hydra(arguments: Sequence[str], action: Callable[[RunSpec], int], ignore
 
     def task(tree: DictConfig) -> None:
         overrides = list(HydraConfig.get().overrides.task)
+        # Collected here, since `hydra.main` does not hand on what the task returns.
         codes.append(_exit_code(lambda: action(run_spec_of(tree, overrides, ignore))))
 
     program = sys.argv[0]
@@ -151,6 +152,7 @@ def parse(arguments: Sequence[str]) -> HydraArguments:
     Raises:
         UserError: an unknown flag, or a folder that is not there.
     """
+    # Intermixed: flags may stand between overrides. Unknown ones are left for a message of our own.
     parsed, unknown = flag_parser().parse_known_intermixed_args(list(arguments))
     if unknown:
         raise UserError(f"{' '.join(unknown)}: no such flag. --hydra-help lists them; values are given as key=value.")

@@ -67,6 +67,7 @@ class TrainingProgress(Callback):
             self._bar.update(self._task, metrics=text + (f"  best {self.best:.4f}" if self.best is not None else ""))
         elif not self.title or monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
             self._last_line = monotonic()
+            # Only the epochs of this process were timed; a resumed run has earlier ones.
             done = epoch - self._first_epoch
             best = f"  best {self.monitor} {self.best:.4f}" if self.best is not None else ""
             left = (monotonic() - self._began) / done * (self.max_epochs - epoch)

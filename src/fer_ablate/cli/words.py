@@ -96,6 +96,7 @@ class Word:
         if self.repeated:
             return texts
         if self.many:
+            # Brackets are optional here, though lists of overrides need them.
             return [part.strip() for part in texts[-1].strip("[]").split(",")]
         return texts[-1]
 

@@ -59,7 +59,7 @@ def behaviour(code: str) -> str:
     """What stands in a key for the code: `behaviour 1` where the table knows its digest, else the digest itself.
 
     Args:
-        code: of `code_digest`, of this version or of an earlier one.
+        code: result of `code_digest`, of this version or of an earlier one.
     """
     package, plus, plugins = code.partition(PLUGIN)
     number = known_behaviours().get(package)

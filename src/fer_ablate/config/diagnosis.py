@@ -1,10 +1,10 @@
 """Finds out which overrides of a command line are at fault, and names for each the nearest one that would work."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fer_ablate.config.compose import composed, composer, flat
 from fer_ablate.config.overrides import Override, ParsedOverride, parsed_overrides, value_of
+from fer_ablate.config.schema import Config
 from fer_ablate.errors import Fault, choices
 
 FOLDERED = ("study",)
@@ -55,7 +56,7 @@ def diagnose(overrides: Sequence[str], config_dir: Path | None = None) -> Diagno
         if not faults and not any(one.is_sweep_override() for one in parsed):
             texts = [str(one.input_line) for one in parsed]
             tree, trouble = _try(texts)
-            if not trouble:
+            if not trouble and not any(map(_is_foreign, parsed)):
                 # The usual case: each further composition takes a tenth of a second.
                 return Diagnosis((), tuple(texts), tree)
         composed()  # raises if conf/ itself is broken, for which no override is to blame
@@ -73,7 +74,8 @@ def diagnose(overrides: Sequence[str], config_dir: Path | None = None) -> Diagno
         single = [str(one.input_line) for one in keys if not one.is_sweep_override()]
         fine = base is not None and not _try([*group_choices, *single])[1]
         for override in keys if base is not None else ():
-            found = [] if fine and not override.is_sweep_override() else _key_faults(override, base, group_choices)
+            sure = fine and not override.is_sweep_override() and not _is_foreign(override)
+            found = [] if sure else _key_faults(override, base, group_choices)
             faults += found
             sound += [] if found else [_first_value(override)]
         tree, trouble = _try(sound)
@@ -83,11 +85,14 @@ def diagnose(overrides: Sequence[str], config_dir: Path | None = None) -> Diagno
 
 def _parse(overrides: Sequence[str]) -> tuple[list[ParsedOverride], list[Fault]]:
     parsed, faults = [], []
+    remedy = "Write key=value without blanks around '='; quote values with brackets or commas for the shell."
     for text in overrides:
+        if text.startswith("="):  # which Hydra takes for the choice of a group without a name
+            faults.append(Fault("", f"'{text}' is not an override: it has no key.", remedy))
+            continue
         try:
             parsed += parsed_overrides([text])
         except HydraException as error:
-            remedy = "Write key=value without blanks around '='; quote values with brackets or commas for the shell."
             faults.append(Fault("", f"'{text}' is not an override: {_first_line(error)}", remedy))
     return parsed, faults
 
@@ -115,15 +120,36 @@ def _key_faults(override: ParsedOverride, base: DictConfig | None, groups: Seque
     key = override.key_or_group
     if key == "hydra" or key.startswith(("hydra.", "hydra/")):
         return []
-    if base is not None and not (override.is_add() or override.is_force_add()):
+    if base is not None:
         tree = OmegaConf.to_container(base, resolve=False)
-        if not _has(tree, key):
+        if _is_foreign(override) or not (_adds(override) or _has(tree, key)):
             return [_unknown(key, tree)]
     faults = []
     for value in _value_texts(override):
         _, trouble = _try([*groups, value])
         faults += [Fault(key, f"{value_of(value)} does not fit. {fault.remedy or fault.problem}") for fault in trouble]
     return faults
+
+
+def _adds(override: ParsedOverride) -> bool:
+    return bool(override.is_add() or override.is_force_add())
+
+
+def _is_foreign(override: ParsedOverride) -> bool:
+    """Whether an override adds a key that the schema does not have: Hydra would take a misspelt `+trainer.max_epoch=5`."""
+    key = override.key_or_group
+    if not _adds(override) or key.startswith(("hydra.", "hydra/")) or _options(key):
+        return False
+    section: Any = Config
+    for part in key.split("."):
+        section = next((kind for kind in (section, *get_args(section)) if is_dataclass(kind)), None)
+        if section is None:
+            return False  # a mapping or list, which takes any key
+        hints = get_type_hints(section)
+        if part not in hints:
+            return True
+        section = hints[part]
+    return False
 
 
 def _unknown(key: str, tree: Any) -> Fault:

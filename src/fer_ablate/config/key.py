@@ -47,7 +47,7 @@ LATER: dict[str, Any] = {
     "data.fold": 0,
     "data.prepare": [],
 }
-"""Keys that came after the first runs -> the value with which all is as it was before; with it they do not enter a key."""
+"""Keys that were added after the first runs -> the value that keeps results as they were; with it they do not enter a key."""
 
 NUMBER_FORMATS = {Precision.bf16.value: "bf16-mixed", Precision.fp16.value: "16-mixed", Precision.fp32.value: "32-true"}
 """Number format as a config names it -> Lightning's name of it."""
@@ -68,8 +68,8 @@ def relevant(config: Config, resolved: Mapping[str, Any] | None = None) -> dict[
     """The settings that can change a result, under dotted keys.
 
     Args:
-        config: of the run.
-        resolved: settings whose value depends on the machine -> what they come to there, see `training.identity`.
+        config: config of the run.
+        resolved: settings whose value depends on the machine -> their value there, see `training.identity`.
     """
     leaves = flat(plain(config))
     if config.data.source is not Source.synthetic:
@@ -82,9 +82,9 @@ def run_key(settings: Mapping[str, Any], data_digest: str, code: str, start: str
     """Hash of the settings, the data, what the code computes and the weights to begin with; 32 hexadecimal digits.
 
     Args:
-        settings: of `relevant`.
-        data_digest: of the images.
-        code: of `behaviour.code_digest`; all code of one behaviour gives the same key.
+        settings: result of `relevant`.
+        data_digest: digest of the images.
+        code: result of `behaviour.code_digest`; all code of one behaviour gives the same key.
         start: identity of the weights that `init_from` names, which is the key of their run where it is one; None: they
             are drawn from the seed.
     """
@@ -105,7 +105,7 @@ def key_of_first_edition(
         settings: stored with the run.
         data_digest: stored with the run.
         code: stored with the run.
-        number_format: that the run was computed in, by Lightning's name, as its result says.
+        number_format: in which the run was computed, by Lightning's name, as in its result.
         start: identity of its starting weights, by the present rules.
     """
     precision = next((short for short, name in NUMBER_FORMATS.items() if name == number_format), number_format)

@@ -128,6 +128,7 @@ def build_ensemble(candidates: Sequence[EnsembleCandidate], average: str = "prob
         name: score(torch.from_numpy(shares[name]), torch.from_numpy(joint.labels), classes)
         for name, joint in (("val", val), ("test", test))
     }
+    # Copies of an image are not independent draws, which both the interval and the test assume.
     copies = protocol.get("balance", "none") != "none"
     right = shares["test"].argmax(axis=1) == test.labels
     low, high = (np.nan, np.nan) if copies else _wilson(right)
@@ -188,6 +189,7 @@ def _difference(right: NDArray[np.bool_], best: NDArray[np.bool_], copies: bool)
 
 def _joined(val: JointPredictions, test: JointPredictions, shares: dict[str, NDArray[np.float32]]) -> StoredPredictions:
     """The averages of both splits in one set of predictions, each image once, by row."""
+    # An image of both splits has the same average in both, so either one will do.
     rows, first = np.unique(np.concatenate([val.rows, test.rows]), return_index=True)
     both: list[NDArray[Any]] = [
         np.concatenate(parts)[first]

@@ -78,6 +78,7 @@ def chosen(select: str, probabilities: Array, labels: Array, average: str) -> ND
 def ranked(probabilities: Array, labels: Array) -> list[int]:
     """Indices of the candidates, best first, by accuracy; ties are broken by cross entropy, then by order."""
     qualities = [_quality(one.astype(np.float64), labels) for one in probabilities]
+    # With `reverse=True`, too, equal ones keep their order.
     return sorted(range(len(probabilities)), key=lambda index: qualities[index], reverse=True)
 
 
@@ -119,6 +120,7 @@ def _shares(mean: Array, average: str) -> Array:
     """Probabilities that belong to a mean of `_summands`."""
     if average != "logits":
         return mean
+    # Minus the largest, so that the exponential does not overflow.
     powers = np.exp(mean - mean.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 

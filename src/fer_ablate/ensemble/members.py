@@ -108,6 +108,7 @@ def joint_predictions(candidates: Sequence[EnsembleCandidate], split: str) -> Jo
     Raises:
         UserError: predictions are missing or damaged, or the runs were tested on different images.
     """
+    # The protocol alone does not show whether the very same images were tested.
     found = [split_predictions(one.run, split) for one in candidates]
     first = found[0]
     for one, predictions in zip(candidates, found, strict=True):

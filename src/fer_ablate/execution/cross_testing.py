@@ -74,6 +74,7 @@ def pair_up(networks: Mapping[str, FinishedNetwork], data_sets: Mapping[str, Net
             prepare_hardware(network)
         except FaultyConfigError as error:
             faults += error.faults
+    # Networks share the settings of a data set, so the same fault may come up once for each of them.
     raise_faults(list(dict.fromkeys(faults)))
     return pairs
 
@@ -87,6 +88,7 @@ def read_pairs(pairs: Mapping[Pair, FinishedNetwork]) -> tuple[dict[Pair, Networ
         for number, (pair, network) in enumerate(pairs.items()):
             try:
                 images = read_images(network, console.part_of(progress, number, 1, len(pairs)), load)
+            # One pair without common classes must not cost the table its other pairs.
             except IncompatibleDataError as error:
                 problems[pair] = str(error)
                 continue
@@ -101,6 +103,7 @@ class _CachedLoader:
         self._known: dict[str, FaceSet] = {}
 
     def __call__(self, config: DataConfig, progress: Progress | None = None) -> FaceSet:
+        # As text, since the dataclasses of a config can be changed and so cannot be keys of a dictionary.
         key = repr(config)
         if key not in self._known:
             self._known[key] = load_faces(config, progress)
@@ -132,5 +135,6 @@ def _test(pair: NetworkOnData, progress: Progress) -> NetworkTest:
         right=predictions.probabilities.argmax(axis=1) == predictions.labels,
         result=split_results(predictions, {"test": rows}, trained.classes)["test"],
         trained_on=images.trained_on,
+        # Notes on the face set itself hold for every network, so the pair keeps only those of its own.
         notes=tuple(note for note in data.notes if note not in data.faces.notes),
     )

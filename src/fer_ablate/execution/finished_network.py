@@ -74,7 +74,7 @@ class FinishedNetwork:
     Args:
         trained: network, classes and sizes.
         config: the one that it was trained with, changed as typed.
-        folder: of its run; None if a checkpoint was named.
+        folder: folder of its run; None if a checkpoint was named.
         overrides: what was typed.
     """
 
@@ -102,6 +102,7 @@ class FinishedNetwork:
     def file_label(self) -> str:
         """Name of a checkpoint without a run: that of the run's folder if it is still in one, else that of the file."""
         path = self.trained.path.resolve()
+        # Every run calls its file the same, so the folder's name says more.
         return (path.parent.parent.name if path.parent.name == "checkpoints" else "") or path.stem
 
     def was_typed(self, key: str) -> bool:
@@ -132,6 +133,7 @@ def read_overrides(
     parsed = parse(rest)
     overrides, config_dir = tuple(parsed.overrides), parsed.config_dir
     allow_plugins(overrides)
+    # Before `diagnose`, which knows neither the words of the verb nor what was settled in training.
     raise_faults(_unchangeable(overrides, [*words_of(words), *further, *changeable], changeable))
     raise_faults(diagnose(overrides, config_dir).faults)
     raise_faults(sweep_faults(overrides))
@@ -199,5 +201,6 @@ def _changed(stored: Config, typed: NetworkOverrides) -> Config:
             tree.data.update({name: getattr(stored.data, name) for name in FITTED})
     for text in typed.overrides:
         if text not in groups:
+            # Replaced, not merged: a mapping that was typed would otherwise keep entries of the stored one.
             OmegaConf.update(tree, key_of(text), OmegaConf.select(typed.tree, key_of(text)), merge=False)
     return to_config(tree)

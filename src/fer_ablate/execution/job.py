@@ -28,7 +28,7 @@ class JobResult:
 
     Args:
         state: finished, failed or pruned; running if another process trains the run.
-        key: of the run; empty if it failed before the key was known.
+        key: key of the run; empty if it failed before the key was known.
         problem: the whole error; empty unless it failed.
         log: file with the traceback; empty unless it failed.
     """
@@ -61,6 +61,7 @@ class SweepJob:
         number, overrides = int(hydra.job.num), list(hydra.overrides.task)
         try:
             spec = RunSpec.load(run_spec_file(self.folder, number)) if self.folder else run_spec_of(tree, overrides)
+        # OSError: the spec's file cannot be read, as on a worker that does not see the disk of the sweep.
         except (UserError, OSError) as error:
             return _failed(" ".join(overrides), "", str(error), "")
         return do_job(spec)
@@ -76,10 +77,12 @@ def do_job(spec: RunSpec) -> JobResult:
     try:
         return JobResult(RunState.finished, train(spec))
     except BusyError:
+        # Not a failure: `launching` waits for the other process.
         return JobResult(RunState.running, spec.key)
     except Pruned as pruned:
         console.console.print(f"  {spec.title}: {pruned}")
         return JobResult(RunState.pruned, spec.key)
+    # Not BaseException: Ctrl-C ends the sweep, not only this run.
     except Exception as error:
         problem, log = str(error) or type(error).__name__, ""
         if spec.key:

@@ -63,6 +63,7 @@ def train_planned(plan: Plan, train_runs: TrainRuns, reporter: SweepReporter) ->
 
 def _start_failed(planned: PlannedRun, results: dict[str, JobResult]) -> bool:
     start = planned.cell.start_key
+    # A start that this sweep did not train needs no check here: the run itself refuses an unfinished one.
     return start in results and results[start].state is not RunState.finished
 
 
@@ -70,6 +71,7 @@ def _train_all(pending: Sequence[PlannedRun], train_runs: TrainRuns, reporter: S
     results: dict[str, JobResult] = {}
     while pending:
         ended = _train_once(pending, train_runs, reporter)
+        # `running` is not a result: another process trains the run, or a broken launcher never began it.
         results |= {key: result for key, result in ended.items() if result.state is not RunState.running}
         pending = [planned for planned in pending if planned.cell.key not in results]
         if pending and all(planned.folder.in_training for planned in pending):
@@ -101,10 +103,12 @@ def _result_on_disk(planned: PlannedRun, problem: str) -> JobResult:
     """The result of a run whose process did not answer, as far as its folder shows; `running` if it has none yet."""
     key, folder = planned.cell.key, planned.folder
     state = folder.state
+    # The worker may have died after the run itself was complete.
     if state is RunState.finished:
         return JobResult(state, key)
     if (failure := folder.failure) is not None:
         return JobResult(RunState.failed, key, failure.problem, str(failure.log))
+    # Begun, but neither result nor error nor lock: the process was killed.
     if folder.begun and state is not RunState.running:
         return JobResult(RunState.failed, key, f"its process ended without a message ({problem}); the same command resumes it")
     return JobResult(RunState.running, key)
@@ -140,6 +144,7 @@ def hydra_launcher(
         except (HydraException, OmegaConfBaseException) as error:
             raise UserError(f"Hydra cannot build this launcher: {error}") from error
 
+        # Outside the `try`: an error while runs are launched is not one of building the launcher.
         def launch(texts: Sequence[Sequence[str]], first: int) -> Sequence[JobResult]:
             returns = built.launch([list(of_job) for of_job in texts], initial_job_idx=first)
             return [one.return_value for one in returns]

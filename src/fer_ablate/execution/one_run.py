@@ -39,11 +39,13 @@ from fer_ablate.training.run import PreparedRun, TrainedRun, assess, finished_ep
 def train(spec: RunSpec) -> str:
     """Do one run, in this process or in several of its own; returns the key of the run."""
     config = spec.config
+    # A command of its own, since Lightning would repeat that of this process, which may be a whole sweep.
     if config.trainer.devices > 1 and not config.trainer.fast_dev_run:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "spec.json"
             spec.save(file)
             launch([sys.executable, "-m", "fer_ablate", "worker", str(file)], config.trainer.devices)
+        # The processes worked the key out for themselves; where no plan knows it, it is worked out again here.
         return spec.key or _identity(config, role_set(config, load_faces(config.data)), _start(config)).key
     return train_here(spec)
 
@@ -75,6 +77,7 @@ def train_here(spec: RunSpec) -> str:
         return key
     folder = scan(Path(config.runs_dir)).folders.of(config, spec.name, key)
     prepared = PreparedRun(config, spec.name, key, data, folder.checkpoints, rank(), start)
+    # Before the lock, which the first process holds for all of them.
     if prepared.rank > 0:
         fit(prepared)
         return key
@@ -83,6 +86,7 @@ def train_here(spec: RunSpec) -> str:
         return key
     with folder.lock():
         if config.force:
+            # Only with the lock: without it another process may be training this very run.
             folder.clear()
         _train_and_record(spec, prepared, folder, _header(spec, prepared, identity))
     return key
@@ -142,13 +146,16 @@ def _train_and_record(spec: RunSpec, prepared: PreparedRun, folder: RunFolder, h
         with _bar(spec, "testing") as report_progress:
             trained = assess(prepared, module, report_progress)
         _write_predictions(trained, prepared, folder)
+        # Last of all, since it is the file that makes a run finished.
         folder.write_result(trained.result)
+    # BaseException, since MLflow has to hear of an interrupted run as well.
     except BaseException as error:
         recorder.finish(None, _record_end(folder, error))
         raise
     # From here on the run is finished: nothing that still goes wrong may fail it.
     with _bar(spec, "drawing the pictures"):
         problems = run_output.draw(prepared, folder, trained.result, trained.predictions)
+    # After the pictures, because it copies them to MLflow.
     recorder.finish(trained.result, RunState.finished)
     run_output.remove_resume_state(folder)
     run_summary.show_result(spec, folder, trained.result)
@@ -202,6 +209,7 @@ def _show_notes(spec: RunSpec, problems: Iterable[str]) -> None:
 
 def _dev_run(spec: RunSpec, data: RoleSet, key: str) -> None:
     """Train and test a few batches, to see whether everything works; nothing is kept."""
+    # One process is enough to see whether everything works, and needs no command of its own.
     alone = replace(spec.config, trainer=replace(spec.config.trainer, devices=1, strategy="auto"))
     with tempfile.TemporaryDirectory() as folder:
         prepared = PreparedRun(alone, spec.name, key, data, Path(folder))

@@ -35,8 +35,8 @@ def draw(prepared: PreparedRun, folder: RunFolder, result: RunResult, prediction
 
     Args:
         prepared: the run.
-        folder: of the run.
-        result: of the run.
+        folder: folder of the run.
+        result: result of the run.
         predictions: for the images of the test role, and perhaps others.
 
     Returns:
@@ -63,6 +63,7 @@ def draw_missing(prepared: PreparedRun, folder: RunFolder) -> list[str]:
     except UserError as error:
         return [str(error)]
     problems = draw(prepared, folder, result, Predictions(stored.rows, stored.labels, stored.probabilities))
+    # A run that still waits for its upload will take the figures along.
     if not folder.pending_file.is_file() and (problem := _attach_figures(prepared, folder)):
         problems.append(problem)
     return problems
@@ -99,7 +100,7 @@ def log_model(prepared: PreparedRun, folder: RunFolder, warning: str) -> tuple[s
 
     Args:
         prepared: the run.
-        folder: of the finished run.
+        folder: folder of the finished run.
         warning: why MLflow does not have the run; empty if it has.
 
     Returns:
@@ -108,6 +109,7 @@ def log_model(prepared: PreparedRun, folder: RunFolder, warning: str) -> tuple[s
     later = f"Later: python -m fer_ablate export run={folder.path} format=mlflow"
     model, problem = "", ""
     if warning:
+        # A model belongs to a run of MLflow, so without the run there is nowhere to log it.
         problem = f"No model in MLflow, since the run is not there. {later}"
     else:
         try:

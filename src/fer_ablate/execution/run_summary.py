@@ -18,7 +18,7 @@ def show_start(spec: RunSpec, prepared: PreparedRun, finished: int) -> None:
     """Print what the run is, first of all what differs from the defaults; in a sweep a single line.
 
     Args:
-        spec: of the run.
+        spec: spec of the run.
         prepared: the run with its images.
         finished: epochs that are already trained.
     """
@@ -52,9 +52,9 @@ def show_result(spec: RunSpec, folder: RunFolder, result: RunResult) -> None:
     """Print the scores and costs of a finished run; in a sweep a single line.
 
     Args:
-        spec: of the run.
-        folder: of the run.
-        result: of the run.
+        spec: spec of the run.
+        folder: folder of the run.
+        result: result of the run.
     """
     per_epoch = f"{result.seconds_per_epoch:.1f} s each"
     trained = f"{console.counted(result.epochs, 'epoch')} in {duration(result.seconds)}"

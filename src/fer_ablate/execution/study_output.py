@@ -29,10 +29,10 @@ class StudyOutput:
     """A judged study and its files.
 
     Args:
-        table: of the study.
-        rows: that the table is made from.
-        files: that were written, for MLflow.
-        page: that shows all of it; None if it could not be made.
+        table: table of the study.
+        rows: rows that the table is made from.
+        files: files that were written, for MLflow.
+        page: page that shows all of it; None if it could not be made.
         problems: what could not be made and why, a sentence each.
     """
 
@@ -80,20 +80,31 @@ def write_output(plan: Plan, table: JudgedTable, rows: Sequence[RowRuns]) -> Stu
     """
     folder = study_folder(plan)
     digest_file, log = folder / ".digest", folder / LOG
+    # With the keys: other runs may give the same table, but not the same learning curves.
     digest = hashlib.sha256(repr((table, [run.header.key for row in rows for run in row.runs])).encode()).hexdigest()
     problems: list[str] = []
-    if not digest_file.is_file() or digest_file.read_text() != digest:
+    if not _is_complete(folder, digest_file, digest):
         for form, suffix in FORMATS.items():
             write_text(folder / f"table.{suffix}", render_table(table, form))
         problems.append(attempt(log, "The plots", lambda: save_study_figures(folder, table, _histories(rows))))
         problems.append(attempt(log, "The tables by class", lambda: save_class_tables(folder, rows, table.columns)))
+        # Without a digest, everything that is missing now is tried again.
         if not any(problems):
-            write_text(digest_file, digest)
+            names = sorted(file.name for file in folder.iterdir() if file not in (digest_file, log))
+            write_text(digest_file, "\n".join([digest, *names]))
     pages: list[Page] = []  # `attempt` returns the problem, so the page comes back this way
     problems.append(attempt(log, "The page", lambda: pages.append(_page(plan, table, rows, folder))))
     files = sorted(file for file in folder.iterdir() if file not in (digest_file, log))
     page = pages[0] if pages else None
     return StudyOutput(table, tuple(rows), tuple(files), page, tuple(problem for problem in problems if problem))
+
+
+def _is_complete(folder: Path, digest_file: Path, digest: str) -> bool:
+    """Whether the folder holds the output of this very table, and none of its files was removed since."""
+    if not digest_file.is_file():
+        return False
+    written, *names = digest_file.read_text().splitlines() or [""]
+    return written == digest and all((folder / name).exists() for name in names)
 
 
 def _histories(rows: Sequence[RowRuns]) -> dict[str, list[list[EpochRow]]]:

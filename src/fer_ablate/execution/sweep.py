@@ -101,6 +101,7 @@ def _train(plan: Plan, parents: ParentRuns | None, words: Sequence[str], config_
 
             def train_runs(runs: Sequence[PlannedRun]) -> Sequence[JobResult]:
                 nonlocal written
+                # Numbers go on from call to call: each is the name of a spec file and the number of a job.
                 first, written = written, written + len(runs)
                 for number, planned in enumerate(runs, start=first):
                     _run_spec(planned, parents, places[planned.cell.key]).save(run_spec_file(folder, number))
@@ -114,6 +115,7 @@ def _train(plan: Plan, parents: ParentRuns | None, words: Sequence[str], config_
 def _run_spec(planned: PlannedRun, parents: ParentRuns | None, place: str) -> RunSpec:
     cell = planned.cell
     parent = parents.row_ids.get(cell.row.label) if parents is not None else None
+    # Tracking is not part of the key, so the planned key holds for this config too.
     config = replace(cell.config, tracking=replace(cell.config.tracking, parent=parent))
     return RunSpec(config, cell.row.label, list(cell.overrides), cell.changed, key=cell.key, place=place)
 
@@ -134,6 +136,7 @@ class _ConsoleReporter:
 
 def _finish(before: Plan, after: Plan, results: dict[str, JobResult]) -> int:
     trained = {planned.cell.key for planned in before.to_train}
+    # What is on disk counts, not what a launcher returned.
     missing = [planned for planned in after.runs if planned.cell.key in trained and planned.state is not RunState.finished]
     problems = [f"{planned.cell.name}: {_problem(planned, results)}" for planned in missing]
     if warning := _show_and_record(after, RunState.failed if missing else RunState.finished):
@@ -152,7 +155,12 @@ def _show_and_record(plan: Plan, state: RunState) -> str:
     config = _config(plan)
     with console.bar("drawing the plots"):
         output = study_output.write_output(plan, table, rows)
-    facts = [("table", f"{study_output.study_folder(plan)}/table.md, .tex, .csv, .html; plots beside it; report.html has it all")]
+    facts = [
+        (
+            "table",
+            f"{study_output.study_folder(plan)}/table.md, .tex, .csv, .html, .json; plots beside it; report.html has it all",
+        )
+    ]
     if config.tracking.enabled:
         facts.append(
             ("compare", f"mlflow ui --backend-store-uri {config.tracking.uri}   (experiment {config.tracking.experiment})")

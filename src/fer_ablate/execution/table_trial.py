@@ -41,11 +41,11 @@ NO_CHANGE_OF_ROWS = ("study.rows", "trainer", *IRRELEVANT)
 
 @dataclass(frozen=True)
 class TableTrialSpec:
-    """A trial as it was asked for.
+    """A requested trial.
 
     Args:
         study: `document/table`.
-        overrides: as typed; they hold for the estimated trainings too.
+        overrides: overrides as typed; they hold for the estimated trainings too.
         config_dir: what was given as `--config-dir`.
         images: number of images that a row trains on, before classes are balanced.
         folder: folder of the documentation, which keeps the measured costs.
@@ -94,6 +94,7 @@ def try_table(spec: TableTrialSpec, train: Callable[[Sequence[str]], int]) -> in
     arguments = study_arguments(spec.study, overrides, spec.config_dir)
     console.command(["-m", *arguments])
     code = train(["-m", *arguments])
+    # Planned a second time, which finds the runs that were just trained.
     trained, _, _ = plan_with_bar(arguments)
     typed = shlex.join(text for text in others if key_of(text) not in NO_CHANGE_OF_ROWS)
     trials = [_row_trial(spec.study, planned, rows[planned.cell.row.label], typed) for planned in trained.runs]
@@ -126,6 +127,7 @@ def _images(config: Config) -> int:
 def _trial_overrides(rows: dict[str, FullRow], others: Sequence[str], images: int) -> list[str]:
     """Overrides of the trial: what was typed, and what makes every row short."""
     configs = [row.cell.config for row in rows.values()]
+    # One command trains all rows, so the smallest fraction holds for all: no row gets more images than this number.
     fraction = min(row.cell.config.data.train_fraction * images / row.originals for row in rows.values())
     overrides = [text for text in others if key_of(text) not in SET_BY_TRIAL]
     overrides += [SEED, "trainer.max_epochs=1", f"data.train_fraction={min(fraction, 1.0):.6g}"]
@@ -140,6 +142,7 @@ def _row_trial(study: str, planned: PlannedRun, full: FullRow, typed: str) -> Ro
     cell, folder = planned.cell, planned.folder
     failed = planned.state is not RunState.finished
     if failed:
+        # A failed run has no result that names its machine; it failed on this one.
         machine = environment(choose_hardware(cell.config.trainer))
         if cell.config.trainer.num_threads:
             machine["threads"] = str(cell.config.trainer.num_threads)

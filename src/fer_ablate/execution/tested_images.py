@@ -142,6 +142,7 @@ def read_images(network: FinishedNetwork, progress: Progress | None = None, load
             return _as_trained(network, config, found, load)
     changed = {"folds": None, "group": None, "balance": BalanceConfig(), **_shape(network), **_unmerged(network)}
     config = _with(network.config, changed)
+    # A limit of the training was meant for its own test images.
     if not network.was_typed("trainer.limit_test_batches"):
         config = replace(config, trainer=replace(config.trainer, limit_test_batches=None))
     _refuse_draws(network)
@@ -237,6 +238,7 @@ def _copies_of_training(network: FinishedNetwork, data: RoleSet, progress: Progr
 
     Empty where the images of the training are no longer on this machine, or have changed.
     """
+    # The stored folder of the cache may be that of another machine.
     then = replace(network.trained.config.data, cache_dir=network.config.data.cache_dir)
     if data_faults(then):
         return []
@@ -255,6 +257,7 @@ def _copies_of_training(network: FinishedNetwork, data: RoleSet, progress: Progr
 
 
 def _hashes_of(faces: FaceSet, rows: Rows) -> NDArray[np.uint64]:
+    # Hashes exist for usable images only, so they are spread over the rows of the whole set.
     found = np.zeros(len(faces.labels), np.uint64)
     found[faces.rows] = faces.usable_hashes()
     return found[rows]

@@ -31,7 +31,7 @@ class Cell:
     """One run of a study.
 
     Args:
-        row: of the run.
+        row: row of the run.
         config: resolved and free of faults, with the row's label as its name.
         identity: key of the run, and what it is made from.
         changed: every leaf that differs from the baseline's config -> its value.
@@ -90,6 +90,7 @@ def compose_cells(
     for number, row in enumerate(spec.rows):
         configs[row.label], faults[row.label] = _configs(row, spec, config_dir)
         if report_progress is not None:
+            # The rest of the bar is left to the keys, for which images may have to be read.
             report_progress((number + 1) / len(spec.rows) * 0.8)
     if any(faults.values()):
         raise FaultyConfigError(_by_rows(faults))
@@ -186,6 +187,7 @@ class _Shared:
 
     def faces(self, data: DataConfig) -> FaceSet:
         """The images of a run; which fold is tested changes none of them."""
+        # As text, since the dataclasses of a config can be changed and so cannot be keys of a dictionary.
         key = repr(replace(data, fold=0))
         if key not in self._faces:
             self._faces[key] = load_faces(data)

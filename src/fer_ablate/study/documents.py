@@ -22,6 +22,7 @@ def documents(config_dir: Path | None = None) -> dict[str, tuple[str, ...]]:
         config_dir: what was given as `--config-dir`; its documents are added.
     """
     found: dict[str, set[str]] = {}
+    # A table in both folders is one table; `study_file` decides which of the two files counts.
     for folder in (conf_dir(), *([config_dir] if config_dir is not None else [])):
         for file in (folder / "study").glob("*/*.yaml"):
             found.setdefault(file.parent.name, set()).add(file.stem)

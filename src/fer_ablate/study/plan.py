@@ -32,9 +32,9 @@ class PlannedRun:
 
     Args:
         cell: the run.
-        state: of the run.
-        reason: what a person wants to know about the state; may be empty.
-        folder: of this very run; it may not exist yet.
+        state: state of the run.
+        reason: explains the state to a person; may be empty.
+        folder: folder of this very run; it may not exist yet.
         stale: newest finished run of this row, seed and fold that has another key.
         to_train: whether the run is trained now.
     """
@@ -65,8 +65,8 @@ def make_plan(spec: StudySpec, cells: Sequence[Cell], found: Scan | None = None)
     """Look up every run on disk.
 
     Args:
-        spec: of the study.
-        cells: of `compose_cells`; composing takes long, so a plan made again after training takes the same ones.
+        spec: spec of the study.
+        cells: result of `compose_cells`; composing takes long, so a plan made again after training takes the same ones.
         found: runs on disk, if they were scanned already; None: scan now.
     """
     found = found or scan(Path(cells[0].config.runs_dir))
@@ -142,7 +142,7 @@ def _planned(
     stale = max(others, key=lambda other: other.header.started_at, default=None)
     state, reason = _state(cell, folder, stale)
     if state is RunState.finished and record is None:
-        state = RunState.missing  # its header is damaged, so nothing can be said about it: it is trained again
+        state = RunState.missing  # its header is damaged, so its result cannot be attributed: it is trained again
     to_train = state is not RunState.finished or cell.config.force
     # A run that another process trains is left in: by the time its turn comes, that process may have failed.
     if state is RunState.stale and switches.accept_stale:
@@ -155,7 +155,7 @@ def _planned(
 
 
 def _state(cell: Cell, folder: RunFolder, stale: RunRecord | None) -> tuple[RunState, str]:
-    """The state of a cell, and what a person wants to know about it."""
+    """The state of a cell, and an explanation for people, which may be empty."""
     state = folder.state
     if state is RunState.finished:
         return state, "force=true trains it again" if cell.config.force else ""
@@ -173,6 +173,7 @@ def _state(cell: Cell, folder: RunFolder, stale: RunRecord | None) -> tuple[RunS
 def _why_stale(cell: Cell, stale: RunRecord) -> str:
     header, identity = stale.header, cell.identity
     now = identity.settings
+    # Digests are not compared: two of one behaviour give the same results.
     other_code = behaviour(header.code_digest) != behaviour(identity.code_digest)
     if other_code:
         now = _known_then(now, header.settings)

@@ -33,7 +33,7 @@ class StudySpec:
     """Rows x seeds, and with `folds` x folds; and what the command does with them.
 
     Args:
-        name: of the study, or `grid-` and a digest of what was typed.
+        name: name of the study, or `grid-` and a digest of what was typed.
         study: the study's file with what was typed about it; all defaults for a grid without one.
         from_file: whether there is such a file.
         rows: all of them, whatever `switches.select` chooses.
@@ -90,6 +90,7 @@ def study_spec(overrides: Sequence[str], config_dir: Path | None = None) -> Stud
         replace(
             row,
             label=" ".join(part for part in (row.label, label) if part) or "all defaults",
+            # The last one of a key counts, so what was typed wins over the row's own.
             overrides=(*row.overrides, *words, *typed),
             start_from=" ".join(part for part in (row.start_from, label) if part) if row.start_from else None,
         )
@@ -239,6 +240,7 @@ def _factor(study: StudyConfig | None, rows: Sequence[Row], swept: Sequence[Pars
         return study.factor
     keys = {one.key_or_group for one in swept}
     if study is not None:
+        # The base is the same in every row, so its words sweep nothing.
         keys |= {key_of(word) for row in rows for word in row.overrides if word not in study.base}
     return keys.pop() if len(keys) == 1 else None
 
@@ -247,5 +249,6 @@ def _name(about_study: Sequence[str], others: Sequence[str]) -> str:
     for text in about_study:
         if text.startswith("study="):
             return value_of(text)
+    # Sorted, since the same words in another order are the same grid.
     digest = hashlib.sha256("\n".join(sorted(others)).encode()).hexdigest()
     return f"grid-{digest[:GRID_DIGITS]}"

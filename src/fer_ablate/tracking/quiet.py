@@ -11,7 +11,7 @@ def quiet(name: str) -> Iterator[None]:
     """Suppress warnings and all but the fatal messages of a library; errors are raised as usual.
 
     Args:
-        name: of its logger; empty for the root logger.
+        name: name of its logger; empty for the root logger.
     """
     logger = logging.getLogger(name)
     level = logger.level

@@ -39,7 +39,7 @@ class Recorder:
     away or the process dies: `upload_pending` sends it later.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
         uri: MLflow tracking URI, or None to write the folder only.
         runs_dir: a store without a server keeps its artifacts below it.
         timeout: seconds that a request to a server may take, and that `finish` may wait.
@@ -71,6 +71,7 @@ class Recorder:
         if self.uri is not None:
             write_text(self.folder.pending_file, mlflow_status(RunState.running))
             self._calls.put(lambda store: self._start(store, header))
+            # A daemon, so that a server that hangs cannot keep the program from ending.
             self._worker = threading.Thread(target=self._work, args=(header.experiment,), name="mlflow", daemon=True)
             self._worker.start()
 
@@ -84,6 +85,7 @@ class Recorder:
         """
         self.folder.append_epoch(epoch, metrics, time_ms)
         if self._worker is not None:
+            # The thread reads the metrics later, when the caller may have changed its own.
             copy = dict(metrics)
             self._calls.put(lambda store: self._epoch(store, epoch, copy, time_ms))
 
@@ -92,11 +94,12 @@ class Recorder:
 
         Args:
             result: in the folder already, since it must not wait for MLflow; None if there is none.
-            state: that the run ended in.
+            state: state that the run ended in.
         """
         if self._worker is None:
             return
         self._calls.put(lambda store: self._finish(store, result, state))
+        # Ends the thread once everything before it is sent.
         self._calls.put(None)
         patience = max(self.timeout, LOCAL_SECONDS) if str(self.uri).startswith("sqlite:") else self.timeout
         self._worker.join(patience)
@@ -126,6 +129,7 @@ class Recorder:
             self._recorded.add(epoch)
 
     def _finish(self, store: "Store", result: RunResult | None, state: RunState) -> None:
+        # In this order: until MLflow has everything, the run waits for an upload.
         store.finish(self._run_id, self.folder, result, state)
         self.folder.pending_file.unlink(missing_ok=True)
 

@@ -18,7 +18,7 @@ class RunIdentity:
     Args:
         key: see `config.key`.
         settings: dotted key -> value of every setting that can change the result, resolved for this machine.
-        data_digest: of the images.
+        data_digest: digest of the images.
         code_digest: of the code, as `config.behaviour` takes it.
     """
 
@@ -33,7 +33,7 @@ def run_identity(config: Config, data_digest: str, start: str | None = None) -> 
 
     Args:
         config: free of faults.
-        data_digest: of the images.
+        data_digest: digest of the images.
         start: identity of the weights that `init_from` names; None: they are drawn from the seed.
     """
     settings, code = relevant(config, machine_settings(config)), code_digest(config.plugins)
@@ -55,7 +55,7 @@ def machine_settings(config: Config) -> dict[str, Any]:
 
 
 def may_normalise_batches(config: Config) -> bool:
-    """Whether the network has batch normalisation, as far as the config tells; one of the user's own is taken to have it."""
+    """Whether the network has batch normalisation, as far as the config shows; one of the user's own is taken to have it."""
     model = config.model
     parts = [*(stage.norm for stage in model.stages), *(layer.norm for layer in model.hidden)]
     return model.name != STAGES or any((part or model.norm) is Norm.batch for part in [None, *parts])

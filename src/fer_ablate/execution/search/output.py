@@ -79,9 +79,9 @@ def finish(search: Search, config: Config, fixed: Sequence[str], folder: Path, s
 
     Args:
         search: after its last trial of this start.
-        config: of its first trial.
+        config: config of its first trial.
         fixed: overrides that all trials share.
-        folder: of the search.
+        folder: folder of the search.
         state: finished; failed if a trial failed; missing if the search was interrupted.
     """
     plan = search.plan
@@ -164,6 +164,7 @@ def _commands(summary: SearchSummary, fixed: Sequence[str], seed: int) -> list[t
     if not summary.best:
         return []
     best = summary.best[0]
+    # The seed is given anew below; name and search keys belong to the search itself.
     keyed = [word for word in fixed if not word.startswith(("seed=", "name=", "search."))]
     words = shlex.join([*keyed, *(f"{name}={value}" for name, value in best.params.items())])
     seeds = ",".join(str(seed + number) for number in range(1, FRESH_SEEDS + 1))

@@ -1,4 +1,4 @@
-"""SweeperSettings and search space of a search, read from `hydra.sweeper` and the command line and checked together."""
+"""Settings of the sweeper and search space of a search, read from `hydra.sweeper` and the command line and checked together."""
 
 import functools
 import hashlib
@@ -134,6 +134,7 @@ def sampler_of(given: DictConfig, space: Mapping[str, BaseDistribution]) -> Call
     seed = int(given.get("seed") or 0)
 
     def make(number: int) -> BaseSampler:
+        # Every suggestion builds a sampler anew: with one seed for all, each would draw the same first values.
         own = seed if target.endswith(IN_ORDER) else int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
         seeded = OmegaConf.merge(given, {"seed": own}) if "seed" in given else given
         with warnings.catch_warnings():
@@ -145,9 +146,11 @@ def sampler_of(given: DictConfig, space: Mapping[str, BaseDistribution]) -> Call
             raise ValueError(f"{target} makes no sampler")
         return made
 
+    # Built once before the first trial, so that wrong arguments show at once.
     try:
         made = make(0)
     except (HydraException, ValueError, TypeError, ImportError) as error:
+        # Hydra wraps the error of the sampler, and only the cause says what is wrong.
         cause = error.__cause__ or error
         raise FaultyConfigError([Fault(SAMPLER_KEY, str(cause).splitlines()[0], _sampler_remedy(target))]) from error
     moving = [name for name, one in space.items() if not isinstance(one, CategoricalDistribution)]

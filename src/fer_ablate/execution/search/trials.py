@@ -88,6 +88,7 @@ def run_trials(prepared: PreparedSearch, launch: LaunchJobs, specs: Path) -> int
     Returns:
         1 if a trial of this start failed or was interrupted, else 0.
     """
+    # Two processes with one search would each run all trials that are missing.
     with search_lock(prepared.folder, prepared.plan.name):
         search = Search.open(prepared.plan, prepared.settings.retry_failed)
         missing = max(0, prepared.n_trials - search.counted)
@@ -185,6 +186,7 @@ class Trials:
     def _run_spec(self, trial: Trial) -> RunSpec:
         plan, config = self.prepared.plan, trial.cell.config
         search = SearchConfig(objective=config.search.objective, storage=plan.address, study_name=plan.name, trial=trial.number)
+        # Neither section is part of the key, so the trial keeps the key it was composed with.
         own = replace(config, search=search, tracking=replace(config.tracking, parent=self.parent))
         params = {key_of(key): str(value) for key, value in trial.suggestion.params.items()}
         return RunSpec(own, trial.cell.row.label, list(trial.cell.overrides), params, key=trial.cell.key, place=trial.place)

@@ -113,7 +113,7 @@ def _score(
             return None
         spread = stdev(values) if len(values) > 1 else math.nan
         score = Score(len(values), 0, fmean(values), spread, math.nan, math.nan, over_images=False)
-    # The study file may have another published number by now, about which the judge said nothing.
+    # The study file may have another published number by now, which was not judged.
     same = published is not None and score.published is not None and published.value == score.published.value
     return replace(
         score,

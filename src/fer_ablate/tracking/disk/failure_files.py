@@ -32,7 +32,7 @@ class RunPruned:
 
     Args:
         epoch: last one trained, from 1.
-        value: of the metric at that epoch.
+        value: value of the metric at that epoch.
         metric: such as `val/acc`.
     """
 
@@ -45,14 +45,15 @@ def write_failure(path: Path, log: Path, problem: str, traceback: str) -> None:
     """Append the traceback to the log, then write failure.json.
 
     Args:
-        path: of failure.json.
-        log: in the same folder.
+        path: path of failure.json.
+        log: log.txt in the same folder.
         problem: the whole message.
-        traceback: of the error.
+        traceback: traceback of the error.
 
     Raises:
         UserError: the disk is full, read-only or forbidden.
     """
+    # The log first, so that a failure on record always has its traceback.
     at = append_to_log(log, f"failed: {problem}", traceback)
     write_json(path, {"problem": problem, "at": at, "log": log.name})
 

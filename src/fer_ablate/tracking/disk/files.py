@@ -38,6 +38,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     Raises:
         UserError: the disk is full, read-only or forbidden.
     """
+    # In the same folder, since renaming is atomic only within a file system; by process, since several may write.
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,6 +46,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
             with partial.open("wb") as stream:
                 write(stream)
                 stream.flush()
+                # Otherwise a power failure could leave the new name with no content.
                 os.fsync(stream.fileno())
             partial.replace(path)
         finally:

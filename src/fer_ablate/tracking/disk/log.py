@@ -21,6 +21,7 @@ def append_to_log(log: Path, problem: str, trace: str) -> str:
     at = datetime.now(UTC).isoformat(timespec="seconds")
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
+        # File names in a message may hold bytes that are not UTF-8; they must not cost the traceback.
         with log.open("a", encoding="utf-8", errors="backslashreplace") as stream:
             stream.write(f"{at}  {problem}\n{trace.rstrip()}\n\n")
     except OSError as error:

@@ -23,6 +23,7 @@ def find_run(runs_dir: Path, name: str) -> RunFolder:
         UserError: no run fits, or several do; the latest runs, or those that fit, are listed.
     """
     given = Path(name)
+    # A path comes first: it may lead to a run outside `runs_dir`.
     if (given / "run.json").is_file():
         return RunFolder(given)
     found = scan(runs_dir)
@@ -88,7 +89,8 @@ def resolve_start(init_from: str, runs_dir: Path) -> Start:
 def _fits(record: RunRecord, name: str) -> bool:
     header, path = record.header, record.folder.path
     folders = (path.name, f"{path.parent.name}/{path.name}")
-    return bool(name) and (header.key.startswith(name) or name in folders or (header.mlflow_run_id or "").startswith(name))
+    ids = (header.key, header.earlier_key, header.mlflow_run_id or "")
+    return bool(name) and (name in folders or any(one.startswith(name) for one in ids))
 
 
 def _with_label(records: Sequence[RunRecord], name: str) -> list[RunRecord]:

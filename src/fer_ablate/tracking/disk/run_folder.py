@@ -49,9 +49,9 @@ class RunHeader:
         changed: dotted key -> value of what differs from the defaults.
         overrides: the command line.
         dataset: `name` and the number of images of each role (`train`, `val`, `test`); runs of earlier versions have only these.
-            `preset` (what `data.roles` came to), `classes` (name -> images of train, val and test), `size` ([height, width] in
-            pixels), `channels`, `groups` (number of persons, if known), `left_out` (what was not read -> how many) and `notes`
-            (sentences about all of this).
+            `preset` (the roles that `data.roles` resolved to), `classes` (name -> images of train, val and test), `size`
+            ([height, width] in pixels), `channels`, `groups` (number of persons, if known), `left_out` (what was not read -> how
+            many) and `notes` (sentences about all of this).
         started_at: ISO 8601 with time zone; the first start of a run that was resumed.
         mlflow_run_id: set once MLflow knows the run.
         mlflow_uri: the store that knows it.
@@ -60,6 +60,7 @@ class RunHeader:
         settings: dotted key -> value of every setting that can change the result (`config.key.relevant`), so that a plan can
             name what differs from another run.
         key_rules: number of the rules by which the key was made, see `config.key.KEY_RULES`.
+        earlier_key: key that the run was given by earlier rules or before its code was known, and that its folder is named by.
     """
 
     key: str
@@ -78,6 +79,7 @@ class RunHeader:
     parent_run_id: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     key_rules: int = 1
+    earlier_key: str = ""
 
     @property
     def repeat(self) -> Repeat:
@@ -148,7 +150,7 @@ class RunFolder:
     @property
     def header(self) -> RunHeader:
         """The stored header; `UserError` if missing or damaged."""
-        from fer_ablate.tracking.disk.first_edition import with_present_key  # which reads run folders itself
+        from fer_ablate.tracking.disk.present_key import with_present_key  # which reads run folders itself
 
         return with_present_key(self, cast(RunHeader, read_json(self.header_file, lambda stored: RunHeader(**stored))))
 
@@ -257,6 +259,7 @@ class RunFolder:
         for item in self.path.glob("*"):
             if item.is_dir():
                 shutil.rmtree(item)
+            # The lock is held meanwhile: without its file another process would lock a new one.
             elif item.name not in ("run.lock", "run.owner"):
                 item.unlink()
 
@@ -281,6 +284,7 @@ class RunFolder:
             write_text(owner, f"process {os.getpid()} on {socket.gethostname()}")
             yield
         finally:
+            # Before the lock is released: afterwards the file may be that of the next owner.
             owner.unlink(missing_ok=True)
             lock.release()
 

@@ -26,7 +26,7 @@ def mlflow_status(state: RunState, begun: bool = True) -> str:
     """MLflow's word for a state.
 
     Args:
-        state: of a run, a row or a study.
+        state: state of a run, a row or a study.
         begun: whether it was ever started: what is missing was interrupted if it was, and is still to come if not.
     """
     if state is RunState.missing and not begun:

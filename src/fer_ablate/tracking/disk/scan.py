@@ -56,9 +56,9 @@ class RunFolders:
         """The folder of a run, existing or to be made.
 
         Args:
-            config: of the run.
-            name: of the run.
-            key: of the run.
+            config: config of the run.
+            name: name of the run.
+            key: key of the run.
         """
         # A folder that is yet to be made is remembered as well: a later trial of a search may be the same run.
         path = run_path(Path(config.runs_dir), config.tracking.experiment, name, config.seed, key)
@@ -70,8 +70,8 @@ class RunRecord:
     """A run that was started at some time.
 
     Args:
-        folder: of the run; `folder.result` reads its scores.
-        header: of the run.
+        folder: folder of the run; `folder.result` reads its scores.
+        header: header of the run.
         state: at the time of the scan.
     """
 
@@ -92,7 +92,7 @@ class Scan:
     Args:
         records: runs, sorted by path.
         damaged: what is wrong with each run that cannot be read; one such run must not hide the others.
-        folders: of all runs, those without a header included.
+        folders: folders of all runs, those without a header included.
     """
 
     records: list[RunRecord]
@@ -107,8 +107,10 @@ def scan(runs_dir: Path) -> Scan:
     paths: dict[str, Path] = {}
     for experiment in _folders(runs_dir, damaged):
         for path in _folders(experiment, damaged):
+            # By name, since a run that was killed early or is damaged has no header to read.
             paths.setdefault(path.name.rpartition("-")[2], path)
             folder = RunFolder(path)
+            # Listed, so that a folder that cannot be read is reported as damaged.
             if folder.header_file.name not in _names(path, damaged):
                 continue
             try:

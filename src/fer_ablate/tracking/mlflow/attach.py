@@ -22,11 +22,11 @@ def add_to_run(folder: RunFolder, runs_dir: Path, files: Sequence[Path], place: 
     """Copy files and numbers to the MLflow run of a folder.
 
     Args:
-        folder: of a finished run.
+        folder: folder of a finished run.
         runs_dir: a store without a server keeps its artifacts below it.
         files: to be copied.
         place: folder within the artifacts of the run.
-        metrics: that belong to no epoch.
+        metrics: metrics that belong to no epoch.
 
     Returns:
         Why MLflow does not have them; empty if it has, or if the run was never recorded there.
@@ -65,11 +65,11 @@ class EnsembleSummary:
     """What MLflow shows of an ensemble.
 
     Args:
-        name: of the run.
-        tags: of the run.
+        name: name of the run.
+        tags: tags of the run.
         metrics: `val/acc`, `test/acc`, ...
         files: to be copied.
-        digest: of all this, so that nothing is sent twice.
+        digest: digest of all this, so that nothing is sent twice.
     """
 
     name: str
@@ -89,7 +89,7 @@ def record_ensemble(
         runs_dir: where the ids of studies are remembered.
         study: the ensemble is shown below its run, if this store has one.
         known: returned by the last call.
-        summary: of the ensemble.
+        summary: summary of the ensemble.
 
     Returns:
         The record to remember; and why MLflow does not have everything, empty if it has.
@@ -99,6 +99,7 @@ def record_ensemble(
         parent = StudyIdsFile(runs_dir, tracking.experiment, study, tracking.uri).read().parent
         above = parent if store.active(parent) is not None else None
         run = store.group(known.run, summary.name, {"kind": "ensemble", "study": study, **summary.tags}, above)
+        # A new run has nothing yet, whatever was sent to an earlier one.
         known = known if run == known.run else EnsembleRecord(run)
         if known.sent != summary.digest:
             store.log_summary(run, summary.metrics)

@@ -41,6 +41,7 @@ def open_store(uri: str, experiment: str, runs_dir: str, timeout: int) -> "Store
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
     for name, value in defaults.items():
+        # What a person has set stays.
         os.environ.setdefault(name, value)
     # The import of mlflow takes one to two seconds, so it happens here: in the recorder's thread, beside the first epoch.
     module = importlib.import_module("fer_ablate.tracking.mlflow.store")

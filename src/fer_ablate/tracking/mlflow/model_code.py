@@ -32,7 +32,7 @@ class Expressions(PythonModel):
         """The expressions of faces.
 
         Args:
-            context: of MLflow; not used.
+            context: MLflow's; not used.
             model_input: (N, C, H, W) uint8.
             params: not used.
 

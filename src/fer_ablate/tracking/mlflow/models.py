@@ -42,7 +42,7 @@ class ServableModel:
     Args:
         program: `.pt2` file of torch.export, (N, C, H, W) uint8 -> (N, K) probabilities.
         classes: K names, in the order of the outputs.
-        digest: of the weights and settings.
+        digest: digest of the weights and settings.
         example: (n, C, H, W) uint8, a few faces.
         facts: shown with the model.
     """
@@ -75,8 +75,8 @@ def log_servable(store: Store, run_id: str, model: ServableModel, register: str 
     No run is made active and no address is set for the process.
 
     Args:
-        store: that has the run.
-        run_id: of the finished run.
+        store: store that has the run.
+        run_id: id of the finished run.
         model: the network.
         register: name under which it is registered, unless it already is; empty for none.
     """
@@ -116,6 +116,7 @@ def _log(store: Store, run_id: str, model: ServableModel) -> LoggedModel:
             client.log_model_artifacts(made.model_id, str(path))
         step = _show_scores(store, run_id, made.model_id)
         client.log_outputs(run_id, [LoggedModelOutput(made.model_id, step)])
+    # An interrupted model must not stay pending in the list of models.
     except BaseException:
         client.finalize_logged_model(made.model_id, "FAILED")
         raise
@@ -138,7 +139,7 @@ def _save(path: Path, model: ServableModel, described: Model) -> None:
         artifacts={"program": str(model.program)},
         signature=ModelSignature(Schema([TensorSpec(np.dtype(np.uint8), shape)]), Schema(outputs)),
         input_example=model.example,
-        # What a build of torch is made for, as in 2.13.0+cpu, is left to where the model is model.
+        # Without the build, as in 2.13.0+cpu: the machine that serves the model may need another one.
         pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
         metadata={**model.facts, "classes": list(model.classes)},
         mlflow_model=described,

@@ -14,7 +14,7 @@ class NestedRuns:
     """Puts runs below rows, one after another, and remembers each.
 
     Args:
-        store: of the study's experiment.
+        store: store of the study's experiment.
         file: where ids are remembered; locked by the caller.
         ids: its content.
     """
@@ -30,7 +30,7 @@ class NestedRuns:
         """Show a finished run below a row, unless it still waits for its upload.
 
         Args:
-            folder: of the run.
+            folder: folder of the run.
             row: MLflow run of the row.
 
         Raises:
@@ -73,6 +73,7 @@ class NestedRuns:
         # A copy that a killed process left unfinished is completed, not made a second time.
         copy = self.store.start_run(replace(header, mlflow_run_id=copy, parent_run_id=row), folder.config_yaml, copy=True)
         self.ids.copies[name] = copy
+        # Written before the copy is filled, so that a kill does not lose its id.
         self.file.write(self.ids)
         self.store.complete_copy(copy, folder, origin)
         self.ids.placed[copy] = row  # written with the next change of the file

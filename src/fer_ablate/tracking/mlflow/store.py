@@ -163,7 +163,7 @@ class Store:
             run_id: from `start_run`.
             folder: whose files are copied.
             result: None if there is none.
-            state: that the run ended in.
+            state: state that the run ended in.
             files: whether to copy the folder's files.
         """
         header, history = folder.header, folder.history
@@ -179,13 +179,14 @@ class Store:
         for file in folder.artifacts if files else ():
             place = file.parent.relative_to(folder.path).as_posix()
             self.client.log_artifact(run_id, str(file), None if place == "." else place)
+        # Last, so that a run shown as ended is complete.
         self.client.set_terminated(run_id, mlflow_status(state), end_time=ended)
 
     def upload(self, folder: RunFolder, parent_run_id: str | None = None) -> str:
         """Record a run from its folder, whatever the store has of it already.
 
         Args:
-            folder: of a run that nobody trains.
+            folder: folder of a run that nobody trains.
             parent_run_id: run below which it is shown, if its header names none.
 
         Returns:
@@ -194,6 +195,7 @@ class Store:
         header = folder.header
         header = replace(header, parent_run_id=header.parent_run_id or parent_run_id)
         run_id = self.start_run(header, folder.config_yaml)
+        # Kept at once: an upload that is killed goes on in the same MLflow run.
         folder.write_header(replace(header, mlflow_run_id=run_id, mlflow_uri=self.uri))
         self.catch_up(run_id, folder)
         self.finish(run_id, folder, folder.result if folder.finished else None, folder.state)
@@ -204,7 +206,7 @@ class Store:
 
         Args:
             run_id: from `start_run`.
-            folder: of the run.
+            folder: folder of the run.
             origin: id of its first MLflow run, or its key if it has none.
         """
         self.client.set_tag(run_id, "copied_from", origin)
@@ -216,7 +218,7 @@ class Store:
 
         Args:
             run_id: id that it should have; empty if it was never made.
-            name: of the run.
+            name: name of the run.
             tags: set on an existing run as well.
             parent_run_id: run below which it is shown itself.
         """

@@ -27,7 +27,7 @@ class StudyIds:
         placed: run of a seed -> run of the row that it is shown below.
         copies: `<row run>/<original>` -> copy of a run that could not be moved; the original is an id, or else a key.
         sent: label -> digest of the metrics that its row has.
-        digest: of the summary that was sent completely.
+        digest: digest of the summary that was sent completely.
         running: whether the study is shown as running.
     """
 
@@ -45,9 +45,9 @@ class StudyIdsFile:
 
     Args:
         runs_dir: folder of all runs.
-        experiment: of MLflow.
+        experiment: name of the MLflow experiment.
         study: its name; studies whose names differ only in letters that a file name cannot have share a file.
-        uri: of the store.
+        uri: URI of the store.
     """
 
     def __init__(self, runs_dir: Path, experiment: str, study: str, uri: str) -> None:

@@ -35,7 +35,7 @@ class ParentRuns:
     """The MLflow runs that the runs of a study are shown below.
 
     Args:
-        uri: of the store.
+        uri: URI of the store.
         parent_id: run of the study.
         row_ids: label -> run of the row.
     """
@@ -54,7 +54,7 @@ class StudySummary:
         runs: label -> finished runs; under the empty label those that are shown directly below the study.
         artifacts: files such as the table and the plots; the same bytes as long as nothing changes.
         state: finished; failed if a run failed or is missing; missing if the study was interrupted.
-        tags: of the study.
+        tags: tags of the study.
         failed: labels of rows of which a run failed.
     """
 
@@ -75,8 +75,8 @@ def open_study(
         tracking: store and experiment.
         runs_dir: where ids are remembered.
         study: its name; several may share an experiment.
-        labels: of the rows.
-        tags: of the study.
+        labels: labels of the rows.
+        tags: tags of the study.
 
     Returns:
         The runs, None without tracking or if the store does not answer; and in the latter case the reason, in words.
@@ -107,7 +107,7 @@ def close_study(tracking: TrackingConfig, runs_dir: Path, study: str, summary: S
         tracking: store and experiment.
         runs_dir: where ids are remembered.
         study: its name; opened here if it never was.
-        summary: of the study.
+        summary: summary of the study.
 
     Returns:
         Why MLflow does not have everything; empty if it has.
@@ -117,6 +117,7 @@ def close_study(tracking: TrackingConfig, runs_dir: Path, study: str, summary: S
     file = StudyIdsFile(runs_dir, tracking.experiment, study, tracking.uri)
     try:
         digest = _digest(summary)
+        # First without the lock and without MLflow, which is slow to import: often nothing is new.
         if _is_sent(file.read(), digest):
             return ""
         with file.lock():
@@ -139,6 +140,7 @@ def _make_runs(store: "Store", file: StudyIdsFile, ids: StudyIds, labels: Sequen
     common = {"study": file.study}
     parent = store.group(ids.parent, file.study, {"kind": "study", **common, **tags})
     if parent != ids.parent:
+        # A new run has nothing of what was sent to the one before it.
         ids.parent, ids.digest, ids.sent = parent, "", {}
     file.write(ids)
     present = store.groups_below(parent)
@@ -172,6 +174,7 @@ def _send(store: "Store", file: StudyIdsFile, ids: StudyIds, summary: StudySumma
     # Rows without a run are still to come if the study ended well; otherwise they ended with it.
     store.show_as({**states, ids.parent: summary.state}, begun=summary.state is not RunState.finished)
     ids.running = False
+    # With problems the study counts as not sent, and the next call tries again.
     ids.digest = "" if problems else digest
     file.write(ids)
     return problems

@@ -1,17 +1,18 @@
-"""Finished runs of the first edition are found by the keys of today."""
+"""Finished runs are found by the keys of today, whatever key they were given."""
 
 from dataclasses import replace
 
 import pytest
 
-from fer_ablate.config.key import KEY_RULES, key_of_first_edition
+from fer_ablate.config import behaviour
+from fer_ablate.config.key import KEY_RULES, key_of_first_edition, run_key
+from fer_ablate.tracking.disk.lookup import find_run
 from fer_ablate.tracking.disk.run_folder import RunFolder
 
 from ..finished_runs import make_header, make_result
 
 SETTINGS = {"optimizer.lr": 0.1, "trainer.precision": "auto"}
 DIGEST = "3648f38469397519"
-
 
 OLD_KEY = "0123456789abcdef"
 
@@ -55,3 +56,20 @@ def test_a_start_is_known_by_its_present_key(of_first_edition):
     found = of_first_edition("tuned-s3-ffffffffff", config=f"init_from: {OLD_KEY}\n")
     key, _ = key_of_first_edition(SETTINGS, found.data_digest, DIGEST, "32-true", start.key)
     assert found.key == key
+
+
+def test_a_run_is_found_by_both_keys(of_first_edition, tmp_path):
+    found = of_first_edition()
+    assert found.earlier_key == OLD_KEY != found.key
+    assert find_run(tmp_path, OLD_KEY[:10]).path == find_run(tmp_path, found.key[:10]).path
+
+
+def test_a_digest_that_is_listed_later_changes_the_key(tmp_path, monkeypatch):
+    """Runs of edited code stay valid when `nox -s behaviour` finds that it computes the same."""
+    folder, digest = RunFolder(tmp_path / "depth" / "plain"), "e" * 16
+    key = run_key(SETTINGS, "d" * 64, digest)
+    folder.write_header(make_header(key=key, settings=SETTINGS, data_digest="d" * 64, code_digest=digest, key_rules=KEY_RULES))
+    folder.write_result(make_result())
+    assert folder.header.key == key
+    monkeypatch.setattr(behaviour, "known_behaviours", lambda: {digest: 1, DIGEST: 1})
+    assert folder.header.key == run_key(SETTINGS, "d" * 64, DIGEST)

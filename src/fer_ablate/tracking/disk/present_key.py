@@ -1,0 +1,66 @@
+"""Keeps finished runs valid: works out the key that a run has by the present rules from what it stored.
+
+A run of the first edition had its key by other rules. A run of edited code has one made with the digest of that code, until
+the digest is listed as a known behaviour.
+"""
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from fer_ablate.config.key import KEY_RULES, key_of_first_edition, run_key, short
+from fer_ablate.errors import UserError
+from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader
+
+_START = re.compile(r"^init_from: *(\S+)", re.M)
+
+
+def with_present_key(folder: RunFolder, header: RunHeader) -> RunHeader:
+    """The header with the key that this run has today; unchanged where that cannot be known.
+
+    Unfinished runs keep their key, since it stands in their checkpoints as well. So do runs that began with the weights of a
+    file; and of the first edition those that several processes shared, whose batch normalisation was not part of the key.
+    """
+    if not header.settings or not folder.finished:
+        return header
+    if header.key_rules == KEY_RULES and run_key(header.settings, header.data_digest, header.code_digest) == header.key:
+        return header  # the usual case, for which no other file is read
+    try:
+        key, settings = _present_key(folder, header)
+    except (UserError, LookupError):
+        return header
+    if key == header.key:
+        return header
+    return replace(header, key=key, settings=settings, key_rules=KEY_RULES, earlier_key=header.earlier_key or header.key)
+
+
+def _present_key(folder: RunFolder, header: RunHeader) -> tuple[str, dict[str, Any]]:
+    """Key and settings.
+
+    Raises:
+        LookupError: something that the key is made from is not on record.
+        UserError: the result is damaged.
+    """
+    start = _start(folder)
+    if header.key_rules == KEY_RULES:
+        return run_key(header.settings, header.data_digest, header.code_digest, start), header.settings
+    environment = folder.result.environment
+    if environment["devices"] != "1":
+        raise LookupError("devices")
+    return key_of_first_edition(header.settings, header.data_digest, header.code_digest, environment["precision"], start)
+
+
+def _start(folder: RunFolder) -> str | None:
+    """Key of the run whose weights this one began with.
+
+    Raises:
+        LookupError: it is not among the runs, or it was a file.
+    """
+    found = _START.search(folder.config_yaml)
+    if found is None or found[1] == "null":
+        return None
+    # Without the quotes that YAML puts around a key that would read as a number.
+    for path in folder.path.parent.parent.glob(f"*/*-{short(found[1].strip(chr(39)))}"):
+        # By the present rules as well, since `header` converts it in turn.
+        return RunFolder(path).header.key
+    raise LookupError(found[1])
