@@ -90,7 +90,8 @@ def test_gathered_runs_know_their_fold(planned):
         (("study.folds=3", "data.fold=0,1"), "the study trains each of its 3 folds"),
         (("study.folds=1",), "study.folds: 1 is below 2"),
         (("study.folds=3", "study.columns=[test/acc,public/acc]"), "public/acc would not be measured: folds unite"),
-        (("study.folds=3", "data.group=null", "+study.protocol.folds='5 by class'"), "folds is 3 by class, the study wants 5 by"),
+        (("study.folds=3", "+study.protocol.roles=official"), "roles is drawn, the study states official"),
+        (("study.folds=3", "data.group=null", "+study.protocol.folds='5 by class'"), "folds is 3 by class, the study states 5 by"),
     ],
 )
 def test_words_against_the_folds_are_refused(planned, words, told):

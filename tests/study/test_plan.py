@@ -192,7 +192,7 @@ def test_the_studys_protocol_holds_for_typed_words(planned, conf):
     file = conf / "study" / "depth.yaml"
     file.write_text(file.read_text() + "protocol: {roles: official, tta: none}\n")
     assert len(planned().runs) == 4
-    with pytest.raises(FaultyConfigError, match="tta is flip, the study wants none"):
+    with pytest.raises(FaultyConfigError, match="tta is flip, the study states none"):
         planned("evaluation.tta=flip")
 
 

@@ -52,16 +52,17 @@ def study_faults(config: Config, study: StudyConfig) -> list[Fault]:
 def _protocol_faults(config: Config, stated: Mapping[str, str]) -> list[Fault]:
     """Differences from the protocol that the study states, so that neither a row nor a command changes it unnoticed."""
     size = known_size(config.data)
-    actual = protocol(config, size or (SIDE, SIDE))
+    # Folds are drawn whatever `data.roles` says, and runs store that.
+    actual = protocol(config, size or (SIDE, SIDE), Roles.drawn if config.data.folds is not None else None)
     # Parts that are known only with the images.
-    later = {"roles"} if config.data.roles is Roles.auto else set()
+    later = {"roles"} if config.data.roles is Roles.auto and config.data.folds is None else set()
     later |= {"crop"} if size is None else set()
     later |= {"folds"} if config.data.group == "auto" else set()
     faults = [
         Fault("study.protocol", f"'{name}' is not part of one.", choices(name, actual)) for name in stated if name not in actual
     ]
     faults += [
-        Fault("study.protocol", f"{name} is {actual[name]}, the study wants {value}.", "Change the row, or the study's protocol.")
+        Fault("study.protocol", f"{name} is {actual[name]}, the study states {value}.", "Change the row, or the study's protocol.")
         for name, value in stated.items()
         if name in actual.keys() - later and actual[name] != str(value)
     ]

@@ -67,13 +67,13 @@ def _overview(found: Sequence[StudyResults], tables: Sequence[JudgedTable], tria
 
 
 def _state(results: StudyResults, table: JudgedTable, trials: Sequence[RowTrial]) -> str:
-    asked = [(row.label, repeat) for row in table.rows for repeat in repeats(results.study.seeds or (), results.study.folds)]
+    expected = [(row.label, repeat) for row in table.rows for repeat in repeats(results.study.seeds or (), results.study.folds)]
     faithful = {(run.label, run.repeat) for run in results.runs if _as_studied(run)}
-    done = sum(name in faithful for name in asked)
-    if done == len(asked):
+    done = sum(name in faithful for name in expected)
+    if done == len(expected):
         return FULL
     if any(row.finished for row in table.rows):
-        return f"{PARTLY}: {done} of {len(asked)} runs"
+        return f"{PARTLY}: {done} of {len(expected)} runs"
     tried = {trial.row for trial in trials if trial.study == table.study and trial.estimated_seconds is not None}
     if all(row.label in tried for row in results.study.rows):
         return TRIAL
