@@ -64,7 +64,7 @@ def test_a_run_is_found_by_both_keys(of_first_edition, tmp_path):
     assert find_run(tmp_path, OLD_KEY[:10]).path == find_run(tmp_path, found.key[:10]).path
 
 
-def test_a_digest_that_is_listed_later_changes_the_key(tmp_path, monkeypatch):
+def test_a_digest_listed_later_changes_the_key(tmp_path, monkeypatch):
     """Runs of edited code stay valid when `nox -s behaviour` finds that it computes the same."""
     folder, digest = RunFolder(tmp_path / "depth" / "plain"), "e" * 16
     key = run_key(SETTINGS, "d" * 64, digest)
