@@ -91,7 +91,10 @@ def test_gathered_runs_know_their_fold(planned):
         (("study.folds=1",), "study.folds: 1 is below 2"),
         (("study.folds=3", "study.columns=[test/acc,public/acc]"), "public/acc would not be measured: folds unite"),
         (("study.folds=3", "+study.protocol.roles=official"), "roles is drawn, the study states official"),
-        (("study.folds=3", "data.group=null", "+study.protocol.folds='5 by class'"), "folds is 3 by class, the study states 5 by"),
+        (
+            ("study.folds=3", "data.group=null", "+study.protocol.folds='5 by class'"),
+            "folds is 3 by class, the study states 5",
+        ),
     ],
 )
 def test_words_against_the_folds_are_refused(planned, words, told):

@@ -62,7 +62,9 @@ def _protocol_faults(config: Config, stated: Mapping[str, str]) -> list[Fault]:
         Fault("study.protocol", f"'{name}' is not part of one.", choices(name, actual)) for name in stated if name not in actual
     ]
     faults += [
-        Fault("study.protocol", f"{name} is {actual[name]}, the study states {value}.", "Change the row, or the study's protocol.")
+        Fault(
+            "study.protocol", f"{name} is {actual[name]}, the study states {value}.", "Change the row, or the study's protocol."
+        )
         for name, value in stated.items()
         if name in actual.keys() - later and actual[name] != str(value)
     ]
