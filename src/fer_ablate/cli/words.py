@@ -59,7 +59,6 @@ class Word:
         choices: names that are accepted; empty if any text is.
         many: the word takes several values.
         default: as a person would type it; empty if there is none.
-        required: there is neither a default nor a way without the word.
     """
 
     name: str
@@ -70,7 +69,6 @@ class Word:
     choices: tuple[str, ...]
     many: bool
     default: str
-    required: bool
 
     @property
     def repeated(self) -> bool:
@@ -210,7 +208,7 @@ def _word(one: "Field[Any]", annotation: Any, meaning: str) -> Word:
         names = tuple(member.value for member in kind)
     lowest = next((cast(float, part.ge) for part in metadata if isinstance(part, Ge)), None)
     highest = next((cast(float, part.le) for part in metadata if isinstance(part, Le)), None)
-    return Word(one.name, meaning, kind, lowest, highest, names, many, _spelled(one.default), one.default is MISSING)
+    return Word(one.name, meaning, kind, lowest, highest, names, many, _spelled(one.default))
 
 
 def _phrase(comment: str) -> str:

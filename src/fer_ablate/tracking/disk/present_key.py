@@ -6,16 +6,18 @@ the digest is listed as a known behaviour.
 
 import re
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fer_ablate.config.key import KEY_RULES, key_of_first_edition, run_key, short
 from fer_ablate.errors import UserError
-from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader
+
+if TYPE_CHECKING:
+    from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader
 
 _START = re.compile(r"^init_from: *(\S+)", re.M)
 
 
-def with_present_key(folder: RunFolder, header: RunHeader) -> RunHeader:
+def with_present_key(folder: "RunFolder", header: "RunHeader") -> "RunHeader":
     """The header with the key that this run has today; unchanged where that cannot be known.
 
     Unfinished runs keep their key, since it stands in their checkpoints as well. So do runs that began with the weights of a
@@ -34,7 +36,7 @@ def with_present_key(folder: RunFolder, header: RunHeader) -> RunHeader:
     return replace(header, key=key, settings=settings, key_rules=KEY_RULES, earlier_key=header.earlier_key or header.key)
 
 
-def _present_key(folder: RunFolder, header: RunHeader) -> tuple[str, dict[str, Any]]:
+def _present_key(folder: "RunFolder", header: "RunHeader") -> tuple[str, dict[str, Any]]:
     """Key and settings.
 
     Raises:
@@ -50,7 +52,7 @@ def _present_key(folder: RunFolder, header: RunHeader) -> tuple[str, dict[str, A
     return key_of_first_edition(header.settings, header.data_digest, header.code_digest, environment["precision"], start)
 
 
-def _start(folder: RunFolder) -> str | None:
+def _start(folder: "RunFolder") -> str | None:
     """Key of the run whose weights this one began with.
 
     Raises:
@@ -62,5 +64,5 @@ def _start(folder: RunFolder) -> str | None:
     # Without the quotes that YAML puts around a key that would read as a number.
     for path in folder.path.parent.parent.glob(f"*/*-{short(found[1].strip(chr(39)))}"):
         # By the present rules as well, since `header` converts it in turn.
-        return RunFolder(path).header.key
+        return type(folder)(path).header.key
     raise LookupError(found[1])

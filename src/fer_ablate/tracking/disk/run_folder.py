@@ -24,6 +24,7 @@ from fer_ablate.tracking.disk.predictions import (
     read_predictions,
     write_predictions,
 )
+from fer_ablate.tracking.disk.present_key import with_present_key
 from fer_ablate.tracking.disk.run_state import RunState
 from fer_ablate.training.result import BEST, LAST, RunResult
 
@@ -150,8 +151,6 @@ class RunFolder:
     @property
     def header(self) -> RunHeader:
         """The stored header; `UserError` if missing or damaged."""
-        from fer_ablate.tracking.disk.present_key import with_present_key  # which reads run folders itself
-
         return with_present_key(self, cast(RunHeader, read_json(self.header_file, lambda stored: RunHeader(**stored))))
 
     def write_header(self, header: RunHeader) -> None:
