@@ -13,7 +13,7 @@ from fer_ablate.config.choices import LOSSES, PRETRAINED, Mode
 from fer_ablate.config.compose import composed, composer, from_yaml, to_config, to_yaml
 from fer_ablate.config.constraints import DIFFERENT, SIZE, one_of
 from fer_ablate.config.schema import Config, RowConfig, StudyConfig
-from fer_ablate.models.transfer import PUBLISHED
+from fer_ablate.models.published import PUBLISHED
 from fer_ablate.training.checks import run_faults
 
 Positive = Annotated[int, Ge(1)]

@@ -9,12 +9,17 @@ import pytest
 from hydra.types import RunMode
 
 import fer_ablate
-from fer_ablate.config.compose import CONFIG_NAME, composed, composer, conf_dir, register_schema
-from fer_ablate.config.hydra_internals import flag_parser, initialised, launcher
+from fer_ablate.config.compose import CONFIG_NAME, composed, composer
+from fer_ablate.config.hydra_internals import flag_parser, launcher
 
 MODULE = "config/hydra_internals.py"
 TAKEN = {
-    "hydra._internal.hydra:Hydra.create_main_hydra2": {"task_name", "config_search_path"},
+    "hydra._internal.hydra:Hydra": {"task_name", "config_loader"},
+    "hydra._internal.config_loader_impl:ConfigLoaderImpl": {"config_search_path"},
+    "hydra._internal.config_loader_impl:ConfigLoaderImpl._apply_overrides_to_config": {"overrides", "cfg"},
+    "hydra._internal.config_repository:ConfigRepository": {"config_search_path"},
+    "hydra._internal.config_repository:ConfigRepository.load_config": {"config_path"},
+    "hydra._internal.config_repository:ConfigRepository.initialize_sources": {"config_search_path"},
     "hydra._internal.hydra:Hydra.compose_config": {
         "config_name",
         "overrides",
@@ -67,8 +72,7 @@ def job(tree):
 
 
 def test_a_launcher_runs_jobs_without_a_sweeper(tmp_path):
-    register_schema()
-    with initialised(conf_dir()) as hydra, launcher(hydra, CONFIG_NAME, [f"hydra.sweep.dir={tmp_path}"], job) as (built, tree):
+    with composer() as hydra, launcher(hydra, CONFIG_NAME, [f"hydra.sweep.dir={tmp_path}"], job) as (built, tree):
         assert tree.hydra.mode is RunMode.MULTIRUN
         returns = built.launch([["model.width=0.5"], ["model.width=2.0"]], initial_job_idx=3)
     assert [one.return_value for one in returns] == [0.5, 2.0]

@@ -7,7 +7,7 @@ from scipy import stats
 
 from fer_ablate.errors import UserError
 from fer_ablate.judgement.cross_table import NetworkTest, build_cross_table
-from fer_ablate.metrics import score
+from fer_ablate.metrics.scores import score
 from fer_ablate.report.table.cross_table import cross_frame, render_cross_table, shown_cross_table
 
 CLASSES = ("angry", "happy")

@@ -21,7 +21,7 @@ from fer_ablate.study.plan import make_plan, seconds_left
 from fer_ablate.study.spec import study_spec
 from fer_ablate.tracking.disk.run_folder import RunFolder, StoredPredictions
 from fer_ablate.tracking.disk.run_state import RunState
-from fer_ablate.training.assembly import role_set
+from fer_ablate.training.role_set import role_set
 
 from ..finished_runs import finish_run, make_header
 from .conftest import finish, folder_of, header_of

@@ -17,7 +17,8 @@ from fer_ablate.judgement.row_runs import RowRuns
 from fer_ablate.judgement.split_images import split_images
 from fer_ablate.judgement.statistics import image_difference, image_mean
 from fer_ablate.labels import PRIVATE, PUBLIC, TRAINING, USAGES
-from fer_ablate.metrics import SplitResult, score
+from fer_ablate.metrics import SplitResult
+from fer_ablate.metrics.scores import score
 from fer_ablate.tracking.disk.run_folder import RunFolder, StoredPredictions
 
 from ..finished_runs import finish_run, make_header

@@ -255,13 +255,29 @@ def test_a_command_composes_keys_and_reads_everything_once(conf, tmp_path, cache
 
     file = conf / "study" / "depth.yaml"
     file.write_text(file.read_text() + "folds: 3\n")
-    functions = [(cells, "diagnose"), (cells, "to_config"), (cells, "run_identity"), (cells, "load_faces"), (plan, "scan")]
+    functions = [
+        (cells, "diagnose"),
+        (cells, "to_config"),
+        (cells, "run_identity"),
+        (cells, "identity_of_repeat"),
+        (cells, "load_faces"),
+        (plan, "scan"),
+    ]
     calls = counted(monkeypatch, *functions, (diagnosis, "composed"))
     words = ["study=depth", f"runs_dir={tmp_path / 'runs'}", f"data.cache_dir={cache_dir}", "--config-dir", str(conf)]
     planned, composed_cells, _ = planning.plan_of(words)
     # 2 rows x 2 seeds x 3 folds of one data set; the study itself and the words of the command line are composed as well.
     assert len(composed_cells) == 12
-    assert calls == {"composed": 4, "diagnose": 2, "to_config": 2, "run_identity": 12, "load_faces": 1, "scan": 1}
+    expected = {
+        "composed": 4,
+        "diagnose": 2,
+        "to_config": 2,
+        "run_identity": 2,
+        "identity_of_repeat": 10,
+        "load_faces": 1,
+        "scan": 1,
+    }
+    assert calls == expected
     plan.make_plan(planned.spec, composed_cells)  # as after training
     assert calls == {"composed": 4, "diagnose": 2, "to_config": 2, "run_identity": 12, "load_faces": 1, "scan": 2}
 

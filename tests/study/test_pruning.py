@@ -14,7 +14,7 @@ from fer_ablate.search.pruning import Pruned, Pruning, build_pruning
 from fer_ablate.search.search import Search, SearchPlan
 from fer_ablate.search.trial_store import default_address
 from fer_ablate.tracking.disk.run_folder import RunFolder
-from fer_ablate.training.assembly import role_set
+from fer_ablate.training.role_set import role_set
 from fer_ablate.training.run import PreparedRun, assess, finished_epochs, fit
 
 HARD = {"name": "threshold", "lower": 1.1, "n_warmup_steps": 0}

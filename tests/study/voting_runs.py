@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from fer_ablate.metrics import score
+from fer_ablate.metrics.scores import score
 from fer_ablate.tracking.disk.run_folder import RunFolder, StoredPredictions
 from fer_ablate.tracking.disk.scan import run_path
 

@@ -5,21 +5,28 @@ running, or to use a launcher without a sweeper plugin. tests/config/test_hydra_
 """
 
 import argparse
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hydra._internal.callbacks import Callbacks
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser
-from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override as ParsedOverride
 from hydra.core.plugins import Plugins
+from hydra.errors import ConfigCompositionException
+from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 HydraApp = Hydra
 """What composes configs once it is initialised."""
@@ -30,25 +37,106 @@ def flag_parser() -> argparse.ArgumentParser:
     return get_args_parser()
 
 
-@contextmanager
-def initialised(folder: Path, further: Path | None = None) -> Iterator[HydraApp]:
-    """Initialise Hydra for `hydra.compose`; a Hydra app that runs already is left as it was.
+def make_app(folder: Path, further: Path | None = None) -> HydraApp:
+    """Build a Hydra app that reads each of its files once; `running` makes it the one that composes.
 
     Args:
         folder: of the program's files.
         further: folder of the user's, searched first.
     """
-    singleton = GlobalHydra.instance()
-    outer, singleton.hydra = singleton.hydra, None
     search_path = create_config_search_path(str(folder))
     if further is not None:
         search_path.prepend(
             provider="command-line", path=f"file://{further.resolve()}", anchor=SearchPathQuery(provider="schema")
         )
+    loader = ConfigLoaderImpl(config_search_path=search_path)
+    loader.repository = _ReadOnce(search_path)
+    return Hydra(task_name="fer_ablate", config_loader=loader)
+
+
+@contextmanager
+def running(app: HydraApp) -> Iterator[None]:
+    """Make an app the one of `hydra.compose`; one that runs already is left as it was."""
+    singleton = GlobalHydra.instance()
+    outer, singleton.hydra = singleton.hydra, app
     try:
-        yield Hydra.create_main_hydra2(task_name="fer_ablate", config_search_path=search_path)
+        yield
     finally:
         singleton.hydra = outer
+
+
+def running_app() -> HydraApp:
+    """The Hydra app that composes at present: that of `running`, or of `hydra.main`.
+
+    Raises:
+        RuntimeError: none is initialised.
+    """
+    app = GlobalHydra.instance().hydra
+    if app is None:
+        raise RuntimeError("Hydra is not initialised.")
+    return app
+
+
+class _ReadOnce(ConfigRepository):
+    """Reads each file of the folders once, although Hydra copies its repository for every composition."""
+
+    def __init__(self, search_path: ConfigSearchPath, read: dict[str, ConfigResult | None] | None = None) -> None:
+        super().__init__(search_path)
+        self._read = {} if read is None else read
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_ReadOnce":
+        again = copy.copy(self)
+        again.sources = copy.deepcopy(self.sources, memo)
+        return again
+
+    def initialize_sources(self, config_search_path: ConfigSearchPath) -> None:
+        """Search other folders from now on, in which the same name may be another file."""
+        super().initialize_sources(config_search_path)
+        self._read = {}
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        """Read a file, or copy what was read: merging adopts the nodes that it is given."""
+        if config_path not in self._read:
+            self._read[config_path] = super().load_config(config_path)
+        return copy.deepcopy(self._read[config_path])
+
+
+def split_overrides(app: HydraApp, overrides: Sequence[ParsedOverride]) -> tuple[list[ParsedOverride], list[ParsedOverride]]:
+    """Separate the overrides that decide which files are composed from those that set single values afterwards.
+
+    Args:
+        app: of `make_app` or `hydra.main`.
+        overrides: as parsed.
+
+    Returns:
+        Choices of groups, and whatever else is left to Hydra, such as its own section; and the settings of single keys.
+    """
+    repository = app.config_loader.repository  # type: ignore[attr-defined]  # of the loader that Hydra builds
+    chosen: list[ParsedOverride] = []
+    set_later: list[ParsedOverride] = []
+    for override in overrides:
+        key = override.key_or_group
+        files = not override.is_value_path and (
+            override.package is not None
+            or override.is_sweep_override()
+            or override.is_hydra_override()
+            or (override.is_delete() and repository.config_exists(key))
+            or (repository.group_exists(key) and not isinstance(override.value(), dict))
+        )
+        (chosen if files else set_later).append(override)
+    return chosen, set_later
+
+
+def set_values(overrides: Sequence[ParsedOverride], tree: DictConfig) -> None:
+    """Set single keys of a composed tree as Hydra does after it has merged the files.
+
+    Raises:
+        hydra.errors.ConfigCompositionException: a key does not exist, or does not take the value.
+    """
+    try:
+        ConfigLoaderImpl._apply_overrides_to_config(list(overrides), tree)
+    except OmegaConfBaseException as error:
+        raise ConfigCompositionException() from error
 
 
 @contextmanager
@@ -58,7 +146,7 @@ def launcher(
     """Build the launcher that `hydra/launcher` names, as `--multirun` does before it turns to the sweeper.
 
     Args:
-        hydra: of `initialised`.
+        hydra: of `make_app`.
         config_name: of the primary config.
         overrides: without sweeps.
         task: called by the launcher for each job; has to be picklable.

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from fer_ablate.config.behaviour import behaviour
@@ -113,9 +114,16 @@ def key_of_first_edition(
     return run_key(settings, data_digest, code, start), settings
 
 
+def with_values(settings: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings, as `relevant` gives them, after some keys have got other values."""
+    kept = {key: value for key, value in settings.items() if key not in values}
+    return kept | {key: value for key, value in values.items() if not _is_irrelevant(key) and not _as_before(key, value)}
+
+
 def _as_before(key: str, value: Any) -> bool:
     return key in LATER and value == LATER[key]
 
 
+@cache
 def _is_irrelevant(key: str) -> bool:
     return any(key == name or key.startswith(f"{name}.") for name in IRRELEVANT)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from fer_ablate.cli import console
 from fer_ablate.cli.command_line import HydraArguments, allow_plugins, parse
+from fer_ablate.config.compose import composer
 from fer_ablate.report.quantities import duration
 from fer_ablate.study.cells import Cell, compose_cells
 from fer_ablate.study.plan import Plan, make_plan, seconds_left
@@ -39,8 +40,9 @@ def plan_of(
     overrides = as_keys(parsed.overrides)
     allow_plugins(overrides)
     config_dir = parsed.config_dir
-    spec = study_spec(overrides, config_dir)
-    cells = compose_cells(spec, config_dir, report_progress)
+    with composer(config_dir):  # one for all of it, so that each file is read once
+        spec = study_spec(overrides, config_dir)
+        cells = compose_cells(spec, config_dir, report_progress)
     return make_plan(spec, cells), cells, parsed
 
 

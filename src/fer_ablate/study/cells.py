@@ -20,8 +20,8 @@ from fer_ablate.errors import Fault, FaultyConfigError
 from fer_ablate.study.faults import config_faults, resolution_fault, study_faults
 from fer_ablate.study.spec import StudySpec, last_of_each_key
 from fer_ablate.tracking.disk.lookup import resolve_start
-from fer_ablate.training.assembly import role_set
-from fer_ablate.training.identity import RunIdentity, run_identity
+from fer_ablate.training.identity import RunIdentity, identity_of_repeat, run_identity
+from fer_ablate.training.role_set import role_set
 
 REPEAT_IN_INTERPOLATION = re.compile(r"\$\{[^}]*(seed|fold)")
 
@@ -85,10 +85,10 @@ def compose_cells(
         FaultyConfigError: with every fault of every row.
         UserError: the images cannot be read, or do not fit.
     """
-    configs: dict[str, list[Config]] = {}
+    configs: dict[str, _RowConfigs] = {}
     faults: dict[str, list[Fault]] = {}
     for number, row in enumerate(spec.rows):
-        configs[row.label], faults[row.label] = _configs(row, spec, config_dir)
+        configs[row.label], faults[row.label] = _row_configs(row, spec, config_dir)
         if report_progress is not None:
             # The rest of the bar is left to the keys, for which images may have to be read.
             report_progress((number + 1) / len(spec.rows) * 0.8)
@@ -97,23 +97,31 @@ def compose_cells(
     return _keyed(spec, configs)
 
 
-def _configs(row: Row, spec: StudySpec, config_dir: Path | None) -> tuple[list[Config], list[Fault]]:
-    """The configs of a row, seed by seed and fold by fold; and its faults, which leave no configs."""
+@dataclass(frozen=True)
+class _RowConfigs:
+    """Configs of a row, seed by seed and fold by fold; `alike` if they differ in nothing else."""
+
+    configs: tuple[Config, ...] = ()
+    alike: bool = True
+
+
+def _row_configs(row: Row, spec: StudySpec, config_dir: Path | None) -> tuple[_RowConfigs, list[Fault]]:
+    """The configs of a row; and its faults, which leave no configs."""
     diagnosis = diagnose(last_of_each_key(row.overrides), config_dir)
     tree = diagnosis.tree
     if diagnosis.faults or tree is None:
-        return [], list(diagnosis.faults)
+        return _RowConfigs(), list(diagnosis.faults)
     repeated = repeats(spec.seeds if spec.seeds is not None else (int(tree.seed),), spec.folds)
     try:
         first = _resolved(tree, row.label, repeated[0], spec)
     except OmegaConfBaseException as error:
-        return [], [resolution_fault(error)]
+        return _RowConfigs(), [resolution_fault(error)]
     if faults := config_faults(first, spec.typed) or study_faults(first, spec.study):
-        return [], faults
+        return _RowConfigs(), faults
     # Resolving takes long, so it is done once, unless an interpolation such as runs_dir=runs/${seed} makes the rest depend on it.
     if REPEAT_IN_INTERPOLATION.search(str(OmegaConf.to_container(tree, resolve=False))):
-        return [first, *(_resolved(tree, row.label, repeat, spec) for repeat in repeated[1:])], []
-    return [_of_repeat(first, repeat) for repeat in repeated], []
+        return _RowConfigs((first, *(_resolved(tree, row.label, repeat, spec) for repeat in repeated[1:])), alike=False), []
+    return _RowConfigs(tuple(_of_repeat(first, repeat) for repeat in repeated)), []
 
 
 def _by_rows(faults: dict[str, list[Fault]]) -> list[Fault]:
@@ -147,27 +155,28 @@ def _of_repeat(config: Config, repeat: Repeat) -> Config:
     return replace(config, seed=repeat.seed, data=replace(config.data, fold=repeat.fold))
 
 
-def _keyed(spec: StudySpec, configs: dict[str, list[Config]]) -> list[Cell]:
+def _keyed(spec: StudySpec, configs: dict[str, _RowConfigs]) -> list[Cell]:
     shared = _Shared()
     cells: dict[tuple[str, Repeat], Cell] = {}
-    reference = flat(plain(configs[spec.baseline][0]))  # what a row changes is what differs from the baseline
+    reference = flat(plain(configs[spec.baseline].configs[0]))  # what a row changes is what differs from the baseline
     # A row can have a key only when the row it starts from has one.
     for wave in waves(spec.rows):
         for row in wave:
-            for config in configs[row.label]:
+            first: Cell | None = None
+            for config in configs[row.label].configs:
                 # A row starts from the weights of the same seed and fold: those of another have seen the tested images.
                 repeat = repeat_of(config)
                 start = cells.get((row.start_from, repeat)) if row.start_from else None
-                cells[row.label, repeat] = _cell(row, config, reference, shared, start, spec)
-    return [cells[row.label, repeat_of(config)] for row in spec.rows for config in configs[row.label]]
+                if first is not None and configs[row.label].alike:
+                    cell = _cell_of_repeat(first, config, shared, start)
+                else:
+                    cell = first = _cell(row, config, reference, shared, start, spec)
+                cells[row.label, repeat] = cell
+    return [cells[row.label, repeat_of(config)] for row in spec.rows for config in configs[row.label].configs]
 
 
 def _cell(row: Row, config: Config, reference: dict[str, Any], shared: "_Shared", start: Cell | None, spec: StudySpec) -> Cell:
-    weights = None
-    if start is not None:
-        config, weights = replace(config, init_from=start.key), start.key
-    elif config.init_from is not None:
-        weights = shared.weights(config.init_from, Path(config.runs_dir))
+    config, weights = _started(config, shared, start)
     faces = shared.faces(config.data)
     identity = run_identity(config, faces.digest, weights)
     leaves = flat(plain(config))
@@ -175,6 +184,22 @@ def _cell(row: Row, config: Config, reference: dict[str, Any], shared: "_Shared"
     changed = {name: str(value) for name, value in leaves.items() if reference.get(name) != value and name not in apart}
     value, start_key = _factor_value(row, leaves, spec.factor), start.key if start else None
     return Cell(row, config, identity, changed, value, start_key, shared.notes(config, faces))
+
+
+def _cell_of_repeat(first: Cell, config: Config, shared: "_Shared", start: Cell | None) -> Cell:
+    """The cell of another seed or fold of a row, made from its first one, since they differ in nothing else."""
+    config, weights = _started(config, shared, start)
+    repeat: dict[str, Any] = {"seed": config.seed} | ({"data.fold": config.data.fold} if config.data.folds is not None else {})
+    identity = identity_of_repeat(first.identity, repeat, weights)
+    notes = first.notes if config.data.folds is None else shared.notes(config, shared.faces(config.data))
+    return replace(first, config=config, identity=identity, start_key=start.key if start else None, notes=notes)
+
+
+def _started(config: Config, shared: "_Shared", start: Cell | None) -> tuple[Config, str | None]:
+    """The config with the weights that it starts with, and their identity; None if they are drawn from the seed."""
+    if start is not None:
+        return replace(config, init_from=start.key), start.key
+    return config, shared.weights(config.init_from, Path(config.runs_dir)) if config.init_from is not None else None
 
 
 class _Shared:

@@ -1,14 +1,15 @@
 """Identifies a run by its key: the settings as they are resolved on this machine, the images, the code, the starting weights."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fer_ablate.config.behaviour import code_digest
 from fer_ablate.config.choices import Norm
-from fer_ablate.config.key import NUMBER_FORMATS, relevant, run_key
+from fer_ablate.config.key import relevant, run_key, with_values
 from fer_ablate.config.schema import Config
 from fer_ablate.models.checks import STAGES
-from fer_ablate.training.hardware import choose_hardware
+from fer_ablate.training.devices import number_format, uses_gpu
 
 
 @dataclass(frozen=True)
@@ -40,17 +41,28 @@ def run_identity(config: Config, data_digest: str, start: str | None = None) -> 
     return RunIdentity(run_key(settings, data_digest, code, start), settings, data_digest, code)
 
 
+def identity_of_repeat(first: RunIdentity, repeat: Mapping[str, Any], start: str | None = None) -> RunIdentity:
+    """Identify a run whose config differs from that of another one in seed and fold alone, without looking at the config again.
+
+    Args:
+        first: identity of the other one.
+        repeat: `seed`, and `data.fold` if there are folds -> value.
+        start: as in `run_identity`.
+    """
+    settings = with_values(first.settings, repeat)
+    return replace(first, key=run_key(settings, first.data_digest, first.code_digest, start), settings=settings)
+
+
 def machine_settings(config: Config) -> dict[str, Any]:
     """Resolve the settings that change a result and depend on the machine.
 
     These are the number format, and on CPUs the number of processes if the network has batch normalisation: each process then
     uses the statistics of its own share of a batch. On GPUs the statistics of all processes are joined.
     """
-    hardware = choose_hardware(config.trainer)
-    formats = {name: short for short, name in NUMBER_FORMATS.items()}
-    found: dict[str, Any] = {"trainer.precision": formats[hardware.precision]}
-    if hardware.devices > 1 and hardware.device.type == "cpu" and may_normalise_batches(config):
-        found["trainer.devices"] = hardware.devices
+    trainer = config.trainer
+    found: dict[str, Any] = {"trainer.precision": number_format(trainer).value}
+    if trainer.devices > 1 and not uses_gpu(trainer) and may_normalise_batches(config):
+        found["trainer.devices"] = trainer.devices
     return found
 
 

@@ -1,0 +1,110 @@
+"""Composing a choice of groups once and setting keys on copies gives what Hydra gives."""
+
+from functools import cache
+
+import pytest
+from hydra import compose
+from hydra.errors import HydraException
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from fer_ablate.config.compose import CONFIG_NAME, composed, composer, conf_dir, flat
+from fer_ablate.config.overrides import assignment
+from fer_ablate.study.spec import last_of_each_key, study_spec
+
+STUDIES = sorted(str(file.relative_to(conf_dir() / "study").with_suffix("")) for file in (conf_dir() / "study").rglob("*.yaml"))
+
+
+def assert_equals_hydra(overrides):
+    with composer():
+        try:
+            expected = compose(CONFIG_NAME, overrides=list(overrides))
+        except HydraException as error:
+            with pytest.raises(type(error)) as found:
+                composed(overrides)
+            assert str(found.value) == str(error)
+            return
+        tree = composed(overrides)
+    assert tree == expected
+    # Types, interpolations and closed mappings as well, which decide what a later override may do.
+    assert OmegaConf.to_yaml(tree) == OmegaConf.to_yaml(expected)
+    assert described(tree) == described(expected)
+
+
+def described(node):
+    own = (type(node).__name__, node._metadata.flags, node._metadata.ref_type, node._metadata.object_type)
+    if OmegaConf.is_dict(node):
+        return own, {key: described(node._get_node(key)) for key in node}
+    return own
+
+
+def rows_of(name, which):
+    return [last_of_each_key(row.overrides) for row in study_spec([f"study={name}"]).rows[which]]
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_last_row_of_a_study_composes_alike(name):
+    for overrides in rows_of(name, slice(-1, None)):
+        assert_equals_hydra(overrides)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_row_of_a_study_composes_alike(name):
+    for overrides in rows_of(name, slice(None)):
+        assert_equals_hydra(overrides)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["model=pisa", "+optimizer.betas=[0.1,0.9]", "~optimizer.lr"],
+        ["study=quickstart", "study.seeds=[1]", "data.merge={happy: [happy]}"],
+        ["++trainer={max_epochs: 3}", "trainer=cpu"],
+        ["trainer.max_epoch=3"],
+        ["~augment.steps"],
+        ["model@data=pisa"],
+        ["runs_dir=${seed}/a", "hydra.job.chdir=true", "data.path='a b=c'"],
+        ["seed=1", "seed=2"],
+    ],
+    ids=str,
+)
+def test_unusual_overrides_compose_alike(overrides):
+    assert_equals_hydra(overrides)
+
+
+@cache
+def leaves():
+    with composer():
+        return flat(OmegaConf.to_container(composed(["experiment=pisa"]), enum_to_str=True))
+
+
+def override():
+    values = (
+        st.none() | st.booleans() | st.integers(-3, 300) | st.floats(allow_nan=False, width=32) | st.text("ab_.-/ ", max_size=5)
+    )
+    setting = st.builds(assignment, st.sampled_from(sorted(leaves())), values | st.lists(st.integers(0, 9), max_size=3))
+    return st.sampled_from(["", "", "+", "++"]).flatmap(lambda prefix: setting.map(lambda text: prefix + text))
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_random_overrides_compose_alike(data):
+    group = data.draw(st.sampled_from(["model=pisa", "experiment=vggnet", "optimizer=adamw"]))
+    assert_equals_hydra([group, *data.draw(st.lists(override(), max_size=4))])
+
+
+def test_an_edited_file_is_read_again(tmp_path):
+    (tmp_path / "model").mkdir()
+    file = tmp_path / "model" / "mine.yaml"
+    for channels in (4, 16):
+        file.write_text(f"stages: [{{channels: {channels}}}]\n")
+        with composer(tmp_path):
+            assert composed(["model=mine"]).model.stages[0].channels == channels
+
+
+def test_a_tree_can_be_changed_freely():
+    with composer():
+        composed(["model=pisa"]).model.width = 0.5
+        assert composed(["model=pisa"]).model.width == 1.0
