@@ -60,9 +60,31 @@ def other_pythons():
 
 
 def test_every_python_takes_the_same_digest():
-    code = f"import runpy; print(runpy.run_path({module.__file__!r})['code_digest']())"
+    # Not `code_digest`, which would read what another Python has kept.
+    code = f"import runpy; own = runpy.run_path({module.__file__!r}); print(own['_digest'](sorted(own['covered_files']())))"
     digests = {str(python): subprocess.check_output([python, "-I", "-c", code], text=True).strip() for python in other_pythons()}
     assert set(digests.values()) <= {code_digest()}, digests
+
+
+def test_the_digest_is_kept_until_a_file_changes(tmp_path, monkeypatch):
+    package = tmp_path / "package"
+    (package / "training").mkdir(parents=True)
+    (package / "training" / "run.py").write_text("a = 1\n")
+    (package / "data").mkdir()
+    (package / "data" / "load.py").write_text("b = 1\n")
+    monkeypatch.setattr(module, "PACKAGE", package)
+    monkeypatch.setattr(module, "cache_from_source", lambda file: str(tmp_path / "kept" / "behaviour.pyc"))
+    (tmp_path / "kept").mkdir()
+    first = module._package_digest()
+    monkeypatch.setattr(module, "_digest", lambda files: pytest.fail("read again"))
+    assert module._package_digest() == first
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "PACKAGE", package)
+    monkeypatch.setattr(module, "cache_from_source", lambda file: str(tmp_path / "kept" / "behaviour.pyc"))
+    (package / "data" / "load.py").write_text("b = 1000\n")
+    assert module._package_digest() != first
+    (tmp_path / "kept" / "behaviour.digest").write_text("damaged")
+    assert module._package_digest() != first
 
 
 def test_the_digest_covers_what_a_run_imports():

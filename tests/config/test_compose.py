@@ -4,7 +4,8 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from fer_ablate.config.compose import composed, composer, conf_dir, flat, from_yaml, to_config, to_yaml
+from fer_ablate.config.compose import composed, composer, flat, from_yaml, to_config, to_yaml
+from fer_ablate.config.conf_files import conf_dir
 from fer_ablate.training.checks import run_faults
 
 GROUPS = ("augment", "data", "experiment", "loss", "model", "optimizer", "scheduler", "tracking", "trainer")

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from fer_ablate.config.compose import CONFIG_NAME, composed, composer, conf_dir, flat
+from fer_ablate.config.compose import composed, composer, flat
+from fer_ablate.config.conf_files import CONFIG_NAME, conf_dir
 from fer_ablate.config.overrides import assignment
 from fer_ablate.study.spec import last_of_each_key, study_spec
 

@@ -9,7 +9,8 @@ import pytest
 from hydra.types import RunMode
 
 import fer_ablate
-from fer_ablate.config.compose import CONFIG_NAME, composed, composer
+from fer_ablate.config.compose import composed, composer
+from fer_ablate.config.conf_files import CONFIG_NAME
 from fer_ablate.config.hydra_internals import flag_parser, launcher
 
 MODULE = "config/hydra_internals.py"
@@ -72,7 +73,8 @@ def job(tree):
 
 
 def test_a_launcher_runs_jobs_without_a_sweeper(tmp_path):
-    with composer() as hydra, launcher(hydra, CONFIG_NAME, [f"hydra.sweep.dir={tmp_path}"], job) as (built, tree):
+    words = ["hydra/launcher=basic", f"hydra.sweep.dir={tmp_path}"]
+    with composer() as hydra, launcher(hydra, CONFIG_NAME, words, job) as (built, tree):
         assert tree.hydra.mode is RunMode.MULTIRUN
         returns = built.launch([["model.width=0.5"], ["model.width=2.0"]], initial_job_idx=3)
     assert [one.return_value for one in returns] == [0.5, 2.0]

@@ -14,24 +14,13 @@ from hydra import compose
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
-from fer_ablate.config.hydra_internals import HydraApp, make_app, running, running_app, set_values, split_overrides
+from fer_ablate.config.conf_files import CONFIG_NAME, conf_dir
+from fer_ablate.config.hydra_internals import HydraApp, is_running, make_app, running, running_app, set_values, split_overrides
 from fer_ablate.config.overrides import parsed_overrides
 from fer_ablate.config.schema import Config
-from fer_ablate.errors import UserError
-
-CONFIG_NAME = "config"
 
 OPEN = ("data.merge",)
 """Mappings whose keys the user chooses: `key={a: ...}` needs no plus."""
-
-
-def conf_dir() -> Path:
-    """Folder of the YAML files: inside the installed package, or at the top of a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package / "conf", package.parents[1] / "conf"):
-        if (folder / f"{CONFIG_NAME}.yaml").is_file():
-            return folder
-    raise UserError(f"No conf/ folder beside {package}. Reinstall fer-ablate, or run it from a complete checkout.")
 
 
 def register_schema() -> None:
@@ -67,11 +56,14 @@ def composer(config_dir: Path | None = None) -> Iterator[HydraApp]:
     Args:
         config_dir: what was given as `--config-dir`, searched first.
     """
-    register_schema()
     folder = config_dir.resolve() if config_dir is not None else None
-    stamp = _stamp([conf_dir(), *([folder] if folder is not None else [])])
     known, app = _apps.get(folder, (None, None))
+    if app is not None and is_running(app):  # within the `composer` of a whole command, whose files are looked at once
+        yield app
+        return
+    stamp = _stamp([conf_dir(), *([folder] if folder is not None else [])])
     if app is None or known != stamp:
+        register_schema()
         app = make_app(conf_dir(), folder)
         _apps[folder] = stamp, app
     with running(app):

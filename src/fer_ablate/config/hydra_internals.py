@@ -77,6 +77,11 @@ def running_app() -> HydraApp:
     return app
 
 
+def is_running(app: HydraApp) -> bool:
+    """Whether this is the app that composes at present."""
+    return GlobalHydra.instance().hydra is app
+
+
 class _ReadOnce(ConfigRepository):
     """Reads each file of the folders once, although Hydra copies its repository for every composition."""
 
@@ -142,7 +147,7 @@ def set_values(overrides: Sequence[ParsedOverride], tree: DictConfig) -> None:
 @contextmanager
 def launcher(
     hydra: HydraApp, config_name: str, overrides: Sequence[str], task: Callable[[DictConfig], Any]
-) -> Iterator[tuple[Launcher, DictConfig]]:
+) -> Iterator[tuple[Launcher | None, DictConfig]]:
     """Build the launcher that `hydra/launcher` names, as `--multirun` does before it turns to the sweeper.
 
     Args:
@@ -152,7 +157,7 @@ def launcher(
         task: called by the launcher for each job; has to be picklable.
 
     Yields:
-        The launcher, and the composed tree with its section `hydra`.
+        The launcher, None if the one that is named is none of Hydra's; and the composed tree with its section `hydra`.
     """
     words = [*overrides, "hydra.mode=MULTIRUN"]
     tree = hydra.compose_config(
@@ -165,7 +170,9 @@ def launcher(
     context = HydraContext(config_loader=hydra.config_loader, callbacks=callbacks)
     try:
         callbacks.on_multirun_start(config=tree, config_name=config_name)
-        yield Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=tree), tree
+        build = Plugins.instance().instantiate_launcher
+        of_hydra = "_target_" in tree.hydra.launcher
+        yield build(hydra_context=context, task_function=task, config=tree) if of_hydra else None, tree
     finally:
         callbacks.on_multirun_end(config=tree, config_name=config_name)
         known.cfg = outer

@@ -11,7 +11,8 @@ from typing import Any, get_args, get_type_hints
 from omegaconf import MISSING, OmegaConf
 
 from fer_ablate.config.bounds import FieldText, bare_type, field_texts
-from fer_ablate.config.compose import composed, composer, conf_dir, flat
+from fer_ablate.config.compose import composed, composer, flat
+from fer_ablate.config.conf_files import conf_dir
 from fer_ablate.config.schema import Config, StudySwitches
 
 INTRODUCTION = """\

@@ -12,7 +12,8 @@ from fer_ablate.config.schema import StudySwitches
 from fer_ablate.config.study_rows import Repeat, Row
 from fer_ablate.study.cells import Cell
 from fer_ablate.study.spec import StudySpec
-from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader
+from fer_ablate.tracking.disk.index import RunBrief
+from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
 from fer_ablate.tracking.disk.scan import RunFolders, RunRecord, Scan, scan
 
@@ -70,23 +71,23 @@ def make_plan(spec: StudySpec, cells: Sequence[Cell], found: Scan | None = None)
         found: runs on disk, if they were scanned already; None: scan now.
     """
     found = found or scan(Path(cells[0].config.runs_dir))
-    by_key = {record.header.key: record for record in found.records}
+    by_key = {record.brief.key: record for record in found.records}
     earlier: dict[Name, list[RunRecord]] = {}
     for record in found.records:
-        earlier.setdefault(_name_of(record.header), []).append(record)
+        earlier.setdefault(_name_of(record.brief), []).append(record)
     chosen = _with_auxiliaries(set(spec.switches.select), spec.rows)
     runs = []
     for cell in cells:
         name = (cell.config.tracking.experiment, cell.row.label, cell.repeat, cell.config.data.folds)
-        others = [record for record in earlier.get(name, []) if record.finished and record.header.key != cell.key]
+        others = [record for record in earlier.get(name, []) if record.finished and record.brief.key != cell.key]
         planned = _planned(cell, by_key.get(cell.key), others, found.folders, spec.switches)
         if not chosen or _is_chosen(cell.row.label, chosen):
             runs.append(planned)
     return Plan(spec, tuple(runs), tuple(found.damaged))
 
 
-def _name_of(header: RunHeader) -> Name:
-    return header.experiment, header.name, header.repeat, header.folds
+def _name_of(brief: RunBrief) -> Name:
+    return brief.experiment, brief.name, brief.repeat, brief.folds
 
 
 def seconds_left(plan: Plan) -> tuple[float | None, int]:
@@ -139,7 +140,7 @@ def _planned(
 ) -> PlannedRun:
     folder = record.folder if record is not None else folders.of(cell.config, cell.row.label, cell.key)
     # Of several earlier versions the newest is nearest to what the person has in mind.
-    stale = max(others, key=lambda other: other.header.started_at, default=None)
+    stale = max(others, key=lambda other: other.brief.started_at, default=None)
     state, reason = _state(cell, folder, stale)
     if state is RunState.finished and record is None:
         state = RunState.missing  # its header is damaged, so its result cannot be attributed: it is trained again

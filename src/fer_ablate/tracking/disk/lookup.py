@@ -7,7 +7,7 @@ from fer_ablate.config.key import short
 from fer_ablate.errors import UserError
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.scan import RunRecord, scan
-from fer_ablate.training.checkpoints import Start, weights_identity
+from fer_ablate.training.start import Start
 
 LISTED = 8
 """Runs offered when none fits."""
@@ -34,7 +34,7 @@ def find_run(runs_dir: Path, name: str) -> RunFolder:
     if not found.records and not found.damaged:
         raise UserError(f"There are no runs in {runs_dir}/. Train one first, or pass runs_dir=... or ckpt=<file>.")
     latest = sorted(fitting or found.records, key=lambda record: record.folder.header_file.stat().st_mtime, reverse=True)[:LISTED]
-    lines = [*(f"{short(record.header.key)}  {record.folder.path}" for record in latest), *found.damaged]
+    lines = [*(f"{short(record.brief.key)}  {record.folder.path}" for record in latest), *found.damaged]
     listed = "\n".join(f"  {line}" for line in lines)
     problem = (
         f"{len(fitting)} runs fit run={name}; give more of the key, or the experiment before the label"
@@ -73,6 +73,8 @@ def resolve_start(init_from: str, runs_dir: Path) -> Start:
     """
     file = Path(init_from).expanduser()
     if file.is_file():
+        from fer_ablate.training.checkpoints import weights_identity  # imports torch, which no other start needs
+
         return Start(file, weights_identity(file))
     try:
         folder = find_run(runs_dir, init_from)
@@ -87,9 +89,9 @@ def resolve_start(init_from: str, runs_dir: Path) -> Start:
 
 
 def _fits(record: RunRecord, name: str) -> bool:
-    header, path = record.header, record.folder.path
+    brief, path = record.brief, record.folder.path
     folders = (path.name, f"{path.parent.name}/{path.name}")
-    ids = (header.key, header.earlier_key, header.mlflow_run_id or "")
+    ids = (brief.key, brief.earlier_key, brief.mlflow_run_id or "")
     return bool(name) and (name in folders or any(one.startswith(name) for one in ids))
 
 
@@ -97,13 +99,13 @@ def _with_label(records: Sequence[RunRecord], name: str) -> list[RunRecord]:
     """One run of each experiment that has a row of this name: the newest of the named seed and fold, or of the first finished."""
     chosen: dict[str, RunRecord] = {}
     for record in sorted(records, key=_first_choice):
-        header = record.header
-        label = f"{header.experiment}/{header.name}"
-        repeats = ("", f", seed {header.seed}", f", {header.repeat}")
-        if name in {f"{text}{repeat}" for text in (header.name, label) for repeat in repeats}:
-            chosen.setdefault(header.experiment, record)
+        brief = record.brief
+        label = f"{brief.experiment}/{brief.name}"
+        repeats = ("", f", seed {brief.seed}", f", {brief.repeat}")
+        if name in {f"{text}{repeat}" for text in (brief.name, label) for repeat in repeats}:
+            chosen.setdefault(brief.experiment, record)
     return list(chosen.values())
 
 
 def _first_choice(record: RunRecord) -> tuple[bool, tuple[int, int], float]:
-    return not record.finished, record.header.repeat.place, -record.folder.header_file.stat().st_mtime
+    return not record.finished, record.brief.repeat.place, -record.folder.header_file.stat().st_mtime

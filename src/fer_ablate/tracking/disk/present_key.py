@@ -25,7 +25,7 @@ def with_present_key(folder: "RunFolder", header: "RunHeader") -> "RunHeader":
     """
     if not header.settings or not folder.finished:
         return header
-    if header.key_rules == KEY_RULES and run_key(header.settings, header.data_digest, header.code_digest) == header.key:
+    if header.has_present_key:
         return header  # the usual case, for which no other file is read
     try:
         key, settings = _present_key(folder, header)

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from filelock import FileLock, Timeout
 
+from fer_ablate.config.key import KEY_RULES, run_key
 from fer_ablate.config.study_rows import Repeat
 from fer_ablate.errors import BusyError, UserError
 from fer_ablate.tracking.disk.failure_files import RunFailure, RunPruned, read_failure, read_pruned, write_failure, write_pruned
@@ -86,6 +87,11 @@ class RunHeader:
     def repeat(self) -> Repeat:
         """The seed, and the fold if there is one."""
         return Repeat(self.seed, self.settings.get("data.fold", 0) if self.folds is not None else None)
+
+    @property
+    def has_present_key(self) -> bool:
+        """Whether the key is the one that these settings, images and code have by the present rules, begun from drawn weights."""
+        return self.key_rules == KEY_RULES and self.key == run_key(self.settings, self.data_digest, self.code_digest)
 
     @property
     def folds(self) -> int | None:

@@ -1,6 +1,6 @@
 """The folder of all runs: where each thing below it has its place, and which runs are there.
 
-Runs are found from their small files alone; a thousand take a fraction of a second.
+Runs are found from their small files alone, and those of a large folder from an index of these (`index`).
 """
 
 import os
@@ -12,16 +12,20 @@ from pathlib import Path
 from fer_ablate.config.key import short
 from fer_ablate.config.schema import Config
 from fer_ablate.errors import UserError
+from fer_ablate.tracking.disk.index import RunBrief, RunIndex
 from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader
 from fer_ablate.tracking.disk.run_state import RunState
 
 NAME_LENGTH = 60
 """Most characters of a run's name in its folder's name."""
 
+SETTING = re.compile(r"[+~]*[\w./@]+=")
+"""Beginning of a setting in a name."""
+
 
 def run_path(runs_dir: Path, experiment: str, name: str, seed: int, key: str) -> Path:
     """Folder of a new run: `<runs_dir>/<experiment>/<name>-s<seed>-<key>`; for that of any run see `RunFolders`."""
-    return runs_dir / folder_name(experiment) / f"{folder_name(name)[:NAME_LENGTH].strip('_.')}-s{seed}-{short(key)}"
+    return runs_dir / folder_name(experiment) / f"{cut_name(name)}-s{seed}-{short(key)}"
 
 
 def study_path(runs_dir: Path, experiment: str, study: str) -> Path:
@@ -31,12 +35,51 @@ def study_path(runs_dir: Path, experiment: str, study: str) -> Path:
 
 def ensemble_path(runs_dir: Path, experiment: str, name: str, digest: str) -> Path:
     """Folder of an ensemble of an experiment's runs: one level deeper than runs, so that it is not taken for one."""
-    return runs_dir / folder_name(experiment) / "ensembles" / f"{folder_name(name)[:NAME_LENGTH].strip('_.')}-{short(digest)}"
+    return runs_dir / folder_name(experiment) / "ensembles" / f"{cut_name(name)}-{short(digest)}"
 
 
 def folder_name(text: str) -> str:
     """A name as a part of a path."""
     return re.sub(r"[^\w=.+-]+", "_", text)
+
+
+def cut_name(name: str) -> str:
+    """A name of any length as a part of a path of at most `NAME_LENGTH` characters.
+
+    It is cut between settings, since `batch_size=3` would be taken for the whole value; the settings that are left out are
+    counted. A single setting that is too long loses its value, and other text is cut between words.
+
+    >>> cut_name("less lr=0.1")
+    'less_lr=0.1'
+    """
+    whole = folder_name(name).strip("_.")
+    if len(whole) <= NAME_LENGTH:
+        return whole
+    parts = [folder_name(part).strip("_.") for part in _settings(name)]
+    for kept in range(len(parts) - 1, 0, -1):
+        cut = "_".join([*parts[:kept], f"and_{len(parts) - kept}_more"])
+        if len(cut) <= NAME_LENGTH:
+            return cut
+    more = f"_and_{len(parts) - 1}_more" if len(parts) > 1 else ""
+    text, room = parts[0].partition("=")[0], NAME_LENGTH - len(more)
+    if len(text) > room:
+        # At the end of a word, since the words of a label hold numbers as well.
+        text = text[: room + 1].rpartition("_")[0] or text[:room]
+    return text.strip("_.") + more
+
+
+def _settings(name: str) -> list[str]:
+    """The text before the first setting of a name, and its settings, which begin with `key=` outside of brackets and quotes."""
+    parts: list[str] = []
+    for word in name.split():
+        value = parts[-1].partition("=")[2] if parts else ""
+        inside = sum(value.count(one) for one in "[{(") > sum(value.count(one) for one in "]})")
+        quoted = any(value.count(quote) % 2 for quote in "'\"")
+        if not parts or (SETTING.match(word) and not inside and not quoted):
+            parts.append(word)
+        else:
+            parts[-1] += f" {word}"
+    return parts
 
 
 class RunFolders:
@@ -71,13 +114,18 @@ class RunRecord:
 
     Args:
         folder: folder of the run; `folder.result` reads its scores.
-        header: header of the run.
+        brief: what the run is found by.
         state: at the time of the scan.
     """
 
     folder: RunFolder
-    header: RunHeader
+    brief: RunBrief
     state: RunState
+
+    @property
+    def header(self) -> RunHeader:
+        """The whole header, read anew; `UserError` if it was damaged meanwhile."""
+        return self.folder.header
 
     @property
     def finished(self) -> bool:
@@ -105,20 +153,24 @@ def scan(runs_dir: Path) -> Scan:
     records: list[RunRecord] = []
     damaged: list[str] = []
     paths: dict[str, Path] = {}
+    index = RunIndex(runs_dir)
     for experiment in _folders(runs_dir, damaged):
         for path in _folders(experiment, damaged):
             # By name, since a run that was killed early or is damaged has no header to read.
             paths.setdefault(path.name.rpartition("-")[2], path)
             folder = RunFolder(path)
             # Listed, so that a folder that cannot be read is reported as damaged.
-            if folder.header_file.name not in _names(path, damaged):
+            names = _names(path, damaged)
+            if folder.header_file.name not in names:
                 continue
+            finished = folder.result_file.name in names
             try:
-                records.append(RunRecord(folder, folder.header, folder.state))
+                records.append(RunRecord(folder, index.brief(folder, finished), RunState.finished if finished else folder.state))
             except UserError as error:
                 damaged.append(str(error))
+    index.save()
     # The folder of a run with the rules of an earlier version is called after the key that it had then.
-    by_header = {short(record.header.key): record.folder.path for record in records}
+    by_header = {short(record.brief.key): record.folder.path for record in records}
     return Scan(records, damaged, RunFolders({**by_header, **paths}))
 
 
