@@ -28,10 +28,10 @@ TINY = (
     "trainer.batch_size=32",
     "trainer.max_epochs=1",
     "trainer.num_threads=1",
-    "model.width=0.0625",
+    "model.width=0.25",
     "tracking=none",
 )
-ROWS = "study.rows=[FER_KD,-4 Conv]"
+ROWS = "study.rows=[small,-4 Conv]"
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def runs(study):
 
 
 def test_results_are_those_of_the_run_folders(runs, capsys):
-    assert list(runs["row"]) == ["FER_KD", "-4 Conv"]
+    assert list(runs["row"]) == ["small", "-4 Conv"]
     assert not runs["stale"].any()
     for line in runs.to_dict("records"):
         result = RunFolder(Path(line["path"])).result
@@ -81,7 +81,7 @@ def test_the_table_is_the_judged_one(study, runs):
     tested = table[table["column"] == "test/acc"].set_index("row")
     measured = runs.set_index("row")["test/acc"]
     assert tested.loc["-4 Conv", "mean"] == pytest.approx(measured["-4 Conv"])
-    assert tested.loc["-4 Conv", "difference"] == pytest.approx(measured["-4 Conv"] - measured["FER_KD"])
+    assert tested.loc["-4 Conv", "difference"] == pytest.approx(measured["-4 Conv"] - measured["small"])
     assert tested.loc["-1 Conv", "n"] == 0
     assert "these two networks" in tested.loc["-4 Conv", "verdict"]
 
@@ -118,15 +118,15 @@ def test_several_networks_are_averaged(runs):
 WRONG = {
     "an unknown run": (lambda: fer_ablate.load("nosuch"), "fits run=nosuch"),
     "no name": (lambda: fer_ablate.load(), "Name a run"),
-    "unknown views": (lambda: fer_ablate.load("quickstart/FER_KD", tta="flop"), "Did you mean 'flip'"),
-    "an unknown device": (lambda: fer_ablate.load("quickstart/FER_KD", device="cup"), r"trainer\.accelerator: 'cup'"),
+    "unknown views": (lambda: fer_ablate.load("quickstart/small", tta="flop"), "Did you mean 'flip'"),
+    "an unknown device": (lambda: fer_ablate.load("quickstart/small", device="cup"), r"trainer\.accelerator: 'cup'"),
     "a missing file": (lambda: fer_ablate.load("gone.ckpt"), "gone.ckpt"),
-    "an unknown split": (lambda: plots.confusion("quickstart/FER_KD", split="tset"), "Did you mean 'test'"),
+    "an unknown split": (lambda: plots.confusion("quickstart/small", split="tset"), "Did you mean 'test'"),
     "a folder that is not there": (
         lambda: fer_ablate.table("quickstart", config_dir="/nowhere"),
         "/nowhere: there is no such folder",
     ),
-    "an unknown method": (lambda: plots.heat_maps("quickstart/FER_KD", method="gradcan"), "Did you mean 'gradcam'"),
+    "an unknown method": (lambda: plots.heat_maps("quickstart/small", method="gradcan"), "Did you mean 'gradcam'"),
 }
 
 
@@ -142,7 +142,7 @@ def test_an_unknown_column_is_refused(study):
 
 
 def test_a_picture_is_shown_by_a_notebook():
-    picture = plots.confusion("quickstart/FER_KD")
+    picture = plots.confusion("quickstart/small")
     assert isinstance(picture, Figure)
     assert picture._repr_png_().startswith(b"\x89PNG")
 
@@ -155,7 +155,7 @@ def test_the_snippets_of_the_document_run(capsys):
         # The study of the document made small: what was typed to train it goes after its name.
         exec(snippet.replace('("quickstart"', f'("quickstart", {words}'), names)
     assert "Did you mean 'quickstart'?" in capsys.readouterr().out
-    assert Path("accuracy.png").is_file()
+    assert Path("differences.png").is_file()
 
 
 def test_the_package_itself_is_imported_at_once():

@@ -12,7 +12,8 @@ import fer_ablate
 
 PACKAGE = Path(fer_ablate.__file__).parent
 ROWS = (
-    ("labels", "errors", "sizes", "metrics"),
+    ("labels", "errors", "sizes", "metrics", "machine"),
+    ("extras",),
     ("config",),
     ("data", "models", "optim"),
     ("training",),
@@ -60,12 +61,14 @@ import fer_ablate.config.compose
 assert "pydantic" not in sys.modules, "compose"
 import fer_ablate.config.binding, fer_ablate.config.diagnosis, fer_ablate.config.key
 assert "torch" not in sys.modules, "config"
-import fer_ablate.data.load
+import fer_ablate.data.load, fer_ablate.data.checks, fer_ablate.data.balance
 assert "torch" not in sys.modules, "data"
+import fer_ablate.metrics, fer_ablate.models.checks
+assert "torch" not in sys.modules, "metrics and models"
 """
 
 
-def test_config_and_data_load_without_torch():
+def test_what_checks_a_config_loads_no_torch():
     subprocess.run([sys.executable, "-c", LIGHT], check=True)
 
 

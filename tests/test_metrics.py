@@ -4,7 +4,7 @@ import torch
 from sklearn import metrics as sklearn_metrics
 
 from fer_ablate.labels import EMOTIONS
-from fer_ablate.metrics import build_metrics, epoch_metrics, from_confusion, score
+from fer_ablate.metrics.scores import build_metrics, epoch_metrics, from_confusion, score
 
 
 @pytest.fixture

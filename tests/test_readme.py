@@ -22,7 +22,22 @@ COMMANDS = [found for text in TEXTS for found in re.findall(r"^(?:.*&& \S*)?pyth
 OF_THE_READER = ("data.path", "data.ferplus_path")
 """Keys whose faults say only that this machine has no such files."""
 
-OF_VERBS = ("run=", "format=", "output=", "folder=", "trial=", "source=", "quantise=", "register=", "select=", "show=")
+OF_VERBS = (
+    "run=",
+    "format=",
+    "output=",
+    "folder=",
+    "trial=",
+    "source=",
+    "quantise=",
+    "register=",
+    "select=",
+    "show=",
+    "state=",
+    "sort=",
+    "what=",
+    "yes=",
+)
 """What single verbs understand beside overrides."""
 
 

@@ -6,7 +6,7 @@ from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from fer_ablate.config.compose import conf_dir
+from fer_ablate.config.conf_files import conf_dir
 from fer_ablate.errors import FaultyConfigError
 from fer_ablate.execution.search.settings import SweeperSettings, derived_name, read_space, sampler_of
 from fer_ablate.search.optuna_internals import grid_size

@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 
+from fer_ablate.cli import training_progress
+from fer_ablate.tracking.disk.progress_file import write_progress
 from fer_ablate.tracking.disk.run_folder import RunFolder
 
 
@@ -135,3 +137,13 @@ def test_contact_sheets_are_kept_with_the_run(typed, small, finished):
     shutil.rmtree(RunFolder(finished).sheets)
     assert typed(*small, "trainer.max_epochs=1").code == 0
     assert not RunFolder(finished).sheets.exists()
+
+
+def test_a_run_says_how_far_it_is(typed, small, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(training_progress, "SECONDS_BETWEEN_WRITES", 0.0)
+    monkeypatch.setattr(training_progress, "write_progress", lambda file, one: (write_progress(file, one), seen.append(one)))
+    assert typed(*small, "trainer.max_epochs=2").code == 0
+    assert [round(5 * one.epochs, 6) for one in seen] == list(range(11))  # an epoch has 140 images in 5 batches
+    assert all(one.seconds > 0 and one.trained == one.epochs for one in seen[1:])
+    assert not list(tmp_path.rglob("*progress.json*"))

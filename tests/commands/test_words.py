@@ -15,6 +15,8 @@ from fer_ablate.errors import FaultyConfigError
 
 VERBS = {
     "across": "AcrossWords",
+    "clean": "CleanWords",
+    "compare": "CompareWords",
     "data": "DataWords",
     "ensemble": "EnsembleWords",
     "explain": "ExplainWords",
@@ -23,7 +25,9 @@ VERBS = {
     "report": "ReportWords",
     "reproduce": "ReproduceWords",
     "results": "ResultsWords",
+    "runs": "RunsWords",
     "table": "TableWords",
+    "watch": "WatchWords",
 }
 
 
@@ -76,6 +80,11 @@ def test_all_faults_come_together():
     message = str(raised.value)
     assert [fault for fault in (*FAULTS.values(), "wall: is missing.") if fault not in message] == []
     assert message.startswith("8 faults")
+
+
+def test_a_verb_may_take_no_overrides():
+    with pytest.raises(FaultyConfigError, match=r"2 faults(?s:.*)seed: there is no such word(?s:.*)walls: there is no such word"):
+        read_words(["wall=x", "seed=0", "walls=y"], PaintWords, overrides=False)
 
 
 def test_a_key_of_the_config_is_no_misspelling():

@@ -19,18 +19,22 @@ STUDIES = sorted(str(file.relative_to(conf_dir() / "study").with_suffix("")) for
 
 def assert_equals_hydra(overrides):
     with composer():
-        try:
-            expected = compose(CONFIG_NAME, overrides=list(overrides))
-        except HydraException as error:
-            with pytest.raises(type(error)) as found:
-                composed(overrides)
-            assert str(found.value) == str(error)
-            return
-        tree = composed(overrides)
+        expected, problem = composed_by(lambda: compose(CONFIG_NAME, overrides=list(overrides)))
+        tree, own_problem = composed_by(lambda: composed(overrides))
+    assert own_problem == problem
+    if expected is None:
+        return
     assert tree == expected
     # Types, interpolations and closed mappings as well, which decide what a later override may do.
     assert OmegaConf.to_yaml(tree) == OmegaConf.to_yaml(expected)
     assert described(tree) == described(expected)
+
+
+def composed_by(compose_tree):
+    try:
+        return compose_tree(), None
+    except HydraException as error:
+        return None, (type(error), str(error))
 
 
 def described(node):

@@ -51,7 +51,7 @@ def test_the_weights_to_begin_with_change_the_key(config_of):
 def test_a_key_is_what_it_always_was():
     """A change of this one makes every finished run of everybody stale: only a changed default may do that, meant so."""
     with composer():
-        config = to_config(composed(["model.conv_layers=3", "seed=7"]))
+        config = to_config(composed(["model=fer_kd", "trainer.max_epochs=3", "model.conv_layers=3", "seed=7"]))
     assert run_key(config, DATA, CODE) == "df3b042a74db28b07754c6453a81bab5"
 
 

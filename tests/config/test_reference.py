@@ -16,7 +16,7 @@ def test_the_written_reference_is_current():
 @pytest.mark.parametrize(
     "row",
     [
-        "| `trainer.max_epochs` | whole number | epochs | from 1 | `3` | Length of the training. |",
+        "| `trainer.max_epochs` | whole number | epochs | from 1 | `10` | Length of the training. |",
         "| `model.stages[].dropout` | number |  | from 0 and below 1 | `0.0` | Dropout rate at the end of the stage. |",
         "| `loss.name` | text |  | `cross_entropy`, `focal`, `soft_target` | `cross_entropy` | Kind of the loss. |",
         "| `evaluation.crop` | number or list | pixels | a side in pixels, such as 48, or [height, width] | `null` |",

@@ -11,7 +11,9 @@ from torch import nn
 
 from fer_ablate.config.choices import TestTimeAugmentation
 from fer_ablate.config.schema import AugmentConfig
-from fer_ablate.data.augment import Augment, Warp, augment_faults, build_augment, input_size
+from fer_ablate.data.augment import Augment, build_augment
+from fer_ablate.data.checks import augment_faults, input_size
+from fer_ablate.data.ops.modules.geometry import Warp
 from fer_ablate.data.views import views
 
 FILES = sorted((Path(__file__).parents[2] / "conf/augment").glob("*.yaml"))

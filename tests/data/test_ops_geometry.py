@@ -8,7 +8,8 @@ from PIL import Image
 from scipy import ndimage
 
 from fer_ablate.config.schema import AugmentConfig
-from fer_ablate.data.augment import Augment, Warp, build_augment
+from fer_ablate.data.augment import Augment, build_augment
+from fer_ablate.data.ops.modules.geometry import Warp
 from fer_ablate.data.prepare import build_prepare
 
 SHAPES = [(48, 48), (40, 56)]

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 from torch.export import Dim
 
+from fer_ablate.data.checks import prepare_faults, prepared_size
 from fer_ablate.data.ops.registry import FIXED
-from fer_ablate.data.prepare import build_prepare, prepare_faults, prepared_size
+from fer_ablate.data.prepare import build_prepare
 
 STEPS = {
     "resize": {"op": "resize", "size": [30, 64]},

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from fer_ablate.config.schema import AugmentConfig, Config, DataConfig, ModelConfig, TrainerConfig
-from fer_ablate.data.transform import Preprocess, build_preprocess, network_size, normalisation_faults
+from fer_ablate.data.checks import network_size, normalisation_faults
+from fer_ablate.data.transform import Preprocess, build_preprocess
 
 
 def plain(**changes):

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from fer_ablate.config.schema import TestTimeAugmentation as Tta
-from fer_ablate.data.views import centre_crop, view_faults, views
+from fer_ablate.data.checks import view_faults
+from fer_ablate.data.views import centre_crop, views
 from fer_ablate.errors import UserError
 
 FACE = torch.arange(16, dtype=torch.uint8).view(1, 1, 4, 4)

@@ -1,7 +1,6 @@
 """ONNX files: the same probabilities as PyTorch, and nothing but our own files accepted."""
 
 import json
-import sys
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -13,7 +12,6 @@ import torch
 import fer_ablate
 from fer_ablate.config.choices import Fit
 from fer_ablate.errors import UserError
-from fer_ablate.inference.export import onnx_file
 from fer_ablate.inference.export.formats import ExportImages, ExportSpec, FormatComparison, export_network, require_equal_scores
 from fer_ablate.inference.export.metadata import read_metadata
 from fer_ablate.inference.export.onnx_file import load_onnx, save_onnx, write_metadata
@@ -131,12 +129,6 @@ def test_damaged_and_missing_files_are_named(folder, tmp_path):
             load_onnx(tmp_path / "cut.onnx")
     with pytest.raises(UserError, match="there is no such file"):
         load_onnx(tmp_path / "none.onnx")
-
-
-def test_a_missing_extra_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(UserError, match=r'pip install "fer-ablate\[onnx\]"'):
-        onnx_file.onnx_package("onnxruntime")
 
 
 @pytest.mark.parametrize("difference", [2e-4, float("nan")])

@@ -5,7 +5,7 @@ from torch.nn.functional import batch_norm, conv2d, relu
 
 from fer_ablate.config.choices import Block, Norm
 from fer_ablate.config.schema import ModelConfig, StageConfig
-from fer_ablate.models import build_network
+from fer_ablate.models.build import build_network
 
 
 def block_and_weights(block, in_channels, **changes):

@@ -2,7 +2,8 @@ import pytest
 
 from fer_ablate.config.choices import Block, Norm, NormPosition, Pool
 from fer_ablate.config.schema import HiddenConfig, ModelConfig, StageConfig
-from fer_ablate.models import build_network, network_faults
+from fer_ablate.models.build import build_network
+from fer_ablate.models.checks import network_faults
 
 PLUGIN = """
 from torch import nn

@@ -6,7 +6,9 @@ from torch import nn
 
 from fer_ablate.config.choices import Activation, Init, Norm, NormPosition, Pool
 from fer_ablate.config.schema import HiddenConfig, ModelConfig, StageConfig
-from fer_ablate.models import build_network, describe, network_faults
+from fer_ablate.models.build import build_network
+from fer_ablate.models.checks import network_faults
+from fer_ablate.models.summary import describe
 
 PUBLISHED = {"fer_kd": (48, 10_479_111), "bits": (48, 2_138_119), "pisa": (48, 1_027_559), "vgg_fer": (40, 29_890_759)}
 STATISTICS = {"bits": 2_112, "pisa": 1_664}
@@ -50,53 +52,53 @@ def test_the_networks_of_the_papers_exist():
 
 
 @pytest.mark.parametrize("name", CONF)
-def test_every_stored_network_gives_seven_scores(load, name):
+def test_every_stored_network_gives_seven_scores(load, weightless, name):
     config = load(name)
     assert network_faults(config, (48, 48)) == []
-    scores = build_network(config, (48, 48), 7).eval()(torch.zeros(2, config.in_channels, 48, 48))
+    scores = weightless(config).eval()(torch.zeros(2, config.in_channels, 48, 48, device="meta"))
     assert scores.shape == (2, 7)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_trainable_parameters_are_exactly_the_published_ones(load, name):
+def test_trainable_parameters_are_exactly_the_published_ones(load, weightless, name):
     side, parameters = PUBLISHED[name]
     config = load(name)
-    assert describe(build_network(config, (side, side), 7), config.in_channels, (side, side)).parameters == parameters
+    assert describe(weightless(config, (side, side)), config.in_channels, (side, side)).parameters == parameters
 
 
 @pytest.mark.parametrize("name", COUNTED)
-def test_classic_networks_have_the_parameters_of_their_originals(load, name):
+def test_classic_networks_have_the_parameters_of_their_originals(load, weightless, name):
     config = load(name)
-    assert describe(build_network(config, (48, 48), 7), config.in_channels, (48, 48)).parameters == COUNTED[name]
+    assert describe(weightless(config), config.in_channels, (48, 48)).parameters == COUNTED[name]
 
 
 @pytest.mark.parametrize("depths", PISA_LAYOUTS)
-def test_depths_reach_every_layout_of_pisa(load, depths):
+def test_depths_reach_every_layout_of_pisa(load, weightless, depths):
     config = load("pisa", depths=[int(depth) for depth in depths.split(",")])
     assert network_faults(config, (48, 48)) == []
-    assert describe(build_network(config, (48, 48), 7), 1, (48, 48)).parameters == PISA_LAYOUTS[depths]
+    assert describe(weightless(config), 1, (48, 48)).parameters == PISA_LAYOUTS[depths]
 
 
-def test_reconstructions_come_close_to_the_published_counts(load):
+def test_reconstructions_come_close_to_the_published_counts(load, weightless):
     names, size = ("mobile_fer", "resnet_fer"), (48, 48)
-    counts = {name: describe(build_network(load(name), size, 7), 1, size).parameters for name in names}
+    counts = {name: describe(weightless(load(name)), 1, size).parameters for name in names}
     assert counts["mobile_fer"] == 784_263
     assert counts["resnet_fer"] == pytest.approx(5.3e6, rel=0.01)
 
 
-def test_resnet_fer_is_33_convolutions_deep(load):
-    network = build_network(load("resnet_fer"), (48, 48), 7)
+def test_resnet_fer_is_33_convolutions_deep(load, weightless):
+    network = weightless(load("resnet_fer"))
     beside = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d) and "shortcut" in name]
     assert kinds(network).count("Conv2d") - len(beside) == 33
 
 
-def test_vgg_of_bits_works_without_its_last_pool(load):
-    rows = describe(build_network(load("bits_vgg16"), (48, 48), 7), 1, (48, 48)).rows
+def test_vgg_of_bits_works_without_its_last_pool(load, weightless):
+    rows = describe(weightless(load("bits_vgg16")), 1, (48, 48)).rows
     assert [row.shape[1] for row in rows if row.kind in ("Conv2d", "MaxPool2d")] == [46, 44, 42, 21, 19, 17, 15, 7, 5, 3, 1]
 
 
-def test_the_simple_network_of_bits_has_four_layers(load):
-    network = build_network(load("bits", conv_layers=2, fc_layers=1, norm=Norm.none, dropout=0.0), (48, 48), 7)
+def test_the_simple_network_of_bits_has_four_layers(load, weightless):
+    network = weightless(load("bits", conv_layers=2, fc_layers=1, norm=Norm.none, dropout=0.0))
     assert [kind for kind in kinds(network) if kind not in ("ReLU", "Flatten")] == [
         "Conv2d", "MaxPool2d", "Conv2d", "MaxPool2d", "Linear", "Linear",
     ]  # fmt: skip
@@ -109,35 +111,35 @@ def test_convolutions_without_bias(load):
 
 
 @pytest.mark.parametrize("name", STATISTICS)
-def test_batchnorm_statistics_match_the_counts_of_keras(load, name):
-    assert describe(build_network(load(name), (48, 48), 7), 1, (48, 48)).non_trainable == STATISTICS[name]
+def test_batchnorm_statistics_match_the_counts_of_keras(load, weightless, name):
+    assert describe(weightless(load(name)), 1, (48, 48)).non_trainable == STATISTICS[name]
 
 
-def test_bits_has_the_published_output_shapes(load):
-    rows = describe(build_network(load("bits"), (48, 48), 7), 1, (48, 48)).rows
+def test_bits_has_the_published_output_shapes(load, weightless):
+    rows = describe(weightless(load("bits")), 1, (48, 48)).rows
     shapes = [row.shape for row in rows if row.kind in ("Conv2d", "MaxPool2d", "Linear")]
     maps = [(32, 48), (32, 24), (64, 24), (64, 12), (128, 10), (128, 9), (256, 7), (256, 6), (512, 4), (512, 2)]
     assert shapes == [(c, side, side) for c, side in maps] + [(256,), (128,), (64,), (32,), (7,)]
 
 
 @pytest.mark.parametrize(("conv_layers", "features"), [(1, 64 * 4), (3, 256 * 4), (5, 1024 * 4), (6, 1024 * 4)])
-def test_fewer_convolutions_of_fer_kd_keep_the_first(load, conv_layers, features):
-    network = build_network(load("fer_kd", conv_layers=conv_layers), (48, 48), 7)
+def test_fewer_convolutions_of_fer_kd_keep_the_first(load, weightless, conv_layers, features):
+    network = weightless(load("fer_kd", conv_layers=conv_layers))
     assert kinds(network).count("Conv2d") == conv_layers
     assert network.hidden[0].linear.in_features == features
 
 
-def test_a_cut_stage_keeps_its_pool(load):
-    rows = describe(build_network(load("vgg_fer", conv_layers=3), (48, 48), 7), 1, (48, 48)).rows
+def test_a_cut_stage_keeps_its_pool(load, weightless):
+    rows = describe(weightless(load("vgg_fer", conv_layers=3)), 1, (48, 48)).rows
     assert [row.name for row in rows if row.kind in ("Conv2d", "MaxPool2d")] == [
         "stages.0.conv0", "stages.0.conv1", "stages.0.pool", "stages.1.conv0", "stages.1.pool",
     ]  # fmt: skip
 
 
-def test_fc_layers_keeps_the_first_hidden_layers(load):
-    network = build_network(load("fer_kd", fc_layers=2), (48, 48), 7)
+def test_fc_layers_keeps_the_first_hidden_layers(load, weightless):
+    network = weightless(load("fer_kd", fc_layers=2))
     assert [layer.linear.out_features for layer in network.hidden] == [1024, 1024]
-    assert build_network(load("fer_kd", fc_layers=0), (48, 48), 7).output.in_features == 4096
+    assert weightless(load("fer_kd", fc_layers=0)).output.in_features == 4096
 
 
 def test_width_multiplies_channels_and_hidden_features():
@@ -197,8 +199,8 @@ def test_kaiming_weights_have_the_spread_of_fan_out():
     assert linear.weight.std().item() == pytest.approx((2 / 400) ** 0.5, rel=0.05)
 
 
-def test_shallow_weights_load_into_a_deeper_network(load):
-    shallow, deep = (build_network(load("pisa", conv_layers=n), (48, 48), 7).stages.state_dict() for n in (2, 6))
+def test_shallow_weights_load_into_a_deeper_network(load, weightless):
+    shallow, deep = (weightless(load("pisa", conv_layers=n)).stages.state_dict() for n in (2, 6))
     assert shallow.keys() <= deep.keys()
     assert all(deep[name].shape == value.shape for name, value in shallow.items())
 

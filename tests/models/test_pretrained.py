@@ -8,8 +8,10 @@ from torch.nn.functional import batch_norm, conv2d, max_pool2d, relu
 from fer_ablate.config.choices import Norm
 from fer_ablate.config.schema import ModelConfig
 from fer_ablate.errors import UserError
-from fer_ablate.models import build_network, network_faults
-from fer_ablate.models.transfer import PUBLISHED, load_pretrained, pretrained_file
+from fer_ablate.models.build import build_network
+from fer_ablate.models.checks import network_faults
+from fer_ablate.models.published import PUBLISHED
+from fer_ablate.models.transfer import load_pretrained, pretrained_file
 
 VGG16 = (64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M")
 
@@ -112,14 +114,14 @@ def test_resnet50_weights_give_the_plain_forward_features(load, tmp_path):
     torch.testing.assert_close(network.stages(faces), resnet50_features(state, faces), rtol=1e-4, atol=1e-4)
 
 
-def test_weights_of_another_network_are_refused(load, vgg16, tmp_path):
+def test_weights_of_another_network_are_refused(load, weightless, vgg16, tmp_path):
     file, state = vgg16
     with pytest.raises(UserError, match=r"vgg16.pth holds 13 layers with weights, but model.stages has 16. Take the model that"):
-        load_pretrained(build_network(load("vgg19"), (48, 48), 7), file)
+        load_pretrained(weightless(load("vgg19")), file)
     torch.save({**state, "features.2.weight": torch.zeros(64, 64, 5, 5)}, tmp_path / "wide.pth")
     message = r"'features.2' has bias 64, weight 64x64x5x5, but 'stages.0.conv1' needs bias 64, weight 64x64x3x3"
     with pytest.raises(UserError, match=message):
-        load_pretrained(build_network(load("vgg16"), (48, 48), 7), tmp_path / "wide.pth")
+        load_pretrained(weightless(load("vgg16")), tmp_path / "wide.pth")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from torch import nn
 
 from fer_ablate.config.choices import Block, Norm, Pool
 from fer_ablate.config.schema import HiddenConfig, ModelConfig, StageConfig
-from fer_ablate.models import build_network, network_faults
+from fer_ablate.models.build import build_network
+from fer_ablate.models.checks import network_faults
 from fer_ablate.models.stages import block_convolutions, conv_count, flat_features, resolved, window_side
 
 stages = st.builds(

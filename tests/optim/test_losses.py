@@ -11,8 +11,7 @@ from torch.nn import functional
 from fer_ablate.config.bounds import bound_faults
 from fer_ablate.config.choices import LOSSES, ClassWeight
 from fer_ablate.config.schema import LossConfig
-from fer_ablate.optim import build_loss
-from fer_ablate.optim.losses import balanced
+from fer_ablate.optim.losses import balanced, build_loss
 
 CONF = sorted((Path(__file__).parents[2] / "conf" / "loss").rglob("*.yaml"))
 COUNTS = np.array([10, 1, 4, 25, 10, 8, 12])

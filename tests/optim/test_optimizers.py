@@ -1,3 +1,4 @@
+import math
 from inspect import signature
 from pathlib import Path
 
@@ -5,8 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from fer_ablate.optim import build_optimizer, optimizer_faults
-from fer_ablate.optim.optimizers import OPTIMIZERS
+from fer_ablate.optim.optimizers import OPTIMIZERS, build_optimizer, optimizer_faults
 
 CONF = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "optimizer").rglob("*.yaml"))
 SWITCHES = {"foreach", "fused", "capturable", "differentiable", "maximize"}
@@ -79,10 +79,15 @@ def test_decay_of_all_is_one_unfrozen_group(load):
         ("sgd", {"momentun": 0.9}, "optimizer.momentun: SGD takes no such argument.\n    Did you mean 'momentum'?"),
         ("sgd", {"decai": "all"}, "Did you mean 'decay'?"),
         ("sgd_nesterov", {"nesterov": False}, "optimizer.nesterov: is set by the program itself."),
-        ("sgd_nesterov", {"momentum": 0.0}, "optimizer: sgd_nesterov refuses these arguments: Nesterov momentum requires"),
-        ("sgd", {"momentum": -1.0}, "refuses these arguments: Invalid momentum value: -1.0"),
-        ("adam", {"betas": [0.9, 1.5]}, "Invalid beta parameter at index 1: 1.5"),
+        ("sgd_nesterov", {"momentum": 0.0}, "optimizer.momentum: 0.0, but Nesterov's momentum has to be above 0."),
+        ("sgd", {"momentum": -1.0}, "optimizer.momentum: -1.0 is negative."),
+        ("adam", {"betas": [0.9, 1.5]}, "optimizer.betas: 1.5 is not in [0, 1)."),
         ("adam", {"betas": 0.9}, "optimizer.betas: 0.9 is not a list of 2 numbers."),
+        ("adam", {"betas": [0, 0.9]}, "optimizer.betas: [0, 0.9]: Adam takes no whole number."),
+        ("adadelta", {"rho": 1.1}, "optimizer.rho: 1.1 is not in [0, 1]."),
+        ("sgd", {"nesterov": True, "dampening": 0.5}, "optimizer.dampening: 0.5, but Nesterov's momentum has none."),
+        ("adam", {"fused": True, "foreach": True}, "optimizer.fused: it cannot be combined with optimizer.foreach."),
+        ("adam", {"foreach": "yes"}, "optimizer.foreach: 'yes' is neither true, false nor null."),
         ("adam", {"lr": "abc"}, "optimizer.lr: 'abc' is not a number."),
         ("adam", {"lr": -0.1}, "optimizer.lr: -0.1 is negative."),
         ("adam", {"weight_decay": -1}, "optimizer.weight_decay: -1 is negative."),
@@ -100,6 +105,60 @@ def test_all_faults_are_reported_at_once():
     assert [fault.key for fault in optimizer_faults({"name": "sgd", "momentun": 1, "weight_decay": -1})] == [
         "optimizer.momentun", "optimizer.lr", "optimizer.weight_decay",
     ]  # fmt: skip
+
+
+def test_a_wrong_kind_is_one_fault(load):
+    faults = optimizer_faults(load("optimizer", "sgd_nesterov", momentum="much"))
+    assert [str(fault) for fault in faults] == ["optimizer.momentum: 'much' is not a number."]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_signatures_in_the_source_are_those_of_torch(name):
+    target, _ = OPTIMIZERS[name]
+    read, true = target._read(), signature(getattr(torch.optim, target.__name__))
+    assert {one.name: (one.kind, one.default) for one in read.parameters.values()} == {
+        one.name: (one.kind, one.default) for one in true.parameters.values()
+    }
+
+
+TRIED = {
+    bool: (True, False),
+    tuple: ((0.9, 0.999), (0.0, 0.0), (1.0, 0.5), (0.5, 1.0), (-0.1, 0.5), (0, 0.9), (1, 0.9), (0, 0)),
+    type(None): (None, True, False),
+    float: (-1.0, -1, 0, 0.0, 0.5, 1.0, 1, 1.5, 1e9, math.inf),
+}
+"""Kind of an argument's default -> values that are tried."""
+
+LET_PASS = ("alpha",)
+"""Arguments whose negative values some class of torch lets pass, though they make no sense."""
+
+
+def torch_refuses(target, arguments):
+    try:
+        getattr(torch.optim, target.__name__)([nn.Parameter(torch.zeros(1, 1))], **arguments)
+    except (ValueError, TypeError, RuntimeError):
+        return True
+    return False
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_limits_are_those_of_torch(name):
+    target, fixed = OPTIMIZERS[name]
+    free = {one.name: one.default for one in signature(target).parameters.values() if one.name not in ("params", *fixed)}
+    kinds = {argument: float if type(default) is int else type(default) for argument, default in free.items()}
+    values = [{"lr": 0.1, argument: value} for argument, kind in kinds.items() for value in TRIED[kind]]
+    # What depends on another argument: Nesterov's momentum, and the switches that exclude each other.
+    switches = [one for one in ("nesterov", "fused", "foreach", "differentiable", "capturable") if one in free]
+    values += [{"lr": 0.1, one: True, other: True} for one in switches for other in switches if one < other]
+    if target.__name__ == "SGD":
+        pairs = [(0.9, 0), (0.9, 0.1), (0, 0), (0.0, 0.5), (-0.5, 0)]
+        values += [
+            {"lr": 0.1, "momentum": one, "dampening": other, **({} if fixed else {"nesterov": True})} for one, other in pairs
+        ]
+    for arguments in values:
+        refused = bool(optimizer_faults({"name": name, **arguments}))
+        stricter = any(arguments.get(one, 0) < 0 for one in LET_PASS)
+        assert refused == (stricter or torch_refuses(target, {**arguments, **fixed})), arguments
 
 
 def test_an_allowed_optimizer_by_dotted_path():

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from fer_ablate.optim import build_schedulers, scheduler_faults, steps
-from fer_ablate.optim.schedulers import SCHEDULERS
+from fer_ablate.optim.schedulers import build_schedulers, steps
+from fer_ablate.optim.schedules import SCHEDULES, scheduler_faults
 
 CONF = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "scheduler").rglob("*.yaml"))
 
@@ -47,8 +47,8 @@ WARM = [0.1, 0.325, 0.55, 0.775]
 
 
 def test_schedules_and_files_match_one_to_one(load):
-    assert set(CONF) >= set(SCHEDULERS)
-    assert {load("scheduler", choice)["name"] for choice in CONF} == set(SCHEDULERS)
+    assert set(CONF) >= set(SCHEDULES)
+    assert {load("scheduler", choice)["name"] for choice in CONF} == set(SCHEDULES)
 
 
 @pytest.mark.parametrize("name", CONF)

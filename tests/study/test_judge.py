@@ -14,7 +14,7 @@ from fer_ablate.errors import UserError
 from fer_ablate.judgement.judge import build_table
 from fer_ablate.judgement.judged_table import Failure, Published
 from fer_ablate.judgement.row_runs import RowRuns
-from fer_ablate.judgement.split_images import split_images
+from fer_ablate.judgement.split_images import _among_two_likeliest, split_images
 from fer_ablate.judgement.statistics import image_difference, image_mean
 from fer_ablate.labels import PRIVATE, PUBLIC, TRAINING, USAGES
 from fer_ablate.metrics import SplitResult
@@ -360,6 +360,17 @@ def test_top2_is_the_metric_of_the_run(row_of):
     found = scores_of(judge([base], ["test/top2"]), "test/top2")["base"]
     assert found.mean == pytest.approx(np.mean(expected))
     assert found.over_images
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7])
+def test_equal_probabilities_are_ordered_as_by_torch(classes):
+    # Multiples of a quarter, so that many are equal; and images whose scores are all the same, or no numbers.
+    draw = np.random.default_rng(0)
+    probabilities = (draw.integers(0, 5, (3000, classes)) / 4).astype(np.float32)
+    probabilities[:20], probabilities[20:30] = 0, np.nan
+    labels = draw.integers(0, classes, len(probabilities))
+    likeliest = torch.from_numpy(probabilities).topk(2, dim=1).indices.numpy()
+    assert np.array_equal(_among_two_likeliest(probabilities, labels), (likeliest == labels[:, None]).any(axis=1))
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut", "bits flipped", "of another run"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fer_ablate.config.compose import conf_dir
+from fer_ablate.config.conf_files import conf_dir
 from fer_ablate.judgement.row_runs import published_number
 from fer_ablate.study.spec import study_spec
 

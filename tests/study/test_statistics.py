@@ -8,6 +8,7 @@ from statsmodels.stats.multitest import multipletests
 
 from fer_ablate.judgement.statistics import (
     Estimate,
+    chi2_median,
     fold_mean,
     holm,
     image_difference,
@@ -16,8 +17,18 @@ from fer_ablate.judgement.statistics import (
     prediction_interval,
     seed_difference,
     seed_mean,
+    t_quantile,
+    t_tail,
     usual_spread,
 )
+
+
+@pytest.mark.parametrize("df", [0.5, 1, 2, 2.7, 14, 3588, 1e9])
+def test_quantiles_are_those_of_scipy_stats(df):
+    tails = [1e-300, 1e-12, 1e-3, 0.025, 0.3]
+    assert [t_quantile(tail, df) for tail in tails] == list(stats.t.isf(tails, df))
+    assert [t_tail(value, df) for value in (0.0, 0.1, 2.0, 40.0)] == list(stats.t.sf([0.0, 0.1, 2.0, 40.0], df))
+    assert chi2_median(df) == stats.chi2.median(df)
 
 
 def test_folds_use_the_corrected_resampled_t_test():

@@ -2,7 +2,8 @@
 
 import pytest
 
-from fer_ablate.config.compose import conf_dir, to_config
+from fer_ablate.config.compose import to_config
+from fer_ablate.config.conf_files import conf_dir
 from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.study.faults import content_faults, study_faults
 from fer_ablate.study.spec import study_file, study_spec, switch_faults

@@ -84,7 +84,7 @@ def test_an_index_of_other_rules_is_not_used(runs):
     assert briefs(runs) == first
 
 
-def test_a_key_that_depends_on_other_files_is_not_indexed(runs):
+def test_a_key_of_several_files_is_not_indexed(runs):
     write_run(runs, 7, key_rules=1)
     briefs(runs)
     assert not [name for name in json.loads((runs / index.FILE).read_text())["runs"] if "s7" in name]

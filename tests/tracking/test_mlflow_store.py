@@ -68,7 +68,8 @@ def test_a_resumed_run_continues_its_mlflow_run(folder, uri, runs_dir):
     store = opened(uri, runs_dir)
     header = make_header()
     header.mlflow_run_id = store.start_run(header, "trainer: {devices: 1}")
-    store.log_epoch(header.mlflow_run_id, epoch_metrics(1), 1, 1000)
+    folder.append_epoch(1, epoch_metrics(1), 1000)
+    store.catch_up(header.mlflow_run_id, folder)
     store.client.set_terminated(header.mlflow_run_id, "KILLED")
     assert store.start_run(header, "trainer: {devices: 2}") == header.mlflow_run_id
     assert store.client.get_run(header.mlflow_run_id).info.status == "RUNNING"

@@ -6,7 +6,7 @@ import pytest
 from fer_ablate.errors import UserError
 from fer_ablate.tracking.disk.lookup import find_run
 from fer_ablate.tracking.disk.run_folder import RunFolder
-from fer_ablate.tracking.disk.scan import scan
+from fer_ablate.tracking.disk.scan import NAME_LENGTH, cut_name, scan
 
 from ..finished_runs import fill, make_header, make_result
 
@@ -96,3 +96,26 @@ def test_many_folders_are_found_at_once(tmp_path, config_of, monkeypatch):
     assert len({folders.of(config, "row", f"{number:032x}").path for number in range(100)}) == 1  # their keys begin alike
     assert len({folders.of(config, "row", f"{number:010}").path for number in range(100)}) == 100
     assert looks == [tmp_path, tmp_path / "depth"]
+
+
+NAMES = {
+    "a short one": ("less lr=0.1", "less_lr=0.1"),
+    "settings": (
+        "conv_layers=3 width=0.5 lr=0.0001 weight_decay=0.0005 scheduler=cosine batch_size=32",
+        "conv_layers=3_width=0.5_lr=0.0001_and_3_more",
+    ),
+    "a value that is too long": (
+        "steps=[{flip: 0.5}, {affine: {degrees: 10, p=1}}, {erase: 0.5}, {blur: 3}] lr=0.1",
+        "steps_and_1_more",
+    ),
+    "a quoted value": (f"path='{'a b=1 ' * 12}' lr=0.1", "path_and_1_more"),
+    "a label with a setting": (f"it's a {'long ' * 9}label lr=0.1", f"it_s_a_{'long_' * 8}and_1_more"),
+    "a label alone": ("word " * 20, "word_" * 12),
+    "one word": ("a" * 80, "a" * 60),
+}
+
+
+@pytest.mark.parametrize(("name", "folder"), NAMES.values(), ids=NAMES)
+def test_names_are_cut_between_settings(name, folder):
+    assert cut_name(name) == folder.strip("_")
+    assert len(cut_name(name)) <= NAME_LENGTH

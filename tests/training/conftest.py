@@ -2,7 +2,7 @@ import pytest
 
 from fer_ablate.config.key import relevant, run_key
 from fer_ablate.data.load import load_faces
-from fer_ablate.training.assembly import role_set
+from fer_ablate.training.role_set import role_set
 from fer_ablate.training.run import PreparedRun, assess, fit
 
 from .small_runs import Notes

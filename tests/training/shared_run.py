@@ -5,8 +5,8 @@ from pathlib import Path
 
 from fer_ablate.config.compose import composed, composer, to_config
 from fer_ablate.data.load import load_faces
-from fer_ablate.training.assembly import role_set
 from fer_ablate.training.processes import follow_parent, rank
+from fer_ablate.training.role_set import role_set
 from fer_ablate.training.run import PreparedRun, fit
 
 follow_parent()

@@ -1,15 +1,16 @@
-"""Number of threads of a run on a machine that it shares with others."""
+"""Devices, number formats and threads of a run on a machine that it shares with others."""
 
-import os
 from dataclasses import replace
 
 import pytest
 import torch
 
+from fer_ablate import machine
+from fer_ablate.config.choices import Precision
+from fer_ablate.machine import GRANTS
 from fer_ablate.training import hardware
-from fer_ablate.training.hardware import GRANTS, use_threads
-
-CORES = len(os.sched_getaffinity(0))
+from fer_ablate.training.devices import hardware_faults, number_format
+from fer_ablate.training.hardware import use_threads
 
 
 @pytest.fixture
@@ -30,8 +31,8 @@ def threads(config_of, monkeypatch):
 
 
 def test_a_run_alone_takes_all_cores(threads):
-    assert threads() == CORES
-    assert threads(devices=CORES) == 1
+    assert threads() == machine.granted_cores() >= 1
+    assert threads(devices=machine.granted_cores()) == 1
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,6 @@ def test_a_run_alone_takes_all_cores(threads):
         pytest.param({"SLURM_CPUS_PER_TASK": "5"}, 5, id="a SLURM job takes its cores"),
         pytest.param({"OMP_NUM_THREADS": "3", "SLURM_CPUS_PER_TASK": "5"}, 3, id="a worker inside a SLURM job"),
         pytest.param({"OMP_NUM_THREADS": "3,2"}, 3, id="nested levels"),
-        pytest.param({"OMP_NUM_THREADS": "", "SLURM_CPUS_PER_TASK": "0"}, CORES, id="nothing that counts"),
     ],
 )
 def test_others_say_how_many(given, expected, threads):
@@ -65,3 +65,44 @@ def test_each_run_has_its_own_peak_memory():
     del large
     hardware.reset_peak_memory(device)
     assert hardware.peak_memory_mb(device) < before - 150
+
+
+def a_card(index, capability):
+    return machine.Gpu(index, "a card", capability, 16_000)
+
+
+@pytest.mark.parametrize(
+    ("cards", "given", "expected"),
+    [
+        pytest.param([(9, 0)], Precision.auto, Precision.bf16, id="a card with fast bf16"),
+        pytest.param([(7, 5)], Precision.auto, Precision.fp32, id="a card that emulates it"),
+        pytest.param([(7, 5)], Precision.bf16, Precision.bf16, id="what is typed comes first"),
+        pytest.param([(9, 0), (7, 5)], Precision.auto, Precision.fp32, id="the card of the second process"),
+    ],
+)
+def test_the_number_format_is_that_of_the_card(cards, given, expected, config_of, monkeypatch):
+    monkeypatch.setattr(machine, "cuda_gpus", lambda: [a_card(*one) for one in enumerate(cards)])
+    trainer = replace(config_of().trainer, accelerator="auto", precision=given)
+    assert number_format(trainer, local_rank=len(cards) - 1) is expected
+
+
+def test_a_cpu_multiplies_in_its_own_format(config_of):
+    trainer = replace(config_of().trainer, accelerator="cpu", precision=Precision.auto)
+    assert number_format(trainer) is (Precision.bf16 if machine.cpu_has_bf16() else Precision.fp32)
+    assert hardware.choose_hardware(trainer).precision == ("bf16-mixed" if machine.cpu_has_bf16() else "32-true")
+
+
+@pytest.mark.parametrize(
+    ("cards", "given", "expected"),
+    [
+        pytest.param(0, {"accelerator": "gpu"}, ["trainer.accelerator"], id="no card"),
+        pytest.param(0, {"precision": Precision.fp16}, ["trainer.precision"], id="fp16 on a CPU"),
+        pytest.param(2, {"accelerator": "auto", "devices": 3}, ["trainer.devices"], id="more than there are"),
+        pytest.param(
+            2, {"accelerator": "gpu", "devices": 2, "strategy": "ddp", "precision": Precision.fp16}, [], id="as there are"
+        ),
+    ],
+)
+def test_a_machine_has_only_its_own_devices(cards, given, expected, config_of, monkeypatch):
+    monkeypatch.setattr(machine, "cuda_gpus", lambda: [a_card(index, (8, 0)) for index in range(cards)])
+    assert [fault.key for fault in hardware_faults(replace(config_of().trainer, **given))] == expected

@@ -6,7 +6,9 @@ import numpy as np
 
 from fer_ablate.config.choices import Roles
 from fer_ablate.data.load import load_faces
-from fer_ablate.training.assembly import build_batches, protocol, role_set
+from fer_ablate.training.assembly import build_batches
+from fer_ablate.training.protocol import protocol
+from fer_ablate.training.role_set import role_set
 
 SIZE = (48, 48)
 TURN = "data.balance.steps=[{op: affine, rotation: 10}]"

@@ -10,8 +10,9 @@ import torch
 
 from fer_ablate.errors import UserError
 from fer_ablate.training.assembly import build_module
-from fer_ablate.training.checkpoints import Start, load_start, weights_identity
+from fer_ablate.training.checkpoints import load_start, weights_identity
 from fer_ablate.training.run import fit
+from fer_ablate.training.start import Start
 
 from .small_runs import Breaker, Broken, kept_weights, same
 

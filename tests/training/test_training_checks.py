@@ -2,7 +2,8 @@
 
 import pytest
 
-from fer_ablate.config.compose import composed, composer, conf_dir, to_config
+from fer_ablate.config.compose import composed, composer, to_config
+from fer_ablate.config.conf_files import conf_dir
 from fer_ablate.data.load import known_size
 from fer_ablate.training.checks import run_faults, size_faults
 

@@ -14,6 +14,7 @@ from fer_ablate.inference.scorer import MeanScorer, Scorer, TorchScorer, is_onnx
 from fer_ablate.tracking.disk.lookup import finished_run
 from fer_ablate.training import hardware
 from fer_ablate.training.checks import tested_view_faults
+from fer_ablate.training.devices import hardware_faults
 
 CHECKPOINT = ".ckpt"
 
@@ -74,7 +75,7 @@ def _scorer(file: Path, plugins: Sequence[str], device: str, tta: TestTimeAugmen
     if trainer.precision is Precision.fp16:
         # A CPU cannot compute in it, and another GPU may have a better format.
         trainer = replace(trainer, precision=Precision.auto)
-    if faults := hardware.hardware_faults(trainer):
+    if faults := hardware_faults(trainer):
         raise FaultyConfigError(faults)
     evaluation = trained.config.evaluation
     chosen = evaluation.tta if tta is None else tta

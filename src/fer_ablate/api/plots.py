@@ -30,9 +30,9 @@ from fer_ablate.report.plots.study import differences_figure, factor_figure, stu
 from fer_ablate.tracking.disk.lookup import find_run, finished_run
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.training import hardware
-from fer_ablate.training.assembly import role_set
 from fer_ablate.training.checks import tested_size
 from fer_ablate.training.evaluation import Evaluator
+from fer_ablate.training.role_set import role_set
 
 __all__ = ["accuracy", "confusion", "cost", "curves", "differences", "faces", "heat_maps", "learning"]
 

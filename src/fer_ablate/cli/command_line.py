@@ -14,14 +14,14 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from fer_ablate.config.binding import names_plugins
-from fer_ablate.config.compose import CONFIG_NAME, composed, conf_dir, flat, from_yaml, plain, register_schema, to_config, to_yaml
+from fer_ablate.config.compose import composed, flat, from_yaml, plain, register_schema, to_config, to_yaml
+from fer_ablate.config.conf_files import CONFIG_NAME, conf_dir
 from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.config.hydra_internals import flag_parser
 from fer_ablate.config.overrides import Override, key_of, parsed_overrides, value_of
 from fer_ablate.config.schema import Config
 from fer_ablate.config.study_rows import repeat_of
 from fer_ablate.errors import Fault, FaultyConfigError, UserError
-from fer_ablate.study.faults import config_faults, content_faults
 from fer_ablate.tracking.disk.files import write_text
 
 INSPECTIONS = ("help", "hydra_help", "cfg", "info", "shell_completion")
@@ -75,6 +75,9 @@ class RunSpec:
         described: the overrides for people, each single value beside its default.
         key: key of the run, if it was planned; empty otherwise.
         place: within a sweep, such as `3/12`, or empty; runs of a sweep print less.
+        folder: of the run, if it was planned; empty otherwise.
+        draws: whether the run draws its pictures itself; otherwise the sweep does.
+        quiet: whether what the run prints goes to its log, since the sweep shows how far it is.
     """
 
     config: Config
@@ -84,6 +87,9 @@ class RunSpec:
     described: list[str] = field(default_factory=list)
     key: str = ""
     place: str = ""
+    folder: str = ""
+    draws: bool = True
+    quiet: bool = False
 
     @property
     def title(self) -> str:
@@ -118,6 +124,8 @@ def run_hydra(arguments: Sequence[str], action: Callable[[RunSpec], int], ignore
     parsed = parse(arguments)
     allow_plugins(parsed.overrides)
     if not parsed.inspects:
+        from fer_ablate.study.faults import content_faults  # a third of a second, which completion would wait for
+
         diagnosis = diagnose(parsed.overrides, parsed.config_dir)
         raise_faults([*diagnosis.faults, *content_faults(diagnosis)], ignore)
         raise_faults([] if parsed.multirun else sweep_faults(parsed.overrides))
@@ -131,7 +139,8 @@ def run_hydra(arguments: Sequence[str], action: Callable[[RunSpec], int], ignore
 
     program = sys.argv[0]
     # One after another in this process: only trainings are worth a launcher, and only our own sweeper skips finished ones.
-    sys.argv = [program, *arguments, *(["hydra/sweeper=basic"] if parsed.multirun and not parsed.inspects else [])]
+    basic = ["hydra/sweeper=basic", "hydra/launcher=basic"] if parsed.multirun and not parsed.inspects else []
+    sys.argv = [program, *arguments, *basic]
     hydra.main(config_path=str(conf_dir()), config_name=CONFIG_NAME)(task)()
     return max(codes, default=0)
 
@@ -203,6 +212,8 @@ def run_spec_of(tree: DictConfig, overrides: Sequence[str], ignore: tuple[str, .
     Raises:
         FaultyConfigError: with every fault.
     """
+    from fer_ablate.study.faults import config_faults
+
     try:
         config = to_config(tree)
     except OmegaConfBaseException as error:

@@ -1,9 +1,7 @@
 """Prints facts, tables and progress bars: with colour on a terminal, as plain lines in a pipe."""
 
-import logging
 import shlex
 import sys
-import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import monotonic
@@ -24,21 +22,6 @@ PLAIN_WIDTH = 140
 console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 if not console.is_terminal:
     console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True, width=PLAIN_WIDTH)
-
-
-def quiet_libraries() -> None:
-    """Hide warnings that libraries address to developers."""
-    for name in (
-        "pytorch_lightning",
-        "lightning",
-        "lightning.pytorch",
-        "lightning_fabric",
-        "mlflow",
-        "alembic",
-        "torch.distributed",
-    ):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|torchmetrics|kornia|mlflow|torch)(\.|$)")
 
 
 def command(arguments: Sequence[str]) -> None:

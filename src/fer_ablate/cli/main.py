@@ -5,12 +5,18 @@ import os
 import sys
 from collections.abc import Sequence
 
+from fer_ablate.cli.program_help import FLAGS, asks_for_help_alone, program_help
+from fer_ablate.cli.quiet_libraries import quiet_libraries
 from fer_ablate.errors import UserError, choices
 
 VERBS = {
     "train": "train one run, or with -m a study, a grid or a search (the default verb)",
     "plan": "what a study would train, what is finished or stale and why, and the cost: plan study=quickstart",
     "table": "the judged table of a study: table study=quickstart [format=markdown|latex|csv|html|json] [output=FILE]",
+    "watch": "how far a study or grid is while it trains, from any terminal: watch study=quickstart",
+    "runs": "what is on disk: runs [experiment=quickstart] [state=failed] [sort=age|size|score] [format=csv]",
+    "compare": "two runs side by side, with the paired test: compare run=<id> run=<id>",
+    "clean": "what could be deleted, and with yes=true deletes it: clean [study=quickstart] [what=failed,stale,checkpoints]",
     "evaluate": "test a finished run again: evaluate run=<id> | ckpt=<file> [evaluation.tta=ten_crop] [data=...]",
     "across": "several networks on several data sets, one table: across run=<id> run=<id> data=fer2013 data=folder data.path=raf",
     "explain": "where in a face a finished network looks: explain run=<id> | ckpt=<file> [methods=gradcam,occlusion]",
@@ -26,6 +32,9 @@ VERBS = {
     "sync": "bring runs into MLflow that could not be recorded while they ran",
 }
 """Verb -> its line in the list of verbs. Each is a module of `fer_ablate.commands` with `run(arguments) -> exit code`."""
+
+DEFAULT = "train"
+"""Verb of a command that names none."""
 
 WORKER = "worker"
 """Verb that the program itself types: one of the processes that share a run."""
@@ -48,11 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         named = bool(given) and given[0] in VERBS
         verb = _verb(given)
-        if named and {"-h", "--help"} & set(given):
+        if named and FLAGS & set(given):
             print(f"{verb}: {VERBS[verb]}\n", flush=True)
+        if verb == DEFAULT and asks_for_help_alone(given):
+            print(program_help())
+            return 0
         # Imported only now, so that a typo is answered at once and no verb waits for the libraries of another.
         command = importlib.import_module(f"fer_ablate.commands.{verb}")
-        importlib.import_module("fer_ablate.cli.console").quiet_libraries()
+        quiet_libraries()
         return int(command.run(given))
     except UserError as error:
         print(f"fer_ablate: {error}", file=sys.stderr)
@@ -70,11 +82,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _verb(given: list[str]) -> str:
-    """Take the verb off the arguments; without one it is `train`."""
+    """Take the verb off the arguments; without one it is the default."""
     first = given[0] if given else ""
     if first in VERBS or first == WORKER:
         return given.pop(0)
     if first and not first.startswith(("-", "+", "~")) and "=" not in first:
         listed = "\n".join(f"  {verb:<9} {meaning}" for verb, meaning in VERBS.items())
         raise UserError(f"'{first}' is neither a verb nor key=value. {choices(first, VERBS)}\n{listed}")
-    return "train"
+    return DEFAULT

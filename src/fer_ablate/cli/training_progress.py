@@ -1,6 +1,7 @@
-"""Progress of one training: a bar on a terminal, a line for each epoch in a pipe or a sweep."""
+"""Progress of one training: a bar on a terminal, a line for each epoch in a pipe or a sweep, and a file for whoever watches."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from time import monotonic
 
 import pytorch_lightning as pl
@@ -9,9 +10,13 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from fer_ablate.cli.console import console
 from fer_ablate.report.quantities import duration
+from fer_ablate.tracking.disk.progress_file import PROGRESS, StepProgress, remove_progress, write_progress
 
 SECONDS_BETWEEN_LINES = 60.0
 """Least time between two lines of one run of a sweep."""
+
+SECONDS_BETWEEN_WRITES = 1.0
+"""Least time between two states of the file for whoever watches the run."""
 
 
 class TrainingProgress(Callback):
@@ -23,10 +28,21 @@ class TrainingProgress(Callback):
         better: (new, old) -> whether the new value is the better one.
         title: for a run of a sweep, what its lines begin with. Several such runs may print at once, so each has at most one
             line a minute and no bar, since a screen can show only one.
+        folder: folder of the run, where a small file says how far it is within its epochs (`tracking.disk.progress_file`); None:
+            there is no such file.
     """
 
-    def __init__(self, max_epochs: int, monitor: str, better: Callable[[float, float], bool], title: str = "") -> None:
+    def __init__(
+        self,
+        max_epochs: int,
+        monitor: str,
+        better: Callable[[float, float], bool],
+        title: str = "",
+        folder: Path | None = None,
+    ) -> None:
         self.max_epochs, self.monitor, self.better, self.title = max_epochs, monitor, better, title
+        self._file = folder / PROGRESS if folder is not None else None
+        self._last_write = monotonic()
         self._last_line = monotonic()
         self.best: float | None = None
         self._bar: Progress | None = None
@@ -36,6 +52,8 @@ class TrainingProgress(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock; a resumed run starts at the epoch where it stopped."""
         self._began, self._first_epoch = monotonic(), trainer.current_epoch
+        if self._file is not None:
+            write_progress(self._file, StepProgress(self._first_epoch, 0, 0))
         if trainer.is_global_zero and console.is_terminal and not self.title:
             columns = (
                 TextColumn("  {task.description}"),
@@ -51,9 +69,13 @@ class TrainingProgress(Callback):
             self._bar.start()
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object) -> None:
-        """Move the bar."""
+        """Move the bar, and bring the file up to date."""
         if self._bar is not None:
             self._bar.update(self._task, advance=1, description=f"epoch {trainer.current_epoch + 1}/{self.max_epochs}")
+        if self._file is not None and monotonic() - self._last_write > SECONDS_BETWEEN_WRITES:
+            self._last_write = monotonic()
+            epochs = trainer.current_epoch + (trainer.fit_loop.batch_idx + 1) / max(int(trainer.num_training_batches), 1)
+            write_progress(self._file, StepProgress(epochs, epochs - self._first_epoch, monotonic() - self._began))
 
     def epoch(self, epoch: int, metrics: Mapping[str, float], time_ms: int) -> None:
         """Show the metrics of an epoch."""
@@ -77,7 +99,7 @@ class TrainingProgress(Callback):
             )
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take the bar away."""
+        """Take the bar and the file away."""
         self._stop()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
@@ -88,3 +110,5 @@ class TrainingProgress(Callback):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+        if self._file is not None:
+            remove_progress(self._file)

@@ -110,7 +110,9 @@ class Word:
         )
 
 
-def read_command(arguments: Sequence[str], words: type[W], usage: str, help_if_empty: bool = True) -> tuple[W, list[str]]:
+def read_command(
+    arguments: Sequence[str], words: type[W], usage: str, help_if_empty: bool = True, overrides: bool = True
+) -> tuple[W, list[str]]:
     """Read the words of a verb, or print its help and leave.
 
     Args:
@@ -118,6 +120,7 @@ def read_command(arguments: Sequence[str], words: type[W], usage: str, help_if_e
         words: dataclass of the verb.
         usage: text of the help, with `{words}` where the list of words belongs.
         help_if_empty: the verb can do nothing without an argument, so none at all asks for help.
+        overrides: the verb takes overrides of the config as well.
 
     Raises:
         SystemExit: the help was printed.
@@ -126,10 +129,10 @@ def read_command(arguments: Sequence[str], words: type[W], usage: str, help_if_e
     if {"-h", "--help"} & set(arguments) or (help_if_empty and not arguments):
         print(usage.replace("{words}", help_of(words)))
         raise SystemExit(0)
-    return read_words(arguments, words)
+    return read_words(arguments, words, overrides)
 
 
-def read_words(arguments: Sequence[str], words: type[W]) -> tuple[W, list[str]]:
+def read_words(arguments: Sequence[str], words: type[W], overrides: bool = True) -> tuple[W, list[str]]:
     """Separate a verb's own words from the overrides, and check all words together.
 
     A word without a value, as in `output=`, counts as left out: a script may pass an empty variable.
@@ -149,7 +152,7 @@ def read_words(arguments: Sequence[str], words: type[W]) -> tuple[W, list[str]]:
             rest.append(text)
         elif value:
             given.setdefault(name, []).append(value)
-    faults = _misspelt(rest, known)
+    faults = _misspelt(rest, known) if overrides else _unknown(rest, known)
     faults += [
         Fault(name, f"was given {len(texts)} times: {', '.join(texts)}.", "Give one.")
         for name, texts in given.items()
@@ -175,6 +178,11 @@ def _misspelt(rest: Sequence[str], known: Iterable[str]) -> list[Fault]:
         for name in names
         if "." not in name and name not in keys and get_close_matches(name, list(known), n=1, cutoff=MISSPELT_FROM)
     ]
+
+
+def _unknown(rest: Sequence[str], known: Iterable[str]) -> list[Fault]:
+    """Faults of arguments of a verb that takes no overrides."""
+    return [Fault(key_of(text), "there is no such word.", choices(key_of(text), known)) for text in rest]
 
 
 def words_of(words: type) -> dict[str, Word]:

@@ -10,9 +10,9 @@ from fer_ablate.cli.command_line import RunSpec, run_hydra
 from fer_ablate.data.load import load_faces
 from fer_ablate.errors import UserError
 from fer_ablate.sizes import spelled
-from fer_ablate.training.assembly import role_set
 from fer_ablate.training.bench import bench
 from fer_ablate.training.hardware import choose_hardware, environment, use_threads
+from fer_ablate.training.role_set import role_set
 
 
 def run(arguments: Sequence[str]) -> int:

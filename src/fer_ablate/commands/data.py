@@ -14,8 +14,8 @@ from fer_ablate.cli.words import read_command
 from fer_ablate.config.constraints import one_of
 from fer_ablate.config.key import short
 from fer_ablate.config.schema import Config
-from fer_ablate.data import augment, prepare
 from fer_ablate.data.audit import audit, copies_across
+from fer_ablate.data.checks import augment_faults, prepare_faults, prepared_size
 from fer_ablate.data.faces import FaceSet
 from fer_ablate.data.load import load_faces
 from fer_ablate.data.roles import RoleRows, role_rows
@@ -134,8 +134,8 @@ def _show_audit(config: Config, faces: FaceSet) -> None:
 def _draw(config: Config, faces: FaceSet, roles: RoleRows, words: DataWords) -> None:
     """Write the contact sheets and say where they are."""
     steps = config.data.prepare
-    raise_faults(prepare.prepare_faults(steps, faces.size))
-    raise_faults(augment.augment_faults(config.augment, prepare.prepared_size(steps, faces.size)))
+    raise_faults(prepare_faults(steps, faces.size))
+    raise_faults(augment_faults(config.augment, prepared_size(steps, faces.size)))
     usual = Path(config.runs_dir) / "data" / (config.name or f"{config.data.source.name}-{short(faces.digest)}")
     folder = words.output.expanduser() if words.output else usual
     material = Material(faces, roles.rows["train"], build_preprocess(config, faces.size), config.seed, words.images)

@@ -6,8 +6,8 @@ from fer_ablate.cli import console
 from fer_ablate.cli.command_line import RunSpec, run_hydra
 from fer_ablate.config.choices import Source
 from fer_ablate.config.schema import Config, DataConfig
+from fer_ablate.data.checks import network_size
 from fer_ablate.data.load import known_size, load_faces
-from fer_ablate.data.transform import network_size
 from fer_ablate.errors import FaultyConfigError
 from fer_ablate.labels import EMOTIONS
 from fer_ablate.models.build import build_network

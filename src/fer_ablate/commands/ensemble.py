@@ -31,7 +31,7 @@ from fer_ablate.tracking.mlflow.connection import tracking_faults
 USAGE = """Average finished networks, from the predictions that their tests stored.
 
   python -m fer_ablate ensemble study=quickstart                              all finished seeds of all rows
-  python -m fer_ablate ensemble study=quickstart 'rows=[FER_KD,-1 Conv]'      of some rows
+  python -m fer_ablate ensemble study=quickstart 'rows=[small,-1 Conv]'      of some rows
   python -m fer_ablate ensemble study=quickstart select=greedy                forward selection with replacement, on val
   python -m fer_ablate ensemble study=quickstart select=best:5                the best five on val
   python -m fer_ablate ensemble run=ab12cd run='quickstart/-1 Conv'           runs by key, or row of a study
@@ -50,7 +50,7 @@ class EnsembleWords:
 
     # Finished run: its key (first digits do), a row of a study ('quickstart/-1 Conv'), MLflow id or folder.
     run: tuple[str, ...] = ()
-    rows: str = ""  # labels of the rows of study= whose runs may enter, as [FER_KD,-1 Conv]
+    rows: str = ""  # labels of the rows of study= whose runs may enter, as [small,-1 Conv]
     average: Annotated[str, one_of(*AVERAGES)] = "probabilities"  # what is averaged
     select: str = "all"  # members: all, greedy or best:N; chosen on val, never on test
     name: str = ""  # name of its folder below <runs_dir>/<experiment>/ensembles and of its run in MLflow

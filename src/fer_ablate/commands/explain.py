@@ -25,11 +25,12 @@ from fer_ablate.explain.explanation import Explanation, ExplanationSpec, explain
 from fer_ablate.explain.figures import METHOD_TITLES
 from fer_ablate.explain.files import explanation_metrics, write_explanation
 from fer_ablate.explain.regions import REGIONS, areas
+from fer_ablate.extras import require
 from fer_ablate.tracking.mlflow.attach import add_to_run
 from fer_ablate.training import hardware
-from fer_ablate.training.assembly import RoleSet
 from fer_ablate.training.checks import tested_size
 from fer_ablate.training.evaluation import Evaluator, Predictions
+from fer_ablate.training.role_set import RoleSet
 
 USAGE = """Show where in a face a finished network looks.
 
@@ -64,6 +65,7 @@ class ExplainWords(NetworkWords):
 def run(arguments: Sequence[str]) -> int:
     """Print what was found, and keep it in the folder of the run."""
     words, rest = read_command(arguments, ExplainWords, USAGE)
+    require("captum")
     network = find_network(words, read_overrides(rest, ExplainWords, CHANGEABLE))
     config, trained = network.config, network.trained
     folder = _folder(network, words.output)

@@ -20,6 +20,7 @@ from fer_ablate.errors import Fault, UserError
 from fer_ablate.execution.finished_network import CHANGEABLE as NETWORK_CHANGEABLE
 from fer_ablate.execution.finished_network import FinishedNetwork, NetworkWords, find_network, read_overrides
 from fer_ablate.execution.tested_images import images_by_role
+from fer_ablate.extras import imported
 from fer_ablate.inference.export import mlflow_model
 from fer_ablate.inference.export.formats import (
     CHECK_BATCH,
@@ -33,12 +34,12 @@ from fer_ablate.inference.export.formats import (
 )
 from fer_ablate.inference.export.metadata import ModelMetadata, metadata_of
 from fer_ablate.inference.export.mlflow_model import EXAMPLE
-from fer_ablate.inference.export.onnx_file import OPSETS, PACKAGES, onnx_package
+from fer_ablate.inference.export.onnx_file import OPSETS, PACKAGES
 from fer_ablate.inference.export.quantise import KINDS
 from fer_ablate.sizes import in_key, spelled
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.mlflow.attach import add_to_run
-from fer_ablate.training.assembly import RoleSet
+from fer_ablate.training.role_set import RoleSet
 
 if TYPE_CHECKING:
     from fer_ablate.tracking.mlflow.models import LoggedNetwork
@@ -116,7 +117,7 @@ def run(arguments: Sequence[str]) -> int:
     spec = words.spec
     if spec.onnx:  # before anything is read or computed
         for name in PACKAGES:
-            onnx_package(name)
+            imported(name)
     network = find_network(words, overrides)
     if words.logs_model:
         _require_model_store(network)

@@ -12,6 +12,7 @@ from fer_ablate.errors import UserError
 from fer_ablate.execution import study_output
 from fer_ablate.execution.finished_network import read_overrides
 from fer_ablate.execution.planning import plan_with_bar
+from fer_ablate.execution.study_record import study_folder
 from fer_ablate.report.page.elements import PAGE, Page
 from fer_ablate.report.page.run import run_page
 from fer_ablate.report.page.shell_commands import study_command
@@ -86,7 +87,7 @@ def _study_page(rest: Sequence[str]) -> tuple[Page, list[Path], list[str]]:
     if finished.page is None:
         raise UserError("\n".join(finished.problems))
     notes = [*finished.problems, _record(plan, finished)]
-    return finished.page, [study_output.study_folder(plan) / PAGE], [note for note in notes if note]
+    return finished.page, [study_folder(plan) / PAGE], [note for note in notes if note]
 
 
 def _no_page(plan: Plan) -> str:

@@ -1,16 +1,13 @@
 """`train`: one run; with `-m` a study, a grid or a search."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from fer_ablate.cli.command_line import RunSpec, parse, run_hydra
 from fer_ablate.config.overrides import value_of
 from fer_ablate.errors import UserError, choices
-from fer_ablate.execution.one_run import train
-from fer_ablate.execution.search.trials import run_search
-from fer_ablate.execution.sweep import run_sweep
 
-SWEEPERS: dict[str, Callable[[Sequence[str]], int]] = {"study": run_sweep, "optuna": run_search}
-"""Name of Hydra's sweeper -> what `-m` does with it."""
+SWEEPERS = ("study", "optuna")
+"""Hydra's sweepers that `-m` takes."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -22,7 +19,14 @@ def run(arguments: Sequence[str]) -> int:
     sweeper = sweeper_of(parsed.overrides)
     if sweeper not in SWEEPERS:
         raise UserError(f"hydra/sweeper={sweeper} would train finished runs again. {choices(sweeper, SWEEPERS)}")
-    return SWEEPERS[sweeper](arguments)
+    # Imported where they run: completion and --cfg wait for neither torch nor Optuna, and a finished study not for Lightning.
+    if sweeper == "optuna":
+        from fer_ablate.execution.search.trials import run_search
+
+        return run_search(arguments)
+    from fer_ablate.execution.sweep import run_sweep
+
+    return run_sweep(arguments)
 
 
 def sweeper_of(overrides: Iterable[str]) -> str:
@@ -32,5 +36,7 @@ def sweeper_of(overrides: Iterable[str]) -> str:
 
 
 def _one(spec: RunSpec) -> int:
+    from fer_ablate.execution.one_run import train
+
     train(spec)
     return 0

@@ -132,6 +132,7 @@ def _package_digest() -> str:
             return digest
     digest = _digest(sorted(covered_files()))
     with suppress(OSError):  # a package that was installed by somebody else cannot be written to
+        kept.parent.mkdir(exist_ok=True)
         partial = kept.with_suffix(f".{os.getpid()}")
         partial.write_text(f"{stamp} {digest}", encoding="utf-8")
         partial.replace(kept)

@@ -17,14 +17,14 @@ from fer_ablate.config.compose import composed, composer, flat
 from fer_ablate.config.overrides import Override, ParsedOverride, parsed_overrides, value_of
 from fer_ablate.config.schema import Config
 from fer_ablate.errors import Fault, choices
+from fer_ablate.extras import install_command
 
 FOLDERED = ("study",)
 """Groups whose files are in folders, one for each document."""
 
 EXTRAS = {
-    "ray": "Install it: pip install 'fer-ablate[ray]'.",
-    "submitit_local": "Install it: pip install 'fer-ablate[slurm]'.",
-    "submitit_slurm": "Install it: pip install 'fer-ablate[slurm]'.",
+    name: f"Install it: {install_command(extra)}."
+    for name, extra in (("ray", "ray"), ("submitit_local", "slurm"), ("submitit_slurm", "slurm"))
 }
 """Launcher that comes with an extra of the package -> how to install it."""
 

@@ -1,19 +1,14 @@
-"""Balances the classes of a run with transformed copies of their images, made once before training.
+"""Balances the classes of a run with transformed copies of their images, made once before training."""
 
-Letters: N images of the set, M new ones, C channels, H W pixels.
-"""
-
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from fer_ablate.config.choices import Balance
-from fer_ablate.config.schema import AugmentConfig, BalanceConfig
-from fer_ablate.data.augment import build_augment
-from fer_ablate.data.faces import Bytes, FaceSet, Rows
+from fer_ablate.config.schema import BalanceConfig
+from fer_ablate.data.faces import FaceSet, Rows
 from fer_ablate.data.ops.registry import op_size_faults, read_op, step_faults
 from fer_ablate.data.ops.windows import Sized
 from fer_ablate.errors import Fault, FaultyConfigError
@@ -23,7 +18,6 @@ PATH = "data.balance.steps"
 BALANCED = {"train": "balanced train", "test": "balanced test"}
 """Role -> name of the split that its new rows form; the official splits keep their rows."""
 
-_CHUNK = 2048  # images transformed together; another number would give other copies for the same seed
 _STREAMS = {"train": 0, "test": 1}  # separate random numbers, so that one role's copies do not depend on the other's
 
 
@@ -94,7 +88,7 @@ def balanced(faces: FaceSet, roles: Mapping[str, Rows], config: BalanceConfig) -
         raise FaultyConfigError(faults)
     balanced_roles = ("train",) if config.kind is Balance.majority else ("train", "test")
     parts = {role: _part(faces.labels, roles[role], role, config) for role in balanced_roles}
-    return _extended(faces, roles, parts, build_augment(AugmentConfig(steps=config.steps)))
+    return _extended(faces, roles, parts, config.steps)
 
 
 def _part(labels: Rows, rows: Rows, role: str, config: BalanceConfig) -> _Part:
@@ -127,9 +121,12 @@ def _levelled(labels: Rows, rows: Rows, draw: np.random.Generator) -> Rows:
 
 
 def _extended(
-    faces: FaceSet, roles: Mapping[str, Rows], parts: Mapping[str, _Part], change: nn.Module
+    faces: FaceSet, roles: Mapping[str, Rows], parts: Mapping[str, _Part], steps: Sequence[Mapping[str, Any]]
 ) -> tuple[FaceSet, dict[str, Rows]]:
     """Add the new images of all parts to the set, and return the rows of each role."""
+    # Loads torch, which the many configs that do not balance their classes need only when they train.
+    from fer_ablate.data.copies import write_copies
+
     old = len(faces.labels)
     total = old + sum(len(part.again) + len(part.copied) for part in parts.values())
     pixels = np.empty((total, *faces.faces.shape[1:]), np.uint8)
@@ -142,7 +139,7 @@ def _extended(
         middle, end = start + len(part.again), start + len(part.again) + len(part.copied)
         origin[start:middle], origin[middle:end], usage[start:end] = part.again, part.copied, split
         pixels[start:middle] = faces.faces[part.again]
-        _write_copies(pixels[middle:end], faces.faces, part, change)
+        write_copies(pixels[middle:end], faces.faces, part.copied, steps, part.seed)
         filled[role] = np.concatenate([part.kept, np.arange(start, end)])
         start = end
     extended = replace(
@@ -158,13 +155,3 @@ def _extended(
         hashes=None,  # the copies have not been hashed
     )
     return extended, filled
-
-
-def _write_copies(target: Bytes, originals: Bytes, part: _Part, change: nn.Module) -> None:
-    """Fill (M, C, H, W) with transformed copies; the state of torch's random numbers is restored afterwards."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(part.seed)  # `torch.manual_seed` would reseed the GPUs too, which are not restored
-        for start in range(0, len(part.copied), _CHUNK):
-            rows = part.copied[start : start + _CHUNK]
-            copies = change(torch.from_numpy(originals[rows]).float() / 255)
-            target[start : start + len(rows)] = (copies * 255).round().clamp(0, 255).to(torch.uint8).numpy()

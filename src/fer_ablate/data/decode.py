@@ -13,13 +13,13 @@ from pathlib import Path
 from threading import Lock
 from typing import IO
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from fer_ablate.config.choices import Fit
 from fer_ablate.errors import UserError
+from fer_ablate.extras import imported
 from fer_ablate.sizes import Size
 
 Pixels = NDArray[np.uint8]
@@ -111,9 +111,12 @@ def pixels_of(image: Image.Image, sixteen_bits: bool = False) -> Pixels:
 
 def with_channels(pixels: Pixels, channels: int) -> Pixels:
     """Convert pixels to gray (H, W) for 1 channel, or colour (H, W, 3) for 3; gray is the brightness of ITU-R BT.601."""
+    if pixels.ndim == (2 if channels == 1 else 3):
+        return pixels
+    cv2 = imported("cv2")
     if pixels.ndim == 2:
-        return pixels if channels == 1 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB), np.uint8)
-    return pixels if channels == 3 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
+        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB), np.uint8)
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def fitted(pixels: Pixels, size: Size, fit: Fit) -> Pixels:
@@ -143,6 +146,7 @@ def resized(pixels: Pixels, size: Size) -> Pixels:
     """Stretch a picture to a size: by averaging if a side shrinks, else by bilinear interpolation."""
     if pixels.shape[:2] == size:
         return pixels
+    cv2 = imported("cv2")
     shrinks = pixels.shape[0] > size[0] or pixels.shape[1] > size[1]
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(pixels, (size[1], size[0]), interpolation=interpolation), np.uint8)
@@ -156,6 +160,7 @@ def planes(pixels: Pixels) -> Pixels:
 def _padded(pixels: Pixels, shape: Size) -> Pixels:
     down, right = shape[0] - pixels.shape[0], shape[1] - pixels.shape[1]
     top, left = down // 2, right // 2
+    cv2 = imported("cv2")
     return np.asarray(cv2.copyMakeBorder(pixels, top, down - top, left, right - left, cv2.BORDER_REPLICATE), np.uint8)
 
 

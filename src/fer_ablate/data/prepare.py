@@ -3,56 +3,20 @@
 Copies for balanced classes are made earlier, from the stored images, and are then prepared like all others.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from fer_ablate.data.ops.registry import op_size_faults, read_op, step_faults
-from fer_ablate.errors import Fault
-from fer_ablate.sizes import Size
-
-Steps = Sequence[Mapping[str, Any]]
-"""Steps as in the config, each a mapping with `op` and its arguments."""
-
-PATH = "data.prepare"
-
-
-def prepare_faults(steps: Steps, image_size: Size | None) -> list[Fault]:
-    """List everything wrong with `data.prepare`.
-
-    Args:
-        steps: the steps.
-        image_size: height and width of the stored images in pixels; None if not known.
-    """
-    faults = []
-    size = image_size
-    # The size is followed from step to step: a later step is applied to images that earlier ones may have resized.
-    for number, step in enumerate(steps):
-        key = f"{PATH}[{number}]"
-        if found := step_faults(key, step, fixed=True):
-            faults += found
-            continue
-        op = read_op(step)
-        faults += op_size_faults(key, op, size)
-        size = op.after(size)
-    return faults
-
-
-def prepared_size(steps: Steps, image_size: Size) -> Size:
-    """Return the height and width of the prepared images in pixels, from those of the stored ones."""
-    size: Size | None = image_size
-    for op in map(read_op, steps):
-        size = op.after(size)
-    assert size is not None
-    return size
+from fer_ablate.data.checks import Steps
+from fer_ablate.data.ops.build import build_op
+from fer_ablate.data.ops.registry import read_op
 
 
 def build_prepare(steps: Steps) -> nn.Module | None:
     """Build a module from steps without faults; None if there are none."""
-    return Prepare([read_op(step).module() for step in steps]) if steps else None
+    return Prepare([build_op(read_op(step)) for step in steps]) if steps else None
 
 
 class Prepare(nn.Module):

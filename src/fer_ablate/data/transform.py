@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from fer_ablate.config.schema import Config, DataConfig
-from fer_ablate.data.augment import build_augment, input_size
-from fer_ablate.data.prepare import build_prepare, prepared_size
+from fer_ablate.config.schema import Config
+from fer_ablate.data.augment import build_augment
+from fer_ablate.data.checks import network_size
+from fer_ablate.data.prepare import build_prepare
 from fer_ablate.data.views import centre_crop
-from fer_ablate.errors import Fault
 from fer_ablate.sizes import Size
 
 
@@ -95,26 +95,6 @@ class Preprocess(nn.Module):
 def _scaled(faces: Tensor) -> Tensor:
     """Convert bytes to floats in [0, 1]; floats are returned unchanged."""
     return faces.float() / 255 if faces.dtype == torch.uint8 else faces
-
-
-def normalisation_faults(data: DataConfig, channels: int) -> list[Fault]:
-    """List which of `data.mean` and `data.std` do not have one number for each channel of the network.
-
-    Args:
-        data: the section `data`; whether its values are numbers is checked in `load.data_faults`.
-        channels: channels of the network.
-    """
-    remedy = "Give one number, or one for each channel of the network."
-    return [
-        Fault(f"data.{name}", f"{value}: {len(value)} numbers, but model.in_channels is {channels}", remedy)
-        for name, value in (("mean", data.mean), ("std", data.std))
-        if isinstance(value, list | tuple) and len(value) not in (0, channels)
-    ]
-
-
-def network_size(config: Config, image_size: Size) -> Size:
-    """Return height and width in pixels of the network's input in training, from those of the stored images."""
-    return input_size(config.augment, prepared_size(config.data.prepare, image_size))
 
 
 def build_preprocess(config: Config, image_size: Size) -> Preprocess:

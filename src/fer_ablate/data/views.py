@@ -4,26 +4,9 @@ import torch
 from torch import Tensor
 
 from fer_ablate.config.choices import TestTimeAugmentation
-from fer_ablate.errors import Fault, UserError
-from fer_ablate.sizes import Size, in_key, spelled
-
-
-def view_faults(kind: TestTimeAugmentation, size: Size, image_size: Size) -> list[Fault]:
-    """List what is wrong with the views that a test averages over.
-
-    Args:
-        kind: kind of views.
-        size: height and width of the views in pixels.
-        image_size: height and width of the prepared images they are cut from (`prepare.prepared_size`).
-    """
-    if size[0] > image_size[0] or size[1] > image_size[1]:
-        problem = f"{in_key(size)}: crop is larger than the {spelled(image_size)} images"
-        return [Fault("evaluation.crop", problem, f"Choose a crop up to {in_key(image_size)}.")]
-    if kind is TestTimeAugmentation.ten_crop and size == image_size:
-        problem = f"ten_crop with crops of {in_key(size)} pixels: all are the whole {spelled(image_size)} image"
-        remedy = f"Set evaluation.crop below {in_key(image_size)}, train with a crop, or use tta: flip."
-        return [Fault("evaluation.tta", problem, remedy)]
-    return []
+from fer_ablate.data.checks import view_faults
+from fer_ablate.errors import UserError
+from fer_ablate.sizes import Size
 
 
 def centre_crop(faces: Tensor, size: Size) -> Tensor:

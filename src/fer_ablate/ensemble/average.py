@@ -22,7 +22,8 @@ from fer_ablate.judgement.evidence import COPIES
 from fer_ablate.judgement.judged_table import LEVEL, Difference
 from fer_ablate.judgement.statistics import image_difference, mcnemar
 from fer_ablate.judgement.verdicts import Comparison, judged_difference
-from fer_ablate.metrics import SplitResult, score
+from fer_ablate.metrics import SplitResult
+from fer_ablate.metrics.scores import score
 from fer_ablate.tracking.disk.run_folder import StoredPredictions
 
 TRAINED_ON_VAL = (Roles.combined.name, Roles.combined_swapped.name)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -13,9 +14,11 @@ from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.config.overrides import key_of
 from fer_ablate.config.schema import Config
 from fer_ablate.errors import Fault, UserError, choices
-from fer_ablate.inference.network import TrainedNetwork, load_network
 from fer_ablate.tracking.disk.lookup import finished_run
 from fer_ablate.tracking.disk.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from fer_ablate.inference.network import TrainedNetwork
 
 CHANGEABLE = ("data", "evaluation", "trainer", "runs_dir", "plugins")
 """Sections that do not change what was trained."""
@@ -78,7 +81,7 @@ class FinishedNetwork:
         overrides: what was typed.
     """
 
-    trained: TrainedNetwork
+    trained: "TrainedNetwork"
     config: Config
     folder: RunFolder | None
     overrides: NetworkOverrides
@@ -159,6 +162,9 @@ def find_networks(words: NetworkWords, overrides: NetworkOverrides) -> list[Fini
     Raises:
         UserError: as `find_network`.
     """
+    # Imported only now: whoever reads nothing but the overrides of a command does not wait for torch.
+    from fer_ablate.inference.network import load_network
+
     found = []
     for name, value in words.named:
         folder = finished_run(overrides.runs_dir, value) if name == "run" else None

@@ -1,22 +1,26 @@
 """The job that launchers start for every run of a sweep, in this process or in another one, and what it returns."""
 
 import os
+import socket
 import sys
 import traceback
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from fer_ablate.cli import console
-from fer_ablate.cli.command_line import RunSpec, run_spec_of
+from fer_ablate.cli.command_line import RunSpec
 from fer_ablate.errors import BusyError, UserError
-from fer_ablate.execution.one_run import train
-from fer_ablate.search.pruning import Pruned
+from fer_ablate.execution.run_log import output_to_log
+from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
-from fer_ablate.tracking.disk.scan import scan
-from fer_ablate.training.processes import end_with_parent
+
+if TYPE_CHECKING:
+    from fer_ablate.report.plots.run import RunFaces
 
 ENDED_WITH_SWEEP = ("joblib",)
 """Launchers whose workers would go on unseen if the sweep were killed; a cluster's jobs do so by design, and Ray ends its own."""
@@ -27,44 +31,53 @@ class JobResult:
     """How one run of a sweep ended.
 
     Args:
-        state: finished, failed or pruned; running if another process trains the run.
+        state: finished, failed or pruned; running if another process trains the run; missing if its process ended without a
+            word, and the same command goes on with it.
         key: key of the run; empty if it failed before the key was known.
-        problem: the whole error; empty unless it failed.
+        problem: the whole error; empty unless it failed, or its process is gone.
         log: file with the traceback; empty unless it failed.
+        faces: what its pictures are drawn from, if it left them to the sweep.
     """
 
     state: RunState
     key: str = ""
     problem: str = ""
     log: str = ""
+    faces: "RunFaces | None" = None
+
+
+def _this_process() -> tuple[str, int]:
+    return socket.gethostname(), os.getpid()
 
 
 @dataclass(frozen=True)
 class SweepJob:
-    """The function that a launcher calls for each run: plain values only, since launchers pickle it.
+    """The function that a launcher of Hydra calls for each run: plain values only, since launchers pickle it.
 
     Args:
-        folder: with the `RunSpec`s of the sweep by number; None: each is made from its overrides.
-        cwd: folder that relative paths start from, since workers of a cluster begin somewhere else; None: stay.
+        folder: with the `RunSpec`s of the sweep by number.
+        cwd: folder that relative paths start from, since workers of a cluster begin somewhere else.
+        sweep: host and number of the process of the sweep.
     """
 
-    folder: Path | None = None
-    cwd: Path | None = None
+    folder: Path
+    cwd: Path
+    sweep: tuple[str, int] = field(default_factory=_this_process)
 
     def __call__(self, tree: DictConfig) -> JobResult:
         """Do the run with the number that the launcher gave it."""
         hydra = HydraConfig.get()
         if hydra.runtime.choices.get("hydra/launcher") in ENDED_WITH_SWEEP:
+            from fer_ablate.training.processes import end_with_parent
+
             end_with_parent()
-        if self.cwd is not None:
-            os.chdir(self.cwd)
-        number, overrides = int(hydra.job.num), list(hydra.overrides.task)
+        os.chdir(self.cwd)
         try:
-            spec = RunSpec.load(run_spec_file(self.folder, number)) if self.folder else run_spec_of(tree, overrides)
+            spec = RunSpec.load(run_spec_file(self.folder, int(hydra.job.num)))
         # OSError: the spec's file cannot be read, as on a worker that does not see the disk of the sweep.
         except (UserError, OSError) as error:
-            return _failed(" ".join(overrides), "", str(error), "")
-        return do_job(spec)
+            return _failed(" ".join(hydra.overrides.task), "", str(error), "")
+        return do_job(spec, own_process=_this_process() != self.sweep)
 
 
 def run_spec_file(folder: Path, number: int) -> Path:
@@ -72,10 +85,33 @@ def run_spec_file(folder: Path, number: int) -> Path:
     return folder / f"{number:06}.json"
 
 
-def do_job(spec: RunSpec) -> JobResult:
-    """Do one run of a sweep; an error is printed, kept in the run's folder and returned, so that the other runs go on."""
+def do_job(spec: RunSpec, own_process: bool) -> JobResult:
+    """Do one run of a sweep; an error is printed, kept in the run's folder and returned, so that the other runs go on.
+
+    Args:
+        spec: of a planned run.
+        own_process: whether this process is another one than that of the sweep.
+    """
+    folder = RunFolder(Path(spec.folder))
     try:
-        return JobResult(RunState.finished, train(spec))
+        with _output(spec, folder, own_process):
+            return _do_job(spec, folder)
+    except UserError as error:  # the log cannot be written
+        return _failed(spec.title, spec.key, str(error), "")
+
+
+def _output(spec: RunSpec, folder: RunFolder, own_process: bool) -> AbstractContextManager[None]:
+    return output_to_log(folder.log_file, whole_process=own_process) if spec.quiet else nullcontext()
+
+
+def _do_job(spec: RunSpec, folder: RunFolder) -> JobResult:
+    # Imported here, since torch and Lightning take seconds and the sweep itself needs neither where workers train.
+    from fer_ablate.execution.one_run import train
+    from fer_ablate.search.pruning import Pruned
+
+    try:
+        outcome = train(spec)
+        return JobResult(RunState.finished, outcome.key, faces=outcome.faces)
     except BusyError:
         # Not a failure: `launching` waits for the other process.
         return JobResult(RunState.running, spec.key)
@@ -84,13 +120,30 @@ def do_job(spec: RunSpec) -> JobResult:
         return JobResult(RunState.pruned, spec.key)
     # Not BaseException: Ctrl-C ends the sweep, not only this run.
     except Exception as error:
-        problem, log = str(error) or type(error).__name__, ""
-        if spec.key:
-            folder = scan(Path(spec.config.runs_dir)).folders.of(spec.config, spec.name, spec.key)
-            if folder.failure is None:  # the error came before the run had begun
-                folder.write_failure(problem, traceback.format_exc())
-            problem, log = folder.failure.problem if folder.failure else problem, str(folder.log_file)
-        return _failed(spec.title, spec.key, problem, log)
+        problem = str(error) or type(error).__name__
+        if folder.failure is None:  # the error came before the run had begun
+            folder.write_failure(problem, traceback.format_exc())
+        problem = folder.failure.problem if folder.failure else problem
+        return _failed(spec.title, spec.key, problem, str(folder.log_file))
+
+
+def result_on_disk(folder: RunFolder, key: str, problem: str) -> JobResult:
+    """The result of a run whose process did not answer, as far as its folder shows.
+
+    Args:
+        folder: of the run.
+        key: of the run.
+        problem: why there was no answer.
+
+    Returns:
+        `missing` with a problem if the process ended within the run, and without one if the run never began.
+    """
+    state = folder.state
+    if state is RunState.failed and (failure := folder.failure) is not None:
+        return JobResult(state, key, failure.problem, str(failure.log))
+    if state is RunState.missing and folder.begun:
+        return JobResult(state, key, f"its process ended without a message ({problem}); the same command resumes it")
+    return JobResult(state, key)  # the worker may also have died after the run itself was complete
 
 
 def _failed(title: str, key: str, problem: str, log: str) -> JobResult:

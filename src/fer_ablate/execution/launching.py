@@ -1,22 +1,34 @@
 """Trains the planned runs through any launcher, and loses nothing when a run, a worker or a launcher dies."""
 
+import shutil
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
 from hydra.errors import HydraException
+from hydra.plugins.launcher import Launcher as HydraLauncher
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from fer_ablate.config.compose import CONFIG_NAME, composer
+from fer_ablate.cli.command_line import RunSpec
+from fer_ablate.config.compose import composer
+from fer_ablate.config.conf_files import CONFIG_NAME
 from fer_ablate.config.hydra_internals import launcher
 from fer_ablate.config.overrides import assignment
 from fer_ablate.config.study_rows import waves
 from fer_ablate.errors import UserError
-from fer_ablate.execution.job import JobResult, SweepJob
+from fer_ablate.execution.job import JobResult, SweepJob, do_job, result_on_disk, run_spec_file
+from fer_ablate.execution.run_pictures import PictureThread
+from fer_ablate.execution.sharing import Sharing
 from fer_ablate.study.plan import Plan, PlannedRun
 from fer_ablate.tracking.disk.log import first_line
+from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
 
 TrainRuns = Callable[[Sequence[PlannedRun]], Sequence[JobResult]]
@@ -88,65 +100,132 @@ def _train_once(pending: Sequence[PlannedRun], train_runs: TrainRuns, reporter: 
         results = train_runs(pending)
     except Exception as error:  # of any launcher: a worker was killed, a cluster is gone
         problem = f"{type(error).__name__}: {first_line(error) if str(error) else ''}".rstrip(": ")
-        ended = {planned.cell.key: _result_on_disk(planned, problem) for planned in pending}
-        lost = [planned for planned in pending if ended[planned.cell.key].state is RunState.failed]
+        found = [result_on_disk(planned.folder, planned.cell.key, problem) for planned in pending]
         # Trying again is worth it only if this try got something done; otherwise it would go on forever.
-        if all(result.state is RunState.running for result in ended.values()):
-            ended = {planned.cell.key: JobResult(RunState.failed, planned.cell.key, problem) for planned in pending}
-            lost = list(pending)
-        reporter.launcher_broke(problem, lost)
+        if all(result.state is RunState.running or _never_began(result) for result in found):
+            found = [JobResult(RunState.failed, result.key, problem) for result in found]
+        ended = {result.key: _settled(result) for result in found}
+        reporter.launcher_broke(problem, [one for one in pending if ended[one.cell.key].state is RunState.failed])
         return ended
-    return {planned.cell.key: result for planned, result in zip(pending, results, strict=True)}
+    return {planned.cell.key: _settled(result) for planned, result in zip(pending, results, strict=True)}
 
 
-def _result_on_disk(planned: PlannedRun, problem: str) -> JobResult:
-    """The result of a run whose process did not answer, as far as its folder shows; `running` if it has none yet."""
-    key, folder = planned.cell.key, planned.folder
-    state = folder.state
-    # The worker may have died after the run itself was complete.
-    if state is RunState.finished:
-        return JobResult(state, key)
-    if (failure := folder.failure) is not None:
-        return JobResult(RunState.failed, key, failure.problem, str(failure.log))
-    # Begun, but neither result nor error nor lock: the process was killed.
-    if folder.begun and state is not RunState.running:
-        return JobResult(RunState.failed, key, f"its process ended without a message ({problem}); the same command resumes it")
-    return JobResult(RunState.running, key)
+def _never_began(result: JobResult) -> bool:
+    return result.state is RunState.missing and not result.problem
 
 
-LaunchJobs = Callable[[Sequence[Sequence[str]], int], Sequence[JobResult]]
-"""Starts jobs, given by their overrides and the number of the first, and waits for all of them."""
+def _settled(result: JobResult) -> JobResult:
+    """The result as the sweep counts it: a run whose process was killed has failed, one that never began may still run."""
+    if result.state is not RunState.missing:
+        return result
+    return replace(result, state=RunState.running if _never_began(result) else RunState.failed)
+
+
+Launch = Callable[[Sequence[RunSpec]], Sequence[JobResult]]
+"""Does runs, in whatever processes, and returns their results when all have ended."""
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """A launcher that is ready.
+
+    Args:
+        launch: does runs.
+        sweeper: values of `hydra.sweeper`.
+        sharing: gives how runs share this machine; None if a launcher of Hydra's decides that.
+    """
+
+    launch: Launch
+    sweeper: Mapping[str, Any]
+    sharing: Callable[[], Sharing] | None
 
 
 @contextmanager
-def hydra_launcher(
-    job: SweepJob, overrides: Sequence[str], config_dir: Path | None, multirun: Path
-) -> Iterator[tuple[LaunchJobs, Mapping[str, Any]]]:
-    """Build the launcher.
+def open_launcher(
+    overrides: Sequence[str], config_dir: Path | None, multirun: Path, shared: Callable[[int | None], Sharing]
+) -> Iterator[Launcher]:
+    """Open the launcher that `hydra/launcher` names: our own, `machine`, or one of Hydra's.
 
     Args:
-        job: done for every run; all that a launcher has to pickle.
         overrides: of Hydra itself, such as `hydra/launcher=joblib`; others only if a file that they choose sets `hydra`.
         config_dir: what was given as `--config-dir`.
         multirun: folder for what launchers write.
-
-    Yields:
-        The function that starts jobs, and the values of `hydra.sweeper`.
+        shared: most runs at once (None: as many as fit) -> how runs share this machine; called by the first launch at the latest.
 
     Raises:
         UserError: Hydra cannot build it.
     """
     with ExitStack() as stack:
+        # For the specs of runs, which launchers of Hydra do not pass on: they know only overrides.
+        folder = multirun / f"specs-{uuid.uuid4().hex[:8]}"
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
         try:
             hydra = stack.enter_context(composer(config_dir))
             words = [*overrides, assignment("hydra.sweep.dir", str(multirun))]
+            job = SweepJob(folder, Path.cwd())
             built, tree = stack.enter_context(launcher(hydra, CONFIG_NAME, words, job))
         except (HydraException, OmegaConfBaseException) as error:
             raise UserError(f"Hydra cannot build this launcher: {error}") from error
-
         # Outside the `try`: an error while runs are launched is not one of building the launcher.
-        def launch(texts: Sequence[Sequence[str]], first: int) -> Sequence[JobResult]:
-            returns = built.launch([list(of_job) for of_job in texts], initial_job_idx=first)
-            return [one.return_value for one in returns]
+        sweeper = dict(tree.hydra.sweeper.items())
+        if built is not None:
+            yield Launcher(_through_hydra(built, folder), sweeper, None)
+        else:
+            sharing = cache(partial(shared, _most_at_once(tree.hydra.launcher)))
+            yield Launcher(_on_this_machine(sharing, stack), sweeper, sharing)
 
-        yield launch, dict(tree.hydra.sweeper.items())
+
+def _through_hydra(built: HydraLauncher, folder: Path) -> Launch:
+    # Numbers go on from call to call: each is the name of a spec's file and the number of a job.
+    numbers = count()
+
+    def launch(specs: Sequence[RunSpec]) -> Sequence[JobResult]:
+        taken = [next(numbers) for _ in specs]
+        for number, spec in zip(taken, specs, strict=True):
+            spec.save(run_spec_file(folder, number))
+        returns = built.launch([list(spec.overrides) for spec in specs], initial_job_idx=taken[0])
+        return [one.return_value for one in returns]
+
+    return launch
+
+
+def _on_this_machine(shared: Callable[[], Sharing], stack: ExitStack) -> Launch:
+    """Runs in worker processes, or in this one if there is only room for one at a time or nothing else to do beside it."""
+    # Imported here, since a sweep through a launcher of Hydra's needs no processes of its own.
+    from fer_ablate.execution.workers import Workers
+
+    workers: list[Workers] = []
+
+    def launch(specs: Sequence[RunSpec]) -> Sequence[JobResult]:
+        sharing = shared()
+        specs = [replace(spec, config=sharing.with_threads(spec.config)) for spec in specs]
+        if sharing.at_once == 1 or (len(specs) == 1 and not workers):
+            return [do_job(spec, own_process=False) for spec in specs]
+        if not workers:
+            # The processes are kept from call to call: to start one takes as long as to train a small run.
+            pictures = stack.enter_context(PictureThread(Path(specs[0].config.runs_dir)))
+            workers.append(stack.enter_context(Workers(sharing, partial(_draw, pictures))))
+        return workers[0].launch([replace(spec, draws=False) for spec in specs])
+
+    return launch
+
+
+def _draw(pictures: PictureThread, spec: RunSpec, result: JobResult) -> None:
+    if result.faces is not None:
+        pictures.draw(RunFolder(Path(spec.folder)), result.faces)
+
+
+def _most_at_once(settings: DictConfig) -> int | None:
+    """What `hydra.launcher.n_jobs` allows; None if it is left to the machine.
+
+    Raises:
+        UserError: it is no number of runs.
+    """
+    if unknown := [str(name) for name in settings if name != "n_jobs"]:
+        raise UserError(f"hydra.launcher.{unknown[0]}: this launcher has only n_jobs. Others: hydra/launcher=joblib, ray, basic.")
+    n_jobs = settings.get("n_jobs")
+    if n_jobs is None or n_jobs == -1:  # -1 as joblib means it
+        return None
+    if not isinstance(n_jobs, int) or n_jobs < 1:
+        raise UserError(f"hydra.launcher.n_jobs={n_jobs} is no number of runs at once. Give 1 or more, or leave it out.")
+    return n_jobs

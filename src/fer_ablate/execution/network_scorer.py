@@ -3,7 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import torch
 
 from fer_ablate.cli import console
@@ -11,9 +10,14 @@ from fer_ablate.cli.command_line import raise_faults
 from fer_ablate.config.choices import Precision, TestTimeAugmentation
 from fer_ablate.config.schema import TrainerConfig
 from fer_ablate.execution.finished_network import FinishedNetwork, NetworkOverrides, NetworkWords, find_networks
+from fer_ablate.extras import extra_named
 from fer_ablate.inference.scorer import MeanScorer, Scorer, TorchScorer, is_onnx, load_scorer
 from fer_ablate.training import hardware
 from fer_ablate.training.checks import tested_view_faults
+from fer_ablate.training.devices import hardware_faults
+
+with extra_named():
+    import cv2
 
 
 def open_scorer(words: NetworkWords, overrides: NetworkOverrides, detects_faces: bool) -> Scorer:
@@ -29,7 +33,7 @@ def open_scorer(words: NetworkWords, overrides: NetworkOverrides, detects_faces:
         UserError: a network is missing, unfinished, damaged or of another version, or the networks know different classes.
     """
     trainer = overrides.config.trainer
-    raise_faults(hardware.hardware_faults(trainer))
+    raise_faults(hardware_faults(trainer))
     machine = hardware.choose_hardware(trainer)
     _share_threads(trainer, detects_faces)
     onnx = [Path(name).expanduser() for name in words.ckpt if is_onnx(name)]
@@ -66,7 +70,7 @@ def _torch_scorer(network: FinishedNetwork) -> Scorer:
 def _machine(network: FinishedNetwork) -> hardware.Hardware:
     """This machine, with the number format of the run if it can compute in it; 16-bit floats need a GPU."""
     trainer = network.config.trainer
-    if hardware.hardware_faults(trainer):
+    if hardware_faults(trainer):
         trainer = replace(trainer, precision=Precision.auto)
     return hardware.choose_hardware(trainer)
 

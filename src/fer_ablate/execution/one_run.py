@@ -5,7 +5,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from fer_ablate.cli import console
 from fer_ablate.cli.command_line import RunSpec
+from fer_ablate.cli.quiet_libraries import quiet_libraries
 from fer_ablate.cli.training_progress import TrainingProgress
 from fer_ablate.config.choices import Mode
 from fer_ablate.config.compose import to_yaml
@@ -22,46 +23,61 @@ from fer_ablate.data.load import load_faces
 from fer_ablate.data.summary import dataset_record
 from fer_ablate.errors import UserError
 from fer_ablate.execution import run_output, run_summary
+from fer_ablate.report.plots.run import RunFaces
 from fer_ablate.search.pruning import Pruned, build_pruning
 from fer_ablate.tracking.disk.lookup import resolve_start
 from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader, StoredPredictions
 from fer_ablate.tracking.disk.run_state import RunState
 from fer_ablate.tracking.disk.scan import scan
 from fer_ablate.tracking.recorder import build_recorder, upload_pending
-from fer_ablate.training.assembly import RoleSet, role_set
-from fer_ablate.training.checkpoints import Start
 from fer_ablate.training.hardware import use_threads
 from fer_ablate.training.identity import RunIdentity, run_identity
 from fer_ablate.training.processes import launch, leave_group, rank
+from fer_ablate.training.role_set import RoleSet, role_set
 from fer_ablate.training.run import PreparedRun, TrainedRun, assess, finished_epochs, fit
+from fer_ablate.training.start import Start
 
 
-def train(spec: RunSpec) -> str:
-    """Do one run, in this process or in several of its own; returns the key of the run."""
+@dataclass(frozen=True)
+class RunOutcome:
+    """A finished run.
+
+    Args:
+        key: of the run.
+        faces: what its pictures are drawn from, if the run left them to the sweep.
+    """
+
+    key: str
+    faces: RunFaces | None = None
+
+
+def train(spec: RunSpec) -> RunOutcome:
+    """Do one run, in this process or in several of its own.
+
+    Raises:
+        BusyError, Pruned, UserError: as `train_here`.
+    """
     config = spec.config
     # A command of its own, since Lightning would repeat that of this process, which may be a whole sweep.
     if config.trainer.devices > 1 and not config.trainer.fast_dev_run:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "spec.json"
-            spec.save(file)
+            replace(spec, draws=True).save(file)
             launch([sys.executable, "-m", "fer_ablate", "worker", str(file)], config.trainer.devices)
         # The processes worked the key out for themselves; where no plan knows it, it is worked out again here.
-        return spec.key or _identity(config, role_set(config, load_faces(config.data)), _start(config)).key
+        return RunOutcome(spec.key or _identity(config, role_set(config, load_faces(config.data)), _start(config)).key)
     return train_here(spec)
 
 
-def train_here(spec: RunSpec) -> str:
+def train_here(spec: RunSpec) -> RunOutcome:
     """Do one run as one of the processes that share it; the first of them records it, tests it and prints.
-
-    Returns:
-        The key of the run.
 
     Raises:
         BusyError: another process trains this run.
         Pruned: the search that the run belongs to stopped it.
         UserError: something from outside is wrong; like any error of a training it is kept in the run's folder.
     """
-    console.quiet_libraries()
+    quiet_libraries()
     config = spec.config
     use_threads(config.trainer)
     with _bar(spec, "reading the images") as report_progress:
@@ -74,22 +90,22 @@ def train_here(spec: RunSpec) -> str:
         raise UserError(_other_machine(spec, identity))
     if config.trainer.fast_dev_run:
         _dev_run(spec, data, key)
-        return key
-    folder = scan(Path(config.runs_dir)).folders.of(config, spec.name, key)
+        return RunOutcome(key)
+    # A plan has scanned the disk already, and found where a run with this key lies.
+    folder = RunFolder(Path(spec.folder)) if spec.folder else scan(Path(config.runs_dir)).folders.of(config, spec.name, key)
     prepared = PreparedRun(config, spec.name, key, data, folder.checkpoints, rank(), start)
     # Before the lock, which the first process holds for all of them.
     if prepared.rank > 0:
         fit(prepared)
-        return key
+        return RunOutcome(key)
     if folder.finished and not config.force:
         _show_finished(spec, prepared, folder)
-        return key
+        return RunOutcome(key)
     with folder.lock():
         if config.force:
             # Only with the lock: without it another process may be training this very run.
             folder.clear()
-        _train_and_record(spec, prepared, folder, _header(spec, prepared, identity))
-    return key
+        return RunOutcome(key, _train_and_record(spec, prepared, folder, _header(spec, prepared, identity)))
 
 
 def _start(config: Config) -> Start | None:
@@ -129,14 +145,18 @@ def _header(spec: RunSpec, prepared: PreparedRun, identity: RunIdentity) -> RunH
     )
 
 
-def _train_and_record(spec: RunSpec, prepared: PreparedRun, folder: RunFolder, header: RunHeader) -> None:
-    """Train, test and record; an error or a stop is recorded as well."""
+def _train_and_record(spec: RunSpec, prepared: PreparedRun, folder: RunFolder, header: RunHeader) -> RunFaces | None:
+    """Train, test and record; an error or a stop is recorded as well.
+
+    Returns:
+        What the pictures of the run are drawn from, if the sweep draws them.
+    """
     config = spec.config
     run_summary.show_start(spec, prepared, finished_epochs(folder.checkpoints))
     folder.write_config(to_yaml(config))
     recorder = build_recorder(config.tracking, config.runs_dir, folder)
     recorder.start(header)
-    progress = _progress(spec)
+    progress = _progress(spec, folder)
     try:
         pruning = build_pruning(config, folder.history)
         observers = [progress, pruning] if pruning is not None else [progress]
@@ -153,8 +173,12 @@ def _train_and_record(spec: RunSpec, prepared: PreparedRun, folder: RunFolder, h
         recorder.finish(None, _record_end(folder, error))
         raise
     # From here on the run is finished: nothing that still goes wrong may fail it.
+    faces: RunFaces | None = None
     with _bar(spec, "drawing the pictures"):
-        problems = run_output.draw(prepared, folder, trained.result, trained.predictions)
+        if spec.draws:
+            problems = run_output.draw(prepared, folder, trained.result, trained.predictions)
+        else:
+            faces, problems = run_output.faces_to_draw(prepared, folder, trained.predictions)
     # After the pictures, because it copies them to MLflow.
     recorder.finish(trained.result, RunState.finished)
     run_output.remove_resume_state(folder)
@@ -167,8 +191,10 @@ def _train_and_record(spec: RunSpec, prepared: PreparedRun, folder: RunFolder, h
     if model and not spec.place:
         console.facts([("model", model)])
     _show_notes(spec, [*problems, *([recorder.warning] if recorder.warning else [])])
-    if not recorder.warning:
+    # A sweep does that itself, once for all its runs.
+    if not recorder.warning and not spec.place:
         _upload_earlier_runs(spec)
+    return faces
 
 
 def _record_end(folder: RunFolder, error: BaseException) -> RunState:
@@ -227,7 +253,7 @@ def _bar(spec: RunSpec, title: str) -> AbstractContextManager[Callable[[float], 
     return nullcontext(lambda fraction: None) if spec.place else console.bar(title)
 
 
-def _progress(spec: RunSpec) -> TrainingProgress:
+def _progress(spec: RunSpec, folder: RunFolder) -> TrainingProgress:
     trainer = spec.config.trainer
     higher = trainer.mode is Mode.max
     return TrainingProgress(
@@ -235,6 +261,7 @@ def _progress(spec: RunSpec) -> TrainingProgress:
         trainer.monitor,
         lambda new, old: new > old if higher else new < old,
         spec.title if spec.place else "",
+        folder.path,
     )
 
 

@@ -18,7 +18,7 @@ from fer_ablate.inference.export.mlflow_model import EXAMPLES, log_network
 from fer_ablate.inference.export.torch_program import save_program, trace_network
 from fer_ablate.inference.network import load_network
 from fer_ablate.report.plots.contact_sheets import KINDS, Material, save_sheets
-from fer_ablate.report.plots.run import missing_figures, save_run_figures
+from fer_ablate.report.plots.run import RunFaces, missing_figures, save_run_figures, shown_faces
 from fer_ablate.tracking.disk.log import append_to_log, first_line
 from fer_ablate.tracking.disk.run_folder import SHEETS, RunFolder
 from fer_ablate.tracking.mlflow.attach import add_to_run
@@ -42,11 +42,40 @@ def draw(prepared: PreparedRun, folder: RunFolder, result: RunResult, prediction
     Returns:
         What could not be drawn and why, a sentence each.
     """
+    problems = save_run_figures(folder, result, lambda: faces_of(prepared, predictions))
+    return [*problems, *draw_sheets(prepared, folder)]
+
+
+def faces_of(prepared: PreparedRun, predictions: Predictions) -> RunFaces:
+    """The few faces of the test role that the figures of a run show.
+
+    Args:
+        prepared: the run.
+        predictions: for the images of the test role, and perhaps others.
+    """
     test = predictions.of(np.intersect1d(prepared.tested["test"], predictions.rows))
-    problems = save_run_figures(folder, result, prepared.data.faces, test)
-    if prepared.config.tracking.contact_sheets:
-        problems.append(folder.attempt(SHEETS, lambda: _save_sheets(prepared, folder)))
-    return [problem for problem in problems if problem]
+    chosen = shown_faces(test.labels, test.probabilities)  # only these are read, since all faces may be gigabytes
+    pixels = np.ascontiguousarray(prepared.data.faces.faces[test.rows[chosen]])
+    return RunFaces(pixels, test.labels[chosen], test.probabilities[chosen])
+
+
+def faces_to_draw(prepared: PreparedRun, folder: RunFolder, predictions: Predictions) -> tuple[RunFaces | None, list[str]]:
+    """Leave the figures of a run to the sweep, and draw the contact sheets, for which all images are needed.
+
+    Returns:
+        The faces that the figures show, None if they cannot be read; and what went wrong, a sentence each.
+    """
+    found: list[RunFaces] = []  # `attempt` returns the problem, so the faces come back this way
+    problem = folder.attempt("faces.png", lambda: found.append(faces_of(prepared, predictions)))
+    return found[0] if found else None, [*filter(None, [problem]), *draw_sheets(prepared, folder)]
+
+
+def draw_sheets(prepared: PreparedRun, folder: RunFolder) -> list[str]:
+    """Draw the contact sheets of a run if its config says so; returns what went wrong, a sentence each."""
+    if not prepared.config.tracking.contact_sheets:
+        return []
+    problem = folder.attempt(SHEETS, lambda: _save_sheets(prepared, folder))
+    return [problem] if problem else []
 
 
 def draw_missing(prepared: PreparedRun, folder: RunFolder) -> list[str]:

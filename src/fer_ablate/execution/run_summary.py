@@ -8,9 +8,9 @@ from fer_ablate.data.summary import class_counts, class_counts_text, left_out_te
 from fer_ablate.report.quantities import duration
 from fer_ablate.sizes import spelled
 from fer_ablate.tracking.disk.run_folder import RunFolder
-from fer_ablate.training.assembly import RoleSet
 from fer_ablate.training.hardware import environment
 from fer_ablate.training.result import RunResult
+from fer_ablate.training.role_set import RoleSet
 from fer_ablate.training.run import PreparedRun
 
 

@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer_ablate.cli import console
-from fer_ablate.judgement.judge import build_table
+from fer_ablate.execution.study_record import (
+    OutputRecord,
+    listing,
+    makers_digest,
+    read_record,
+    study_folder,
+    write_record,
+)
 from fer_ablate.judgement.judged_table import JudgedTable
 from fer_ablate.judgement.row_runs import RowRuns, rows_with_runs
 from fer_ablate.report.page.elements import PAGE, Page
-from fer_ablate.report.page.study import study_page
-from fer_ablate.report.plots.study import save_study_figures
-from fer_ablate.report.table.classes import save_class_tables
 from fer_ablate.report.table.formats import FORMATS, console_tables, render_table
 from fer_ablate.report.table.shown_table import VERDICT, shown_table
 from fer_ablate.study.plan import Plan
@@ -20,7 +24,6 @@ from fer_ablate.tracking.disk.files import write_text
 from fer_ablate.tracking.disk.history import EpochRow
 from fer_ablate.tracking.disk.log import LOG, attempt
 from fer_ablate.tracking.disk.run_state import RunState
-from fer_ablate.tracking.disk.scan import study_path
 from fer_ablate.tracking.mlflow.study_runs import StudySummary
 
 
@@ -49,6 +52,8 @@ def judged_study(plan: Plan) -> tuple[JudgedTable, list[RowRuns]]:
     Raises:
         UserError: rows have different evaluation protocols, or a column does not exist.
     """
+    from fer_ablate.judgement.judge import build_table  # for its statistics scipy is imported, which takes half a second
+
     spec, rows = plan.spec, rows_with_runs(plan)
     # Where rows were chosen, the study's baseline may be none of them.
     baseline = spec.baseline if any(row.label == spec.baseline for row in rows) else rows[0].label
@@ -72,39 +77,43 @@ def write_output(plan: Plan, table: JudgedTable, rows: Sequence[RowRuns]) -> Stu
     """Write the table in every format, the plots, the tables of each class, and the page that shows all of it.
 
     The table comes first. What else cannot be made is reported and tried again the next time, with a traceback in `log.txt`.
-    While the table stays the same, nothing is drawn again. The page is made every time, since heat maps of runs may have
-    come after the table, and is written if it has changed.
+    While the table and the files stay the same, nothing is drawn again. The page is made every time, since heat maps of runs may
+    have come after the table, and is written if it has changed.
 
     Raises:
         UserError: the table cannot be written.
     """
     folder = study_folder(plan)
-    digest_file, log = folder / ".digest", folder / LOG
+    log, record = folder / LOG, read_record(folder)
     # With the keys: other runs may give the same table, but not the same learning curves.
-    digest = hashlib.sha256(repr((table, [run.header.key for row in rows for run in row.runs])).encode()).hexdigest()
+    shown = repr((table, [run.header.key for row in rows for run in row.runs], makers_digest()))
+    digest = hashlib.sha256(shown.encode()).hexdigest()
     problems: list[str] = []
-    if not _is_complete(folder, digest_file, digest):
-        for form, suffix in FORMATS.items():
-            write_text(folder / f"table.{suffix}", render_table(table, form))
-        problems.append(attempt(log, "The plots", lambda: save_study_figures(folder, table, _histories(rows))))
-        problems.append(attempt(log, "The tables by class", lambda: save_class_tables(folder, rows, table.columns)))
-        # Without a digest, everything that is missing now is tried again.
-        if not any(problems):
-            names = sorted(file.name for file in folder.iterdir() if file not in (digest_file, log))
-            write_text(digest_file, "\n".join([digest, *names]))
+    if record.table != digest or not record.fits(folder):
+        problems += _write_table(folder, table, rows)
     pages: list[Page] = []  # `attempt` returns the problem, so the page comes back this way
     problems.append(attempt(log, "The page", lambda: pages.append(_page(plan, table, rows, folder))))
-    files = sorted(file for file in folder.iterdir() if file not in (digest_file, log))
-    page = pages[0] if pages else None
-    return StudyOutput(table, tuple(rows), tuple(files), page, tuple(problem for problem in problems if problem))
+    problems = [problem for problem in problems if problem]
+    # Without a digest, everything is tried again.
+    made = OutputRecord("" if problems else digest, listing(folder))
+    if (made.table, made.files) != (record.table, record.files):
+        write_record(folder, made)
+    files = sorted(folder / name for name in made.files or {})
+    return StudyOutput(table, tuple(rows), tuple(files), pages[0] if pages else None, tuple(problems))
 
 
-def _is_complete(folder: Path, digest_file: Path, digest: str) -> bool:
-    """Whether the folder holds the output of this very table, and none of its files was removed since."""
-    if not digest_file.is_file():
-        return False
-    written, *names = digest_file.read_text().splitlines() or [""]
-    return written == digest and all((folder / name).exists() for name in names)
+def _write_table(folder: Path, table: JudgedTable, rows: Sequence[RowRuns]) -> list[str]:
+    """Write the table in every format, the plots, and the tables of each class; returns what went wrong, or empty texts."""
+    from fer_ablate.report.plots.classes import save_class_tables
+    from fer_ablate.report.plots.study import save_study_figures
+
+    log = folder / LOG
+    for form, suffix in FORMATS.items():
+        write_text(folder / f"table.{suffix}", render_table(table, form))
+    return [
+        attempt(log, "The plots", lambda: save_study_figures(folder, table, _histories(rows))),
+        attempt(log, "The tables by class", lambda: save_class_tables(folder, rows, table.columns)),
+    ]
 
 
 def _histories(rows: Sequence[RowRuns]) -> dict[str, list[list[EpochRow]]]:
@@ -113,16 +122,20 @@ def _histories(rows: Sequence[RowRuns]) -> dict[str, list[list[EpochRow]]]:
 
 def _page(plan: Plan, table: JudgedTable, rows: Sequence[RowRuns], folder: Path) -> Page:
     """The page of a study, written if it has changed."""
+    from fer_ablate.report.page.study import study_page
+
     page = study_page(plan.spec, table, rows, folder)
     if not (folder / PAGE).is_file() or (folder / PAGE).read_bytes() != page.html.encode():
         write_text(folder / PAGE, page.html)
     return page
 
 
-def study_folder(plan: Plan) -> Path:
-    """The folder of a study's table and plots."""
-    config = plan.runs[0].cell.config
-    return study_path(Path(config.runs_dir), config.tracking.experiment, plan.spec.name)
+def stored_table(plan: Plan) -> JudgedTable | None:
+    """The table that is in the folder of a study already; None if it is damaged."""
+    try:
+        return JudgedTable.from_json((study_folder(plan) / "table.json").read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def mlflow_summary(output: StudyOutput, state: RunState) -> StudySummary:

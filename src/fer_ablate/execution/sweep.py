@@ -1,26 +1,30 @@
 """`-m`: trains the missing runs of a study or a grid through the configured launcher, then shows the judged table."""
 
 import os
-import shutil
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from fer_ablate.cli import console
 from fer_ablate.cli.command_line import RunSpec
+from fer_ablate.cli.quiet_libraries import quiet_libraries
 from fer_ablate.config.schema import Config
-from fer_ablate.execution import study_output
-from fer_ablate.execution.job import JobResult, SweepJob, run_spec_file
-from fer_ablate.execution.launching import hydra_launcher, train_planned
+from fer_ablate.errors import UserError
+from fer_ablate.execution import study_output, study_record
+from fer_ablate.execution.job import JobResult
+from fer_ablate.execution.launching import open_launcher, train_planned
+from fer_ablate.execution.live_view import live_view
 from fer_ablate.execution.planning import cost, plan_with_bar, summary
+from fer_ablate.execution.run_pictures import draw_left
+from fer_ablate.execution.sharing import Sharing, share, this_machine
 from fer_ablate.study.plan import Plan, PlannedRun, make_plan
 from fer_ablate.study.spec import is_hydra
-from fer_ablate.tracking.disk.files import write_error
 from fer_ablate.tracking.disk.run_state import RunState
 from fer_ablate.tracking.mlflow.study_runs import ParentRuns, close_study, open_study
+from fer_ablate.tracking.recorder import upload_pending
 
 MOST_NOTES = 4
 """Notes about the images of some runs only that are shown before a sweep begins."""
@@ -32,20 +36,32 @@ def run_sweep(arguments: Sequence[str]) -> int:
     Returns:
         1 if a run failed or is still missing, else 0.
     """
-    console.quiet_libraries()
+    quiet_libraries()
     plan, cells, parsed = plan_with_bar(arguments)
     console.facts([("study" if plan.spec.from_file else "grid", f"{plan.spec.name}, {summary(plan)}"), *_facts(plan)])
     results: dict[str, JobResult] = {}
+    if not plan.to_train and _show_again(plan):
+        return 0
     if plan.to_train:
         hydra_words = [text for text in parsed.overrides if is_hydra(text)]
         config_dir = parsed.config_dir
         try:
-            results = _train(plan, _open_study(plan), hydra_words, config_dir)
+            results = _train(plan, hydra_words, config_dir)
         except KeyboardInterrupt:
             _show_and_record(make_plan(plan.spec, cells), RunState.missing)
             raise
     # The same cells: config, data and code are those that were trained, whatever was edited meanwhile.
     return _finish(plan, make_plan(plan.spec, cells), results)
+
+
+def _show_again(plan: Plan) -> bool:
+    """Show the table that is there already, if nothing that it was made from has changed since; returns whether it was shown."""
+    table = study_output.stored_table(plan) if study_record.is_current(plan) else None
+    if table is None:
+        return False
+    study_output.show_table(table)
+    _show_places(plan)
+    return True
 
 
 def _facts(plan: Plan) -> list[tuple[str, str]]:
@@ -79,37 +95,36 @@ def _open_study(plan: Plan) -> ParentRuns | None:
     return parents
 
 
-def _train(plan: Plan, parents: ParentRuns | None, words: Sequence[str], config_dir: Path | None) -> dict[str, JobResult]:
-    """Start Hydra with the chosen launcher and give it the runs to train."""
-    runs_dir = Path(_config(plan).runs_dir).resolve()
+def _train(plan: Plan, words: Sequence[str], config_dir: Path | None) -> dict[str, JobResult]:
+    """Start the chosen launcher and give it the runs to train."""
+    multirun = Path(_config(plan).runs_dir).resolve() / "multirun"
     places = {planned.cell.key: f"{number}/{len(plan.to_train)}" for number, planned in enumerate(plan.to_train, start=1)}
-    multirun = runs_dir / "multirun"
-    # Runs are handed over as files: a launcher passes on only overrides, and composing these again would take longer.
-    try:
-        multirun.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix="specs-", dir=multirun))
-    except OSError as error:
-        raise write_error(multirun, error) from error
     # Ray would show one of several similar lines and count the others; lines of a study differ in their numbers alone.
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     if any(word.startswith("hydra/launcher=submitit") for word in words):
         console.facts([("output", f"the output of the runs goes to {multirun}/.submitit/")])
+    with open_launcher(words, config_dir, multirun, partial(_shared, plan)) as launcher:
+        if launcher.sharing is not None:
+            console.facts([("trains", launcher.sharing().described)])
+        parents = _open_study(plan)
 
-    written = 0
-    try:
-        with hydra_launcher(SweepJob(folder, Path.cwd()), words, config_dir, multirun) as (launch_jobs, _):
+        def train_runs(runs: Sequence[PlannedRun]) -> Sequence[JobResult]:
+            return launcher.launch([_run_spec(planned, parents, places[planned.cell.key]) for planned in runs])
 
-            def train_runs(runs: Sequence[PlannedRun]) -> Sequence[JobResult]:
-                nonlocal written
-                # Numbers go on from call to call: each is the name of a spec file and the number of a job.
-                first, written = written, written + len(runs)
-                for number, planned in enumerate(runs, start=first):
-                    _run_spec(planned, parents, places[planned.cell.key]).save(run_spec_file(folder, number))
-                return launch_jobs([planned.cell.overrides for planned in runs], first)
-
+        with live_view(plan.to_train):
             return train_planned(plan, train_runs, _ConsoleReporter())
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _shared(plan: Plan, most: int | None) -> Sharing:
+    """How the runs of a study share this machine; finished ones count as well, see `share`."""
+    here = this_machine()
+    runs = {planned.cell.key: planned for planned in plan.runs}.values()
+    peaks: dict[str, float] = {}
+    for planned in runs:
+        if planned.state is RunState.finished:
+            label = planned.cell.row.label
+            peaks[label] = max(peaks.get(label, 0.0), planned.folder.result.peak_memory_mb)
+    return share([planned.cell.config for planned in runs], here, peaks, most)
 
 
 def _run_spec(planned: PlannedRun, parents: ParentRuns | None, place: str) -> RunSpec:
@@ -117,7 +132,16 @@ def _run_spec(planned: PlannedRun, parents: ParentRuns | None, place: str) -> Ru
     parent = parents.row_ids.get(cell.row.label) if parents is not None else None
     # Tracking is not part of the key, so the planned key holds for this config too.
     config = replace(cell.config, tracking=replace(cell.config.tracking, parent=parent))
-    return RunSpec(config, cell.row.label, list(cell.overrides), cell.changed, key=cell.key, place=place)
+    return RunSpec(
+        config,
+        cell.row.label,
+        list(cell.overrides),
+        cell.changed,
+        key=cell.key,
+        place=place,
+        folder=str(planned.folder.path),
+        quiet=True,
+    )
 
 
 class _ConsoleReporter:
@@ -139,6 +163,8 @@ def _finish(before: Plan, after: Plan, results: dict[str, JobResult]) -> int:
     # What is on disk counts, not what a launcher returned.
     missing = [planned for planned in after.runs if planned.cell.key in trained and planned.state is not RunState.finished]
     problems = [f"{planned.cell.name}: {_problem(planned, results)}" for planned in missing]
+    for note in [*draw_left(after.runs), *_upload_earlier_runs(_config(after))]:
+        console.console.print(f"  note: {note}", style="yellow")
     if warning := _show_and_record(after, RunState.failed if missing else RunState.finished):
         console.console.print(f"  note: {warning}", style="yellow")
     if problems:
@@ -148,28 +174,43 @@ def _finish(before: Plan, after: Plan, results: dict[str, JobResult]) -> int:
     return int(bool(missing))
 
 
+def _upload_earlier_runs(config: Config) -> list[str]:
+    """Send runs that MLflow missed while they were trained; returns why that failed, if it did."""
+    try:
+        if config.tracking.enabled:
+            upload_pending(Path(config.runs_dir), config.tracking)
+    except UserError as error:
+        return [str(error)]
+    return []
+
+
 def _show_and_record(plan: Plan, state: RunState) -> str:
     """Show and write the table and send it to MLflow; gives the reason if MLflow lacks something, else an empty text."""
+    digest = study_record.study_digest(plan)
     table, rows = study_output.judged_study(plan)
     study_output.show_table(table)
     config = _config(plan)
     with console.bar("drawing the plots"):
         output = study_output.write_output(plan, table, rows)
-    facts = [
-        (
-            "table",
-            f"{study_output.study_folder(plan)}/table.md, .tex, .csv, .html, .json; plots beside it; report.html has it all",
-        )
-    ]
-    if config.tracking.enabled:
-        facts.append(
-            ("compare", f"mlflow ui --backend-store-uri {config.tracking.uri}   (experiment {config.tracking.experiment})")
-        )
-    console.console.print()
-    console.facts(facts)
+    _show_places(plan)
     for problem in output.problems:
         console.console.print(f"  note: {problem}", style="yellow")
-    return close_study(config.tracking, Path(config.runs_dir), plan.spec.name, study_output.mlflow_summary(output, state))
+    summary = study_output.mlflow_summary(output, state)
+    warning = close_study(config.tracking, Path(config.runs_dir), plan.spec.name, summary)
+    if not output.problems and not warning:
+        study_record.record_study(plan, digest)
+    return warning
+
+
+def _show_places(plan: Plan) -> None:
+    """Print where the table is, and how to compare the runs in MLflow."""
+    tracking = _config(plan).tracking
+    folder = study_record.study_folder(plan)
+    facts = [("table", f"{folder}/table.md, .tex, .csv, .html, .json; plots beside it; report.html has it all")]
+    if tracking.enabled:
+        facts.append(("compare", f"mlflow ui --backend-store-uri {tracking.uri}   (experiment {tracking.experiment})"))
+    console.console.print()
+    console.facts(facts)
 
 
 def _problem(planned: PlannedRun, results: dict[str, JobResult]) -> str:

@@ -84,7 +84,7 @@ def table_progress(
         report_progress: called with the finished fraction.
     """
     document = study.name.split("/")[0]
-    if not any(record.finished and record.header.experiment.split("/")[0] == document for record in runs.records):
+    if not any(record.finished and record.brief.experiment.split("/")[0] == document for record in runs.records):
         return TableProgress(study, problem=_missing_data(study, words, config_dir))
     try:
         spec = study_spec([f"study={study.name}", *words], config_dir)
@@ -106,8 +106,8 @@ def _missing_data(study: StudySpec, words: Sequence[str], config_dir: Path | Non
 
 def _counts_by_name(study: StudySpec, runs: Scan) -> dict[str, Counter[RunState]]:
     """Finished runs with the name of the study, the row, the seed and the fold, whatever their config was."""
-    headers = (record.header for record in runs.records if record.finished)
-    names = {(header.experiment, header.name, header.repeat) for header in headers}
+    briefs = (record.brief for record in runs.records if record.finished)
+    names = {(brief.experiment, brief.name, brief.repeat) for brief in briefs}
     repeated = repeats(study.seeds or (), study.folds)
     return {
         row.label: Counter({RunState.finished: sum((study.name, row.label, repeat) in names for repeat in repeated)})

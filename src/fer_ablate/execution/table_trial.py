@@ -20,8 +20,7 @@ from fer_ablate.report.results.export import trials_file
 from fer_ablate.study.cells import Cell
 from fer_ablate.study.plan import PlannedRun
 from fer_ablate.tracking.disk.run_state import RunState
-from fer_ablate.training.assembly import role_set
-from fer_ablate.training.hardware import choose_hardware, environment
+from fer_ablate.training.role_set import role_set
 
 SEED = "seed=0"
 SET_BY_TRIAL = (
@@ -143,6 +142,8 @@ def _row_trial(study: str, planned: PlannedRun, full: FullRow, typed: str) -> Ro
     failed = planned.state is not RunState.finished
     if failed:
         # A failed run has no result that names its machine; it failed on this one.
+        from fer_ablate.training.hardware import choose_hardware, environment
+
         machine = environment(choose_hardware(cell.config.trainer))
         if cell.config.trainer.num_threads:
             machine["threads"] = str(cell.config.trainer.num_threads)

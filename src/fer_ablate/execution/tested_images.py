@@ -20,9 +20,11 @@ from fer_ablate.execution.finished_network import FinishedNetwork
 from fer_ablate.inference.other_data import MatchedData, match_data, other_data_roles
 from fer_ablate.sizes import spelled
 from fer_ablate.training import hardware
-from fer_ablate.training.assembly import RoleSet, protocol, role_set
 from fer_ablate.training.checks import image_faults
+from fer_ablate.training.devices import hardware_faults
 from fer_ablate.training.evaluation import first_images
+from fer_ablate.training.protocol import protocol
+from fer_ablate.training.role_set import RoleSet, role_set
 
 DRAWS = ("train_fraction", "val_fraction", "test_fraction", "folds", "fold", "split_seed", "group")
 """Keys of the data that decide which images are drawn for a role."""
@@ -118,7 +120,7 @@ def open_images(network: FinishedNetwork) -> NetworkImages:
 
 def prepare_hardware(network: FinishedNetwork) -> None:
     """Set the number of threads; refuse images or hardware that cannot be used, before anything is read."""
-    raise_faults([*image_faults(network.config), *hardware.hardware_faults(network.config.trainer)])
+    raise_faults([*image_faults(network.config), *hardware_faults(network.config.trainer)])
     hardware.use_threads(network.config.trainer)
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from captum.attr import IntegratedGradients, LayerGradCam, Occlusion, Saliency  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
@@ -17,6 +16,7 @@ from torch.nn import functional
 from fer_ablate.data.transform import Preprocess
 from fer_ablate.data.views import centre_crop
 from fer_ablate.errors import UserError
+from fer_ablate.extras import imported
 from fer_ablate.labels import SIDE
 from fer_ablate.sizes import Size
 
@@ -161,20 +161,22 @@ def feature_layer(network: nn.Module, example: Tensor) -> nn.Module:
 def _gradcam(network: nn.Module, faces: Tensor, classes: Tensor) -> Tensor:
     """Weight feature maps by their mean derivative, keep the positive part and enlarge it (Selvaraju et al. 2017, 1610.02391)."""
     layer = feature_layer(network, faces[:1].detach())
-    coarse: Tensor = LayerGradCam(network, layer).attribute(faces, classes, relu_attributions=True)
+    coarse: Tensor = imported("captum.attr").LayerGradCam(network, layer).attribute(faces, classes, relu_attributions=True)
     return functional.interpolate(coarse.detach(), size=faces.shape[-2:], mode="bilinear", align_corners=False)
 
 
 def _saliency(network: nn.Module, faces: Tensor, classes: Tensor) -> Tensor:
     """Take the size of the derivative (Simonyan et al. 2014, arXiv:1312.6034)."""
-    weights: Tensor = Saliency(network).attribute(faces, classes, abs=True)
+    weights: Tensor = imported("captum.attr").Saliency(network).attribute(faces, classes, abs=True)
     return weights
 
 
 def _integrated_gradients(network: nn.Module, faces: Tensor, classes: Tensor) -> Tensor:
     """Multiply the difference from gray by the mean derivative between gray and face (Sundararajan et al. 2017, 1703.01365)."""
-    weights: Tensor = IntegratedGradients(network).attribute(
-        faces, torch.full_like(faces, GRAY), classes, n_steps=STEPS, internal_batch_size=max(AT_ONCE, len(faces))
+    weights: Tensor = (
+        imported("captum.attr")
+        .IntegratedGradients(network)
+        .attribute(faces, torch.full_like(faces, GRAY), classes, n_steps=STEPS, internal_batch_size=max(AT_ONCE, len(faces)))
     )
     return weights
 
@@ -184,13 +186,17 @@ def _occlusion(network: nn.Module, faces: Tensor, classes: Tensor) -> Tensor:
     channels, *sides = faces.shape[1:]
     patch, stride = ([max(1, round(side * size / SIDE)) for side in sides] for size in (PATCH, STRIDE))
     with torch.no_grad():
-        weights: Tensor = Occlusion(network).attribute(
-            faces.detach(),
-            (channels, *patch),
-            (channels, *stride),
-            torch.full_like(faces, GRAY),
-            classes,
-            perturbations_per_eval=max(1, AT_ONCE // len(faces)),
+        weights: Tensor = (
+            imported("captum.attr")
+            .Occlusion(network)
+            .attribute(
+                faces.detach(),
+                (channels, *patch),
+                (channels, *stride),
+                torch.full_like(faces, GRAY),
+                classes,
+                perturbations_per_eval=max(1, AT_ONCE // len(faces)),
+            )
         )
     return weights / channels  # captum credits the whole fall to each of the channels that a patch covers
 

@@ -11,7 +11,7 @@ from torch import nn
 from fer_ablate.config.choices import Fit
 from fer_ablate.config.compose import from_yaml
 from fer_ablate.config.schema import Config
-from fer_ablate.data.prepare import prepared_size
+from fer_ablate.data.checks import prepared_size
 from fer_ablate.data.transform import Preprocess, build_preprocess
 from fer_ablate.errors import UserError
 from fer_ablate.sizes import Size, read_spelled

@@ -12,8 +12,8 @@ from fer_ablate.data.faces import NO_LABEL, FaceSet, Rows
 from fer_ablate.data.roles import official_rows
 from fer_ablate.errors import FaultyConfigError, UserError
 from fer_ablate.sizes import Size
-from fer_ablate.training.assembly import RoleSet
 from fer_ablate.training.checks import size_faults
+from fer_ablate.training.role_set import RoleSet
 
 FEWEST = 2
 """Number of classes that a network and data must share for a score to mean anything."""

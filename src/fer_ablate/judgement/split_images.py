@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from fer_ablate.errors import UserError
@@ -82,8 +81,17 @@ def split_predictions(run: ScoredRun, split: str) -> StoredPredictions:
 
 def _among_two_likeliest(probabilities: NDArray[np.float32], labels: Integers) -> Flags:
     """Whether the true class is one of the two likeliest; equal ones in torch's order, as in the metric itself."""
-    likeliest = torch.from_numpy(probabilities).topk(min(2, probabilities.shape[1]), dim=1).indices.numpy()
-    return np.asarray((likeliest == labels[:, None]).any(axis=1))
+    true = probabilities[np.arange(len(labels)), labels][:, None]
+    above, tied = (probabilities > true).sum(axis=1), (probabilities == true).sum(axis=1) - 1
+    right = np.asarray((above + tied < 2) & (tied >= 0))  # NaN does not even tie with itself
+    # Only where equal probabilities compete for the second place does the order of torch decide, which is imported for them.
+    undecided = np.flatnonzero(~right & (above < 2))
+    if len(undecided):
+        import torch
+
+        likeliest = torch.from_numpy(probabilities[undecided]).topk(2, dim=1).indices.numpy()
+        right[undecided] = (likeliest == labels[undecided, None]).any(axis=1)
+    return right
 
 
 def _split_mask(stored: PredictedLabels, run: ScoredRun, split: str) -> Flags:

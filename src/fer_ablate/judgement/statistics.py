@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from fer_ablate.judgement.judged_table import LEVEL
 
@@ -54,14 +54,13 @@ class Estimate:
         """Two-sided p of the t test that the true value is 0."""
         if self.variance == 0:
             return 1.0 if abs(self.value) < _ROUNDING else 0.0
-        return float(2 * stats.t.sf(abs(self.value) / np.sqrt(self.variance), self.df))
+        return 2 * t_tail(abs(self.value) / np.sqrt(self.variance), self.df)
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
         """The t interval; it excludes 0 exactly if `p` is below 1 - level."""
         if self.variance == 0:
             return self.value, self.value
-        # isf of the tail is exact for tiny tails, where ppf of 1 - tail rounds.
-        half = float(stats.t.isf((1 - level) / 2, self.df) * np.sqrt(self.variance))
+        half = float(t_quantile((1 - level) / 2, self.df) * np.sqrt(self.variance))
         return self.value - half, self.value + half
 
 
@@ -82,6 +81,24 @@ class _Part:
     df: float
 
 
+# `scipy.stats` computes these three by the same functions. It takes seconds to import, which every table would wait for.
+
+
+def t_tail(value: float, df: float) -> float:
+    """Probability that Student's t exceeds a value."""
+    return float(special.stdtr(df, -value))
+
+
+def t_quantile(tail: float, df: float) -> float:
+    """The value that Student's t exceeds with a probability; exact for tiny ones, where the quantile of 1 - tail rounds."""
+    return float(-special.stdtrit(df, tail))
+
+
+def chi2_median(df: float) -> float:
+    """The median of a chi-square distribution."""
+    return float(2 * special.gammaincinv(df / 2, 0.5))
+
+
 def usual_spread(runs: Sequence[Array]) -> SeedSpread | None:
     """The usual spread between seeds in a table: the median over its rows.
 
@@ -99,7 +116,7 @@ def usual_spread(runs: Sequence[Array]) -> SeedSpread | None:
         return None
     df = np.array([len(values) - 1 for values in rows])
     # The median of a chi-square is below its mean, at 2 seeds by more than half.
-    unbiased = [values.var(ddof=1) * count / stats.chi2.median(count) for values, count in zip(rows, df, strict=True)]
+    unbiased = [values.var(ddof=1) * count / chi2_median(count) for values, count in zip(rows, df, strict=True)]
     return SeedSpread(float(np.median(unbiased)), float(df.sum()) / 2)  # a median knows about half of what a mean knows
 
 
@@ -174,7 +191,11 @@ def mcnemar(row: Array, baseline: Array) -> float:
         baseline: (N,) the same of the other network, over the same images.
     """
     won, lost = int((row > baseline).sum()), int((row < baseline).sum())
-    return float(stats.binomtest(won, won + lost).pvalue) if won + lost else 1.0
+    if not won + lost:
+        return 1.0
+    from scipy import stats
+
+    return float(stats.binomtest(won, won + lost).pvalue)
 
 
 def holm(p: Sequence[float]) -> list[float]:

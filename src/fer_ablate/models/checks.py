@@ -7,8 +7,8 @@ from fer_ablate.config.bounds import bound_faults
 from fer_ablate.config.choices import Block, Norm, NormPosition
 from fer_ablate.config.schema import ModelConfig, StageConfig
 from fer_ablate.errors import Fault, FaultyConfigError
+from fer_ablate.models.published import plugin_transfer_faults, transfer_faults
 from fer_ablate.models.stages import FIXED_POOLS, listed_depths, map_size_faults, resolved, stage_sizes
-from fer_ablate.models.transfer import plugin_transfer_faults, transfer_faults
 from fer_ablate.sizes import Size
 
 STAGES = "stages"

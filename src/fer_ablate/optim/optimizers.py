@@ -1,29 +1,35 @@
-"""Optimizers by name; their arguments are those of the torch classes and are checked against their signatures."""
+"""Optimizers by name; their arguments are those of the torch classes and are checked against their signatures.
+
+A section with an optimizer of torch is checked without importing torch.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
-from typing import Any
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from fer_ablate.config.binding import argument_faults, is_number, load_plugin
 from fer_ablate.errors import Fault, FaultyConfigError, choices
+from fer_ablate.optim.optimizer_limits import limit_faults
+from fer_ablate.optim.torch_classes import TorchOptimizer
 
-OptimizerClass = Callable[..., torch.optim.Optimizer]
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
+
+OptimizerClass = Callable[..., "Optimizer"]
 
 OPTIMIZERS: dict[str, tuple[OptimizerClass, dict[str, Any]]] = {
-    "sgd": (torch.optim.SGD, {}),
-    "sgd_nesterov": (torch.optim.SGD, {"nesterov": True}),
-    "asgd": (torch.optim.ASGD, {}),
-    "adam": (torch.optim.Adam, {}),
-    "amsgrad": (torch.optim.Adam, {"amsgrad": True}),
-    "adamw": (torch.optim.AdamW, {}),
-    "nadam": (torch.optim.NAdam, {}),
-    "radam": (torch.optim.RAdam, {}),
-    "rmsprop": (torch.optim.RMSprop, {}),
-    "adagrad": (torch.optim.Adagrad, {}),
-    "adadelta": (torch.optim.Adadelta, {}),
+    "sgd": (TorchOptimizer("SGD"), {}),
+    "sgd_nesterov": (TorchOptimizer("SGD"), {"nesterov": True}),
+    "asgd": (TorchOptimizer("ASGD"), {}),
+    "adam": (TorchOptimizer("Adam"), {}),
+    "amsgrad": (TorchOptimizer("Adam"), {"amsgrad": True}),
+    "adamw": (TorchOptimizer("AdamW"), {}),
+    "nadam": (TorchOptimizer("NAdam"), {}),
+    "radam": (TorchOptimizer("RAdam"), {}),
+    "rmsprop": (TorchOptimizer("RMSprop"), {}),
+    "adagrad": (TorchOptimizer("Adagrad"), {}),
+    "adadelta": (TorchOptimizer("Adadelta"), {}),
 }
 """Name -> class, and arguments that the name implies."""
 
@@ -39,7 +45,12 @@ class Decay(Enum):
 
 
 def optimizer_faults(config: Mapping[str, Any], plugins: Sequence[str] = ()) -> list[Fault]:
-    """List all faults of the section `optimizer`; limits that torch checks itself are found by building it for one number."""
+    """List all faults of the section `optimizer`.
+
+    Args:
+        config: the section.
+        plugins: the user's own packages that may be imported.
+    """
     if not config.get("name"):
         return [Fault("optimizer.name", "is missing.", f"Choices: {', '.join(OPTIMIZERS)}.")]
     try:
@@ -50,25 +61,35 @@ def optimizer_faults(config: Mapping[str, Any], plugins: Sequence[str] = ()) -> 
     faults = argument_faults(target, arguments, "optimizer", supplied=("params", *fixed), unless=OWN_KEYS)
     if "lr" not in arguments:
         faults.append(Fault("optimizer.lr", "is missing.", "Add one, such as optimizer.lr=0.001."))
-    for name in ("lr", "weight_decay"):
-        value = arguments.get(name)
-        if is_number(value) and value < 0:
-            faults.append(Fault(f"optimizer.{name}", f"{value} is negative."))
     if (decay := config.get("decay", Decay.all.name)) not in Decay.__members__:
         faults.append(Fault("optimizer.decay", f"'{decay}' is unknown.", choices(str(decay), Decay.__members__)))
-    if faults:
-        return faults
+    # Arguments of a wrong kind are not compared with limits.
+    wrong = {fault.key for fault in faults}
+    sound = {name: value for name, value in arguments.items() if f"optimizer.{name}" not in wrong}
+    if isinstance(target, TorchOptimizer):
+        return faults + [fault for fault in limit_faults(target.__name__, sound, fixed) if fault.key not in wrong]
+    for name in ("lr", "weight_decay"):
+        value = sound.get(name)
+        if is_number(value) and value < 0:
+            faults.append(Fault(f"optimizer.{name}", f"{value} is negative."))
+    return faults or _refusal(str(config["name"]), target, arguments)
+
+
+def _refusal(name: str, target: OptimizerClass, arguments: Mapping[str, Any]) -> list[Fault]:
+    """Limits that only an optimizer of the user's own knows are found by building it for one number."""
+    import torch
+
     # Two dimensions, since some optimizers accept only matrices.
     try:
-        target([nn.Parameter(torch.zeros(1, 1))], **arguments, **fixed)
+        target([torch.nn.Parameter(torch.zeros(1, 1))], **arguments)
     except (ValueError, TypeError, RuntimeError) as error:
-        return [Fault("optimizer", f"{config['name']} refuses these arguments: {error}.")]
+        return [Fault("optimizer", f"{name} refuses these arguments: {error}.")]
     return []
 
 
 def build_optimizer(
-    config: Mapping[str, Any], named_parameters: Iterable[tuple[str, nn.Parameter]], plugins: Sequence[str] = ()
-) -> torch.optim.Optimizer:
+    config: Mapping[str, Any], named_parameters: Iterable[tuple[str, "nn.Parameter"]], plugins: Sequence[str] = ()
+) -> "Optimizer":
     """Build the optimizer of a section that passed `optimizer_faults`.
 
     Args:

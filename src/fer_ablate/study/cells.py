@@ -22,7 +22,7 @@ from fer_ablate.study.faults import config_faults, resolution_fault, study_fault
 from fer_ablate.study.spec import StudySpec, last_of_each_key
 from fer_ablate.tracking.disk.lookup import resolve_start
 from fer_ablate.training.identity import RunIdentity, identity_of_repeat, run_identity
-from fer_ablate.training.role_set import role_set
+from fer_ablate.training.role_set import assigned_rows
 
 REPEAT_IN_INTERPOLATION = re.compile(rb"\$\{[^}]*(seed|fold)")
 
@@ -224,7 +224,7 @@ class _Shared:
         """What a person should know about images and roles. Assigning roles also shows whether the images fit."""
         key = repr(config.data)
         if key not in self._notes:
-            self._notes[key] = role_set(config, faces).notes
+            _, self._notes[key] = assigned_rows(config, faces)
         return self._notes[key]
 
     def weights(self, init_from: str, runs_dir: Path) -> str:

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from fer_ablate.config.compose import conf_dir
+from fer_ablate.config.conf_files import conf_dir
 from fer_ablate.config.schema import StudyConfig
 from fer_ablate.config.study_rows import baseline_of, rows_of, study_file_faults
 from fer_ablate.errors import FaultyConfigError, UserError, choices

@@ -14,8 +14,8 @@ from fer_ablate.data.load import known_size
 from fer_ablate.errors import Fault, choices
 from fer_ablate.labels import METRIC_NAMES, SIDE
 from fer_ablate.tracking.mlflow.connection import tracking_faults
-from fer_ablate.training.assembly import protocol
 from fer_ablate.training.checks import run_faults
+from fer_ablate.training.protocol import protocol
 
 
 def config_faults(config: Config, typed: Sequence[str]) -> list[Fault]:

@@ -12,7 +12,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from fer_ablate.config.compose import conf_dir, to_config
+from fer_ablate.config.compose import to_config
+from fer_ablate.config.conf_files import conf_dir
 from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.config.overrides import Override, ParsedOverride, assignment, key_of, parsed_overrides, value_of
 from fer_ablate.config.schema import StudyConfig, StudyKeys, StudySwitches

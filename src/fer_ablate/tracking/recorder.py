@@ -1,5 +1,6 @@
 """Records a run while it trains: its folder at once, MLflow in a thread of its own."""
 
+import math
 import queue
 import threading
 import traceback
@@ -8,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 StoreCall = Callable[["Store"], None]
 """One thing to be sent to MLflow."""
+
+EPOCHS_SECONDS = 5.0
+"""Time between two requests with epochs: those that end in between go together, and the last ones at the end of the run."""
 
 LOCAL_SECONDS = 60
 """How long `finish` waits for a store on the disk: longer than creating the database takes, and no server can hang."""
@@ -58,11 +63,13 @@ class Recorder:
         self._worker: threading.Thread | None = None
         self._run_id = ""
         self._recorded: set[int] = set()
+        self._sent_at = -math.inf
 
     def start(self, header: RunHeader) -> None:
         """Write the header, keep the MLflow run of an earlier part of this run, and start recording."""
         header = replace(header, attempt=uuid.uuid4().hex)
-        if self.folder.begun:
+        new = not self.folder.begun
+        if not new:
             earlier = self.folder.header
             kept = ("started_at", "mlflow_run_id", "mlflow_uri", "attempt")
             header = replace(header, **{name: getattr(earlier, name) for name in kept})
@@ -70,7 +77,7 @@ class Recorder:
         self.folder.remove_failure_files()
         if self.uri is not None:
             write_text(self.folder.pending_file, mlflow_status(RunState.running))
-            self._calls.put(lambda store: self._start(store, header))
+            self._calls.put(lambda store: self._start(store, header, new))
             # A daemon, so that a server that hangs cannot keep the program from ending.
             self._worker = threading.Thread(target=self._work, args=(header.experiment,), name="mlflow", daemon=True)
             self._worker.start()
@@ -85,9 +92,7 @@ class Recorder:
         """
         self.folder.append_epoch(epoch, metrics, time_ms)
         if self._worker is not None:
-            # The thread reads the metrics later, when the caller may have changed its own.
-            copy = dict(metrics)
-            self._calls.put(lambda store: self._epoch(store, epoch, copy, time_ms))
+            self._calls.put(self._send_epochs)
 
     def finish(self, result: RunResult | None, state: RunState) -> None:
         """Send the folder as it is now to MLflow, and wait a bounded time for that.
@@ -118,17 +123,20 @@ class Recorder:
             with suppress(UserError):
                 append_to_log(self.folder.log_file, self.warning, traceback.format_exc())
 
-    def _start(self, store: "Store", header: RunHeader) -> None:
-        self._run_id = store.start_run(header, self.folder.config_yaml)
+    def _start(self, store: "Store", header: RunHeader, new: bool) -> None:
+        self._run_id = store.start_run(header, self.folder.config_yaml, new=new)
         self.folder.write_header(replace(header, mlflow_run_id=self._run_id, mlflow_uri=store.uri))
-        self._recorded = store.catch_up(self._run_id, self.folder)
+        self._recorded = set() if new else store.catch_up(self._run_id, self.folder)
 
-    def _epoch(self, store: "Store", epoch: int, metrics: Mapping[str, float], time_ms: int) -> None:
-        if epoch not in self._recorded:
-            store.log_epoch(self._run_id, metrics, epoch, time_ms)
-            self._recorded.add(epoch)
+    def _send_epochs(self, store: "Store") -> None:
+        """Send the epochs that are in the folder and not yet in the store, unless some were sent just now."""
+        if monotonic() - self._sent_at < EPOCHS_SECONDS:
+            return
+        self._recorded = store.catch_up(self._run_id, self.folder, self._recorded)
+        self._sent_at = monotonic()
 
     def _finish(self, store: "Store", result: RunResult | None, state: RunState) -> None:
+        store.catch_up(self._run_id, self.folder, self._recorded)
         # In this order: until MLflow has everything, the run waits for an upload.
         store.finish(self._run_id, self.folder, result, state)
         self.folder.pending_file.unlink(missing_ok=True)
@@ -146,7 +154,9 @@ def build_recorder(config: TrackingConfig, runs_dir: str, folder: RunFolder) -> 
 
 def pending(runs_dir: Path) -> list[RunFolder]:
     """Runs that MLflow does not fully have and nobody is training, sorted by path."""
-    folders = (RunFolder(file.parent) for file in sorted(runs_dir.rglob("upload.pending")))
+    # By depth: below the runs lie their pictures and MLflow's artifacts, many more files than there are runs.
+    files = [file for pattern in ("*/*/upload.pending", "*/upload.pending") for file in runs_dir.glob(pattern)]
+    folders = (RunFolder(file.parent) for file in sorted(files))
     return [folder for folder in folders if not folder.in_training]
 
 

@@ -14,9 +14,10 @@ from torch import nn
 from fer_ablate.config.schema import Config
 from fer_ablate.data.batches import Batches
 from fer_ablate.optim.optimizers import build_optimizer
-from fer_ablate.training.assembly import RoleSet, build_batches, build_module
+from fer_ablate.training.assembly import build_batches, build_module
 from fer_ablate.training.evaluation import autocast
 from fer_ablate.training.hardware import Hardware, choose_hardware
+from fer_ablate.training.role_set import RoleSet
 from fer_ablate.training.run import PreparedRun, fit
 
 

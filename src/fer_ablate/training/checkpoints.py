@@ -1,49 +1,19 @@
-"""Checkpoint files: a kill or a full disk while writing leaves the old file intact, and reading never runs code from a file."""
+"""Reads checkpoint files, which never runs code from a file, and loads their weights."""
 
 import hashlib
 import json
-import os
 import pickle
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
 import torch
-from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 
 from fer_ablate.errors import UserError
-from fer_ablate.training import checkpoints
 
 FORMAT = "1"
 """Version of the entry `fer_ablate` that is added to Lightning's checkpoints."""
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes to a temporary file, flushes it to the disk and renames it: the target is always a whole checkpoint."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None) -> None:
-        """Replace `path` by this checkpoint, or raise `UserError` and leave it as it was."""
-        target = Path(path)
-        partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            for left in target.parent.glob(f".{target.name}.*.partial"):  # left by a process that was killed while writing
-                left.unlink()
-            with partial.open("wb") as stream:
-                torch.save(checkpoint, stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-            partial.replace(target)
-        except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
-            message = (
-                f"Cannot write the checkpoint {target}: {str(error).splitlines()[0]}. The last whole one is kept. "
-                "Free some space or choose another runs_dir=..., then start the same command again: it resumes."
-            )
-            raise UserError(message) from error
-        finally:
-            partial.unlink(missing_ok=True)  # after Ctrl-C, too
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -106,19 +76,6 @@ LISTED = 5
 """Number of tensors that a message names when a checkpoint does not fit."""
 
 
-@dataclass(frozen=True)
-class Start:
-    """Initial weights of a run.
-
-    Args:
-        path: checkpoint with the weights.
-        identity: hash of the weights, see `weights_identity`; part of the key of the run.
-    """
-
-    path: Path
-    identity: str
-
-
 def weights_identity(path: Path) -> str:
     """Hash the weights in a checkpoint to 32 hexadecimal digits; a moved or copied file has the same hash.
 
@@ -126,7 +83,7 @@ def weights_identity(path: Path) -> str:
         UserError: the file is not a checkpoint of fer_ablate.
     """
     total = hashlib.sha256()
-    for name, tensor in sorted(_weights(checkpoints.read(path)).items()):
+    for name, tensor in sorted(_weights(read(path)).items()):
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         # As bytes, because numpy has no bfloat16; flat, because a tensor without dimensions has no view as bytes.
         total.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
@@ -144,7 +101,7 @@ def load_start(network: nn.Module, path: Path, num_classes: int) -> None:
     Raises:
         UserError: any other tensor is missing, has no counterpart or has another shape.
     """
-    checkpoint = checkpoints.read(path)
+    checkpoint = read(path)
     given, own = _weights(checkpoint), _tensors(network.state_dict())
     classes = len(json.loads(checkpoint["fer_ablate"]["classes"]))
     # The output layer is recognised by its shape, which must differ in the number of classes and in nothing else: its name
@@ -168,7 +125,7 @@ def load_start(network: nn.Module, path: Path, num_classes: int) -> None:
 
 
 def _weights(checkpoint: dict[str, object]) -> dict[str, Tensor]:
-    return _tensors(checkpoints.network_weights(checkpoint))
+    return _tensors(network_weights(checkpoint))
 
 
 def _tensors(state: dict[str, object]) -> dict[str, Tensor]:

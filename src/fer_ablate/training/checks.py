@@ -3,17 +3,22 @@
 from fer_ablate.config.bounds import bound_faults
 from fer_ablate.config.choices import MONITORS, Keep, Mode, Roles
 from fer_ablate.config.schema import Config, TrainerConfig
-from fer_ablate.data import augment, balance, load
-from fer_ablate.data.prepare import prepare_faults, prepared_size
-from fer_ablate.data.transform import network_size, normalisation_faults
-from fer_ablate.data.views import view_faults
+from fer_ablate.data import balance, load
+from fer_ablate.data.checks import (
+    augment_faults,
+    network_size,
+    normalisation_faults,
+    prepare_faults,
+    prepared_size,
+    view_faults,
+)
 from fer_ablate.errors import Fault
 from fer_ablate.models import checks as models
 from fer_ablate.models.stages import flat_features, map_size_faults, resolved
 from fer_ablate.optim.optimizers import optimizer_faults
-from fer_ablate.optim.schedulers import Plateau, scheduler_faults
+from fer_ablate.optim.schedules import Plateau, scheduler_faults
 from fer_ablate.sizes import Size, as_size, in_key, spelled
-from fer_ablate.training import hardware
+from fer_ablate.training.devices import hardware_faults
 
 LOWER_IS_BETTER = ("loss",)
 
@@ -29,7 +34,7 @@ def run_faults(config: Config) -> list[Fault]:
         *optimizer_faults(config.optimizer, config.plugins),
         *scheduler_faults(config.scheduler, config.trainer.max_epochs, MONITORS),
         *bound_faults(config.loss, "loss"),
-        *hardware.hardware_faults(config.trainer),
+        *hardware_faults(config.trainer),
         *_mode_faults(config.trainer),
         *_unmeasured_faults(config),
         *_selection_faults(config),
@@ -55,7 +60,7 @@ def size_faults(config: Config, image_size: Size, trained_size: Size | None = No
     """
     faults = [*bound_faults(config.evaluation, "evaluation"), *prepare_faults(config.data.prepare, image_size)]
     if not faults:
-        faults = augment.augment_faults(config.augment, prepared_size(config.data.prepare, image_size))
+        faults = augment_faults(config.augment, prepared_size(config.data.prepare, image_size))
     if faults:
         # The size of the network's input is unknown, but faults of the network itself can still be found.
         return [*faults, *models.network_faults(config.model, image_size, config.plugins)]
@@ -78,7 +83,7 @@ def _unsized_faults(config: Config) -> list[Fault]:
     return [
         *bound_faults(config.evaluation, "evaluation"),
         *prepare_faults(config.data.prepare, None),
-        *augment.augment_faults(config.augment, None),
+        *augment_faults(config.augment, None),
     ]
 
 

@@ -11,7 +11,8 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint, EMAWeightAveraging
 
-from fer_ablate.metrics import SplitResult, from_confusion, mean_loss
+from fer_ablate.metrics import SplitResult
+from fer_ablate.metrics.scores import from_confusion, mean_loss
 from fer_ablate.training.callbacks import averaged
 from fer_ablate.training.evaluation import Predictions
 from fer_ablate.training.module import Classifier, confusion

@@ -15,7 +15,8 @@ from fer_ablate.data.batches import as_tensor
 from fer_ablate.data.faces import FaceSet, Progress, Rows
 from fer_ablate.data.transform import Preprocess
 from fer_ablate.data.views import views
-from fer_ablate.metrics import SplitResult, score
+from fer_ablate.metrics import SplitResult
+from fer_ablate.metrics.scores import score
 from fer_ablate.sizes import Size
 from fer_ablate.training.hardware import Hardware
 

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 
-import torch
-
 from fer_ablate.errors import UserError
 
 RANK = "LOCAL_RANK"
@@ -114,8 +112,11 @@ def explain_lost_process() -> Iterator[None]:
 
 def leave_group() -> None:
     """Leave the process group when training is over: a single process then tests every image once."""
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    # The processes that this one starts and watches need no torch, so it is imported only after a training.
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
     for name in ("WORLD_SIZE", "NODE_RANK", RANK, _GLOBAL_RANK):
         os.environ.pop(name, None)
 

@@ -25,21 +25,19 @@ from fer_ablate.errors import UserError
 from fer_ablate.models.summary import describe
 from fer_ablate.models.transfer import load_pretrained, pretrained_file
 from fer_ablate.training import checkpoints
-from fer_ablate.training.assembly import (
-    RoleSet,
-    build_batches,
-    build_evaluator,
-    build_module,
-    protocol,
-)
+from fer_ablate.training.assembly import build_batches, build_evaluator, build_module
 from fer_ablate.training.callbacks import SECONDS, EpochRandomness, EpochReport, KeptWeights, Observer
-from fer_ablate.training.checkpoints import Start, load_start
+from fer_ablate.training.checkpoint_writer import AtomicCheckpointIO
+from fer_ablate.training.checkpoints import load_start
 from fer_ablate.training.epoch_counts import EpochCounts, counted_results, stored_counts
 from fer_ablate.training.evaluation import Predictions, first_images, split_results
 from fer_ablate.training.hardware import Hardware, choose_hardware, environment, peak_memory_mb, reset_peak_memory, use_threads
 from fer_ablate.training.module import Classifier
 from fer_ablate.training.processes import explain_lost_process
+from fer_ablate.training.protocol import protocol
 from fer_ablate.training.result import BEST, LAST, RunResult, SplitResult
+from fer_ablate.training.role_set import RoleSet
+from fer_ablate.training.start import Start
 
 PROFILERS: dict[str, type[Profiler]] = {"simple": SimpleProfiler, "advanced": AdvancedProfiler, "pytorch": PyTorchProfiler}
 """Values of `trainer.profiler`."""
@@ -228,7 +226,7 @@ def _trainer(prepared: PreparedRun, observers: Sequence[Observer], callbacks: Se
         profiler=_profiler(config.profiler, prepared.checkpoint_dir),
         callbacks=[*callbacks, *_own_callbacks(prepared, observers)],
         # The environment is given, because Lightning would take the tasks of SLURM, torchrun or MPI for ranks of the run.
-        plugins=[checkpoints.AtomicCheckpointIO(), LightningEnvironment()],
+        plugins=[AtomicCheckpointIO(), LightningEnvironment()],
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,

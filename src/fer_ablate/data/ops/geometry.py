@@ -1,13 +1,7 @@
-"""Ops that move whole images: flips and affine maps. `augment.Warp` joins neighbouring ones into one resampling."""
+"""Ops that move whole images: flips and affine maps. `modules.geometry.Warp` joins neighbouring ones into one resampling."""
 
-from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import torch
-from kornia.augmentation import GeometricAugmentationBase2D, RandomAffine, RandomHorizontalFlip, RandomVerticalFlip
-from torch import Tensor
 
 from fer_ablate.data.ops.op import FILLS, Op, interval, number, numbers, one_of, probability
 
@@ -16,11 +10,7 @@ class Geometric(Op):
     """An op that draws a matrix for every image."""
 
     fill: str | None = None
-    """Pixels beyond the image, one of `rules.FILLS`; None for a flip, which shows none of them."""
-
-    @abstractmethod
-    def module(self) -> GeometricAugmentationBase2D:
-        """Build the kornia module that draws the matrices."""
+    """Pixels beyond the image, one of `op.FILLS`; None for a flip, which shows none of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +19,6 @@ class Flip(Geometric):
 
     p: float = probability(0.5)
 
-    def module(self) -> GeometricAugmentationBase2D:
-        """Build the op."""
-        op: GeometricAugmentationBase2D = RandomHorizontalFlip(p=self.p)
-        return op
-
 
 @dataclass(frozen=True, kw_only=True)
 class VerticalFlip(Geometric):
@@ -41,15 +26,10 @@ class VerticalFlip(Geometric):
 
     p: float = probability(0.5)
 
-    def module(self) -> GeometricAugmentationBase2D:
-        """Build the op."""
-        op: GeometricAugmentationBase2D = RandomVerticalFlip(p=self.p)
-        return op
-
 
 @dataclass(frozen=True, kw_only=True)
 class Affine(Geometric):
-    """Rotate, shift, scale and shear about the centre; `augment.Warp` does the bilinear resampling.
+    """Rotate, shift, scale and shear about the centre; `Warp` does the bilinear resampling.
 
     Args:
         p: probability per image.
@@ -68,17 +48,6 @@ class Affine(Geometric):
     shear: float = field(default=0.0, metadata=number(0, 89))
     fill: str = field(default="border", metadata=one_of(FILLS))
 
-    def module(self) -> GeometricAugmentationBase2D:
-        """Build the op."""
-        op: GeometricAugmentationBase2D = RandomAffine(
-            degrees=float(self.rotation),
-            translate=(self.shift, self.shift),
-            scale=tuple(map(float, self.scale)),
-            shear=float(self.shear),
-            p=self.p,
-        )
-        return op
-
 
 @dataclass(frozen=True, kw_only=True)
 class Rotate(Geometric):
@@ -93,34 +62,3 @@ class Rotate(Geometric):
     p: float = probability(1.0)
     angles: Sequence[float] = field(metadata=numbers(-360, 360))
     fill: str = field(default="border", metadata=one_of(FILLS))
-
-    def module(self) -> GeometricAugmentationBase2D:
-        """Build the op."""
-        return _ListedRotation(self.angles, self.p)
-
-
-class _ListedRotation(GeometricAugmentationBase2D):
-    """Draws the matrices of `Rotate`; kornia only draws angles from intervals."""
-
-    def __init__(self, angles: Sequence[float], p: float) -> None:
-        super().__init__(p=p)
-        self.angles = torch.tensor([float(angle) for angle in angles])
-
-    def generate_parameters(self, batch_shape: Sequence[int]) -> dict[str, Tensor]:
-        """Draw an angle in degrees for every image: (N,)."""
-        # Drawn on the CPU like kornia's own parameters, so that a seed gives the same angles on every device.
-        return {"angle": self.angles[torch.randint(len(self.angles), (batch_shape[0],))]}
-
-    def compute_transformation(self, input: Tensor, params: Mapping[str, Tensor], flags: Mapping[str, Any]) -> Tensor:
-        """Return matrices (N, 3, 3) that map pixels of an image to those of the image rotated about its centre."""
-        height, width = input.shape[-2:]
-        across, down = (width - 1) / 2, (height - 1) / 2
-        angle = params["angle"].deg2rad()
-        cos, sin, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
-        # Rows are numbered downwards, so that this sign of the sine turns counter-clockwise on the screen.
-        rows = [
-            torch.stack([cos, sin, across - cos * across - sin * down], dim=1),
-            torch.stack([-sin, cos, down + sin * across - cos * down], dim=1),
-            torch.stack([zero, zero, one], dim=1),
-        ]
-        return torch.stack(rows, dim=1).to(input.device, non_blocking=True)

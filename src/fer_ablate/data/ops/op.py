@@ -1,21 +1,15 @@
-"""Base class of all ops: their arguments, their effect on the size of an image, and the module that applies them."""
+"""Base class of all ops: their arguments and their effect on the size of an image."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, ClassVar, TypeGuard
-
-from torch import nn
 
 from fer_ablate.errors import choices
 from fer_ablate.sizes import Size, as_size
 
 Rule = Callable[[object], str | None]
 """Returns what is wrong with a value, or None."""
-
-Draws = Callable[[object], str | None]
-"""Returns what an op draws at random because of a value, or None."""
 
 FILLS = ("border", "zeros", "reflection")
 """Pixels beyond an image: the nearest pixel of the image, black, or its mirror image."""
@@ -148,18 +142,15 @@ class Misfit:
     remedy: str
 
 
-class Op(ABC):
+class Op:
     """A change of a whole batch of images (N, C, H, W) in [0, 1]; random numbers are drawn for each image separately.
 
-    The arguments are the fields of a frozen dataclass, with a rule of `rules` in the metadata of each.
+    The arguments are the fields of a frozen dataclass, with a rule of this module in the metadata of each. `build.build_op` makes
+    the module that applies the op; the dataclasses themselves load no torch, so that a config is checked at once.
     """
 
     fixed: ClassVar[bool] = False
     """Whether the op can change every image in the same way and is allowed in `data.prepare`; its module can be exported then."""
-
-    @abstractmethod
-    def module(self) -> nn.Module:
-        """Build the module that applies the op."""
 
     def after(self, size: Size | None) -> Size | None:
         """Return the height and width after the op of images that had `size` before; None if not known."""

@@ -1,16 +1,9 @@
 """Ops that change the values of pixels: brightness, contrast, equalisation, noise, blur, and erased rectangles."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
-import torch
-from kornia.augmentation import ColorJitter, RandomErasing
-from kornia.filters import gaussian_blur2d
-from torch import Tensor, nn
-
-from fer_ablate.data.ops.equalisation import clahe, equalized
 from fer_ablate.data.ops.op import Misfit, Op, interval, number, number_or_interval, odd_or_none, probability, sides
 from fer_ablate.sizes import Size, as_size, in_key, spelled
 
@@ -34,11 +27,6 @@ class Erasing(Op):
     ratio: Sequence[float] = field(default=(0.3, 3.3), metadata=interval(0.05, 20))
     value: float = field(default=0.0, metadata=number(0, 1))
 
-    def module(self) -> nn.Module:
-        """Build the op."""
-        op: nn.Module = RandomErasing(scale=tuple(self.area), ratio=tuple(self.ratio), value=float(self.value), p=self.p)
-        return op
-
 
 @dataclass(frozen=True, kw_only=True)
 class BrightnessContrast(Op):
@@ -54,11 +42,6 @@ class BrightnessContrast(Op):
     brightness: float = field(default=0.2, metadata=number(0, 1))
     contrast: float = field(default=0.2, metadata=number(0, 1))
 
-    def module(self) -> nn.Module:
-        """Build the op."""
-        op: nn.Module = ColorJitter(brightness=float(self.brightness), contrast=float(self.contrast), p=self.p, order=(0, 1))
-        return op
-
 
 @dataclass(frozen=True, kw_only=True)
 class Noise(Op):
@@ -71,10 +54,6 @@ class Noise(Op):
 
     p: float = probability(1.0)
     std: Strength = field(default=0.05, metadata=number_or_interval(0, 1))
-
-    def module(self) -> nn.Module:
-        """Build the op."""
-        return Changed(_noisy, self.std, self.p)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,10 +69,6 @@ class Gamma(Op):
 
     p: float = probability(1.0)
     gamma: Strength = field(metadata=number_or_interval(0.05, 20))
-
-    def module(self) -> nn.Module:
-        """Build the op."""
-        return Changed(torch.pow, self.gamma, self.p)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,10 +94,6 @@ class Blur(Op):
         largest = max(self.sigma) if isinstance(self.sigma, Sequence) else self.sigma
         return self.kernel or round(6 * largest + 1) | 1
 
-    def module(self) -> nn.Module:
-        """Build the op."""
-        return Changed(partial(_blurred, side=self.side), self.sigma, self.p)
-
     def misfit(self, size: Size) -> Misfit | None:
         """Return a misfit if the kernel reaches beyond the mirrored image."""
         if self.side // 2 < min(size):
@@ -144,10 +115,6 @@ class Equalize(Op):
     fixed = True
 
     p: float = probability(1.0)
-
-    def module(self) -> nn.Module:
-        """Build the op."""
-        return Changed(_equalized, 0.0, self.p)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,58 +140,9 @@ class Clahe(Op):
         assert named is not None, self.grid
         return named
 
-    def module(self) -> nn.Module:
-        """Build the op."""
-        return Changed(partial(clahe, grid=self.tiles), self.clip_limit, self.p)
-
     def misfit(self, size: Size) -> Misfit | None:
         """Return a misfit if tiles have less than two pixels."""
         if self.tiles[0] < size[0] and self.tiles[1] < size[1]:
             return None
         problem = f"{in_key(self.tiles)}: tiles of a single pixel in the {spelled(size)} images"
         return Misfit("grid", problem, "Choose fewer tiles; 8 is usual.")
-
-
-class Changed(nn.Module):
-    """Apply a change with one strength for all images, or with a strength that is drawn for each of them.
-
-    Args:
-        change: takes faces (N, C, H, W) and a strength, a number or (N, 1, 1, 1), and returns changed faces.
-        strength: the number, or the interval it is drawn from.
-        p: probability that an image is changed at all.
-    """
-
-    def __init__(self, change: Callable[[Tensor, float | Tensor], Tensor], strength: Strength, p: float) -> None:
-        super().__init__()
-        self.change, self.strength, self.p = change, strength, p
-
-    def forward(self, faces: Tensor) -> Tensor:
-        """Change (N, C, H, W) in [0, 1]; with a single strength and a probability of 1 nothing is random."""
-        number = faces.shape[0]
-        # Drawn on the CPU, as kornia does, so that a seed gives the same changes on every device.
-        chosen = None if self.p == 1 else (torch.rand(number) < self.p).to(faces.device, non_blocking=True)
-        # All images are changed and some results discarded: selecting images would make a GPU wait for their number.
-        changed = self.change(faces, self._strengths(number, faces.device))
-        return changed if chosen is None else torch.where(chosen.view(-1, 1, 1, 1), changed, faces)
-
-    def _strengths(self, number: int, device: torch.device) -> float | Tensor:
-        if not isinstance(self.strength, Sequence):
-            return float(self.strength)
-        low, high = map(float, self.strength)
-        return (low + (high - low) * torch.rand(number)).to(device, non_blocking=True).view(-1, 1, 1, 1)
-
-
-def _blurred(faces: Tensor, sigma: float | Tensor, side: int) -> Tensor:
-    both = sigma.view(-1, 1).expand(-1, 2) if isinstance(sigma, Tensor) else (sigma, sigma)
-    return gaussian_blur2d(faces, side, both).clamp(0, 1)
-
-
-def _equalized(faces: Tensor, _: float | Tensor) -> Tensor:
-    """Equalise; the strength is ignored."""
-    return equalized(faces)
-
-
-def _noisy(faces: Tensor, std: float | Tensor) -> Tensor:
-    # Drawn on the CPU like all other random numbers.
-    noise = torch.randn(faces.shape).to(faces.device, non_blocking=True)
-    return (faces + std * noise).clamp(0, 1)

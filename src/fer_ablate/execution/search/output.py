@@ -23,7 +23,7 @@ from fer_ablate.tracking.disk.log import LOG, attempt
 from fer_ablate.tracking.disk.run_state import RunState
 from fer_ablate.tracking.disk.scan import scan
 from fer_ablate.tracking.mlflow.study_runs import ITSELF, StudySummary, close_study, open_study
-from fer_ablate.training.assembly import role_set
+from fer_ablate.training.role_set import role_set
 
 SHOWN = 10
 """Trials of the Pareto front that are printed; the file lists all."""

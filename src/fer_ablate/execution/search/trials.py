@@ -1,9 +1,7 @@
 """The trials of a search: composed, checked, given to the launcher, and their results reported to the search."""
 
 import math
-import shutil
 import sys
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,11 +13,12 @@ from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.config.overrides import key_of
 from fer_ablate.config.schema import SearchConfig
 from fer_ablate.errors import FaultyConfigError, UserError
-from fer_ablate.execution.job import JobResult, SweepJob, run_spec_file
-from fer_ablate.execution.launching import LaunchJobs, hydra_launcher
+from fer_ablate.execution.job import JobResult, result_on_disk
+from fer_ablate.execution.launching import Launch, open_launcher
 from fer_ablate.execution.search import output
 from fer_ablate.execution.search.plan import PreparedSearch, prepare_search
 from fer_ablate.execution.search.settings import KEY, SweeperSettings, single_valued
+from fer_ablate.execution.sharing import Sharing, share, this_machine
 from fer_ablate.search.objectives import objective_values
 from fer_ablate.search.search import Search, Suggestion, search_lock
 from fer_ablate.study.cells import Cell
@@ -51,15 +50,17 @@ def run_search(arguments: Sequence[str]) -> int:
     of_hydra = [text for text in parsed.overrides if is_hydra(text)]
     typed = [text for text in parsed.overrides if text not in of_hydra]
     multirun = Path(diagnosis.tree.runs_dir).resolve() / "multirun"
-    specs = multirun / f"specs-{uuid.uuid4().hex[:8]}"
+    prepared: PreparedSearch | None = None
 
-    try:
-        # Hydra composes the fixed overrides as well, since they may choose a file of the user's that sets hydra.sweeper.
-        words = [*of_hydra, *single_valued(typed)]
-        with hydra_launcher(SweepJob(specs, Path.cwd()), words, config_dir, multirun) as (launch, given):
-            return run_trials(prepare_search(SweeperSettings.read(given), typed, config_dir), launch, specs)
-    finally:
-        shutil.rmtree(specs, ignore_errors=True)
+    def shared(most: int | None) -> Sharing:
+        assert prepared is not None
+        # All trials of a batch are taken to be as large as the first one; how large the largest gets, nobody knows before.
+        return share([prepared.config] * prepared.settings.n_jobs, this_machine(), {}, most)
+
+    # Hydra composes the fixed overrides as well, since they may choose a file of the user's that sets hydra.sweeper.
+    with open_launcher([*of_hydra, *single_valued(typed)], config_dir, multirun, shared) as launcher:
+        prepared = prepare_search(SweeperSettings.read(launcher.sweeper), typed, config_dir)
+        return run_trials(prepared, launcher.launch)
 
 
 @dataclass(frozen=True)
@@ -77,13 +78,12 @@ class Trial:
         return self.suggestion.number
 
 
-def run_trials(prepared: PreparedSearch, launch: LaunchJobs, specs: Path) -> int:
+def run_trials(prepared: PreparedSearch, launch: Launch) -> int:
     """Run the trials that are missing, then show the best.
 
     Args:
         prepared: the search.
         launch: starts runs.
-        specs: folder for the files in which the runs find their specs; created here.
 
     Returns:
         1 if a trial of this start failed or was interrupted, else 0.
@@ -94,8 +94,7 @@ def run_trials(prepared: PreparedSearch, launch: LaunchJobs, specs: Path) -> int
         missing = max(0, prepared.n_trials - search.counted)
         output.begin(search, prepared.config, prepared.n_trials, missing, prepared.settings.n_jobs)
         parent = output.open_parent(search, prepared.config) if missing else None
-        specs.mkdir(parents=True, exist_ok=True)
-        trials = Trials(prepared, search, launch, specs, parent)
+        trials = Trials(prepared, search, launch, parent)
         try:
             trials.run(missing)
         except KeyboardInterrupt:
@@ -113,19 +112,16 @@ class Trials:
         prepared: the checked search.
         search: its storage, open.
         launch: starts runs.
-        specs: folder for the files in which the runs find their specs.
         parent: MLflow run below which the trials are shown.
 
     Attributes:
         lost: trials of this start that failed or were interrupted.
     """
 
-    def __init__(self, prepared: PreparedSearch, search: Search, launch: LaunchJobs, specs: Path, parent: str | None) -> None:
-        self.prepared, self.search, self.launch = prepared, search, launch
-        self.specs, self.parent = specs, parent
+    def __init__(self, prepared: PreparedSearch, search: Search, launch: Launch, parent: str | None) -> None:
+        self.prepared, self.search, self.launch, self.parent = prepared, search, launch, parent
         self.lost = 0
         self._folders = scan(Path(prepared.config.runs_dir)).folders
-        self._written = 0
 
     def run(self, missing: int) -> None:
         """Run this number of trials.
@@ -170,18 +166,14 @@ class Trials:
         waiting = {key: trial for key, trial in trials.items() if key not in outcomes}
         if not waiting:
             return outcomes
-        first = self._written
-        for trial in waiting.values():
-            self._run_spec(trial).save(run_spec_file(self.specs, self._written))
-            self._written += 1
         try:
-            ended = self.launch([trial.cell.overrides for trial in waiting.values()], first)
+            ended = self.launch([self._run_spec(trial) for trial in waiting.values()])
             return outcomes | dict(zip(waiting, ended, strict=True))
         except Exception as error:  # launchers raise errors of their own: a worker was killed, a cluster is gone
             first_line = next(iter(str(error).splitlines()), type(error).__name__)
             sys.stdout.flush()
             print(f"fer_ablate: the launcher broke off: {first_line}", file=sys.stderr, flush=True)
-            return outcomes | {key: _result_on_disk(trial) for key, trial in waiting.items()}
+            return outcomes | {key: result_on_disk(trial.folder, key, first_line) for key, trial in waiting.items()}
 
     def _run_spec(self, trial: Trial) -> RunSpec:
         plan, config = self.prepared.plan, trial.cell.config
@@ -189,13 +181,21 @@ class Trials:
         # Neither section is part of the key, so the trial keeps the key it was composed with.
         own = replace(config, search=search, tracking=replace(config.tracking, parent=self.parent))
         params = {key_of(key): str(value) for key, value in trial.suggestion.params.items()}
-        return RunSpec(own, trial.cell.row.label, list(trial.cell.overrides), params, key=trial.cell.key, place=trial.place)
+        return RunSpec(
+            own,
+            trial.cell.row.label,
+            list(trial.cell.overrides),
+            params,
+            key=trial.cell.key,
+            place=trial.place,
+            folder=str(trial.folder.path),
+        )
 
     def _settle(self, trial: Trial, outcome: JobResult) -> None:
         label = trial.cell.row.label
         if outcome.state is RunState.pruned:
             self.search.pruned(trial.number)
-        elif outcome.state is RunState.running:
+        elif outcome.state in (RunState.running, RunState.missing):
             self.lost += 1
             self.search.interrupted(trial.number)
             console.console.print(f"  {label}: interrupted; the same command runs it again")
@@ -216,18 +216,6 @@ class Trials:
         sys.stdout.flush()  # in a pipe, stdout is buffered and would follow the message
         print(f"fer_ablate: {label}: failed: {problem}", file=sys.stderr, flush=True)
         self.search.failed(number, problem)
-
-
-def _result_on_disk(trial: Trial) -> JobResult:
-    """Result of a run whose process did not answer, from its files."""
-    key, folder = trial.cell.key, trial.folder
-    if folder.finished:
-        return JobResult(RunState.finished, key)
-    if folder.pruned is not None:
-        return JobResult(RunState.pruned, key)
-    if (failure := folder.failure) is not None:
-        return JobResult(RunState.failed, key, failure.problem, str(failure.log))
-    return JobResult(RunState.running, key)
 
 
 def _short_values(params: dict[str, Any]) -> str:

@@ -3,7 +3,6 @@
 The packages of the extra `onnx` are imported only when a file is written or opened.
 """
 
-import importlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from fer_ablate.errors import UserError
+from fer_ablate.extras import imported
 from fer_ablate.inference.export.metadata import INPUT, OUTPUT, ExportedScorer, ModelMetadata, read_metadata
 from fer_ablate.tracking.quiet import quiet
 
@@ -28,21 +28,6 @@ OPSETS = (18, 23)
 
 ERRORS_ONLY = 3
 """Lowest severity of the messages that onnxruntime writes to the console."""
-
-
-def onnx_package(name: str) -> Any:
-    """Import onnx, onnxruntime, onnxscript or a module of them.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        package = name.split(".", 1)[0]
-        raise UserError(
-            f'ONNX files need {package}, which cannot be imported ({error}): pip install "fer-ablate[onnx]"'
-        ) from error
 
 
 def _adaptive_max(features: Tensor, output_size: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -71,8 +56,8 @@ def save_onnx(program: ExportedProgram, metadata: ModelMetadata, path: Path, ops
     Raises:
         UserError: the extra is not installed, or ONNX has no operator for a part of the network.
     """
-    onnx = onnx_package("onnx")
-    onnx_package("onnxscript")
+    onnx = imported("onnx")
+    imported("onnxscript")
     with quiet("torch.onnx"):
         try:
             exported = torch.onnx.export(
@@ -97,7 +82,7 @@ def save_onnx(program: ExportedProgram, metadata: ModelMetadata, path: Path, ops
 
 def write_metadata(model: Any, metadata: ModelMetadata) -> None:
     """Replace all properties of an ONNX model by the metadata."""
-    onnx_package("onnx").helper.set_model_props(model, metadata.entries())
+    imported("onnx").helper.set_model_props(model, metadata.entries())
 
 
 def _tidy(model: Any) -> None:
@@ -148,7 +133,7 @@ def load_onnx(path: Path, threads: int | None = None) -> OnnxScorer:
     Raises:
         UserError: onnxruntime is not installed, or the file is missing, damaged, of another program or of another version.
     """
-    runtime = onnx_package("onnxruntime")
+    runtime = imported("onnxruntime")
     if not path.is_file():
         raise UserError(f"{path}: there is no such file. Write one with `python -m fer_ablate export run=<id>`.")
     options = runtime.SessionOptions()

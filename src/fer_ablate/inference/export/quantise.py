@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_ablate.extras import imported
 from fer_ablate.inference.export.metadata import INPUT, ModelMetadata
-from fer_ablate.inference.export.onnx_file import onnx_package, write_metadata
+from fer_ablate.inference.export.onnx_file import write_metadata
 from fer_ablate.tracking.quiet import quiet
 
 KINDS = ("dynamic", "static")
@@ -43,7 +44,7 @@ def save_dynamic(source: Path, target: Path, metadata: ModelMetadata) -> None:
         target: the new file.
         metadata: what the new file says about itself.
     """
-    tools = onnx_package("onnxruntime.quantization")
+    tools = imported("onnxruntime.quantization")
     with _prepared(source) as prepared:
         tools.quantize_dynamic(prepared, target, op_types_to_quantize=["Gemm", "MatMul"], weight_type=tools.QuantType.QInt8)
     _replace_metadata(target, metadata)
@@ -58,7 +59,7 @@ def save_static(source: Path, target: Path, metadata: ModelMetadata, faces_u8: N
         metadata: what the new file says about itself.
         faces_u8: (N, C, H, W) training images, on which the ranges of all feature maps are measured.
     """
-    tools = onnx_package("onnxruntime.quantization")
+    tools = imported("onnxruntime.quantization")
     # onnxruntime advises signed feature maps on ARM and unsigned ones on x86.
     signed = platform.machine().lower() in ("arm64", "aarch64")
     with _prepared(source) as prepared, contextlib.redirect_stdout(io.StringIO()):
@@ -80,7 +81,7 @@ def save_static(source: Path, target: Path, metadata: ModelMetadata, faces_u8: N
 
 def weighted_nodes(path: Path) -> tuple[int, int]:
     """Count the operators with weights of an ONNX file: those that compute in 8 bits, and all."""
-    graph = onnx_package("onnx").load_model(str(path)).graph
+    graph = imported("onnx").load_model(str(path)).graph
     dequantised = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}
     integer = sum(node.op_type in ("MatMulInteger", "ConvInteger") for node in graph.node)
     floats = [node for node in graph.node if node.op_type in WEIGHTED]
@@ -110,7 +111,7 @@ class _Calibration:
 @contextlib.contextmanager
 def _prepared(source: Path) -> Iterator[Path]:
     """Make a temporary copy whose normalisations are folded into convolutions where possible; the tools print nothing."""
-    shapes = onnx_package("onnxruntime.quantization.shape_inference")
+    shapes = imported("onnxruntime.quantization.shape_inference")
     with quiet(""), tempfile.TemporaryDirectory() as folder:  # the tools use the root logger
         prepared = Path(folder) / "prepared.onnx"
         shapes.quant_pre_process(source, prepared, skip_symbolic_shape=True)
@@ -119,7 +120,7 @@ def _prepared(source: Path) -> Iterator[Path]:
 
 def _replace_metadata(path: Path, metadata: ModelMetadata) -> None:
     """Give a file that onnxruntime wrote the metadata of this package."""
-    onnx = onnx_package("onnx")
+    onnx = imported("onnx")
     model = onnx.load_model(str(path))
     write_metadata(model, metadata)
     onnx.save_model(model, str(path))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import yaml
 
-from fer_ablate.config.compose import conf_dir
+from fer_ablate.config.conf_files import conf_dir
 from fer_ablate.config.key import short
 from fer_ablate.config.overrides import Override
 from fer_ablate.config.study_rows import rows_of

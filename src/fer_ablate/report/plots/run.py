@@ -1,9 +1,9 @@
 """The three figures that every finished run leaves in its folder: confusion matrix, learning curves, and faces."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,14 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from fer_ablate.data.faces import FaceSet
 from fer_ablate.report.plots.canvas import BLUE, GRAY, GREEN, ORANGE, new_figure, plain, save_figure, shown_pixels
 from fer_ablate.report.quantities import one_line, shorten
 from fer_ablate.tracking.disk.run_folder import PICTURES, RunFolder
 from fer_ablate.training.result import RunResult
-
-if TYPE_CHECKING:  # importing kornia takes a second, which commands that only draw should not wait for
-    from fer_ablate.training.evaluation import Predictions
 
 FACES_PER_ROW = 8
 CELL_WIDTH, CELL_HEIGHT = 1.35, 1.4
@@ -34,28 +30,36 @@ NUMBERED = 0.45
 """Inches from which a cell has room for numbers; with 30 classes cells are that wide."""
 
 
-def save_run_figures(folder: RunFolder, result: RunResult, faces: FaceSet, test: "Predictions") -> list[str]:
+@dataclass(frozen=True)
+class RunFaces:
+    """The few tested images that the figures of a run show; small enough to be sent from process to process.
+
+    Args:
+        pixels: (n, C, H, W) gray levels or colours.
+        labels: (n,) true class indices.
+        probabilities: (n, K) of the K classes.
+    """
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+
+
+def save_run_figures(folder: RunFolder, result: RunResult, faces: Callable[[], RunFaces]) -> list[str]:
     """Draw the confusion matrix of the test role, the curves, and a grid of right and wrong predictions.
 
     Args:
         folder: of the finished run, with its history.
         result: of the run.
-        faces: the set.
-        test: predictions for the images of the test role.
+        faces: gives those that `shown_faces` chose, or more.
 
     Returns:
         A sentence for each figure that could not be drawn. The run is finished all the same and keeps the sentences as notes.
     """
-
-    def grid() -> Figure:
-        chosen = shown_faces(test.labels, test.probabilities)  # only these are read, since all faces may be gigabytes
-        shown = faces.faces[test.rows[chosen]]
-        return run_faces_figure(shown, test.labels[chosen], test.probabilities[chosen], result.classes)
-
     drawings: Mapping[str, Callable[[], Figure]] = {
         "confusion.png": lambda: run_confusion_figure(result.splits["test"].confusion, result.classes),
         "curves.png": lambda: run_curves_figure(folder.history, result.best_epoch),
-        "faces.png": grid,
+        "faces.png": lambda: _faces_figure(faces(), result.classes),
     }
     problems = [folder.attempt(name, partial(_draw, draw, folder.path / name)) for name, draw in drawings.items()]
     return [problem for problem in problems if problem]
@@ -63,6 +67,10 @@ def save_run_figures(folder: RunFolder, result: RunResult, faces: FaceSet, test:
 
 def _draw(draw: Callable[[], Figure], path: Path) -> None:
     save_figure(draw(), path)
+
+
+def _faces_figure(faces: RunFaces, classes: Sequence[str]) -> Figure:
+    return run_faces_figure(faces.pixels, faces.labels, faces.probabilities, classes)
 
 
 def missing_figures(folder: RunFolder) -> list[str]:

@@ -1,66 +1,20 @@
-"""Scores of each row of a study by class: confusion matrices side by side, and precision, recall and F1 of every class."""
+"""Scores of each row of a study by class: precision, recall and F1 of every class, as csv and as Markdown."""
 
 import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import fmean, stdev
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from fer_ablate.judgement.row_runs import RowRuns, ScoredRun
-from fer_ablate.metrics import SplitResult, from_confusion
-from fer_ablate.report.plots.canvas import new_figure, plain, save_figure
-from fer_ablate.report.quantities import one_line, shorten
-from fer_ablate.tracking.disk.files import write_text
-
-PANELS = 3
-"""Most confusion matrices side by side."""
-
-TITLE_LENGTH, NAME_LENGTH = 34, 18
-"""Letters of a row's label above its matrix, and of a class beside it."""
-
-NAMED = 16
-"""Most classes whose names and numbers fit into a matrix; with more classes only colours are shown."""
+from fer_ablate.metrics import SplitResult, class_scores
+from fer_ablate.report.quantities import one_line
 
 SCORES = ("precision", "recall", "f1")
 HEADER = ("row", "class", "n", *(f"{name}{end}" for name in SCORES for end in ("", "_sd")), "support")
 """Columns of the csv; scores are fractions, means over n seeds with their standard deviation."""
-
-Counts = NDArray[np.int64]
-
-
-def save_class_tables(folder: Path, rows: Sequence[RowRuns], columns: Sequence[str]) -> list[Path]:
-    """Write `confusion-<split>` (PNG, SVG) and `per-class-<split>` (csv, Markdown) for every split of a study's columns.
-
-    Args:
-        folder: for the files, which are replaced.
-        rows: of the study; those without a finished run are left out.
-        columns: such as `test/acc`.
-
-    Returns:
-        The files written.
-    """
-    written = []
-    for split in dict.fromkeys(column.partition("/")[0] for column in columns):
-        results = split_results(rows, split)
-        if not results:
-            continue
-        figure = study_confusion_figure(results)
-        for path in (folder / f"confusion-{split}.png", folder / f"confusion-{split}.svg"):
-            save_figure(figure, path)
-            written.append(path)
-        for path, text in (
-            (folder / f"per-class-{split}.csv", per_class_csv(results)),
-            (folder / f"per-class-{split}.md", per_class_markdown(results)),
-        ):
-            write_text(path, text)
-            written.append(path)
-    return written
 
 
 def split_results(rows: Sequence[RowRuns], split: str) -> dict[str, list[SplitResult]]:
@@ -85,45 +39,9 @@ def _together(runs: Sequence[ScoredRun], split: str) -> SplitResult:
     results = [run.result.splits[split] for run in runs]
     if len(results) == 1:
         return results[0]
-    return from_confusion(np.sum([result.confusion for result in results], axis=0).tolist(), list(results[0].per_class), {})
-
-
-def study_confusion_figure(results: Mapping[str, Sequence[SplitResult]]) -> Figure:
-    """The confusion matrix of every row in percent of the true class, summed over its seeds.
-
-    Args:
-        results: label -> one result per seed, all of the same classes; at least one.
-    """
-    across = min(PANELS, len(results))
-    down = math.ceil(len(results) / across)
-    figure = new_figure(1.1 + 3.4 * across, 0.9 + 3.1 * down)
-    panels = np.atleast_1d(figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)).ravel()
-    for axes in panels[len(results) :]:
-        axes.set_axis_off()
-    for place, (axes, (label, seeds)) in enumerate(zip(panels, results.items(), strict=False)):
-        _panel(axes, label, sum((np.array(result.confusion) for result in seeds), np.zeros(1, np.int64)), len(seeds))
-        classes = [plain(shorten(one_line(name), NAME_LENGTH)) for name in seeds[0].per_class]
-        classes = classes if len(classes) <= NAMED else []
-        axes.set_yticks(range(len(classes)), classes)
-        axes.set_xticks(range(len(classes)), classes, rotation=50, ha="right")
-        # The names of the predictions appear under the lowest panel of each column.
-        axes.tick_params(labelsize=8.5, labelbottom=place + across >= len(results))
-    count = len(next(iter(results.values()))[0].per_class)
-    order = f" ({count} classes in the order of the csv)" if count > NAMED else ""
-    figure.supxlabel(f"prediction{order}", fontsize=10)
-    figure.supylabel("truth; % of the true class", fontsize=10)
-    return figure
-
-
-def _panel(axes: Axes, label: str, counts: Counts, seeds: int) -> None:
-    totals = counts.sum(axis=1, keepdims=True)
-    shares = 100 * np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, aspect="auto")
-    for (row, column), share in np.ndenumerate(shares) if len(counts) <= NAMED else ():
-        axes.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=8, color="white" if share > 55 else "black")
-    accuracy = 100 * counts.trace() / max(counts.sum(), 1)
-    over = f", {seeds} seeds" if seeds > 1 else ""
-    axes.set_title(plain(f"{shorten(one_line(label), TITLE_LENGTH)}\n{accuracy:.1f} % right{over}"), fontsize=9.5)
+    counts = np.sum([result.confusion for result in results], axis=0).tolist()
+    scores = class_scores(counts, list(results[0].per_class))
+    return SplitResult(n=sum(result.n for result in results), metrics={}, per_class=scores, confusion=counts)
 
 
 def per_class_csv(results: Mapping[str, Sequence[SplitResult]]) -> str:

@@ -2,9 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from fer_ablate.judgement.cross_table import CrossTable, JudgedTest
 from fer_ablate.judgement.verdicts import p_text
@@ -13,6 +11,9 @@ from fer_ablate.report.table.formats import markdown, markdown_text
 from fer_ablate.report.table.html import html
 from fer_ablate.report.table.latex import latex
 from fer_ablate.report.table.shown_table import NETWORK, ShownColumn, ShownTable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ACCURACY, MACRO_F1, DIFFERENCE = "acc, % [95 % interval]", "macro F1, %", "acc minus that of the first network, points"
 OWN = "†"
@@ -41,8 +42,10 @@ def render_cross_table(table: CrossTable, name: str, form: str) -> str:
     return writers[form](shown_cross_table(table, name))
 
 
-def cross_frame(table: CrossTable) -> pd.DataFrame:
+def cross_frame(table: CrossTable) -> "pd.DataFrame":
     """One line for each network and data set, fractions as fractions; lines without a score have empty cells."""
+    import pandas as pd
+
     return pd.DataFrame([_line(table, network, title) for network in table.networks for title in table.data])
 
 

@@ -3,9 +3,8 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from rich.cells import cell_len
 
 from fer_ablate.errors import UserError, choices
@@ -26,6 +25,9 @@ from fer_ablate.report.table.shown_table import (
     first_error_line,
     shown_table,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMATS = {"markdown": "md", "latex": "tex", "csv": "csv", "html": "html", "json": "json"}
 """Format -> suffix of its file. Only JSON is read back (`JudgedTable.from_json`); the others lose digits or structure."""
@@ -146,12 +148,14 @@ def _padded(cell: str, width: int, left: bool) -> str:
     return cell + blanks if left else blanks + cell
 
 
-def table_frame(table: JudgedTable) -> pd.DataFrame:
+def table_frame(table: JudgedTable) -> "pd.DataFrame":
     """One line for each row and metric; fractions stay fractions and seconds seconds.
 
     Of cross-validated rows `n` counts folds, and `seeds` names every run as `seed/fold`.
     Published numbers and gaps are in `published_unit`: percent for fractions, else the metric's own.
     """
+    import pandas as pd
+
     return pd.DataFrame([_line(table, row, column) for row in table.rows for column in table.columns])
 
 

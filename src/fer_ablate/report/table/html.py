@@ -2,8 +2,6 @@
 
 from html import escape
 
-import pandas as pd
-
 from fer_ablate.report.table.shown_table import VERDICT, ShownTable
 
 COLOURS = """
@@ -66,6 +64,8 @@ def html(shown: ShownTable) -> str:
 
 def table_html(shown: ShownTable, name: str = "study") -> str:
     """The table alone, as the element `T_<name>`; labels are escaped."""
+    import pandas as pd  # takes a second, which a table on the screen would wait for in vain
+
     frame = pd.DataFrame({(column.group, column.name): column.cells for column in shown.columns})
     classes = pd.DataFrame("", index=frame.index, columns=frame.columns)
     for place, column in enumerate(shown.columns):

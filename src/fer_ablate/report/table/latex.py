@@ -5,8 +5,6 @@ import unicodedata
 from collections.abc import Sequence
 from itertools import groupby
 
-import pandas as pd
-
 from fer_ablate.report.table.shown_table import COST, VERDICT, ShownColumn, ShownTable
 
 PAGE = 92
@@ -116,6 +114,8 @@ def _short(column: ShownColumn) -> ShownColumn:
 
 
 def _tabular(columns: Sequence[ShownColumn]) -> str:
+    import pandas as pd
+
     frame = pd.DataFrame(
         {(latex_text(column.group), latex_text(column.name)): map(latex_text, column.cells) for column in columns}
     )

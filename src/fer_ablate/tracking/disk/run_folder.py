@@ -120,6 +120,7 @@ class RunFolder:
         self.pending_file = path / "upload.pending"
         self.failure_file = path / "failure.json"
         self.pruned_file = path / "pruned.json"
+        self.owner_file = path / "run.owner"
         self.notes_file = path / NOTES
         self.sheets = path / SHEETS
 
@@ -275,7 +276,7 @@ class RunFolder:
         Raises:
             BusyError: another process holds it.
         """
-        owner = self.path / "run.owner"
+        owner = self.owner_file
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.path / "run.lock")
@@ -296,8 +297,7 @@ class RunFolder:
     @property
     def owner(self) -> str:
         """The process that trains the run, for people: `process 4711 on host`."""
-        file = self.path / "run.owner"
-        return file.read_text() if file.is_file() else "another process"
+        return self.owner_file.read_text() if self.owner_file.is_file() else "another process"
 
     @property
     def in_training(self) -> bool:

@@ -56,6 +56,7 @@ class Store:
     def __init__(self, uri: str, experiment: str, runs_dir: str) -> None:
         _silence()
         self.uri = uri
+        self._parents: set[str] = set()
         database = Path(uri.removeprefix("sqlite:///").partition("?")[0]) if uri.startswith("sqlite:///") else None
         if database is not None:
             database.parent.mkdir(parents=True, exist_ok=True)
@@ -80,39 +81,49 @@ class Store:
             raise UserError(f"The experiment {name!r} was deleted in {self.uri}. {way_out}")
         return str(found.experiment_id)
 
-    def start_run(self, header: RunHeader, config_yaml: str, copy: bool = False) -> str:
+    def start_run(self, header: RunHeader, config_yaml: str, copy: bool = False, new: bool = False) -> str:
         """Make the MLflow run of a run, or go on with the one it has; returns its id.
 
         Args:
             header: its `mlflow_run_id` is used again if this store still has that run.
             config_yaml: resolved config.
             copy: whether to make a second MLflow run beside the first one of this run.
+            new: whether the run begins just now, so that no store can have it.
         """
         run = self.active(header.mlflow_run_id)
         # A process may have been killed between making the run and writing down its id; a second run would show it twice.
-        if run is None and header.mlflow_run_id is None and header.attempt and not copy:
+        if run is None and header.mlflow_run_id is None and header.attempt and not copy and not new:
             run = self._run_of_attempt(header.attempt)
+        tags = self._tags(header)
         if run is None:
             name = shorten(header.name, RUN_NAME_LENGTH)
-            tags = {} if copy else {ATTEMPT: header.attempt}
+            shown = {tag.key: tag.value for tag in as_tags(tags)} | ({} if copy else {ATTEMPT: header.attempt})
             started = milliseconds(header.started_at)
-            run = self.client.create_run(self.experiment_id, start_time=started, tags=tags, run_name=name)
+            run = self.client.create_run(self.experiment_id, start_time=started, tags=shown, run_name=name)
+            tags = {}
         run_id = str(run.info.run_id)
-        self.client.update_run(run_id, status="RUNNING")
+        if run.info.status != "RUNNING":
+            self.client.update_run(run_id, status="RUNNING")
         for tag in FAILURE_TAGS & run.data.tags.keys():
             self.client.delete_tag(run_id, tag)
+        # MLflow refuses to change a parameter, but a resumed run may use, say, other devices: the first value stays.
+        parts = {key: value for key, value in parameters(config_yaml, header.changed).items() if key not in run.data.params}
+        self.client.log_batch(run_id, params=[Param(key, value) for key, value in parts.items()], tags=as_tags(tags))
+        self.client.log_inputs(run_id, datasets=[dataset_of(header)])
+        return run_id
+
+    def _tags(self, header: RunHeader) -> dict[str, str]:
+        """Tags of a run that say what it is."""
         changed = ", ".join(f"{key}={value}" for key, value in header.changed.items())
         tags = {"key": header.key, "seed": str(header.seed), "code_digest": header.code_digest, "data_digest": header.data_digest}
         tags |= {"changed": changed or "nothing", "command": " ".join(header.overrides)}
         if header.repeat.fold is not None:
             tags["fold"] = str(header.repeat.fold)
-        if self.active(header.parent_run_id) is not None:
+        if header.parent_run_id in self._parents or self.active(header.parent_run_id) is not None:
+            # Of a row that was found once it is not asked again: it is the same for all of its seeds.
+            self._parents.add(str(header.parent_run_id))
             tags[PARENT] = str(header.parent_run_id)
-        # MLflow refuses to change a parameter, but a resumed run may use, say, other devices: the first value stays.
-        new = {key: value for key, value in parameters(config_yaml, header.changed).items() if key not in run.data.params}
-        self.client.log_batch(run_id, params=[Param(key, value) for key, value in new.items()], tags=as_tags(tags))
-        self.client.log_inputs(run_id, datasets=[dataset_of(header)])
-        return run_id
+        return tags
 
     def _run_of_attempt(self, attempt: str) -> Run | None:
         """The run that a process made before it was killed, without having written down the id."""
@@ -131,12 +142,22 @@ class Store:
             raise
         return run if run.info.lifecycle_stage == "active" else None
 
-    def catch_up(self, run_id: str, folder: RunFolder) -> set[int]:
+    def recorded_epochs(self, run_id: str) -> set[int]:
+        """The epochs that the store has of a run."""
+        return {metric.step for metric in self.client.get_metric_history(run_id, EPOCH_SECONDS)}
+
+    def catch_up(self, run_id: str, folder: RunFolder, recorded: set[int] | None = None) -> set[int]:
         """Record the epochs of a folder that the store lacks; returns all epochs that it has then.
 
         A recorded epoch stays as it is, although a resumed run repeats the last one or two: no step may appear twice.
+
+        Args:
+            run_id: from `start_run`.
+            folder: of the run.
+            recorded: epochs that the store has; None: it is asked.
         """
-        recorded = {metric.step for metric in self.client.get_metric_history(run_id, EPOCH_SECONDS)}
+        if recorded is None:
+            recorded = self.recorded_epochs(run_id)
         missing = [row for row in folder.history if row["epoch"] not in recorded]
         # Whole epochs in each request: an epoch cut in two by a kill would count as recorded.
         together = max(1, LARGEST_BATCH // max(map(len, missing), default=1))
@@ -144,17 +165,6 @@ class Store:
             rows = missing[start : start + together]
             self.client.log_batch(run_id, metrics=[metric for row in rows for metric in epoch_metrics(row)])
         return recorded | {int(row["epoch"]) for row in missing}
-
-    def log_epoch(self, run_id: str, metrics: Mapping[str, float], step: int, time_ms: int) -> None:
-        """Record the metrics of one epoch in one request.
-
-        Args:
-            run_id: from `start_run`.
-            metrics: `seconds`, `lr`, `train/*`, `val/*`.
-            step: the epoch, from 1.
-            time_ms: Unix time in milliseconds; the same for the same epoch, whenever it is recorded.
-        """
-        self.client.log_batch(run_id, metrics=epoch_metrics({**metrics, "epoch": step, "time_ms": time_ms}))
 
     def finish(self, run_id: str, folder: RunFolder, result: RunResult | None, state: RunState, files: bool = True) -> None:
         """Record final metrics and files, and end the run.

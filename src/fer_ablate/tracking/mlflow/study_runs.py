@@ -131,6 +131,17 @@ def close_study(tracking: TrackingConfig, runs_dir: Path, study: str, summary: S
     return "\n".join(["Some runs could not be brought into MLflow:", *problems]) if problems else ""
 
 
+def sent_digest(tracking: TrackingConfig, runs_dir: Path, study: str) -> str:
+    """Digest of what a store was sent of a study; empty without tracking, or if it lacks something."""
+    if not tracking.enabled:
+        return ""
+    try:
+        ids = StudyIdsFile(runs_dir, tracking.experiment, study, tracking.uri).read()
+    except UserError:
+        return ""  # sending it again says what is wrong
+    return "" if ids.running else ids.digest
+
+
 def _is_sent(ids: StudyIds, digest: str) -> bool:
     return ids.digest == digest and not ids.running
 

@@ -1,7 +1,6 @@
 """Scores of predictions, computed from probabilities; all but the loss are fractions in [0, 1]. Letters: N images, K emotions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -16,38 +15,10 @@ from torchmetrics.classification import (
     MulticlassRecall,
 )
 
+from fer_ablate.metrics.split_result import SplitResult, class_columns, class_scores
+
 SMALLEST_PROBABILITY = 1e-12
 """Smaller probabilities count as this one in `loss`, so that a single certain mistake does not make the mean infinite."""
-
-PERCENT = (
-    "acc",
-    "top2",
-    "ece",
-    "macro_precision",
-    "macro_recall",
-    "macro_f1",
-    "weighted_precision",
-    "weighted_recall",
-    "weighted_f1",
-)
-"""Metrics that are fractions of one and are shown in percent; differences of them are percentage points."""
-
-
-@dataclass(kw_only=True)
-class SplitResult:
-    """Scores of predictions on one split.
-
-    Args:
-        n: number of predictions; one for each image, except for scores of training steps or of several epochs together.
-        metrics: `acc`, `top2`, `macro_f1`, ... as fractions in [0, 1]; `loss` in nats.
-        per_class: class name -> precision, recall, f1 and support.
-        confusion: (K, K) counts; row = truth, column = prediction.
-    """
-
-    n: int
-    metrics: dict[str, float]
-    per_class: dict[str, dict[str, float]]
-    confusion: list[list[int]]
 
 
 def epoch_metrics(num_classes: int, prefix: str = "") -> MetricCollection:
@@ -100,10 +71,10 @@ def score(probabilities: Tensor, labels: Tensor, classes: Sequence[str]) -> Spli
     collection = build_metrics(len(classes)).to(probabilities.device)
     collection.update(probabilities, labels)
     values = collection.compute()
-    confusion = values.pop("confusion")
+    confusion = values.pop("confusion").tolist()
     metrics = {name: float(value) for name, value in values.items()}
     metrics["loss"] = mean_loss(probabilities, labels)
-    return SplitResult(n=len(labels), metrics=metrics, per_class=_per_class(confusion, classes), confusion=confusion.tolist())
+    return SplitResult(n=len(labels), metrics=metrics, per_class=class_scores(confusion, classes), confusion=confusion)
 
 
 def mean_loss(probabilities: Tensor, labels: Tensor) -> float:
@@ -121,7 +92,8 @@ def from_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], e
         extra: metrics that cannot be computed from counts, such as `top2` and `loss`; added unchanged.
     """
     counts = torch.tensor(confusion)
-    columns, n = _class_columns(counts), int(counts.sum())
+    columns = {name: torch.from_numpy(values) for name, values in class_columns(confusion).items()}
+    n = int(counts.sum())
     # Macro means leave out classes that are neither present nor predicted, as torchmetrics does.
     present = columns["support"]
     seen = present + counts.sum(dim=0) > 0
@@ -129,23 +101,5 @@ def from_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], e
     for name in ("precision", "recall", "f1"):
         metrics[f"macro_{name}"] = float(columns[name][seen].mean())
         metrics[f"weighted_{name}"] = float((columns[name] * present).sum() / n)
-    per_class = _per_class(counts, classes)
+    per_class = class_scores(confusion, classes)
     return SplitResult(n=n, metrics={**metrics, **extra}, per_class=per_class, confusion=counts.tolist())
-
-
-def _per_class(confusion: Tensor, classes: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Class name -> its precision, recall, F1 and support."""
-    columns = _class_columns(confusion)
-    return {name: {column: float(values[index]) for column, values in columns.items()} for index, name in enumerate(classes)}
-
-
-def _class_columns(confusion: Tensor) -> dict[str, Tensor]:
-    """Precision, recall, F1 and support of each class, (K,) each; 0 if the class was not predicted or not present."""
-    counts = confusion.double()
-    hits, predicted, present = counts.diagonal(), counts.sum(dim=0), counts.sum(dim=1)
-    return {
-        "precision": hits / predicted.clamp(min=1),
-        "recall": hits / present.clamp(min=1),
-        "f1": 2 * hits / (predicted + present).clamp(min=1),
-        "support": present,
-    }

@@ -1,0 +1,85 @@
+"""`compare`: two or more runs side by side. Trains nothing."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from fer_ablate.cli import console
+from fer_ablate.cli.words import read_command
+from fer_ablate.config.constraints import one_of
+from fer_ablate.errors import UserError
+from fer_ablate.execution.run_comparison import RunComparison, compare_runs, comparison_tables, comparison_values
+from fer_ablate.judgement.split_images import PREDICTED
+from fer_ablate.report.plain_table import markdown_table
+from fer_ablate.tracking.disk.files import write_text
+from fer_ablate.tracking.disk.lookup import find_run
+
+USAGE = """Show two or more runs side by side: what differs in settings, data, code and machine; metrics; scores by class.
+
+  python -m fer_ablate compare run=ab12 run=cd34
+  python -m fer_ablate compare run=quickstart/small run='quickstart/-1 Conv, seed 1' split=val
+  python -m fer_ablate compare run=ab12 run=cd34 run=ef56 format=markdown output=three.md
+
+{words}
+
+The first run is A; each other one is compared with it by a paired test over the images that both were tested on, in the words of
+the judged table. Runs that used different data or evaluation protocols are shown without a test. `table` compares rows over all
+their seeds."""
+
+FULL = 10_000
+"""Letters of a value in a file: all of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareWords:
+    """Words of `compare`."""
+
+    # Run: its key (first digits do), a row of a study ('quickstart/-1 Conv'), MLflow id or folder.
+    run: tuple[str, ...]
+    split: Annotated[str, one_of(*PREDICTED)] = "test"  # images of the test and of the scores by class
+    format: Annotated[str, one_of("markdown", "json")] | None = None  # text instead of tables as wide as the screen
+    output: Path | None = None  # file for the text; by default the screen
+    runs_dir: Path = Path("runs")  # folder of the runs
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Compare the runs."""
+    words, _ = read_command(arguments, CompareWords, USAGE, overrides=False)
+    if words.output and not words.format:
+        raise UserError(f"output={words.output}: give the format as well, such as format=markdown.")
+    if len(words.run) < 2:
+        raise UserError("Name two runs or more: compare run=<id> run=<id>. `runs` lists them.")
+    folders = [find_run(words.runs_dir, name) for name in words.run]
+    paths = [folder.path.resolve() for folder in folders]
+    if twice := [name for name, path in zip(words.run, paths, strict=True) if paths.count(path) > 1]:
+        raise UserError(f"{' and '.join(f'run={name}' for name in twice)} name the same run. Name each run once.")
+    comparison = compare_runs(folders, words.split)
+    if not words.format:
+        _show(comparison)
+        return 0
+    text = _text(comparison, words.format)
+    if words.output:
+        write_text(words.output, text)
+        print(words.output)
+    else:
+        sys.stdout.write(text)
+    return 0
+
+
+def _show(comparison: RunComparison) -> None:
+    for place, table in enumerate(comparison_tables(comparison)):
+        if place and table.rows:
+            console.console.print()
+        if table.rows:
+            console.table("", table.header, table.rows, left=table.left)
+        for note in table.notes:
+            console.console.print(f"  {note}", style="" if table.rows else "dim")
+
+
+def _text(comparison: RunComparison, form: str) -> str:
+    if form == "json":
+        return json.dumps(comparison_values(comparison), indent=2, ensure_ascii=False, default=str) + "\n"
+    return "\n".join(markdown_table(table) for table in comparison_tables(comparison, FULL))

@@ -1,0 +1,211 @@
+"""Processes of this machine that train the runs of a sweep: each is started once and does one run after another.
+
+Each worker is a loky executor with a single process, so that a run that is killed, for lack of memory for example, takes no
+other run with it, and so that each worker sees cards of its own. joblib brings loky.
+"""
+
+import gc
+import os
+import re
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from joblib.externals.loky import ProcessPoolExecutor
+
+from fer_ablate.cli.command_line import RunSpec
+from fer_ablate.execution.job import JobResult, do_job, result_on_disk
+from fer_ablate.execution.sharing import VISIBLE, Need, Sharing
+from fer_ablate.tracking.disk.run_folder import RunFolder
+from fer_ablate.tracking.disk.run_state import RunState
+
+GRACE_SECONDS = 5.0
+"""Time for workers to record that they were interrupted, before they are killed."""
+
+
+class Worker:
+    """A process that does one run at a time.
+
+    Args:
+        cards: values of CUDA_VISIBLE_DEVICES; empty for a worker without cards.
+        threads: number of threads of libraries that are not asked by each run.
+    """
+
+    def __init__(self, cards: tuple[str, ...], threads: int) -> None:
+        self.cards = cards
+        environment = {"OMP_NUM_THREADS": str(threads)}
+        if cards:
+            environment[VISIBLE] = ",".join(cards)
+        # Ctrl-C in a terminal reaches every process of the group: it is blocked until the worker has a group of its own.
+        with _sigint_blocked():
+            self._executor = ProcessPoolExecutor(1, env=environment, initializer=_begin)
+            self._ready: Future[int] = self._executor.submit(_import_all)
+
+    def start(self, spec: RunSpec) -> "Future[JobResult]":
+        """Start a run; the worker must be idle."""
+        future: Future[JobResult] = self._executor.submit(_do_run, spec)
+        return future
+
+    def interrupt(self) -> None:
+        """Send Ctrl-C to the run."""
+        if self._ready.done() and self._ready.exception() is None:
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(self._ready.result(), signal.SIGINT)
+
+    def end(self) -> None:
+        """End the process."""
+        self._executor.shutdown(wait=True, kill_workers=True)
+
+
+@contextmanager
+def _sigint_blocked() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin() -> None:
+    """First of all that a worker does: from here on the sweep alone interrupts it, and it ends with the sweep."""
+    os.setpgid(0, 0)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def _import_all() -> int:
+    """Import what every run needs, while the sweep gets ready; returns the number of the process."""
+    from fer_ablate.execution import one_run  # noqa: F401  # imported for the runs to come
+    from fer_ablate.training.processes import end_with_parent
+
+    end_with_parent()
+    # What was imported stays for good, so no collection between two runs needs to look at it.
+    gc.collect()
+    gc.freeze()
+    return os.getpid()
+
+
+def _do_run(spec: RunSpec) -> JobResult:
+    try:
+        return do_job(spec, own_process=True)
+    finally:
+        gc.collect()  # modules and trainers refer to each other in circles, and hold the memory of a whole run
+
+
+@dataclass
+class _Free:
+    """What no run uses at the moment."""
+
+    cores: int
+    memory_mb: float
+    cards: list[str]
+
+    def has(self, need: Need) -> bool:
+        return need.cores <= self.cores and need.memory_mb <= self.memory_mb and need.gpus <= len(self.cards)
+
+
+class Workers:
+    """All workers of a sweep; a context that ends them.
+
+    Args:
+        sharing: how runs share the machine.
+        ended: called with each run that has ended, and its result.
+    """
+
+    def __init__(self, sharing: Sharing, ended: Callable[[RunSpec, JobResult], None]) -> None:
+        self.sharing, self._ended = sharing, ended
+        here = sharing.machine
+        self._free = _Free(here.cores, here.memory_mb, list(here.gpus))
+        self._idle: list[Worker] = []
+        self._busy: dict[Future[JobResult], tuple[int, Worker, Need]] = {}
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
+        if kind is not None:
+            self._interrupt_all()
+        for worker in [*self._idle, *(worker for _, worker, _ in self._busy.values())]:
+            worker.end()
+        self._idle, self._busy = [], {}
+
+    def launch(self, specs: Sequence[RunSpec]) -> list[JobResult]:
+        """Do these runs, as many at once as there is room for, in their order.
+
+        Returns:
+            Result of each run. A run whose process was killed is `missing`, with the reason.
+
+        Raises:
+            KeyboardInterrupt: the user interrupted, or a worker was interrupted alone.
+        """
+        waiting = deque(enumerate(specs))
+        results: dict[int, JobResult] = {}
+        while waiting or self._busy:
+            # In order, so that a run that needs much room is not overtaken for ever by small ones.
+            while waiting and self._has_room(need := self.sharing.need(waiting[0][1].config)):
+                number, spec = waiting.popleft()
+                worker = self._worker_for(need)
+                self._busy[worker.start(spec)] = (number, worker, need)
+            for future in wait(self._busy, return_when=FIRST_COMPLETED).done:
+                number, worker, need = self._busy.pop(future)
+                self._take_back(worker, need)
+                results[number] = self._result(future, worker, specs[number])
+                self._ended(specs[number], results[number])
+        return [results[number] for number in range(len(specs))]
+
+    def _has_room(self, need: Need) -> bool:
+        if not self._busy:
+            return True  # alone it may have all there is
+        return len(self._busy) < self.sharing.at_once and self._free.has(need)
+
+    def _worker_for(self, need: Need) -> Worker:
+        """An idle worker with as many cards, or else a new one."""
+        self._free.cores -= need.cores
+        self._free.memory_mb -= need.memory_mb
+        fitting = (one for one in self._idle if len(one.cards) == need.gpus)
+        worker = next((one for one in fitting if all(card in self._free.cards for card in one.cards)), None)
+        if worker is None:
+            worker = Worker(tuple(self._free.cards[: need.gpus]), self.sharing.threads)
+        else:
+            self._idle.remove(worker)
+        self._free.cards = [card for card in self._free.cards if card not in worker.cards]
+        return worker
+
+    def _take_back(self, worker: Worker, need: Need) -> None:
+        self._free.cores += need.cores
+        self._free.memory_mb += need.memory_mb
+        self._free.cards = sorted([*self._free.cards, *worker.cards], key=self.sharing.machine.gpus.index)
+        self._idle.append(worker)
+
+    def _result(self, future: "Future[JobResult]", worker: Worker, spec: RunSpec) -> JobResult:
+        error = future.exception()
+        if error is None:
+            return future.result()
+        if isinstance(error, KeyboardInterrupt):
+            raise error
+        self._idle.remove(worker)  # its process is gone; the next run gets another
+        worker.end()
+        problem = _why(error)
+        found = result_on_disk(RunFolder(Path(spec.folder)), spec.key, problem)
+        if found.state is RunState.missing and not found.problem:
+            # Not tried again: a process that cannot even begin would be started for ever.
+            return JobResult(RunState.missing, spec.key, f"its process ended before it began ({problem})")
+        return found
+
+    def _interrupt_all(self) -> None:
+        for _, worker, _ in self._busy.values():
+            worker.interrupt()
+        with suppress(KeyboardInterrupt):  # pressed again: they are killed at once
+            wait(self._busy, timeout=GRACE_SECONDS)
+
+
+def _why(error: BaseException) -> str:
+    """Why a process ended, from loky's long message: `SIGKILL(-9), perhaps for lack of memory`."""
+    codes = re.search(r"exit codes of the workers are \{(.+?)\}", str(error))
+    if codes is None:
+        return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}".rstrip(": ")
+    return codes[1] + (", perhaps for lack of memory" if "SIGKILL" in codes[1] else "")

@@ -1,0 +1,60 @@
+"""What scores of predictions are stored as, and how they are shown. Letter: K emotions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+PERCENT = (
+    "acc",
+    "top2",
+    "ece",
+    "macro_precision",
+    "macro_recall",
+    "macro_f1",
+    "weighted_precision",
+    "weighted_recall",
+    "weighted_f1",
+)
+"""Metrics that are fractions of one and are shown in percent; differences of them are percentage points."""
+
+
+@dataclass(kw_only=True)
+class SplitResult:
+    """Scores of predictions on one split.
+
+    Args:
+        n: number of predictions; one for each image, except for scores of training steps or of several epochs together.
+        metrics: `acc`, `top2`, `macro_f1`, ... as fractions in [0, 1]; `loss` in nats.
+        per_class: class name -> precision, recall, f1 and support.
+        confusion: (K, K) counts; row = truth, column = prediction.
+    """
+
+    n: int
+    metrics: dict[str, float]
+    per_class: dict[str, dict[str, float]]
+    confusion: list[list[int]]
+
+
+def class_scores(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Compute the scores of each class: class name -> precision, recall, f1 and support.
+
+    Args:
+        confusion: (K, K) counts; row = truth, column = prediction.
+        classes: K names in this order.
+    """
+    columns = class_columns(confusion)
+    return {name: {column: float(values[index]) for column, values in columns.items()} for index, name in enumerate(classes)}
+
+
+def class_columns(confusion: Sequence[Sequence[int]]) -> dict[str, NDArray[np.float64]]:
+    """Precision, recall, F1 and support of each class, (K,) each; 0 if the class was not predicted or not present."""
+    counts = np.array(confusion, np.float64)
+    hits, predicted, present = counts.diagonal(), counts.sum(axis=0), counts.sum(axis=1)
+    return {
+        "precision": hits / predicted.clip(min=1),
+        "recall": hits / present.clip(min=1),
+        "f1": 2 * hits / (predicted + present).clip(min=1),
+        "support": present,
+    }

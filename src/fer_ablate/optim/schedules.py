@@ -1,0 +1,152 @@
+"""Learning-rate schedules: what each is described by, and the faults of a section that names one. torch is not needed for it."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fer_ablate.config.binding import argument_faults, is_number
+from fer_ablate.errors import Fault, choices
+
+OWN_KEYS = ("name", "warmup_epochs", "warmup_start")
+"""Keys of the section that every schedule has."""
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Keep the optimizer's rate constant."""
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """Multiply the rate by `factor` after more than `patience` epochs without a better `monitor`."""
+
+    monitor: str = "val/acc"
+    mode: str = "max"
+    factor: float = 0.1
+    patience: int = 10
+    threshold: float = 1e-4
+    min_lr: float = 0.0
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """Half a cosine down to `eta_min` in one period and up again in the next; null: one period for the whole run."""
+
+    period_epochs: float | None = None
+    eta_min: float = 0.0
+
+
+@dataclass(frozen=True)
+class WarmRestarts:
+    """Half a cosine down to `eta_min`, then a restart (Loshchilov and Hutter 2017); each period is `multiplier` times longer."""
+
+    period_epochs: float = 10.0
+    multiplier: int = 1
+    eta_min: float = 0.0
+
+
+@dataclass(frozen=True)
+class OneCycle:
+    """Up to `max_lr` and down again over the whole run (Smith and Topin 2018); null: the maximum is the optimizer's rate."""
+
+    max_lr: float | None = None
+    pct_start: float = 0.3
+    div_factor: float = 25.0
+    final_div_factor: float = 1e4
+    cycle_momentum: bool = True
+
+
+@dataclass(frozen=True)
+class Step:
+    """Multiply the rate by `gamma` every `every_epochs` epochs."""
+
+    every_epochs: float = 20.0
+    gamma: float = 0.1
+
+
+@dataclass(frozen=True)
+class Exponential:
+    """Decay the rate in every step, by a factor of `gamma` per epoch."""
+
+    gamma: float = 0.95
+
+
+Schedule = Constant | Plateau | Cosine | WarmRestarts | OneCycle | Step | Exponential
+
+SCHEDULES: dict[str, type[Schedule]] = {
+    "constant": Constant,
+    "plateau": Plateau,
+    "cosine": Cosine,
+    "warm_restarts": WarmRestarts,
+    "onecycle": OneCycle,
+    "step": Step,
+    "exponential": Exponential,
+}
+
+LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "warmup_epochs": (lambda value: value >= 0, "a number of epochs from 0"),
+    "warmup_start": (lambda value: 0 < value <= 1, "in (0, 1], a fraction of optimizer.lr"),
+    "factor": (lambda value: 0 < value < 1, "in (0, 1)"),
+    "patience": (lambda value: isinstance(value, int) and value >= 0, "a whole number of epochs from 0"),
+    "threshold": (lambda value: value >= 0, "a number from 0"),
+    "min_lr": (lambda value: value >= 0, "a number from 0"),
+    "eta_min": (lambda value: value >= 0, "a number from 0"),
+    "period_epochs": (lambda value: value > 0, "a number of epochs above 0"),
+    "every_epochs": (lambda value: value > 0, "a number of epochs above 0"),
+    "multiplier": (lambda value: isinstance(value, int) and value >= 1, "a whole number from 1"),
+    "max_lr": (lambda value: value > 0, "a number above 0"),
+    "pct_start": (lambda value: 0 < value < 1, "in (0, 1)"),
+    "div_factor": (lambda value: value >= 1, "a number from 1"),
+    "final_div_factor": (lambda value: value >= 1, "a number from 1"),
+    "gamma": (lambda value: 0 < value <= 1, "in (0, 1]"),
+}
+"""Key -> test of its value, and the condition in words."""
+
+
+def scheduler_faults(config: Mapping[str, Any], max_epochs: int, monitors: Collection[str] | None = None) -> list[Fault]:
+    """List all faults of the section `scheduler`.
+
+    Args:
+        config: `name`, the warm-up and the keys of that schedule.
+        max_epochs: length of the run.
+        monitors: metrics that plateau can monitor; None: not checked.
+    """
+    name = str(config.get("name") or "")
+    if name not in SCHEDULES:
+        return [Fault("scheduler.name", f"'{name}' is unknown." if name else "is missing.", choices(name, SCHEDULES))]
+    schedule, arguments = SCHEDULES[name], _arguments(config)
+    faults = argument_faults(schedule, arguments, "scheduler", unless=OWN_KEYS)
+    # A key that the schedule does not have is reported once, without a look at its value.
+    already = {fault.key for fault in faults}
+    for key, value in config.items():
+        may_be_null = key not in OWN_KEYS and getattr(schedule, key, 0) is None
+        if key not in LIMITS or f"scheduler.{key}" in already or (value is None and may_be_null):
+            continue
+        holds, words = LIMITS[key]
+        if not (is_number(value) and holds(value)):
+            faults.append(Fault(f"scheduler.{key}", f"{value!r} is not {words}."))
+    warmup = config.get("warmup_epochs", 0)
+    if is_number(warmup) and warmup > 0:
+        if name == "onecycle":
+            faults.append(
+                Fault("scheduler.warmup_epochs", "onecycle warms up by itself.", "Set it to 0 and use scheduler.pct_start.")
+            )
+        elif warmup >= max_epochs:
+            faults.append(
+                Fault("scheduler.warmup_epochs", f"{warmup} leaves nothing of {max_epochs} epochs.", "Raise trainer.max_epochs.")
+            )
+    mode, monitor = arguments.get("mode", "max"), str(arguments.get("monitor", Plateau.monitor))
+    if name == "plateau" and mode not in ("min", "max"):
+        faults.append(Fault("scheduler.mode", f"'{mode}' is unknown.", choices(str(mode), ("min", "max"))))
+    if name == "plateau" and monitors is not None and monitor not in monitors:
+        faults.append(Fault("scheduler.monitor", f"'{monitor}' is not logged.", choices(monitor, monitors)))
+    return faults
+
+
+def schedule_of(config: Mapping[str, Any]) -> Schedule:
+    """The schedule that a section without faults describes, apart from its warm-up."""
+    return SCHEDULES[config["name"]](**_arguments(config))
+
+
+def _arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key not in OWN_KEYS}

@@ -1,0 +1,18 @@
+"""The help of the program, which is put together without Hydra."""
+
+import pytest
+
+from fer_ablate.cli.command_line import run_hydra
+from fer_ablate.cli.program_help import asks_for_help_alone, program_help
+
+
+def test_the_help_is_what_hydra_composes(capsys):
+    with pytest.raises(SystemExit):
+        run_hydra(["--help"], lambda spec: 0)
+    assert f"{program_help()}\n" == capsys.readouterr().out
+
+
+def test_words_beside_the_help_are_left_to_hydra():
+    assert [asks_for_help_alone(words) for words in (["-h"], ["--help", "-h"], ["--help", "model=pisa"], [])] == [
+        True, True, False, False,
+    ]  # fmt: skip

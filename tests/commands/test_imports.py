@@ -1,0 +1,67 @@
+"""What trains nothing does not wait for the libraries that train, draw or record; in a process of its own, as a person has it."""
+
+import json
+import os
+import subprocess
+import sys
+
+TRAINING = ("torch", "pytorch_lightning", "torchmetrics", "kornia")
+DRAWING = ("matplotlib", "pandas", "scipy.stats", "mlflow", "optuna")
+
+SCRIPT = """
+import contextlib, io, json, sys
+from fer_ablate.cli.main import main
+
+commands, watched = json.loads(sys.argv[1])
+found = {}
+for words in commands:
+    sys.argv = ["fer_ablate"]
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        code = main(words)
+    found[" ".join(words[:2])] = (code, printed.getvalue(), [name for name in watched if name in sys.modules])
+print(json.dumps(found))
+"""
+
+
+def test_only_training_imports_what_trains(finished, typed_small, cache_dir, tmp_path):
+    of_run = [*typed_small, "trainer.max_epochs=1", f"runs_dir={finished.parents[1]}"]
+    # Their order is that of what they import: a module once imported stays.
+    commands = [
+        ["--help"],
+        ["plam"],
+        ["-sc", "query=bash"],
+        ["--cfg", "job"],
+        ["runs", f"runs_dir={finished.parents[1]}"],
+        ["clean", f"runs_dir={finished.parents[1]}"],
+        ["plan", *of_run],
+        ["watch", *of_run],
+        ["table", *of_run],
+        ["table", "format=markdown", *of_run],
+        ["reproduce", "lenet5", f"runs_dir={finished.parents[1]}"],
+        ["results", f"folder={tmp_path / 'docs'}"],
+        ["report", *of_run],
+    ]
+    environment = {
+        **os.environ,
+        "FER_ABLATE_CACHE": str(cache_dir),
+        "COMP_LINE": "fer_ablate optimizer=ada",
+        "COMP_POINT": "24",
+    }
+    environment.pop("FER_ABLATE_DATA", None)
+    (tmp_path / "docs").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, json.dumps([commands, [*TRAINING, *DRAWING]])],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env=environment,
+    )
+    found = json.loads(done.stdout)
+    assert {name: (code, printed[-2000:]) for name, (code, printed, _) in found.items() if code != (name == "plam")} == {}
+    assert "optimizer=adadelta" in found["-sc query=bash"][1]
+    assert "baseline" in found["table format=markdown"][1]
+    assert {name: imported for name, (_, _, imported) in found.items() if set(imported) & set(TRAINING)} == {}
+    *waiting, _ = found.items()  # all but the report, which draws
+    assert {name: imported for name, (_, _, imported) in waiting if imported} == {}
