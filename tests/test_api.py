@@ -30,6 +30,7 @@ TINY = (
     "trainer.num_threads=1",
     "model.width=0.25",
     "tracking=none",
+    "tracking.pictures=false",
 )
 ROWS = "study.rows=[small,-4 Conv]"
 

@@ -27,7 +27,7 @@ def _own_process_state(monkeypatch):
 @pytest.fixture(scope="session")
 def typed_small(small_run):
     """Words for a run of a second; `runs_dir` and `trainer.max_epochs` are left to the test."""
-    return [*small_run, "trainer.num_threads=1", "tracking=none"]
+    return [*small_run, "trainer.num_threads=1", "tracking=none", "tracking.pictures=false"]
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def _finished_runs(tmp_path_factory, cache_dir, typed_small):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["fer_ablate"])
         patch.setenv("FER_ABLATE_CACHE", str(cache_dir))
-        assert main([*typed_small, "trainer.max_epochs=1", f"runs_dir={runs}"]) == 0
+        assert main([*typed_small, "tracking.pictures=true", "trainer.max_epochs=1", f"runs_dir={runs}"]) == 0
     return runs
 
 

@@ -39,7 +39,7 @@ def write_study(folder, text=STUDY):
 
 
 def words_of(conf, runs):
-    return ["--config-dir", str(conf), "study=tiny/rows", f"runs_dir={runs}", "tracking=none"]
+    return ["--config-dir", str(conf), "study=tiny/rows", f"runs_dir={runs}", "tracking=none", "tracking.pictures=false"]
 
 
 @pytest.fixture

@@ -21,6 +21,9 @@ rows:
 """
 
 
+NO_PICTURES = ("tracking.pictures=false",)
+
+
 @pytest.fixture
 def conf(tmp_path):
     file = tmp_path / "conf" / "study" / "tiny.yaml"
@@ -35,7 +38,7 @@ def study(typed, conf, tmp_path):
 
     def command(verb, *words):
         return typed(
-            verb, "--config-dir", str(conf.parents[1]), "study=tiny", f"runs_dir={tmp_path / 'runs'}", "tracking=none", *words
+            verb, "--config-dir", str(conf.parents[1]), "study=tiny", f"runs_dir={tmp_path / 'runs'}", "tracking=none", *NO_PICTURES, *words
         )
 
     return command

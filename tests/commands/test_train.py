@@ -62,7 +62,7 @@ def test_force_replaces_damaged_records_with_equal_scores(typed, small, finished
         assert printed.code == 1
         assert f"{name} is damaged" in printed.err
         assert "force=true" in printed.err
-    printed = typed(*small, "trainer.max_epochs=1", "force=true")
+    printed = typed(*small, "tracking.pictures=true", "trainer.max_epochs=1", "force=true")
     assert (printed.code, printed.err) == (0, "")
     assert RunFolder(finished).result.splits == before.splits
     # In a pipe: plain lines, one screen.
@@ -95,7 +95,7 @@ def test_the_run_record_describes_its_images(finished):
 
 
 def test_a_missing_picture_is_a_note_until_made(typed, small, finished):
-    folder, words = RunFolder(finished), [*small, "trainer.max_epochs=1"]
+    folder, words = RunFolder(finished), [*small, "tracking.pictures=true", "trainer.max_epochs=1"]
     before = folder.result.splits
     for name in ("result.json", "predictions.npz", "confusion.png", "curves.png", "faces.png"):
         (finished / name).unlink()
@@ -123,7 +123,7 @@ def test_pictures_missing_after_a_kill_come_later(typed, small, finished):
     before = [picture.read_bytes() for picture in pictures]
     for picture in pictures:
         picture.unlink()
-    printed = typed(*small, "trainer.max_epochs=1")
+    printed = typed(*small, "tracking.pictures=true", "trainer.max_epochs=1")
     assert "nothing to train" in printed.out
     assert [picture.read_bytes() for picture in pictures] == before
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from fer_ablate.config.binding import names_plugins
-from fer_ablate.config.compose import composed, flat, from_yaml, plain, register_schema, to_config, to_yaml
+from fer_ablate.config.compose import composed, composer, flat, from_yaml, plain, register_schema, to_config, to_yaml
 from fer_ablate.config.conf_files import CONFIG_NAME, conf_dir
 from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.config.hydra_internals import flag_parser
@@ -26,6 +27,9 @@ from fer_ablate.tracking.disk.files import write_text
 
 INSPECTIONS = ("help", "hydra_help", "cfg", "info", "shell_completion")
 """Flags of Hydra that print something and run nothing."""
+
+PLAIN = ("overrides", "multirun", "config_dir")
+"""What nearly every command line consists of; with other flags it is left to `hydra.main`."""
 
 SINGLE_VALUES = ("seed", "name", "runs_dir", "force", "plugins")
 """Keys at the top of the config that are not groups."""
@@ -55,12 +59,14 @@ class HydraArguments:
         config_dir: folder with files of the user's own, `--config-dir`.
         multirun: whether `-m` was given.
         inspects: whether a flag makes Hydra print something instead of running.
+        plain: whether there is nothing else than overrides, `-m` and `--config-dir`.
     """
 
     overrides: list[str]
     config_dir: Path | None
     multirun: bool
     inspects: bool
+    plain: bool = True
 
 
 @dataclass(frozen=True)
@@ -129,7 +135,6 @@ def run_hydra(arguments: Sequence[str], action: Callable[[RunSpec], int], ignore
         diagnosis = diagnose(parsed.overrides, parsed.config_dir)
         raise_faults([*diagnosis.faults, *content_faults(diagnosis)], ignore)
         raise_faults([] if parsed.multirun else sweep_faults(parsed.overrides))
-    register_schema()
     codes: list[int] = []
 
     def task(tree: DictConfig) -> None:
@@ -137,12 +142,31 @@ def run_hydra(arguments: Sequence[str], action: Callable[[RunSpec], int], ignore
         # Collected here, since `hydra.main` does not hand on what the task returns.
         codes.append(_exit_code(lambda: action(run_spec_of(tree, overrides, ignore))))
 
-    program = sys.argv[0]
     # One after another in this process: only trainings are worth a launcher, and only our own sweeper skips finished ones.
     basic = ["hydra/sweeper=basic", "hydra/launcher=basic"] if parsed.multirun and not parsed.inspects else []
-    sys.argv = [program, *arguments, *basic]
-    hydra.main(config_path=str(conf_dir()), config_name=CONFIG_NAME)(task)()
+    if parsed.plain:
+        _run_task(parsed, [*parsed.overrides, *basic], task)
+    else:
+        register_schema()
+        sys.argv = [sys.argv[0], *arguments, *basic]
+        hydra.main(config_path=str(conf_dir()), config_name=CONFIG_NAME)(task)()
     return max(codes, default=0)
+
+
+def _run_task(parsed: HydraArguments, overrides: list[str], task: Callable[[DictConfig], None]) -> None:
+    """Do what `hydra.main` does with the app that has read the YAML files already; another would take half a second to read them.
+
+    Raises:
+        UserError: Hydra refuses what `diagnose` let pass.
+    """
+    try:
+        with composer(parsed.config_dir) as app:
+            if parsed.multirun:
+                app.multirun(CONFIG_NAME, task, [*overrides, "hydra.mode=MULTIRUN"])
+            else:
+                app.run(CONFIG_NAME, task, overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(f"Hydra: {error}") from error
 
 
 def _exit_code(action: Callable[[], int]) -> int:
@@ -172,6 +196,8 @@ def parse(arguments: Sequence[str]) -> HydraArguments:
         config_dir=Path(parsed.config_dir) if parsed.config_dir else None,
         multirun=bool(parsed.multirun),
         inspects=any(getattr(parsed, flag, None) for flag in INSPECTIONS),
+        plain=not any(value for flag, value in vars(parsed).items() if flag not in PLAIN)
+        and not any(key_of(text) in ("hydra", "hydra.mode") for text in parsed.overrides),
     )
 
 

@@ -108,7 +108,8 @@ def to_config(tree: DictConfig) -> Config:
 
 def to_yaml(config: Config) -> str:
     """The resolved config as YAML; `from_yaml` reads it back."""
-    return OmegaConf.to_yaml(OmegaConf.structured(config))
+    # From plain values: the same text in half the time.
+    return OmegaConf.to_yaml(OmegaConf.create(plain(config)))
 
 
 def from_yaml(text: str) -> Config:

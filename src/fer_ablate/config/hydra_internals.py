@@ -6,6 +6,7 @@ running, or to use a launcher without a sweeper plugin. tests/config/test_hydra_
 
 import argparse
 import copy
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,7 +86,7 @@ def is_running(app: HydraApp) -> bool:
 class _ReadOnce(ConfigRepository):
     """Reads each file of the folders once, although Hydra copies its repository for every composition."""
 
-    def __init__(self, search_path: ConfigSearchPath, read: dict[str, ConfigResult | None] | None = None) -> None:
+    def __init__(self, search_path: ConfigSearchPath, read: dict[str, bytes] | None = None) -> None:
         super().__init__(search_path)
         self._read = {} if read is None else read
 
@@ -100,10 +101,11 @@ class _ReadOnce(ConfigRepository):
         self._read = {}
 
     def load_config(self, config_path: str) -> ConfigResult | None:
-        """Read a file, or copy what was read: merging adopts the nodes that it is given."""
+        """Read a file, or copy what was read: merging adopts the nodes that it is given, and unpickling is the fastest copy."""
         if config_path not in self._read:
-            self._read[config_path] = super().load_config(config_path)
-        return copy.deepcopy(self._read[config_path])
+            self._read[config_path] = pickle.dumps(super().load_config(config_path))
+        found: ConfigResult | None = pickle.loads(self._read[config_path])
+        return found
 
 
 def split_overrides(app: HydraApp, overrides: Sequence[ParsedOverride]) -> tuple[list[ParsedOverride], list[ParsedOverride]]:

@@ -276,6 +276,7 @@ class TrackingConfig:
     parent: str | None = None  # MLflow run below which this one is shown
     log_model: bool = False  # whether the tested weights are logged as a model that MLflow can serve
     register: str | None = None  # name under which that model is registered; implies log_model
+    pictures: bool = True  # whether runs and studies get figures, which take longer than the training of a small run
     contact_sheets: bool = False  # whether pictures of samples, augmented copies and classes are logged
 
 

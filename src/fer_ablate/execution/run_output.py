@@ -31,7 +31,7 @@ MODEL_NOTE = "model in MLflow"
 
 
 def draw(prepared: PreparedRun, folder: RunFolder, result: RunResult, predictions: Predictions) -> list[str]:
-    """Draw the figures of a run, and the contact sheets if the config says so.
+    """Draw the figures of a run, unless its config leaves them out, and the contact sheets if it asks for them.
 
     Args:
         prepared: the run.
@@ -42,7 +42,8 @@ def draw(prepared: PreparedRun, folder: RunFolder, result: RunResult, prediction
     Returns:
         What could not be drawn and why, a sentence each.
     """
-    problems = save_run_figures(folder, result, lambda: faces_of(prepared, predictions))
+    wanted = prepared.config.tracking.pictures
+    problems = save_run_figures(folder, result, lambda: faces_of(prepared, predictions)) if wanted else []
     return [*problems, *draw_sheets(prepared, folder)]
 
 
@@ -63,8 +64,11 @@ def faces_to_draw(prepared: PreparedRun, folder: RunFolder, predictions: Predict
     """Leave the figures of a run to the sweep, and draw the contact sheets, for which all images are needed.
 
     Returns:
-        The faces that the figures show, None if they cannot be read; and what went wrong, a sentence each.
+        The faces that the figures show, None if there are to be no figures or the faces cannot be read; and what went wrong, a
+        sentence each.
     """
+    if not prepared.config.tracking.pictures:
+        return None, draw_sheets(prepared, folder)
     found: list[RunFaces] = []  # `attempt` returns the problem, so the faces come back this way
     problem = folder.attempt("faces.png", lambda: found.append(faces_of(prepared, predictions)))
     return found[0] if found else None, [*filter(None, [problem]), *draw_sheets(prepared, folder)]
@@ -84,8 +88,9 @@ def draw_missing(prepared: PreparedRun, folder: RunFolder) -> list[str]:
     Returns:
         What could not be drawn and why, a sentence each.
     """
-    needs_sheets = prepared.config.tracking.contact_sheets and not any(folder.sheets.glob("*.png"))
-    if not missing_figures(folder) and not needs_sheets:
+    tracking = prepared.config.tracking
+    needs_sheets = tracking.contact_sheets and not any(folder.sheets.glob("*.png"))
+    if not (tracking.pictures and missing_figures(folder)) and not needs_sheets:
         return []
     try:
         stored, result = folder.predictions, folder.result

@@ -99,7 +99,8 @@ def draw_left(planned: Iterable[PlannedRun]) -> list[str]:
     Returns:
         What could not be drawn and why, a sentence each.
     """
-    left = {one.folder.path: one for one in planned if one.state is RunState.finished and _lacks_figures(one.folder)}
+    finished = (one for one in planned if one.state is RunState.finished and one.cell.config.tracking.pictures)
+    left = {one.folder.path: one for one in finished if _lacks_figures(one.folder)}
     if not left:
         return []
     # Images and roles are needed again, hence torch.

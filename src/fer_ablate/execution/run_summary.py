@@ -75,7 +75,7 @@ def show_result(spec: RunSpec, folder: RunFolder, result: RunResult) -> None:
             f"weights of epoch {result.best_epoch}, {result.parameters:,} parameters, {result.macs / 1e6:,.1f} M MACs",
         ),
         ("run", f"{short(result.key)}  {folder.path}/"),
-        ("pictures", ", ".join(_pictures(folder))),
+        *([("pictures", ", ".join(found))] if (found := _pictures(folder)) else []),
         ("again", f"python -m fer_ablate evaluate run={short(result.key)} evaluation.tta=flip"),
     ]
     if header.mlflow_uri:

@@ -86,11 +86,12 @@ def write_output(plan: Plan, table: JudgedTable, rows: Sequence[RowRuns]) -> Stu
     folder = study_folder(plan)
     log, record = folder / LOG, read_record(folder)
     # With the keys: other runs may give the same table, but not the same learning curves.
-    shown = repr((table, [run.header.key for row in rows for run in row.runs], makers_digest()))
+    figures = plan.runs[0].cell.config.tracking.pictures
+    shown = repr((table, [run.header.key for row in rows for run in row.runs], makers_digest(), figures))
     digest = hashlib.sha256(shown.encode()).hexdigest()
     problems: list[str] = []
     if record.table != digest or not record.fits(folder):
-        problems += _write_table(folder, table, rows)
+        problems += _write_table(folder, table, rows, figures)
     pages: list[Page] = []  # `attempt` returns the problem, so the page comes back this way
     problems.append(attempt(log, "The page", lambda: pages.append(_page(plan, table, rows, folder))))
     problems = [problem for problem in problems if problem]
@@ -102,7 +103,7 @@ def write_output(plan: Plan, table: JudgedTable, rows: Sequence[RowRuns]) -> Stu
     return StudyOutput(table, tuple(rows), tuple(files), pages[0] if pages else None, tuple(problems))
 
 
-def _write_table(folder: Path, table: JudgedTable, rows: Sequence[RowRuns]) -> list[str]:
+def _write_table(folder: Path, table: JudgedTable, rows: Sequence[RowRuns], figures: bool) -> list[str]:
     """Write the table in every format, the plots, and the tables of each class; returns what went wrong, or empty texts."""
     from fer_ablate.report.plots.classes import save_class_tables
     from fer_ablate.report.plots.study import save_study_figures
@@ -111,8 +112,8 @@ def _write_table(folder: Path, table: JudgedTable, rows: Sequence[RowRuns]) -> l
     for form, suffix in FORMATS.items():
         write_text(folder / f"table.{suffix}", render_table(table, form))
     return [
-        attempt(log, "The plots", lambda: save_study_figures(folder, table, _histories(rows))),
-        attempt(log, "The tables by class", lambda: save_class_tables(folder, rows, table.columns)),
+        attempt(log, "The plots", lambda: save_study_figures(folder, table, _histories(rows)) if figures else None),
+        attempt(log, "The tables by class", lambda: save_class_tables(folder, rows, table.columns, figures)),
     ]
 
 

@@ -28,13 +28,14 @@ NAMED = 16
 Counts = NDArray[np.int64]
 
 
-def save_class_tables(folder: Path, rows: Sequence[RowRuns], columns: Sequence[str]) -> list[Path]:
+def save_class_tables(folder: Path, rows: Sequence[RowRuns], columns: Sequence[str], figures: bool = True) -> list[Path]:
     """Write `confusion-<split>` (PNG, SVG) and `per-class-<split>` (csv, Markdown) for every split of a study's columns.
 
     Args:
         folder: for the files, which are replaced.
         rows: of the study; those without a finished run are left out.
         columns: such as `test/acc`.
+        figures: whether the confusion matrices are drawn.
 
     Returns:
         The files written.
@@ -44,10 +45,11 @@ def save_class_tables(folder: Path, rows: Sequence[RowRuns], columns: Sequence[s
         results = split_results(rows, split)
         if not results:
             continue
-        figure = study_confusion_figure(results)
-        for path in (folder / f"confusion-{split}.png", folder / f"confusion-{split}.svg"):
-            save_figure(figure, path)
-            written.append(path)
+        if figures:
+            figure = study_confusion_figure(results)
+            for path in (folder / f"confusion-{split}.png", folder / f"confusion-{split}.svg"):
+                save_figure(figure, path)
+                written.append(path)
         for path, text in (
             (folder / f"per-class-{split}.csv", per_class_csv(results)),
             (folder / f"per-class-{split}.md", per_class_markdown(results)),
