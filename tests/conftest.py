@@ -1,5 +1,6 @@
 """What all tests share: small runs on drawn faces."""
 
+import gc
 import os
 
 # Before torch reads it: workers with a thread for every core wait for each other, and equal weights need a fixed number.
@@ -13,6 +14,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from fer_ablate.config.compose import composed, composer, to_config
+
+
+def pytest_collection_finish(session):
+    """Leave what was imported out of garbage collection, which would look at all of it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

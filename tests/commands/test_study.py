@@ -21,9 +21,6 @@ rows:
 """
 
 
-NO_PICTURES = ("tracking.pictures=false",)
-
-
 @pytest.fixture
 def conf(tmp_path):
     file = tmp_path / "conf" / "study" / "tiny.yaml"
@@ -37,9 +34,8 @@ def study(typed, conf, tmp_path):
     """Type a verb about the study; `-m` trains it."""
 
     def command(verb, *words):
-        return typed(
-            verb, "--config-dir", str(conf.parents[1]), "study=tiny", f"runs_dir={tmp_path / 'runs'}", "tracking=none", *NO_PICTURES, *words
-        )
+        places = ("--config-dir", str(conf.parents[1]), "study=tiny", f"runs_dir={tmp_path / 'runs'}")
+        return typed(verb, *places, "tracking=none", "tracking.pictures=false", *words)
 
     return command
 

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any, Literal
 
 import optuna
-from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from fer_ablate.search.objectives import MAXIMIZE
@@ -147,6 +146,8 @@ def _importances(study: optuna.Study, objectives: tuple[str, ...]) -> dict[str, 
 
     Pruned trials count with the value that they reported last: a search that prunes well has few others to compare.
     """
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances  # with scikit-learn, a second of each training
+
     known = [trial for trial in study.get_trials(deepcopy=False) if trial.state in VALUED and trial.values]
     if len(known) < ENOUGH_TRIALS:
         return {}

@@ -1,7 +1,7 @@
 """Shared by all figures: colours, text without surprises, and files that are whole or absent."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -32,9 +32,18 @@ class NotebookFigure(Figure):
         return stream.getvalue()
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of this size in inches, without a window and outside of matplotlib's global state."""
-    new = NotebookFigure(figsize=(width, height), dpi=DPI, layout="constrained")
+def new_figure(width: float, height: float, margins: Mapping[str, float] | None = None) -> Figure:
+    """An empty figure of this size in inches, without a window and outside of matplotlib's global state.
+
+    Args:
+        width: in inches.
+        height: in inches.
+        margins: for `Figure.subplots_adjust`, where the labels have a known size; None: matplotlib finds margins that fit, for
+            which it draws everything twice.
+    """
+    new = NotebookFigure(figsize=(width, height), dpi=DPI, layout="constrained" if margins is None else "none")
+    if margins is not None:
+        new.subplots_adjust(**margins)
     FigureCanvasAgg(new)
     return new
 
@@ -70,3 +79,4 @@ def save_figure(figure: Figure, path: Path) -> None:
     # Text stays text in an SVG: it can be searched, and files are a third of the size. The salt makes names in it repeatable.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "fer_ablate"}), boxes_for_foreign_letters():
         write_atomically(path, lambda stream: figure.savefig(stream, format=form, metadata=metadata))
+    figure.set_layout_engine("none")  # the places found for one format serve the next; finding them takes half of the time

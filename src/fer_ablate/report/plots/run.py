@@ -26,6 +26,9 @@ FACE_PIXELS = 108
 NAME_LENGTH, CAPTION_LENGTH = 24, 16
 """Letters of a class's name beside a matrix and above a face."""
 
+USUAL_LENGTH = 10
+"""Letters of the longest name of a class up to which the margins of a matrix are known without drawing it."""
+
 NUMBERED = 0.45
 """Inches from which a cell has room for numbers; with 30 classes cells are that wide."""
 
@@ -90,7 +93,9 @@ def run_confusion_figure(confusion: ArrayLike, classes: Sequence[str]) -> Figure
     shares = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
     k = len(classes)
     cell = min(0.78, max(0.16, 14 / k))  # inches; a hundred classes fit into 16
-    figure = new_figure(2.2 + cell * k, 1.6 + 0.85 * cell * k)
+    width, height = 2.2 + cell * k, 1.6 + 0.85 * cell * k
+    usual = max(map(len, classes)) <= USUAL_LENGTH and cell >= NUMBERED
+    figure = new_figure(width, height, _usual_margins(width, height) if usual else None)
     axes = figure.subplots()
     image = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100, aspect="auto")
     for (row, column), share in np.ndenumerate(shares) if cell >= NUMBERED else ():
@@ -110,6 +115,11 @@ def run_confusion_figure(confusion: ArrayLike, classes: Sequence[str]) -> Figure
     return figure
 
 
+def _usual_margins(width: float, height: float) -> dict[str, float]:
+    """Margins of a matrix of this size in inches whose classes have short names."""
+    return {"left": 1.55 / width, "right": 1 - 0.8 / width, "bottom": 1.0 / height, "top": 1 - 0.35 / height}
+
+
 def run_curves_figure(history: Sequence[Mapping[str, float]], best_epoch: int | None = None) -> Figure:
     """Loss, accuracy and learning rate over the epochs.
 
@@ -120,7 +130,7 @@ def run_curves_figure(history: Sequence[Mapping[str, float]], best_epoch: int | 
     if best_epoch is None:
         measured = [row for row in history if "val/acc" in row]
         best_epoch = int(max(measured, key=lambda row: row["val/acc"])["epoch"]) if measured else None
-    figure = new_figure(11, 3.6)
+    figure = new_figure(11, 3.6, {"left": 0.05, "right": 0.985, "bottom": 0.13, "top": 0.9, "wspace": 0.2})
     panels = figure.subplots(1, 3)
     for axes, metric, title, scale in zip(panels[:2], ("loss", "acc"), ("loss (nats)", "accuracy (%)"), (1, 100), strict=True):
         for split, color in (("train", BLUE), ("val", ORANGE)):
@@ -165,7 +175,7 @@ def run_faces_figure(
         classes: K names.
     """
     predictions, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    figure = new_figure(11, 6.9)
+    figure = new_figure(11, 6.9, {"left": 0.005, "right": 0.995, "bottom": 0.01, "top": 0.95, "hspace": 0.1})
     # One mosaic for each half: axes for every face would take longer than the training of a short run.
     halves = zip(figure.subplots(2, 1), _halves(labels, probabilities), ("right", "wrong"), strict=True)
     for axes, chosen, title in halves:
