@@ -41,7 +41,7 @@ def new_figure(width: float, height: float, margins: Mapping[str, float] | None 
         margins: for `Figure.subplots_adjust`, where the labels have a known size; None: matplotlib finds margins that fit, for
             which it draws everything twice.
     """
-    new = NotebookFigure(figsize=(width, height), dpi=DPI, layout="constrained" if margins is None else "none")
+    new = NotebookFigure(figsize=(width, height), dpi=DPI, layout="constrained" if margins is None else None)
     if margins is not None:
         new.subplots_adjust(**margins)
     FigureCanvasAgg(new)
