@@ -105,7 +105,11 @@ def _train(plan: Plan, words: Sequence[str], config_dir: Path | None) -> dict[st
         console.facts([("output", f"the output of the runs goes to {multirun}/.submitit/")])
     with open_launcher(words, config_dir, multirun, partial(_shared, plan)) as launcher:
         if launcher.sharing is not None:
-            console.facts([("trains", launcher.sharing().described)])
+            sharing = launcher.sharing()
+            console.facts([("trains", sharing.described)])
+            if sharing.at_once > 1:
+                # Said, since nothing else is seen meanwhile.
+                console.facts([("starts", f"{sharing.at_once} processes; they import torch first, for some seconds")])
         parents = _open_study(plan)
 
         def train_runs(runs: Sequence[PlannedRun]) -> Sequence[JobResult]:
