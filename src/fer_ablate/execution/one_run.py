@@ -91,7 +91,7 @@ def train_here(spec: RunSpec) -> RunOutcome:
     if config.trainer.fast_dev_run:
         _dev_run(spec, data, key)
         return RunOutcome(key)
-    # A plan has scanned the disk already, and found where a run with this key lies.
+    # A plan has scanned the disk already, and knows the folder of a run with this key.
     folder = RunFolder(Path(spec.folder)) if spec.folder else scan(Path(config.runs_dir)).folders.of(config, spec.name, key)
     prepared = PreparedRun(config, spec.name, key, data, folder.checkpoints, rank(), start)
     # Before the lock, which the first process holds for all of them.

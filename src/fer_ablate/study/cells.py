@@ -100,10 +100,10 @@ def compose_cells(
 
 @dataclass(frozen=True)
 class _RowConfigs:
-    """Configs of a row, seed by seed and fold by fold; `alike` if they differ in nothing else."""
+    """Configs of a row, seed by seed and fold by fold; `uniform` if they differ in nothing else."""
 
     configs: tuple[Config, ...] = ()
-    alike: bool = True
+    uniform: bool = True
 
 
 def _row_configs(row: Row, spec: StudySpec, config_dir: Path | None) -> tuple[_RowConfigs, list[Fault]]:
@@ -122,7 +122,7 @@ def _row_configs(row: Row, spec: StudySpec, config_dir: Path | None) -> tuple[_R
     # Resolving takes long, so it is done once, unless an interpolation such as runs_dir=runs/${seed} makes the rest depend on it.
     # Pickled, texts stand as they are; walking through the tree takes twenty times longer.
     if REPEAT_IN_INTERPOLATION.search(pickle.dumps(tree)):
-        return _RowConfigs((first, *(_resolved(tree, row.label, repeat, spec) for repeat in repeated[1:])), alike=False), []
+        return _RowConfigs((first, *(_resolved(tree, row.label, repeat, spec) for repeat in repeated[1:])), uniform=False), []
     return _RowConfigs(tuple(_of_repeat(first, repeat) for repeat in repeated)), []
 
 
@@ -169,7 +169,7 @@ def _keyed(spec: StudySpec, configs: dict[str, _RowConfigs]) -> list[Cell]:
                 # A row starts from the weights of the same seed and fold: those of another have seen the tested images.
                 repeat = repeat_of(config)
                 start = cells.get((row.start_from, repeat)) if row.start_from else None
-                if first is not None and configs[row.label].alike:
+                if first is not None and configs[row.label].uniform:
                     cell = _cell_of_repeat(first, config, shared, start)
                 else:
                     cell = first = _cell(row, config, reference, shared, start, spec)
