@@ -4,6 +4,7 @@ import shlex
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from time import monotonic
 
 from rich.console import Console
@@ -11,7 +12,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from fer_ablate.errors import UserError
 from fer_ablate.metrics import SplitResult
+from fer_ablate.tracking.disk.files import write_text
 
 SPLITS = ("train", "val", "test", "public", "private")
 METRICS = ("acc", "top2", "macro_f1", "weighted_f1", "ece", "loss")
@@ -110,6 +113,29 @@ def part_of(progress: Callable[[float], None], done: float, own: float, total: f
         total: amount of work in all.
     """
     return lambda fraction: progress((done + fraction * own) / total)
+
+
+def put_text(text: str, output: Path | None) -> None:
+    """Print a text, or write it to a file and print the name of the file.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    if output is None:
+        sys.stdout.write(text)
+        return
+    write_text(output, text)
+    print(output)
+
+
+def refuse_unformatted(output: Path | None, form: str | None, example: str) -> None:
+    """Check the words `output=` and `format=` of a verb that writes one text.
+
+    Raises:
+        UserError: there is a file to write, but no format.
+    """
+    if output and not form:
+        raise UserError(f"output={output}: give the format as well, such as format={example}.")
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

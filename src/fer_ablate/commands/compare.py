@@ -1,7 +1,6 @@
 """`compare`: two or more runs side by side. Trains nothing."""
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,6 @@ from fer_ablate.errors import UserError
 from fer_ablate.execution.run_comparison import RunComparison, compare_runs, comparison_tables, comparison_values
 from fer_ablate.judgement.split_images import PREDICTED
 from fer_ablate.report.plain_table import markdown_table
-from fer_ablate.tracking.disk.files import write_text
 from fer_ablate.tracking.disk.lookup import find_run
 
 USAGE = """Show two or more runs side by side: what differs in settings, data, code and machine; metrics; scores by class.
@@ -48,8 +46,7 @@ class CompareWords:
 def run(arguments: Sequence[str]) -> int:
     """Compare the runs."""
     words, _ = read_command(arguments, CompareWords, USAGE, overrides=False)
-    if words.output and not words.format:
-        raise UserError(f"output={words.output}: give the format as well, such as format=markdown.")
+    console.refuse_unformatted(words.output, words.format, "markdown")
     if len(words.run) < 2:
         raise UserError("Name two runs or more: compare run=<id> run=<id>. `runs` lists them.")
     folders = [find_run(words.runs_dir, name) for name in words.run]
@@ -60,12 +57,7 @@ def run(arguments: Sequence[str]) -> int:
     if not words.format:
         _show(comparison)
         return 0
-    text = _text(comparison, words.format)
-    if words.output:
-        write_text(words.output, text)
-        print(words.output)
-    else:
-        sys.stdout.write(text)
+    console.put_text(_text(comparison, words.format), words.output)
     return 0
 
 

@@ -11,11 +11,10 @@ from fer_ablate.cli import console
 from fer_ablate.cli.words import read_command
 from fer_ablate.config.constraints import one_of
 from fer_ablate.config.key import short
-from fer_ablate.errors import UserError, choices
+from fer_ablate.errors import choices
 from fer_ablate.execution.runs_on_disk import ORDERS, SCORES, VALUES, ListedRun, in_experiment, listed_runs, spelled_age
 from fer_ablate.report.plain_table import PlainTable, csv_table, markdown_table
 from fer_ablate.report.quantities import ABSENT, metric_title, number, one_line, scale, shorten
-from fer_ablate.tracking.disk.files import write_text
 from fer_ablate.tracking.disk.run_state import RunState
 from fer_ablate.tracking.disk.scan import RunRecord, Scan, scan
 from fer_ablate.tracking.disk.usage import spelled_bytes
@@ -54,19 +53,13 @@ class RunsWords:
 def run(arguments: Sequence[str]) -> int:
     """List the runs."""
     words, _ = read_command(arguments, RunsWords, USAGE, help_if_empty=False, overrides=False)
-    if words.output and not words.format:
-        raise UserError(f"output={words.output}: give the format as well, such as format=csv.")
+    console.refuse_unformatted(words.output, words.format, "csv")
     found = scan(words.runs_dir)
     chosen, damaged = listed_runs([record for record in found.records if _is_chosen(record, words)])
     chosen.sort(key=ORDERS[words.sort])
     damaged = [*found.damaged, *damaged]
     if words.format:
-        text = _text(chosen, words.format)
-        if words.output:
-            write_text(words.output, text)
-            print(words.output)
-        else:
-            sys.stdout.write(text)
+        console.put_text(_text(chosen, words.format), words.output)
         for problem in damaged:
             print(f"fer_ablate: {problem}", file=sys.stderr)
         return 0

@@ -1,18 +1,16 @@
 """`table`: the judged table of a study or a grid, from what is finished. Trains nothing."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from fer_ablate.cli import console
 from fer_ablate.cli.words import read_command
 from fer_ablate.config.constraints import one_of
-from fer_ablate.errors import UserError
 from fer_ablate.execution import study_output
 from fer_ablate.execution.planning import plan_with_bar
 from fer_ablate.report.table.formats import FORMATS, render_table
-from fer_ablate.tracking.disk.files import write_text
 
 USAGE = """Show the judged table of a study or a grid, from what is finished.
 
@@ -39,15 +37,11 @@ class TableWords:
 def run(arguments: Sequence[str]) -> int:
     """Print the table, or write it."""
     words, rest = read_command(arguments, TableWords, USAGE)
-    if words.output and not words.format:
-        raise UserError(f"output={words.output}: give the format as well, such as format=latex.")
+    console.refuse_unformatted(words.output, words.format, "latex")
     plan, _, _ = plan_with_bar(rest)
     table, _ = study_output.judged_study(plan)
     if not words.format:
         study_output.show_table(table)
-    elif words.output:
-        write_text(words.output, render_table(table, words.format))
-        print(words.output)
     else:
-        sys.stdout.write(render_table(table, words.format))
+        console.put_text(render_table(table, words.format), words.output)
     return 0

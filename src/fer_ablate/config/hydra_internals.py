@@ -86,10 +86,6 @@ def is_running(app: HydraApp) -> bool:
 class _ReadOnce(ConfigRepository):
     """Reads each file of the folders once, although Hydra copies its repository for every composition."""
 
-    def __init__(self, search_path: ConfigSearchPath, read: dict[str, bytes] | None = None) -> None:
-        super().__init__(search_path)
-        self._read = {} if read is None else read
-
     def __deepcopy__(self, memo: dict[int, Any]) -> "_ReadOnce":
         again = copy.copy(self)
         again.sources = copy.deepcopy(self.sources, memo)
@@ -98,7 +94,7 @@ class _ReadOnce(ConfigRepository):
     def initialize_sources(self, config_search_path: ConfigSearchPath) -> None:
         """Search other folders from now on, in which the same name may be another file."""
         super().initialize_sources(config_search_path)
-        self._read = {}
+        self._read: dict[str, bytes] = {}
 
     def load_config(self, config_path: str) -> ConfigResult | None:
         """Read a file, or copy what was read: merging adopts the nodes that it is given, and unpickling is the fastest copy."""

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from fer_ablate.config.study_rows import Repeat
 from fer_ablate.errors import UserError
-from fer_ablate.study.plan import Plan
+from fer_ablate.study.plan import Plan, RunName, name_of_cell, name_of_run
 from fer_ablate.tracking.disk.index import RunBrief
 from fer_ablate.tracking.disk.log import first_line
 from fer_ablate.tracking.disk.run_folder import RunFolder
@@ -27,8 +26,6 @@ WHOLE_RUNS = KINDS[:4]
 
 DAY = 86400.0
 """Seconds."""
-
-_START = re.compile(r"^init_from: *(.+?) *$", re.M)
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,7 @@ class _StudyRuns:
     """
 
     keys: frozenset[str]
-    names: frozenset[tuple[str, str, Repeat, int | None]]
+    names: frozenset[RunName]
     reasons: Mapping[Path, str]
 
     @classmethod
@@ -111,12 +108,12 @@ class _StudyRuns:
         stale = [planned for planned in plan.runs if planned.state is RunState.stale]
         return cls(
             frozenset(cell.key for cell in cells),
-            frozenset((cell.config.tracking.experiment, cell.row.label, cell.repeat, cell.config.data.folds) for cell in cells),
+            frozenset(map(name_of_cell, cells)),
             {planned.stale.folder.path: planned.reason for planned in stale if planned.stale is not None},
         )
 
     def has(self, run: RunBrief) -> bool:
-        return run.key in self.keys or (run.experiment, run.name, run.repeat, run.folds) in self.names
+        return run.key in self.keys or name_of_run(run) in self.names
 
 
 def _removal(record: RunRecord, kinds: Collection[str], of_study: _StudyRuns | None, unfinished_days: float) -> Removal | None:
@@ -178,7 +175,7 @@ def _starts(records: Sequence[RunRecord], plan: Plan | None) -> dict[Path, str]:
     found: dict[Path, str] = {}
     by_key = {record.brief.key: record for record in records}
     for record in records:
-        start = _start_of(record)
+        start = record.folder.init_from
         if start is None:
             continue
         # The rows of a study name their starts by full keys, so thousands of them are found at once.
@@ -191,13 +188,6 @@ def _starts(records: Sequence[RunRecord], plan: Plan | None) -> dict[Path, str]:
         if key in by_key:
             found.setdefault(by_key[key].folder.path, f"{name}, which is not finished,")
     return found
-
-
-def _start_of(record: RunRecord) -> str | None:
-    """What the config of a run says under `init_from`."""
-    match = _START.search(record.folder.config_yaml)
-    name = match[1].strip("'\"") if match is not None else "null"
-    return name if name != "null" else None
 
 
 def _is_named(record: RunRecord, name: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fer_ablate import machine
+from fer_ablate.cli.console import counted
 from fer_ablate.config.choices import Block
 from fer_ablate.config.schema import Config, StageConfig
 from fer_ablate.models.stages import resolved, stage_sizes
@@ -101,10 +102,10 @@ class Sharing:
     def described(self) -> str:
         """In words, such as `2 runs at once, one thread each (2 cores, 0.6 GB a run)`."""
         each = "one thread" if self.threads == 1 else f"up to {self.threads} threads"
-        cards = f"{_counted(len(self.machine.gpus), 'GPU')}, " if self.machine.gpus else ""
+        cards = f"{counted(len(self.machine.gpus), 'GPU')}, " if self.machine.gpus else ""
         memory = f"{self.memory_mb / 1024:.1f} GB a run{'' if self.measured else ', estimated'}"
         runs = "one run after another" if self.at_once == 1 else f"{self.at_once} runs at once"
-        return f"{runs}, {each} each ({cards}{_counted(self.machine.cores, 'core')}, {memory})"
+        return f"{runs}, {each} each ({cards}{counted(self.machine.cores, 'core')}, {memory})"
 
 
 def this_machine() -> Machine:
@@ -182,7 +183,3 @@ def _image_size(config: Config) -> Size:
     if isinstance(given, int):
         return given, given
     return (int(given[0]), int(given[1])) if given else (USUAL_SIDE, USUAL_SIDE)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" + "s" * (number != 1)

@@ -17,7 +17,7 @@ from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
 from fer_ablate.tracking.disk.scan import RunFolders, RunRecord, Scan, scan
 
-Name = tuple[str, str, Repeat, int | None]
+RunName = tuple[str, str, Repeat, int | None]
 """Experiment, label, seed with fold, and number of folds: a fold of five is no earlier version of a fold of ten."""
 
 UNFINISHED = (RunState.missing, RunState.pruned)
@@ -72,21 +72,26 @@ def make_plan(spec: StudySpec, cells: Sequence[Cell], found: Scan | None = None)
     """
     found = found or scan(Path(cells[0].config.runs_dir))
     by_key = {record.brief.key: record for record in found.records}
-    earlier: dict[Name, list[RunRecord]] = {}
+    earlier: dict[RunName, list[RunRecord]] = {}
     for record in found.records:
-        earlier.setdefault(_name_of(record.brief), []).append(record)
+        earlier.setdefault(name_of_run(record.brief), []).append(record)
     chosen = _with_auxiliaries(set(spec.switches.select), spec.rows)
     runs = []
     for cell in cells:
-        name = (cell.config.tracking.experiment, cell.row.label, cell.repeat, cell.config.data.folds)
-        others = [record for record in earlier.get(name, []) if record.finished and record.brief.key != cell.key]
+        others = [record for record in earlier.get(name_of_cell(cell), []) if record.finished and record.brief.key != cell.key]
         planned = _planned(cell, by_key.get(cell.key), others, found.folders, spec.switches)
         if not chosen or _is_chosen(cell.row.label, chosen):
             runs.append(planned)
     return Plan(spec, tuple(runs), tuple(found.damaged))
 
 
-def _name_of(brief: RunBrief) -> Name:
+def name_of_cell(cell: Cell) -> RunName:
+    """The name by which earlier versions of a cell's run are found."""
+    return cell.config.tracking.experiment, cell.row.label, cell.repeat, cell.config.data.folds
+
+
+def name_of_run(brief: RunBrief) -> RunName:
+    """The name of a run on disk, as `name_of_cell`."""
     return brief.experiment, brief.name, brief.repeat, brief.folds
 
 

@@ -4,7 +4,6 @@ A run of the first edition had its key by other rules. A run of edited code has 
 the digest is listed as a known behaviour.
 """
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,6 @@ from fer_ablate.errors import UserError
 
 if TYPE_CHECKING:
     from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader
-
-_START = re.compile(r"^init_from: *(\S+)", re.M)
 
 
 def with_present_key(folder: "RunFolder", header: "RunHeader") -> "RunHeader":
@@ -58,11 +55,10 @@ def _start(folder: "RunFolder") -> str | None:
     Raises:
         LookupError: it is not among the runs, or it was a file.
     """
-    found = _START.search(folder.config_yaml)
-    if found is None or found[1] == "null":
+    name = folder.init_from
+    if name is None:
         return None
-    # Without the quotes that YAML puts around a key that would read as a number.
-    for path in folder.path.parent.parent.glob(f"*/*-{short(found[1].strip(chr(39)))}"):
+    for path in folder.path.parent.parent.glob(f"*/*-{short(name)}"):
         # By the present rules as well, since `header` converts it in turn.
         return type(folder)(path).header.key
-    raise LookupError(found[1])
+    raise LookupError(name)

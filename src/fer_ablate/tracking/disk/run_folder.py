@@ -1,6 +1,7 @@
 """The folder of one run on disk, the source of truth about the run; MLflow gets copies."""
 
 import os
+import re
 import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -35,6 +36,8 @@ PICTURES = ("confusion.png", "curves.png", "faces.png")
 NOTES = "notes.json"
 SHEETS = "contact_sheets"
 """Folder within a run for contact sheets of its images."""
+
+_START = re.compile(r"^init_from: *(.+?) *$", re.M)
 
 LOCK_SECONDS = 1.0
 """How long to wait for the lock of a run: longer than another process holds it to see whether it is free (`in_training`)."""
@@ -150,6 +153,13 @@ class RunFolder:
     def config_yaml(self) -> str:
         """The resolved config; empty if it was never written."""
         return self.config_file.read_text() if self.config_file.is_file() else ""
+
+    @property
+    def init_from(self) -> str | None:
+        """What the stored config names as the weights to begin with; None if they were drawn from the seed."""
+        match = _START.search(self.config_yaml)  # reading the YAML of thousands of runs would take minutes
+        name = match[1].strip("'\"") if match is not None else "null"
+        return name if name != "null" else None
 
     def write_config(self, text: str) -> None:
         """Keep the resolved config."""
