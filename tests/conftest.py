@@ -30,8 +30,8 @@ def small_run():
         "data.synthetic.train=140",
         "data.synthetic.val=70",
         "data.synthetic.test=70",
-        "model=pisa",
-        "model.width=0.125",
+        "model=small",
+        "model.width=0.25",
         "trainer=cpu",
         "trainer.batch_size=32",
     )

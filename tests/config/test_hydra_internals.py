@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 import fer_ablate
 from fer_ablate.config.compose import composed, composer
 from fer_ablate.config.conf_files import CONFIG_NAME
-from fer_ablate.config.hydra_internals import flag_parser, launcher
+from fer_ablate.config.hydra_internals import dump_yaml, flag_parser, launcher
 
 MODULE = "config/hydra_internals.py"
 TAKEN = {
@@ -34,6 +35,7 @@ TAKEN = {
     "hydra._internal.callbacks:Callbacks.on_multirun_end": {"config"},
     "hydra.core.plugins:Plugins.instantiate_launcher": {"hydra_context", "task_function", "config"},
     "hydra.types:HydraContext": {"config_loader", "callbacks"},
+    "omegaconf._utils:get_omega_conf_dumper": set(),
 }
 
 
@@ -49,7 +51,9 @@ def test_hydra_still_has(name, arguments):
 def test_no_other_module_looks_into_hydra():
     package = Path(fer_ablate.__file__).parent
     looking = [
-        file for file in package.rglob("*.py") if re.search(r"hydra\._internal|from hydra\.\w+ import _", file.read_text())
+        file
+        for file in package.rglob("*.py")
+        if re.search(r"hydra\._internal|omegaconf\._|from hydra\.\w+ import _", file.read_text())
     ]
     assert [file.relative_to(package).as_posix() for file in looking] == [MODULE]
 
@@ -78,3 +82,8 @@ def test_a_launcher_runs_jobs_without_a_sweeper(tmp_path):
         assert tree.hydra.mode is RunMode.MULTIRUN
         returns = built.launch([["model.width=0.5"], ["model.width=2.0"]], initial_job_idx=3)
     assert [one.return_value for one in returns] == [0.5, 2.0]
+
+
+def test_yaml_is_written_as_omegaconf_writes_it():
+    values = {"a": {"b": [1, 2.5, None, True]}, "number as text": "1e5", "empty": "", "text": "na\u00efve: yes", "list": []}
+    assert dump_yaml(values) == OmegaConf.to_yaml(OmegaConf.create(values))

@@ -12,6 +12,12 @@ ROWS = np.arange(140, 280)  # val and test
 
 
 @pytest.fixture
+def config_of(config_of):
+    """A network that tells mirrored faces apart before it is trained."""
+    return lambda *overrides: config_of("model=pisa", "model.width=0.125", *overrides)
+
+
+@pytest.fixture
 def predict(config_of, task_of):
     """Predictions of an untrained network for some rows."""
 

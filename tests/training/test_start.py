@@ -177,5 +177,5 @@ def test_misfits_are_listed_and_nothing_is_loaded(stored):
 
 def test_at_most_five_misfits_are_named(config_of, task_of, start_of):
     start = start_of(config_of())
-    with pytest.raises(UserError, match=r"stages.0.conv0.weight is 4x1x3x3 in the file, 8x1x3x3 here(.*\n){5}  and \d+ more"):
-        fit(replace(task_of(config_of("model.width=0.25")), start=start))
+    with pytest.raises(UserError, match=r"stages.0.conv0.weight is 4x1x5x5 in the file, 8x1x5x5 here(.*\n){5}  and \d+ more"):
+        fit(replace(task_of(config_of("model.width=0.5")), start=start))

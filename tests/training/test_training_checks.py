@@ -10,6 +10,12 @@ from fer_ablate.training.checks import run_faults, size_faults
 ADAPTIVE = ("model.head_pool=adaptive_avg",)
 
 
+@pytest.fixture
+def config_of(config_of):
+    """A network whose linear layer needs images of one size."""
+    return lambda *overrides: config_of("model=pisa", "model.width=0.125", *overrides)
+
+
 def faults(config, key):
     return [str(fault) for fault in run_faults(config) if fault.key == key]
 

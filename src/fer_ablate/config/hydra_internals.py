@@ -1,4 +1,4 @@
-"""Everything taken from Hydra's private modules, tried with hydra-core 1.4.0rc3.
+"""Everything taken from private modules of Hydra and OmegaConf, tried with hydra-core 1.4.0rc3 and omegaconf 2.4.1rc1.
 
 Hydra has no public way to compose from a folder of the user beside that of the program, to parse its command-line flags without
 running, or to use a launcher without a sweeper plugin. tests/config/test_hydra_internals.py names what a later release lacks.
@@ -7,11 +7,12 @@ running, or to use a launcher without a sweeper plugin. tests/config/test_hydra_
 import argparse
 import copy
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
@@ -27,7 +28,15 @@ from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
+from omegaconf._utils import get_omega_conf_dumper
 from omegaconf.errors import OmegaConfBaseException
+
+
+def dump_yaml(values: Mapping[str, Any]) -> str:
+    """Write plain values as `OmegaConf.to_yaml` would, without its detour through a DictConfig, which is slow."""
+    text: str = yaml.dump(values, Dumper=get_omega_conf_dumper(), default_flow_style=False, allow_unicode=True, sort_keys=False)
+    return text
+
 
 HydraApp = Hydra
 """What composes configs once it is initialised."""
