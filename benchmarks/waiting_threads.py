@@ -1,29 +1,31 @@
 """Images per second of training where threads that wait for each other spin or sleep.
 
-Each policy is measured alone, with a process that keeps one core busy, and for two trainings at once (both together). A CPU build
-of torch for Linux comes with libgomp, which reads OMP_WAIT_POLICY and GOMP_SPINCOUNT; those of Intel and LLVM read KMP_BLOCKTIME.
+Each variant is measured alone, with a process that keeps one core busy, and for two trainings at once (both together). A CPU
+build of torch for Linux comes with libgomp, which reads OMP_WAIT_POLICY and GOMP_SPINCOUNT; those of Intel and LLVM read
+KMP_BLOCKTIME.
+Every training is a process that starts once and then measures when it gets a line, so that no time goes into imports.
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 
 from common import busy_neighbour, middle, table, where
 
 POLICIES = {
-    "as it is": {},
-    "OMP_WAIT_POLICY=active": {"OMP_WAIT_POLICY": "active"},
+    "default": {},
     "OMP_WAIT_POLICY=passive": {"OMP_WAIT_POLICY": "passive"},
     "GOMP_SPINCOUNT=1000": {"GOMP_SPINCOUNT": "1000"},
     "GOMP_SPINCOUNT=30000": {"GOMP_SPINCOUNT": "30000"},
     "KMP_BLOCKTIME=0": {"KMP_BLOCKTIME": "0"},
 }
+"""Not OMP_WAIT_POLICY=active, whose threads would also spin while their training waits for its turn."""
 
 TRAINING = """
-import json, sys, time
+import sys, time
 import torch
 from fer_ablate.config.compose import composed, composer, to_config
 from fer_ablate.models.build import build_network
@@ -39,63 +41,85 @@ def step():
     optimizer.zero_grad()
     torch.nn.functional.cross_entropy(network(faces), labels).backward()
     optimizer.step()
-for _ in range(3):
+for _ in range(2):
     step()
 print("ready", flush=True)
-sys.stdin.readline()
-began, images = time.perf_counter(), 0
-while time.perf_counter() - began < seconds:
-    step()
-    images += 64
-print(json.dumps(images / (time.perf_counter() - began)))
+for _ in sys.stdin:
+    began, images = time.perf_counter(), 0
+    while time.perf_counter() - began < seconds:
+        step()
+        images += 64
+    print(images / (time.perf_counter() - began), flush=True)
 """
-"""A bare training loop that begins when it gets a line, so that two of them begin together."""
+"""A bare training loop that measures its speed whenever it gets a line, so that two of them begin together."""
 
 
-def rates(policy: dict[str, str], threads: int, seconds: float, count: int, words: list[str]) -> float:
-    """Images per second of `count` trainings at once, together."""
+@contextmanager
+def trainings(
+    policy: dict[str, str], threads: int, seconds: float, words: Sequence[str]
+) -> Iterator[list[subprocess.Popen[str]]]:
+    """Two trainings of a variant, which are ready and wait for a line."""
     command = [sys.executable, "-c", TRAINING, str(threads), str(seconds), *words]
     # Not OMP_NUM_THREADS: the number of threads is set as the program itself sets it.
     environment = {**{name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}, **policy}
     running = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(count)
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(2)
     ]
-    for process in running:
-        assert process.stdout is not None
-        if process.stdout.readline().strip() != "ready":
-            raise SystemExit("The training could not begin; see its message above.")
+    try:
+        for process in running:
+            if answer(process) != "ready":
+                raise SystemExit("The training could not begin; see its message above.")
+        yield running
+    finally:
+        for process in running:
+            process.kill()
+            process.communicate()
+
+
+def answer(process: subprocess.Popen[str]) -> str:
+    """The next line that a training prints."""
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def rate(running: Sequence[subprocess.Popen[str]]) -> float:
+    """Images per second of trainings at once, together."""
     for process in running:
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-    return sum(json.loads(process.communicate()[0]) for process in running)
+    return sum(float(answer(process)) for process in running)
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=2.5, help="of each measurement")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--policies", nargs="+", default=list(POLICIES), choices=list(POLICIES), metavar="POLICY")
+    parser.add_argument("--policies", nargs="+", default=list(POLICIES)[:2], choices=list(POLICIES), metavar="POLICY")
     parser.add_argument("words", nargs="*", default=["model=pisa"], help="the network")
     given = parser.parse_args()
-    print(where(given.repeats))
+    print(where(given.repeats), flush=True)
     situations = {"alone": (nullcontext, 1), "one busy process": (busy_neighbour, 1), "two trainings": (nullcontext, 2)}
     variants = [(name, threads) for threads in given.threads for name in given.policies]
-    times: dict[tuple[str, int, str], list[float]] = {}
-    for _ in range(given.repeats):
-        for situation, (neighbour, count) in situations.items():
-            with neighbour():
-                for name, threads in variants:
-                    found = rates(POLICIES[name], threads, given.seconds, count, given.words)
-                    times.setdefault((name, threads, situation), []).append(found)
+    speeds: dict[tuple[str, int, str], list[float]] = {}
+    with ExitStack() as stack:
+        ready = {
+            (name, threads): stack.enter_context(trainings(POLICIES[name], threads, given.seconds, given.words))
+            for name, threads in variants
+        }
+        for _ in range(given.repeats):
+            for situation, (neighbour, count) in situations.items():
+                with neighbour():
+                    for variant, running in ready.items():
+                        speeds.setdefault((*variant, situation), []).append(rate(running[:count]))
     rows = []
     for name, threads in variants:
         cells = []
         for situation in situations:
-            rate, usual = middle(times[name, threads, situation]), middle(times[given.policies[0], given.threads[-1], situation])
-            cells.append(f"{rate:.0f} ({rate / usual:.2f})")
+            speed, usual = (middle(speeds[(*of, situation)]) for of in ((name, threads), variants[-len(given.policies)]))
+            cells.append(f"{speed:.0f} ({speed / usual:.2f})")
         rows.append([name, str(threads), *cells])
     print(table(["policy", "threads", *situations], rows))
     print(f"images/s; in brackets divided by {given.policies[0]} with {given.threads[-1]} threads")

@@ -15,6 +15,7 @@ from fer_ablate.commands import watch
 from fer_ablate.metrics import SplitResult
 from fer_ablate.tracking.disk.run_folder import RunFolder, StoredPredictions
 from fer_ablate.tracking.disk.scan import run_path
+from fer_ablate.tracking.mlflow.study_ids import StudyIds, StudyIdsFile
 
 from ..finished_runs import CLASSES, epoch_metrics, finish_run, make_header
 
@@ -221,6 +222,20 @@ def test_a_comparison_is_written_in_full(ask, make, tmp_path):
     assert found["tests"]["B"]["images"] == IMAGES
     lines = ask("compare", "run=a", "run=b", "format=markdown").out.splitlines()
     assert ["test acc, %", "75.0", "75.0", "+0.0"] in [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_a_study_is_compared_in_mlflow(ask, runs_dir, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    words = ("compare", "study=quickstart", "study.rows=[small,SGD]", "study.seeds=[0]")
+    file = StudyIdsFile(runs_dir, "quickstart", "quickstart", f"sqlite:///{runs_dir}/mlflow.db")
+    file.path.parent.mkdir(parents=True)
+    file.write(StudyIds(parent="c3", rows={"SGD": "b2", "-1 Conv": "d4", "small": "a1"}, experiment_id="7"))
+    printed = ask(*words).out
+    assert f"mlflow ui --backend-store-uri sqlite:///{runs_dir}/mlflow.db" in printed
+    # In the order of the study, without the rows that were not chosen.
+    assert "http://127.0.0.1:5000/#/compare-runs?runs=%5B%22a1%22%2C%22b2%22%5D&experiments=%5B%227%22%5D" in printed
+    assert "not both" in ask("compare", "study=quickstart", "run=a").err
+    assert "shows no row of" in ask("compare", "model=small").err
 
 
 def test_runs_to_compare_must_differ(ask, make):

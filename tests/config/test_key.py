@@ -55,6 +55,21 @@ def test_a_key_is_what_it_always_was():
     assert run_key(config, DATA, CODE) == "df3b042a74db28b07754c6453a81bab5"
 
 
+@pytest.mark.parametrize(
+    ("base", "key", "before", "other"),
+    [
+        ("model=pisa", "model.norm_momentum", "0.1", "0.01"),
+        ("model=pisa", "model.norm_eps", "1e-5", "1e-3"),
+        ("loss.class_weight=balanced", "loss.divide_by", "weights", "images"),
+        ("scheduler=plateau", "scheduler.threshold_mode", "rel", "abs"),
+        ("trainer.monitor=val/acc", "trainer.min_delta", "0", "0.01"),
+    ],
+)
+def test_later_keys_count_only_with_other_values(config_of, base, key, before, other):
+    assert key not in relevant(config_of(base, f"{key}={before}"))
+    assert key in relevant(config_of(base, f"{key}={other}"))
+
+
 def test_synthetic_settings_do_not_matter_for_other_data(config_of):
     assert "data.synthetic.seed" in relevant(config_of())
     assert "data.synthetic.seed" not in relevant(config_of("data=folder"))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from fer_ablate.config.by_class import report_columns
 from fer_ablate.config.schema import RowConfig, StudyConfig
 from fer_ablate.config.study_rows import Row, baseline_of, rows_of, study_file_faults, waves
 
@@ -59,6 +60,23 @@ def test_short_rows_get_published_numbers_by_label():
     assert study_file_faults(study) == []
 
 
+def test_a_report_gives_a_number_for_each_column():
+    report = {"test": {"fear": [51, 33, 40], "sad": {"support": 653}, "accuracy": [63, 3589], "macro avg": [64, 58, 59, 3589]}}
+    assert report_columns(report) == {
+        "test/precision/fear": 51,
+        "test/recall/fear": 33,
+        "test/f1/fear": 40,
+        "test/support/sad": 653,
+        "test/acc": 63,
+        "test/support/accuracy": 3589,
+        "test/macro_precision": 64,
+        "test/macro_recall": 58,
+        "test/macro_f1": 59,
+        "test/support/macro avg": 3589,
+    }
+    assert study_file_faults(StudyConfig(rows=[RowConfig(label="a", by_class=report)])) == []
+
+
 def test_rows_wait_for_the_rows_they_start_from():
     rows = [Row("c", (), "b"), Row("a", ()), Row("b", (), "a"), Row("d", ())]
     assert [[row.label for row in wave] for wave in waves(rows)] == [["a", "d"], ["b"], ["c"]]
@@ -85,6 +103,20 @@ def test_the_first_row_is_the_default_baseline():
             "starts from itself: a <- b <- a",
         ),
         ({"rows": [RowConfig(label="a", published={"test/acc": "65 %"})]}, "'65 %' is not a number"),
+        (
+            {"rows": [RowConfig(label="a", published={"tset/acc": 65})]},
+            "tset/acc does not begin with a split. Did you mean 'test'?",
+        ),
+        ({"rows": [RowConfig(label="a", published={"test/recal/fear": 65})]}, "test/recal/fear does not end with a metric"),
+        ({"rows": [RowConfig(label="a", by_class={"tset": {"fear": 3}})]}, "tset/acc does not begin with a split"),
+        ({"rows": [RowConfig(label="a", by_class={"test": 3})]}, "by_class test: 3 has no lines"),
+        ({"rows": [RowConfig(label="a", by_class={"test": {"fear": [51, 33]}})]}, "by_class test, fear: [51, 33] are 2 numbers"),
+        (
+            {"rows": [RowConfig(label="a", by_class={"test": {"fear": {"recal": 3}}})]},
+            "'recal' is not one of its scores. Did you",
+        ),
+        ({"rows": [RowConfig(label="a", by_class={"test": {"fear": [51, 330, 40]}})]}, "330 is not a percentage"),
+        ({"rows": [RowConfig(label="a", by_class={"test": {"accuracy": "63 %"}})]}, "'63 %' is not a number"),
         ({"rows": [RowConfig(label="a"), RowConfig(label="b", auxiliary=True)]}, "auxiliary, but no row starts from it"),
         (
             {"rows": [RowConfig(label="a", auxiliary=True), RowConfig(label="b", start_from="a")]},

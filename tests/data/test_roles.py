@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fer_ablate.config.choices import Roles, Source
+from fer_ablate.config.choices import Roles, Source, ValDraw
 from fer_ablate.config.schema import DataConfig
 from fer_ablate.data.roles import official_rows, role_rows
 from fer_ablate.errors import UserError
@@ -43,6 +43,26 @@ def test_holdout_is_stratified_and_tests_on_other_splits(faces):
     assert np.bincount(faces.labels[rows["val"]]).tolist() == [3, 1]
     assert sorted([*rows["train"], *rows["val"]]) == list(range(40))
     assert rows["test"].tolist() == PUBLIC + PRIVATE
+
+
+def test_val_may_be_rounded_up_or_mixed(faces):
+    """Of 30 and 10 images, 0.12 are 3.6 and 1.2, together 4.8."""
+    drawn = {
+        kind: role_rows(faces, config(roles=Roles.holdout, val_fraction=0.12, val_draw=kind)).rows["val"] for kind in ValDraw
+    }
+    assert np.bincount(faces.labels[drawn[ValDraw.nearest]]).tolist() == [4, 1]
+    assert np.bincount(faces.labels[drawn[ValDraw.up]]).tolist() == [4, 2]
+    assert len(drawn[ValDraw.mixed]) == 5
+    # Of all images together a class gets what the draw gives it, which is not the same number for every seed.
+    mixed = config(roles=Roles.holdout, val_draw=ValDraw.mixed)
+    shares = {(faces.labels[role_rows(faces, replace(mixed, split_seed=seed)).rows["val"]] == 0).sum() for seed in range(20)}
+    assert len(shares) > 1
+
+
+def test_groups_stay_whole_only_with_nearest(faces):
+    people = replace(faces, groups=np.arange(45) // 3)
+    with pytest.raises(UserError, match=r"data\.val_draw=up draws single images.*data\.group=null"):
+        role_rows(people, config(roles=Roles.holdout, val_draw=ValDraw.up))
 
 
 def test_holdout_is_drawn_by_its_own_seed(faces):

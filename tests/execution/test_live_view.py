@@ -4,6 +4,7 @@ import math
 import os
 import pty
 import re
+import signal
 import sys
 import threading
 import time
@@ -248,6 +249,49 @@ def test_an_interruption_leaves_the_terminal_whole(watched, terminal):
     out = written()
     assert out.rindex("\x1b[?25h") > out.rindex("\x1b[?25l")  # the cursor is shown again
     assert not view._thread.is_alive()
+
+
+def test_a_terminated_process_leaves_a_cursor(watched, terminal):
+    written = terminal()
+    view = LiveView([watched()], fresh=False)
+    process = os.fork()
+    if process == 0:
+        with module.showing(view):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        os._exit(0)
+    _, status = os.waitpid(process, 0)
+    out = written()
+    assert os.WTERMSIG(status) == signal.SIGTERM
+    assert out.rindex("\x1b[?25h") > out.rindex("\x1b[?25l")
+
+
+def test_trials_of_a_search_join_the_view(watched, capsys):
+    view = LiveView([], fresh=True)
+    with module.showing(view):
+        view.add([watched("trial 0", "1/3"), watched("trial 1", "2/3")], to_come=1)
+        assert (view.whole.total, view.whole.waiting) == (3, 3)
+        finish_run(view.progress[0].run.folder)
+        view.add([watched("trial 2", "3/3")], to_come=0)
+        finish_run(view.progress[2].run.folder)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith("  2 of 3 runs done, 1 waiting in ")
+    assert [line.partition(":")[0] for line in lines[:-1]] == ["  [1/3] trial 0, seed 3", "  [3/3] trial 2, seed 3"]
+
+
+def test_runs_to_come_take_as_long_as_others(watched):
+    known = RunProgress(watched(), RunState.finished, epochs=10, seconds_per_epoch=2.0)
+    assert whole([known], to_come=3).seconds_left == 3 * 10 * 2.0
+
+
+def test_training_anew_empties_the_log_in_use(watched):
+    folder = watched().folder
+    folder.path.mkdir(parents=True)
+    folder.log_file.write_text("an earlier attempt\n")
+    with output_to_log(folder.log_file, whole_process=False):
+        folder.clear()
+        print("this attempt")
+    assert folder.log_file.read_text() == "this attempt\n"
 
 
 def test_what_a_run_prints_goes_to_its_log(tmp_path, capfd):

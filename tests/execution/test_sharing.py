@@ -72,7 +72,7 @@ def test_each_card_gets_a_run(runs):
 def test_the_estimate_grows_with_network_and_batch(runs):
     small, large = runs(1)[0], runs(1, "model.width=2", "trainer.batch_size=512")[0]
     assert 600 < estimated_mb(small) < 800
-    assert estimated_mb(large) > 2 * estimated_mb(small)
+    assert estimated_mb(large) > 1.2 * estimated_mb(small)  # most of the memory are the libraries
     assert share([small], LAPTOP, {}).described.endswith("GB a run, estimated)")
 
 

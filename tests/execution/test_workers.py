@@ -25,7 +25,7 @@ class ThreadWorker:
 
     made, running, most, meeting = [], [], 0, None
 
-    def __init__(self, cards, threads):
+    def __init__(self, cards, threads, forked):
         self.cards = cards
         self.made.append(cards)
 

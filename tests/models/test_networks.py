@@ -1,10 +1,11 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from fer_ablate.config.choices import Activation, Init, Norm, NormPosition, Pool
+from fer_ablate.config.choices import Activation, Block, Init, Norm, NormPosition, Pool
 from fer_ablate.config.schema import HiddenConfig, ModelConfig, StageConfig
 from fer_ablate.models.build import build_network
 from fer_ablate.models.checks import network_faults
@@ -169,6 +170,46 @@ def test_block_layers_have_the_documented_order(position):
     assert " ".join(kinds(network.hidden[0])).replace("BatchNorm1d", "Norm") == hidden
 
 
+def keras_batch_norm(batches, momentum, epsilon):
+    """Output for the last batch, running mean and running variance of Keras' layer for maps, in numpy; axis 1 has the channels.
+
+    For a hidden layer Keras leaves out n / (n - 1), which is not followed: 64/63 with batches of 64.
+    """
+    axes = tuple(axis for axis in range(batches[0].ndim) if axis != 1)
+    mean, variance = 0.0, 1.0
+    for batch in batches:
+        values = batch.numpy().astype(np.float64)
+        own_mean, own_variance = values.mean(axes, keepdims=True), values.var(axes, keepdims=True)
+        n = values.size / values.shape[1]
+        mean = momentum * mean + (1 - momentum) * own_mean
+        variance = momentum * variance + (1 - momentum) * own_variance * n / (n - 1)
+    return (values - own_mean) / np.sqrt(own_variance + epsilon), mean.ravel(), variance.ravel()
+
+
+@pytest.mark.parametrize(("where", "shape"), [("stages.0.norm0", (5, 4, 3, 3)), ("hidden.0.norm", (6, 5))])
+@pytest.mark.parametrize(("ours", "keras"), [((0.01, 1e-3), (0.99, 1e-3)), ((0.1, 1e-5), (0.9, 1e-5))])
+def test_batch_normalisation_is_that_of_keras(where, shape, ours, keras):
+    momentum, eps = ours
+    norm = build_network(tiny(norm_momentum=momentum, norm_eps=eps), (8, 8), 7).get_submodule(where)
+    batches = [0.1 * torch.randn(shape) + 2 for _ in range(3)]
+    outputs = [norm(batch) for batch in batches]
+    expected, mean, variance = keras_batch_norm(batches, *keras)
+    np.testing.assert_allclose(outputs[-1].detach(), expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(norm.running_mean, mean, rtol=1e-5)
+    np.testing.assert_allclose(norm.running_var, variance, rtol=1e-5)
+
+
+@pytest.mark.parametrize("norm", [Norm.batch, Norm.instance, Norm.layer])
+@pytest.mark.parametrize("block", Block)
+def test_every_normalisation_gets_momentum_and_epsilon(norm, block):
+    stages = [StageConfig(channels=4), StageConfig(block=block, channels=8, stride=2)]
+    network = build_network(tiny(stages=stages, norm=norm, norm_momentum=0.25, norm_eps=0.5), (8, 8), 7)
+    layers = [layer for layer in network.modules() if "Norm" in type(layer).__name__]
+    assert len(layers) >= 3
+    assert {layer.eps for layer in layers} == {0.5}
+    assert {layer.momentum for layer in layers if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)} <= {0.25}
+
+
 @pytest.mark.parametrize("norm", [Norm.instance, Norm.layer])
 def test_instance_and_layer_norm_keep_images_apart(norm):
     network = build_network(tiny(norm=norm), (8, 8), 7).eval()
@@ -187,11 +228,21 @@ def test_every_activation_can_be_trained(activation):
     assert network.stages[0].conv0.weight.grad.isfinite().all()
 
 
-def test_xavier_weights_lie_within_glorots_bound():
-    conv = build_network(tiny(init=Init.xavier), (8, 8), 7).stages[0].conv1
-    bound = (6 / (4 * 9 + 4 * 9)) ** 0.5
-    assert 0.8 * bound < conv.weight.abs().max() <= bound
-    assert not conv.bias.any()
+def test_every_layer_has_glorots_weights_and_no_bias():
+    network = build_network(tiny(init=Init.xavier), (8, 8), 7)
+    layers = {name: layer for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)}
+    # Square root of 6 / (inputs + outputs), which a kernel of 3x3 has nine times each.
+    bounds = {
+        "stages.0.conv0": (6 / (9 * 1 + 9 * 4)) ** 0.5,
+        "stages.0.conv1": (6 / (9 * 4 + 9 * 4)) ** 0.5,
+        "stages.1.conv0": (6 / (9 * 4 + 9 * 6)) ** 0.5,
+        "hidden.0.linear": (6 / (6 * 2 * 2 + 5)) ** 0.5,
+        "output": (6 / (5 + 7)) ** 0.5,
+    }
+    assert layers.keys() == bounds.keys()
+    for name, layer in layers.items():
+        assert 0.8 * bounds[name] < layer.weight.abs().max() <= bounds[name]
+        assert not layer.bias.any()
 
 
 def test_kaiming_weights_have_the_spread_of_fan_out():

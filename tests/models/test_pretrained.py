@@ -102,6 +102,10 @@ def test_vgg16_weights_give_the_plain_forward_features(load, vgg16):
     load_pretrained(network, file)
     faces = torch.randn(1, 3, 32, 32)
     torch.testing.assert_close(network.stages(faces), vgg16_features(state, faces))
+    # Only the head is left as model.init drew it: Glorot's bound for 512 inputs and 256 outputs, and no biases.
+    head = network.hidden[0].linear
+    assert 0.99 < head.weight.abs().max() / (6 / (512 + 256)) ** 0.5 <= 1
+    assert not head.bias.any()
 
 
 def test_resnet50_weights_give_the_plain_forward_features(load, tmp_path):
@@ -222,6 +226,13 @@ def fault_text(config):
 )
 def test_transfer_faults_name_key_and_value(load, changes, message):
     assert message in fault_text(load("vgg16", **changes))
+
+
+def test_published_statistics_need_their_own_epsilon(load):
+    message = "model.norm_eps: 0.001, but resnet50 was trained with 1e-05."
+    assert message in fault_text(load("resnet50", pretrained="resnet50", norm_eps=1e-3))
+    assert fault_text(load("resnet50", pretrained="resnet50")) == ""
+    assert fault_text(load("vgg16", pretrained="vgg16", norm_eps=1e-3)) == ""  # it has no normalisation
 
 
 def test_faults_of_transfer_are_reported_at_once(load):

@@ -9,7 +9,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional
 
 from fer_ablate.config.bounds import bound_faults
-from fer_ablate.config.choices import LOSSES, ClassWeight
+from fer_ablate.config.choices import LOSSES, ClassWeight, DivideBy
 from fer_ablate.config.schema import LossConfig
 from fer_ablate.optim.losses import balanced, build_loss
 
@@ -85,6 +85,26 @@ def test_balanced_weights_are_those_of_sklearn():
 
 def test_a_class_without_training_images_weighs_nothing():
     assert balanced([3, 0, 1]).tolist() == pytest.approx([4 / 9, 0.0, 4 / 3])
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_weighted_loss_divided_by_images_by_hand(name):
+    """Classes with 3 and 1 training images weigh 4 / (2 * 3) and 4 / (2 * 1); Keras divides by the 2 images of the batch."""
+    scores = torch.tensor([[0.0, log(3.0)], [0.0, log(3.0)]])  # p = 1/4 and 3/4
+    labels = torch.tensor([0, 1])
+    weighted = 2 / 3 * log(4) + 2 * log(4 / 3)
+    means = {}
+    for divide_by in DivideBy:
+        settings = {"class_weight": ClassWeight.balanced, "divide_by": divide_by, "gamma": 0.0}
+        means[divide_by] = build_loss(LossConfig(name=name, **settings), [3, 1], 2)(scores, labels).item()
+    by_weights = weighted / 2 if name == "soft_target" else weighted / (2 / 3 + 2)
+    assert means == {DivideBy.images: pytest.approx(weighted / 2), DivideBy.weights: pytest.approx(by_weights)}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_without_class_weights_the_mean_is_one(name):
+    by_images, by_weights = (loss(name, divide_by=divide_by)(SCORES, LABELS) for divide_by in DivideBy)
+    assert torch.equal(by_images, by_weights)
 
 
 def test_class_weights_reach_losses_but_no_checkpoint():

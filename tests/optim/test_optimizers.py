@@ -55,6 +55,34 @@ def test_sgd_with_nesterov_momentum_by_hand(load):
     assert weight.item() == pytest.approx(1 - 0.1 * (1 + 0.9))
 
 
+def adam_by_hand(gradients, lr, eps, of_keras):
+    """Weight after Adam's steps from 0, in numpy. Keras adds epsilon before the correction of the second moment."""
+    weight = first = second = 0.0
+    for step, gradient in enumerate(gradients, start=1):
+        first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
+        correction = math.sqrt(1 - 0.999**step)
+        root = (math.sqrt(second) + eps) / correction if of_keras else math.sqrt(second) / correction + eps
+        weight -= lr / (1 - 0.9**step) * first / root
+    return weight
+
+
+def test_adam_with_keras_epsilon_by_hand(load):
+    gradients = [1e-7 * (1 + step % 7) for step in range(20)]  # so small that epsilon decides
+    weight = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    optimizer = build_optimizer(load("optimizer", "adam", eps=1e-7), [("weight", weight)])
+    for gradient in gradients:
+        weight.grad = torch.full_like(weight, gradient)
+        optimizer.step()
+    assert weight.item() == pytest.approx(adam_by_hand(gradients, 1e-3, 1e-7, of_keras=False), rel=1e-9)
+    assert weight.item() != pytest.approx(adam_by_hand(gradients, 1e-3, 1e-8, of_keras=False), rel=0.1)
+
+
+def test_keras_adam_differs_only_for_tiny_gradients():
+    """The place of epsilon, which is left as torch has it, changes ten steps by less than 1 % where gradients are 1e-3."""
+    ours, keras = (adam_by_hand([1e-3] * 10, 1e-3, 1e-7, of_keras) for of_keras in (False, True))
+    assert ours == pytest.approx(keras, rel=0.01)
+
+
 def test_amsgrad_is_adam_with_amsgrad(load):
     assert build_optimizer(load("optimizer", "amsgrad"), network().named_parameters()).defaults["amsgrad"] is True
 
@@ -165,3 +193,28 @@ def test_an_allowed_optimizer_by_dotted_path():
     config = {"name": "torch.optim.Rprop", "lr": 0.01, "etas": [0.5, 1.2]}
     assert fault_text(config, ["torch"]) == ""
     assert isinstance(build_optimizer(config, network().named_parameters(), ["torch"]), torch.optim.Rprop)
+
+
+@pytest.mark.parametrize("name", ["sgd_nesterov", "adam", "amsgrad", "adamw", "rmsprop", "adadelta"])
+def test_updating_all_weights_at_once_changes_no_bit(name):
+    section = {"name": name, "lr": 0.01, "weight_decay": 0.01, **({"momentum": 0.9} if name.startswith("sgd") else {})}
+    found = []
+    for joint in (True, False):
+        torch.manual_seed(0)
+        network = torch.nn.Sequential(
+            torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Flatten(), torch.nn.Linear(144, 7)
+        )
+        optimizer = build_optimizer(section, network.named_parameters(), joint=joint)
+        for _ in range(5):
+            optimizer.zero_grad()
+            network(torch.randn(8, 1, 8, 8)).square().mean().backward()
+            optimizer.step()
+        assert optimizer.param_groups[0]["foreach"] is (True if joint else None)
+        found.append([parameter.detach().clone() for parameter in network.parameters()])
+    assert all(map(torch.equal, *found))
+
+
+def test_a_choice_of_the_user_is_kept():
+    weight = torch.nn.Parameter(torch.zeros(2, 2))
+    optimizer = build_optimizer({"name": "adam", "lr": 0.01, "foreach": False}, [("weight", weight)])
+    assert optimizer.param_groups[0]["foreach"] is False

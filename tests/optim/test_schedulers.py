@@ -130,6 +130,37 @@ def test_plateau_lowers_the_rate_after_its_patience():
     assert found[::4] == [1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.3, 0.3, 0.3]
 
 
+def keras_plateau(losses, factor, patience, min_delta):
+    """Rate after each epoch under Keras' ReduceLROnPlateau, from 1, written after its documentation."""
+    best, wait, rate, rates = float("inf"), 0, 1.0, []
+    for loss in losses:
+        if loss < best - min_delta:
+            best, wait = loss, 0
+        else:
+            wait += 1
+            if wait >= patience:
+                rate, wait = rate * factor, 0
+        rates.append(rate)
+    return rates
+
+
+def test_an_absolute_threshold_is_keras_min_delta(load):
+    losses = (1.7 + 2e-4 * torch.randn(60, generator=torch.Generator().manual_seed(1), dtype=torch.float64).cumsum(0)).tolist()
+    config = load("scheduler", "plateau_pisa")
+    expected = keras_plateau(losses, factor=0.5, patience=3, min_delta=1e-4)
+    found = Run(config, 60, monitored=losses.__getitem__).rates()[4::4]
+    relative = Run({**config, "threshold_mode": "rel"}, 60, monitored=losses.__getitem__).rates()[4::4]
+    assert found == pytest.approx(expected)
+    assert relative != pytest.approx(expected)
+
+
+def test_plateau_gives_the_rates_of_pisas_log(load):
+    """VGG16: best at epoch 11, 2.5e-4 in epochs 15 to 17 and 1.25e-4 in 18; the losses of 11 to 14 are not printed."""
+    losses = [1.63, 1.64, 1.64, 1.64, 1.6381, 1.6638, 1.6547, 1.6884]
+    found = Run(load("scheduler", "plateau_pisa"), 8, monitored=losses.__getitem__).rates()[::4]
+    assert [5e-4 * rate for rate in found[4:8]] == pytest.approx([2.5e-4, 2.5e-4, 2.5e-4, 1.25e-4])
+
+
 def test_plateau_keeps_its_reductions_behind_a_warmup():
     config = {"name": "plateau", "factor": 0.5, "patience": 0, "warmup_epochs": 1, "warmup_start": 0.1}
     run = Run(config, 3)
@@ -176,6 +207,7 @@ def test_a_resumed_run_goes_on_with_its_rates(load, name, warmup):
         ("onecycle", {"warmup_epochs": 1}, "scheduler.warmup_epochs: onecycle warms up by itself."),
         ("onecycle", {"pct_start": 30}, "scheduler.pct_start: 30 is not in (0, 1)."),
         ("plateau", {"mode": "maximum"}, "scheduler.mode: 'maximum' is unknown."),
+        ("plateau", {"threshold_mode": "absolute"}, "scheduler.threshold_mode: 'absolute' is unknown.\n    Did you mean 'abs'?"),
         ("plateau", {"monitor": "val/accuracy"}, "scheduler.monitor: 'val/accuracy' is not logged.\n    Did you mean 'val/acc'?"),
         ("plateau", {"patience": 1.5}, "scheduler.patience: 1.5 is not a whole number of epochs from 0."),
     ],

@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
+from fer_ablate.judgement.class_scores import split_results
 from fer_ablate.judgement.row_runs import RowRuns, ScoredRun
 from fer_ablate.metrics.scores import score
 from fer_ablate.report.plots.canvas import save_figure
 from fer_ablate.report.plots.classes import study_confusion_figure
-from fer_ablate.report.table.classes import per_class_csv, per_class_markdown, split_results
+from fer_ablate.report.table.classes import per_class_csv, per_class_markdown
 from fer_ablate.tracking.disk.run_folder import RunFolder
 
 from ..finished_runs import make_header, make_result

@@ -22,13 +22,14 @@ def sample(n=60):
 def test_confusion_shows_counts_and_percentages_of_the_truth():
     picture = run_confusion_figure([[3, 1], [0, 4]], ["happy", "sad"])
     cells = [text.get_text() for text in picture.axes[0].texts]
-    assert cells == ["75 %\n3", "25 %\n1", "0 %\n0", "100 %\n4"]
+    assert cells == ["75 %\n3", "25 %\n1", "0", "100 %\n4"]
     assert picture.axes[0].get_title() == "87.50 % of 8 images right"
     assert [tick.get_text() for tick in picture.axes[0].get_yticklabels()] == ["happy (4)", "sad (4)"]
 
 
 def test_an_absent_class_has_zero_percent_confusion():
-    assert "0 %\n0" in words(run_confusion_figure([[0, 0], [0, 4]], ["happy", "sad"]))
+    picture = run_confusion_figure([[0, 0], [0, 4]], ["happy", "sad"])
+    assert [text.get_text() for text in picture.axes[0].texts] == ["0", "0", "0", "100 %\n4"]
 
 
 def test_curves_mark_the_epoch_with_the_best_accuracy():

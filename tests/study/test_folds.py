@@ -14,7 +14,8 @@ from fer_ablate.ensemble.members import ensemble_candidates
 from fer_ablate.errors import FaultyConfigError, UserError
 from fer_ablate.judgement.judge import build_table
 from fer_ablate.judgement.judged_table import Published
-from fer_ablate.judgement.row_runs import RowRuns, ScoredRun, rows_with_runs
+from fer_ablate.judgement.planned_rows import rows_with_runs
+from fer_ablate.judgement.row_runs import RowRuns, ScoredRun
 from fer_ablate.metrics import SplitResult
 from fer_ablate.study.cells import compose_cells
 from fer_ablate.study.plan import make_plan, seconds_left

@@ -402,11 +402,15 @@ def test_one_damaged_file_changes_its_row_alone(row_of, damage):
 @pytest.mark.parametrize(
     ("column", "message"),
     [
-        ("test/ac", r"study\.columns: test/ac .* Did you mean 'acc'\? Choices: acc, top2, .*loss\. Example: test/acc\."),
+        (
+            "test/ac",
+            r"study\.columns: test/ac .* Did you mean 'acc'\? Choices: acc, top2, .*loss, .*support/<class>\. "
+            r"Examples: test/acc, test/recall/fear\.",
+        ),
         (
             "tset/acc",
             r"study\.columns: tset/acc .* Did you mean 'test'\? "
-            r"Choices: train, val, test, public, private, train_pooled, test_pooled\.",
+            r"Choices: train, val, test, public, private, train_eval, train_pooled, test_pooled\.",
         ),
         ("acc", r"study\.columns: acc does not begin with a split"),
     ],

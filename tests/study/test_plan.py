@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from fer_ablate.errors import FaultyConfigError
-from fer_ablate.judgement.row_runs import rows_with_runs
+from fer_ablate.judgement.planned_rows import rows_with_runs
 from fer_ablate.study.plan import seconds_left
 from fer_ablate.tracking.disk.run_state import RunState
 
@@ -237,6 +237,8 @@ def test_pooled_columns_need_pooled_epochs(planned):
     with pytest.raises(FaultyConfigError, match=r"study.columns: test_pooled/acc would not be measured"):
         planned("study.columns=[test/acc,test_pooled/acc]")
     assert planned("study.columns=[test_pooled/acc]", "evaluation.pool_epochs=true").to_train
+    with pytest.raises(FaultyConfigError, match=r"train_eval/acc would not be measured.\n.*evaluation.train=true"):
+        planned("study.columns=[train_eval/acc]")
 
 
 def counted(monkeypatch, *functions):

@@ -1,9 +1,11 @@
+import json
 import socket
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import replace
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -11,7 +13,9 @@ from fer_ablate.config.schema import TrackingConfig
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
 from fer_ablate.tracking.mlflow.connection import open_store
-from fer_ablate.tracking.mlflow.study_runs import StudySummary, close_study, open_study
+from fer_ablate.tracking.mlflow.notes import NOTE
+from fer_ablate.tracking.mlflow.study_ids import StudyIdsFile
+from fer_ablate.tracking.mlflow.study_runs import RowDetails, StudySummary, close_study, comparison_address, open_study
 from fer_ablate.tracking.recorder import Recorder, upload_pending
 
 from ..finished_runs import fill, make_header, make_result
@@ -20,6 +24,7 @@ NOBODY = "http://127.0.0.1:9"
 """The discard port: nothing listens there."""
 
 LABELS = ["4 layers", "+1 Conv", "-1 Conv"]
+MEASURED = StudySummary({label: {"n": 2.0} for label in LABELS}, {})
 
 
 @pytest.fixture
@@ -37,6 +42,12 @@ def opened(tracking, runs_dir, study="depth", labels=LABELS):
     runs, warning = open_study(tracking, runs_dir, study, labels, {"source": "table 1"})
     assert warning == ""
     return runs
+
+
+def closed(tracking, runs_dir, summary, study="depth"):
+    """Rows of the study once it was sent: label -> run."""
+    assert close_study(tracking, runs_dir, study, summary) == ""
+    return StudyIdsFile(runs_dir, tracking.experiment, study, tracking.uri).read().rows
 
 
 def recorded(folder, tracking, runs_dir, parent=None, name="4 layers", key="0" * 32):
@@ -62,31 +73,34 @@ def test_a_study_is_shown_above_its_rows(tracking, runs_dir, client):
     parent = client.get_run(runs.parent_id)
     assert (parent.info.run_name, parent.info.status) == ("depth", "RUNNING")
     assert (parent.data.tags["kind"], parent.data.tags["source"]) == ("study", "table 1")
+    assert set(runs.row_ids.values()) == {runs.parent_id}  # until their rows are made, new runs are shown below the study
+    rows = closed(tracking, runs_dir, MEASURED)
     assert below(client, runs.parent_id) == sorted(LABELS)
-    row = client.get_run(runs.row_ids["+1 Conv"])
+    assert opened(tracking, runs_dir).row_ids == rows
+    row = client.get_run(rows["+1 Conv"])
     assert (row.data.tags["kind"], row.info.status) == ("row", "RUNNING")
 
 
 def test_a_restarted_study_keeps_its_runs(tracking, runs_dir, client):
-    first = opened(tracking, runs_dir, labels=LABELS[:2])
-    again = opened(tracking, runs_dir)
-    assert again.parent_id == first.parent_id
-    assert {label: again.row_ids[label] for label in LABELS[:2]} == first.row_ids
-    assert below(client, first.parent_id) == sorted(LABELS)
+    first = closed(tracking, runs_dir, StudySummary({label: {"n": 2.0} for label in LABELS[:2]}, {}))
+    parent = opened(tracking, runs_dir).parent_id
+    again = closed(tracking, runs_dir, MEASURED)
+    assert {label: again[label] for label in LABELS[:2]} == first
+    assert opened(tracking, runs_dir).parent_id == parent
+    assert below(client, parent) == sorted(LABELS)
 
 
 def test_runs_deleted_in_mlflow_are_made_anew(tracking, runs_dir, client):
-    first = opened(tracking, runs_dir)
-    assert close_study(tracking, runs_dir, "depth", StudySummary({"+1 Conv": {"n": 2.0}}, {})) == ""
-    client.delete_run(first.parent_id)
-    client.delete_run(first.row_ids["+1 Conv"])
-    again = opened(tracking, runs_dir)
-    assert again.parent_id != first.parent_id
-    assert again.row_ids["4 layers"] == first.row_ids["4 layers"]
-    assert again.row_ids["+1 Conv"] != first.row_ids["+1 Conv"]
-    assert below(client, again.parent_id) == sorted(LABELS)
-    assert close_study(tracking, runs_dir, "depth", StudySummary({"+1 Conv": {"n": 2.0}}, {})) == ""
-    assert client.get_run(again.parent_id).data.metrics == {"plus 1 Conv/n": 2.0}
+    parent, first = opened(tracking, runs_dir).parent_id, closed(tracking, runs_dir, MEASURED)
+    client.delete_run(parent)
+    client.delete_run(first["+1 Conv"])
+    made = opened(tracking, runs_dir).parent_id
+    again = closed(tracking, runs_dir, MEASURED)
+    assert made != parent
+    assert again["4 layers"] == first["4 layers"]
+    assert again["+1 Conv"] != first["+1 Conv"]
+    assert below(client, made) == sorted(LABELS)
+    assert client.get_run(made).data.metrics["plus 1 Conv/n"] == 2.0
 
 
 @pytest.mark.slow
@@ -106,7 +120,7 @@ def test_two_processes_make_one_parent(tracking, runs_dir, client):
         printed = other.stdout.read()
     runs = opened(tracking, runs_dir, labels=["a", "b"])
     assert printed == f" {runs.parent_id} {sorted(runs.row_ids.items())}\n"
-    assert len(client.search_runs([client.get_run(runs.parent_id).info.experiment_id])) == 3
+    assert len(client.search_runs([client.get_run(runs.parent_id).info.experiment_id])) == 1
 
 
 def test_studies_of_one_experiment_have_own_parents(tracking, runs_dir, client):
@@ -117,12 +131,12 @@ def test_studies_of_one_experiment_have_own_parents(tracking, runs_dir, client):
 
 def test_closing_brings_scores_table_and_runs(tracking, runs_dir, client, tmp_path):
     runs = opened(tracking, runs_dir)
-    trained = recorded(RunFolder(tmp_path / "x" / "run"), tracking, runs_dir, parent=runs.row_ids["4 layers"])
+    trained = recorded(RunFolder(tmp_path / "x" / "run"), tracking, runs_dir, parent=runs.parent_id)
     (tmp_path / "table.md").write_text("| row |")
     scores = {"test/acc/mean": 0.75, "test/acc/sd": float("nan"), "test/acc/n": 1.0}
     rows = {"4 layers": scores, "+1 Conv": {"test/acc/mean": 0.5}, "-1 Conv": {"test/acc/mean": 0.25}}
     summary = StudySummary(rows, {"4 layers": [trained]}, [tmp_path / "table.md"], RunState.failed, {}, ["+1 Conv"])
-    assert close_study(tracking, runs_dir, "depth", summary) == ""
+    made = closed(tracking, runs_dir, summary)
     parent = client.get_run(runs.parent_id)
     assert parent.info.status == "FAILED"
     assert parent.data.metrics == {
@@ -132,10 +146,10 @@ def test_closing_brings_scores_table_and_runs(tracking, runs_dir, client, tmp_pa
         "-1 Conv/test/acc/mean": 0.25,
     }
     assert [file.path for file in client.list_artifacts(runs.parent_id, "study")] == ["study/table.md"]
-    row = client.get_run(runs.row_ids["4 layers"])
+    row = client.get_run(made["4 layers"])
     assert (row.info.status, row.data.metrics) == ("FINISHED", {"test/acc/mean": 0.75, "test/acc/n": 1.0})
-    assert client.get_run(runs.row_ids["+1 Conv"]).info.status == "FAILED"
-    assert below(client, runs.row_ids["4 layers"]) == ["4 layers"]
+    assert client.get_run(made["+1 Conv"]).info.status == "FAILED"
+    assert below(client, made["4 layers"]) == ["4 layers"]
 
 
 def test_an_unchanged_study_is_not_told_again(tracking, runs_dir, uri, tmp_path):
@@ -156,20 +170,20 @@ def test_an_unchanged_study_is_not_told_again(tracking, runs_dir, uri, tmp_path)
 
 def test_an_unchanged_study_is_shown_as_ended(tracking, runs_dir, client):
     summary = StudySummary({"4 layers": {"n": 1.0}}, {})
-    assert close_study(tracking, runs_dir, "depth", summary) == ""
+    closed(tracking, runs_dir, summary)
     runs = opened(tracking, runs_dir)
     assert close_study(tracking, runs_dir, "depth", summary) == ""
     assert client.get_run(runs.parent_id).info.status == "FINISHED"
-    assert len(client.get_metric_history(runs.row_ids["4 layers"], "n")) == 1
+    row = opened(tracking, runs_dir).row_ids["4 layers"]
+    assert len(client.get_metric_history(row, "n")) == 1
 
 
 def test_an_existing_run_moves_below_its_row(tracking, runs_dir, client, folder):
     trained = recorded(folder, tracking, runs_dir)
-    runs = opened(tracking, runs_dir)
-    assert below(client, runs.row_ids["4 layers"]) == []
-    assert close_study(tracking, runs_dir, "depth", StudySummary({}, {"4 layers": [trained]})) == ""
-    assert below(client, runs.row_ids["4 layers"]) == ["4 layers"]
-    assert client.get_run(trained.header.mlflow_run_id).data.tags["mlflow.parentRunId"] == runs.row_ids["4 layers"]
+    opened(tracking, runs_dir)
+    rows = closed(tracking, runs_dir, StudySummary({}, {"4 layers": [trained]}))
+    assert below(client, rows["4 layers"]) == ["4 layers"]
+    assert client.get_run(trained.header.mlflow_run_id).data.tags["mlflow.parentRunId"] == rows["4 layers"]
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["recorded_elsewhere", "never_recorded"])
@@ -178,9 +192,9 @@ def test_a_foreign_run_is_copied_once(tracking, runs_dir, client, folder, known)
     trained = recorded(folder, elsewhere, runs_dir) if known else fill(folder)
     runs = opened(tracking, runs_dir)
     for number in (1.0, 2.0):
-        assert close_study(tracking, runs_dir, "depth", StudySummary({"4 layers": {"n": number}}, {"4 layers": [trained]})) == ""
+        rows = closed(tracking, runs_dir, StudySummary({"4 layers": {"n": number}}, {"4 layers": [trained]}))
     experiment = client.get_run(runs.parent_id).info.experiment_id
-    (copy,) = client.search_runs([experiment], f"tags.mlflow.parentRunId = '{runs.row_ids['4 layers']}'")
+    (copy,) = client.search_runs([experiment], f"tags.mlflow.parentRunId = '{rows['4 layers']}'")
     assert copy.data.tags["copied_from"] == (trained.header.mlflow_run_id if known else trained.header.key)
     assert (copy.info.status, copy.data.metrics["test/acc"]) == ("FINISHED", 0.75)
     assert trained.header.parent_run_id is None
@@ -190,9 +204,9 @@ def test_a_shared_run_is_shown_below_each(tracking, runs_dir, client, folder):
     trained = recorded(folder, tracking, runs_dir)
     summary = StudySummary({}, {label: [trained] for label in LABELS})
     for study in ("depth", "width", "depth"):
-        runs = opened(tracking, runs_dir, study)
-        assert close_study(tracking, runs_dir, study, summary) == ""
-        assert [len(below(client, run_id)) for run_id in runs.row_ids.values()] == [1, 1, 1]
+        opened(tracking, runs_dir, study)
+        rows = closed(tracking, runs_dir, summary, study)
+        assert [len(below(client, run_id)) for run_id in rows.values()] == [1, 1, 1]
 
 
 def test_runs_of_no_row_lie_below_the_study(tracking, runs_dir, client, folder):
@@ -214,18 +228,18 @@ def test_one_damaged_run_does_not_hide_others(tracking, runs_dir, client, tmp_pa
 
 
 def test_a_run_uploaded_later_comes_below_its_row(tracking, client, tmp_path):
-    runs = opened(tracking, tmp_path)
+    opened(tracking, tmp_path)
     away = Recorder(RunFolder(tmp_path / "x" / "run"), NOBODY, str(tmp_path), timeout=1)
     away.start(make_header(name="+1 Conv", experiment=tracking.experiment))
     away.folder.write_result(make_result())
     away.finish(make_result(), RunState.finished)
     summary = StudySummary({}, {"+1 Conv": [away.folder]})
-    assert close_study(tracking, tmp_path, "depth", summary) == ""
-    assert below(client, runs.row_ids["+1 Conv"]) == []  # no copy of what is still to come
+    rows = closed(tracking, tmp_path, summary)
+    assert below(client, rows["+1 Conv"]) == []  # no copy of what is still to come
     assert upload_pending(tmp_path, tracking) == 1
-    assert below(client, runs.row_ids["+1 Conv"]) == ["+1 Conv"]
-    assert close_study(tracking, tmp_path, "depth", summary) == ""
-    assert below(client, runs.row_ids["+1 Conv"]) == ["+1 Conv"]
+    assert below(client, rows["+1 Conv"]) == ["+1 Conv"]
+    assert closed(tracking, tmp_path, summary) == rows
+    assert below(client, rows["+1 Conv"]) == ["+1 Conv"]
 
 
 def test_runs_are_recorded_without_a_lost_parent(tracking, runs_dir, client, folder):
@@ -243,7 +257,7 @@ def test_an_absent_store_is_updated_later(tracking, runs_dir, client, tmp_path):
     assert "The next start of the study brings it." in close_study(away, tmp_path, "depth", summary)
     assert time.monotonic() - began < 20
     assert close_study(tracking, tmp_path, "depth", summary) == ""
-    assert below(client, opened(tracking, tmp_path).parent_id) == sorted(LABELS)
+    assert below(client, opened(tracking, tmp_path).parent_id) == ["4 layers"]
 
 
 def test_nobody_waits_for_a_silent_server(tracking, tmp_path, monkeypatch):
@@ -274,11 +288,78 @@ def test_a_damaged_memory_is_named_with_remedy(tracking, tmp_path):
 
 
 def test_threads_send_a_closed_study_once(tracking, runs_dir, client):
-    runs = opened(tracking, runs_dir)
+    opened(tracking, runs_dir)
     summary = StudySummary({"4 layers": {"n": 1.0}}, {})
     threads = [threading.Thread(target=close_study, args=(tracking, runs_dir, "depth", summary)) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(client.get_metric_history(runs.row_ids["4 layers"], "n")) == 1
+    row = opened(tracking, runs_dir).row_ids["4 layers"]
+    assert len(client.get_metric_history(row, "n")) == 1
+
+
+STARTED, ENDED = 1767323045000, 1767323105000
+"""Times of a run of `finished_runs`, in milliseconds."""
+
+
+def printed(value="4", folders=(), key="0" * 32):
+    """A study of one row whose document prints a number."""
+    details = RowDetails({"model.conv_layers": value}, {"agrees/test/acc": "yes"}, STARTED, ENDED, {key: {"gap/test/acc": 0.05}})
+    return StudySummary(
+        {"4 layers": {"test/acc/mean": 0.75, "published/test/acc": 0.7}},
+        {"4 layers": list(folders)},
+        details={"4 layers": details},
+        description="| row | test acc |",
+    )
+
+
+def test_rows_carry_settings_times_and_published_numbers(tracking, runs_dir, client, folder):
+    trained = recorded(folder, tracking, runs_dir, parent=opened(tracking, runs_dir).parent_id)
+    row = client.get_run(closed(tracking, runs_dir, printed(folders=[trained]))["4 layers"])
+    assert (row.info.start_time, row.info.end_time) == (STARTED, ENDED)
+    assert row.data.params == {"model.conv_layers": "4"}
+    assert (row.data.metrics["published/test/acc"], row.data.tags["agrees/test/acc"]) == (0.7, "yes")
+    run = client.get_run(trained.header.mlflow_run_id).data
+    assert (run.metrics["gap/test/acc"], run.tags["agrees/test/acc"]) == (0.05, "yes")
+
+
+def test_a_row_with_other_settings_is_new(tracking, runs_dir, client):
+    old = closed(tracking, runs_dir, printed("4"))["4 layers"]
+    new = closed(tracking, runs_dir, printed("5"))["4 layers"]
+    assert client.get_run(new).data.params == {"model.conv_layers": "5"}
+    earlier = client.get_run(old)
+    assert (earlier.info.run_name, earlier.data.tags["kind"]) == ("4 layers (earlier settings)", "earlier row")
+    assert new in comparison_address(tracking, runs_dir, "depth", ["4 layers"])
+    assert old not in comparison_address(tracking, runs_dir, "depth", ["4 layers"])
+
+
+def test_interrupted_runs_move_below_their_row(tracking, runs_dir, client, folder):
+    runs = opened(tracking, runs_dir)
+    recorder = Recorder(folder, tracking.uri, str(runs_dir), timeout=5)
+    recorder.start(make_header(name="+1 Conv", experiment=tracking.experiment, parent_run_id=runs.parent_id))
+    recorder.finish(None, RunState.missing)
+    rows = closed(tracking, runs_dir, StudySummary({"+1 Conv": {}}, {"+1 Conv": []}, state=RunState.missing))
+    assert below(client, rows["+1 Conv"]) == ["+1 Conv"]
+    assert client.get_run(rows["+1 Conv"]).info.start_time == STARTED
+
+
+def test_the_description_links_to_the_comparison(tracking, runs_dir, client):
+    rows = closed(tracking, runs_dir, printed())
+    run = client.get_run(opened(tracking, runs_dir).parent_id)
+    address = comparison_address(tracking, runs_dir, "depth", ["not run", "4 layers"])
+    asked = parse_qs(urlsplit(urlsplit(address).fragment).query)
+    assert [json.loads(asked[name][0]) for name in ("runs", "experiments")] == [[rows["4 layers"]], [run.info.experiment_id]]
+    for note in (run.data.tags[NOTE], client.get_experiment(run.info.experiment_id).tags[NOTE]):
+        assert "| row | test acc |" in note
+        assert address.removeprefix("http://127.0.0.1:5000/") in note
+
+
+def test_a_server_has_its_own_address(tracking, runs_dir):
+    closed(tracking, runs_dir, printed())
+    ids = StudyIdsFile(runs_dir, tracking.experiment, "depth", tracking.uri).read()
+    server = replace(tracking, uri="https://me:secret@example.org/mlflow/")
+    StudyIdsFile(runs_dir, tracking.experiment, "depth", server.uri).write(ids)
+    assert comparison_address(server, runs_dir, "depth", LABELS).startswith(
+        "https://example.org/mlflow/#/compare-runs?runs=%5B%22"
+    )

@@ -3,10 +3,17 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
+import torch
 
-from fer_ablate.config.choices import Roles
+from fer_ablate.config.choices import DivideBy, Init, Norm, Roles
+from fer_ablate.config.compose import composed, composer, to_config
+from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.data.load import load_faces
+from fer_ablate.models.build import build_network
+from fer_ablate.optim.optimizers import build_optimizer
 from fer_ablate.training.assembly import build_batches
+from fer_ablate.training.checks import run_faults
 from fer_ablate.training.protocol import protocol
 from fer_ablate.training.role_set import role_set
 
@@ -85,3 +92,95 @@ def test_a_protocol_tells_which_classes_were_merged(config_of):
         "positive: happy, negative: fear+sad",
     )
     assert "merged" not in protocol(config_of(), SIZE)
+
+
+def recipe(*words):
+    """The config of these words and its network, which has shapes but no numbers."""
+    with composer():
+        config = to_config(composed(words))
+    with torch.device("meta"):
+        return config, build_network(config.model, SIZE, 7)
+
+
+def norms_of(network):
+    return [layer for layer in network.modules() if "BatchNorm" in type(layer).__name__]
+
+
+@pytest.mark.parametrize(
+    ("words", "norms"),
+    [
+        (["experiment=pisa"], 7),
+        (["experiment=pisa_balanced"], 7),
+        (["experiment=bits"], 6),
+        (["experiment=bits", "model=bits_3bn"], 3),
+        (["experiment=bits", "model=bits_alexnet"], 9),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_recipes_of_keras_programs_have_its_values(words, norms):
+    config, network = recipe(*words)
+    assert [(layer.momentum, layer.eps) for layer in norms_of(network)] == [(0.01, 1e-3)] * norms
+    assert config.model.init is Init.xavier
+    assert build_optimizer(config.optimizer, network.named_parameters()).defaults["eps"] == 1e-7
+    assert (config.loss.divide_by is DivideBy.images) == (words == ["experiment=pisa"])  # the only one with class weights
+
+
+@pytest.mark.parametrize("experiment", ["pisa_transfer", "pisa_transfer_balanced"])
+def test_published_bodies_keep_their_normalisation(experiment):
+    config, network = recipe(f"experiment={experiment}", "model=resnet50", "model.pretrained=resnet50")
+    assert {layer.eps for layer in norms_of(network)} == {1e-5}
+    assert all(layer.norm is Norm.none for layer in config.model.hidden)
+    assert (config.model.init, config.optimizer["eps"]) == (Init.xavier, 1e-7)
+
+
+THREE_HIDDEN = "{features:512,norm:none,dropout:0.1},{features:256,norm:none,dropout:0.1},{features:128,norm:none,dropout:0.1}"
+
+
+@pytest.mark.parametrize(
+    ("words", "hidden_inputs"),
+    [
+        (("experiment=fer_kd", "model.conv_layers=1"), [64 * 4]),
+        (("experiment=fer_kd", "model.conv_layers=1", "model.stages.0.channels=128"), [128 * 4]),
+        (("experiment=fer_kd", "model.conv_layers=1", "model.head_pool_size=8"), [4096]),
+        (("experiment=fer_kd", "model.norm_position=after_activation", "trainer.precision=fp32"), [4096]),
+        (("experiment=lenet5", f"model.hidden=[{THREE_HIDDEN}]"), [256 * 36, 512, 256]),
+        (("experiment=lenet5", "model.dropout=0.1"), [256 * 36, 512]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_readings_of_documents_can_be_typed(words, hidden_inputs):
+    assert not diagnose(words).faults
+    config, network = recipe(*words)
+    assert [fault.key for fault in run_faults(config) if fault.key != "data.path"] == []
+    assert [layer.linear.in_features for layer in network.hidden] == hidden_inputs
+
+
+def test_the_strength_of_copies_can_be_typed():
+    first = "data.balance.steps.1"
+    words = (
+        f"{first}.rotation=180",
+        f"{first}.scale=[0.5,2.0]",
+        f"{first}.fill=zeros",
+        f"+{first}.shift=0.2",
+        f"+{first}.shear=20",
+        "data.balance.steps.2.brightness=0.5",
+    )
+    found = diagnose(("experiment=lenet5_balanced", *words))
+    assert not found.faults
+    _, affine, brightness = to_config(found.tree).data.balance.steps
+    expected = {"rotation": 180, "scale": [0.5, 2.0], "fill": "zeros", "shift": 0.2, "shear": 20}
+    assert affine == {"op": "affine", "p": 1.0, **expected}
+    assert brightness["brightness"] == 0.5
+
+
+@pytest.mark.parametrize("experiment", ["fer_kd", "vggnet"])
+@pytest.mark.parametrize(
+    ("position", "order"),
+    [("before_activation", "Conv2d BatchNorm2d ReLU"), ("after_activation", "Conv2d ReLU BatchNorm2d")],
+)
+def test_both_orders_of_a_block_can_be_typed(experiment, position, order):
+    default, default_network = recipe(f"experiment={experiment}")
+    _, network = recipe(f"experiment={experiment}", f"model.norm_position={position}")
+    assert " ".join(type(layer).__name__ for layer in list(network.stages[0])[:3]) == order
+    assert network.state_dict().keys() == default_network.state_dict().keys()
+    assert default.model.norm_position.name == "before_activation"

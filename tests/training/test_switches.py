@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 from pytorch_lightning import Callback
+from sklearn.metrics import confusion_matrix
 
 from fer_ablate.errors import UserError
-from fer_ablate.training.assembly import build_module
+from fer_ablate.training.assembly import build_evaluator, build_module
 from fer_ablate.training.run import assess, fit
 
 from .small_runs import kept_weights, same
@@ -94,6 +95,21 @@ def test_limited_tests_take_the_first_images(limit, n, config_of, run):
     trained, _ = run(config_of(*pooled, f"trainer.limit_test_batches={limit}"))
     found = {name: split.n for name, split in trained.result.splits.items() if not name.startswith("train")}
     assert found == dict.fromkeys(("val", "test", "public", "private", "test_pooled"), n)
+
+
+def test_train_is_tested_as_it_is(config_of, task_of):
+    """With the kept weights, without dropout and augmentation; the predictions of these images are not kept."""
+    given = ("model.dropout=0.5", "augment=flip", "trainer.max_epochs=1", "trainer.limit_train_batches=2")
+    prepared = task_of(config_of("evaluation.train=true", *given))
+    module = fit(prepared)
+    tested = assess(prepared, module)
+    rows = prepared.data.roles["train"]
+    evaluator = build_evaluator(prepared.config, prepared.data.image_size, prepared.hardware)
+    by_hand = evaluator.predict(module.network, module.preprocess, prepared.data.faces, rows)
+    counts = confusion_matrix(by_hand.labels, by_hand.probabilities.argmax(axis=1), labels=range(7)).tolist()
+    assert tested.result.splits["train_eval"].confusion == counts
+    assert tested.result.splits["train"].n < tested.result.splits["train_eval"].n == len(rows)
+    assert not np.isin(rows, tested.predictions.rows).any()
 
 
 def test_a_fraction_below_one_batch_is_refused(config_of, task_of):

@@ -22,7 +22,8 @@ from fer_ablate.explain.explanation import Explanation, ExplanationSpec, explain
 from fer_ablate.explain.figures import confusions_figure, mean_maps_figure, regions_figure
 from fer_ablate.inference.network import load_network
 from fer_ablate.judgement.judged_table import JudgedTable
-from fer_ablate.judgement.row_runs import ScoredRun, rows_with_runs
+from fer_ablate.judgement.planned_rows import rows_with_runs
+from fer_ablate.judgement.row_runs import ScoredRun
 from fer_ablate.judgement.split_images import split_predictions
 from fer_ablate.report.plots.cost import cost_figure
 from fer_ablate.report.plots.run import run_confusion_figure, run_curves_figure, run_faces_figure

@@ -10,7 +10,8 @@ from fer_ablate.config.overrides import quoted
 from fer_ablate.errors import UserError
 from fer_ablate.execution.planning import plan_of, summary
 from fer_ablate.execution.study_output import judged_study
-from fer_ablate.judgement.row_runs import RowRuns, ScoredRun, rows_with_runs
+from fer_ablate.judgement.planned_rows import rows_with_runs
+from fer_ablate.judgement.row_runs import RowRuns, ScoredRun
 from fer_ablate.report.table.formats import table_frame
 from fer_ablate.study.plan import Plan
 

@@ -39,13 +39,18 @@ def _show(spec: RunSpec) -> int:
         ]
     )
     columns = {
+        "matrix products alone (limit)": [epoch.limit for epoch in rounds],
         "bare loop, one resident batch (ceiling)": [epoch.ceiling for epoch in rounds],
         "data pipeline alone": [epoch.pipeline for epoch in rounds],
         "training epochs": [epoch.training for epoch in rounds],
     }
     rows = [[name, f"{statistics.median(v):,.0f}", f"{min(v):,.0f}", f"{max(v):,.0f}"] for name, v in columns.items()]
-    ratios = [epoch.ratio for epoch in rounds]
-    rows.append(["training / ceiling", *(f"{f(ratios):.3f}" for f in (statistics.median, min, max))])
+    ratios = {
+        "training / ceiling": [epoch.ratio for epoch in rounds],
+        "training / (ceiling and pipeline in turn)": [epoch.ratio_with_batches for epoch in rounds],
+        "ceiling / limit": [epoch.used for epoch in rounds],
+    }
+    rows += [[name, *(f"{f(v):.3f}" for f in (statistics.median, min, max))] for name, v in ratios.items()]
     console.console.print()
     console.table("", [f"images per second (n={len(rounds)} epochs)", "median", "min", "max"], rows)
     return 0

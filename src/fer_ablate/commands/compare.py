@@ -1,4 +1,4 @@
-"""`compare`: two or more runs side by side. Trains nothing."""
+"""`compare`: two or more runs side by side, or where MLflow compares the rows of a study. Trains nothing."""
 
 import json
 from collections.abc import Sequence
@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Annotated
 
 from fer_ablate.cli import console
-from fer_ablate.cli.words import read_command
+from fer_ablate.cli.words import read_command, words_of
 from fer_ablate.config.constraints import one_of
+from fer_ablate.config.overrides import key_of
 from fer_ablate.errors import UserError
+from fer_ablate.execution.mlflow_pages import comparison_facts, rows_address
+from fer_ablate.execution.planning import plan_with_bar
 from fer_ablate.execution.run_comparison import RunComparison, compare_runs, comparison_tables, comparison_values
 from fer_ablate.judgement.split_images import PREDICTED
+from fer_ablate.report.page.shell_commands import study_command
 from fer_ablate.report.plain_table import markdown_table
 from fer_ablate.tracking.disk.lookup import find_run
 
@@ -20,12 +24,13 @@ USAGE = """Show two or more runs side by side: what differs in settings, data, c
   python -m fer_ablate compare run=ab12 run=cd34
   python -m fer_ablate compare run=quickstart/small run='quickstart/-1 Conv, seed 1' split=val
   python -m fer_ablate compare run=ab12 run=cd34 run=ef56 format=markdown output=three.md
+  python -m fer_ablate compare study=quickstart                the address at which MLflow shows the rows of a study side by side
 
 {words}
 
 The first run is A; each other one is compared with it by a paired test over the images that both were tested on, in the words of
 the judged table. Runs that used different data or evaluation protocols are shown without a test. `table` compares rows over all
-their seeds."""
+their seeds. Beside study=, or for a grid, everything that `plan` takes may be given, and none of these words."""
 
 FULL = 10_000
 """Letters of a value in a file: all of them."""
@@ -36,7 +41,7 @@ class CompareWords:
     """Words of `compare`."""
 
     # Run: its key (first digits do), a row of a study ('quickstart/-1 Conv'), MLflow id or folder.
-    run: tuple[str, ...]
+    run: tuple[str, ...] = ()
     split: Annotated[str, one_of(*PREDICTED)] = "test"  # images of the test and of the scores by class
     format: Annotated[str, one_of("markdown", "json")] | None = None  # text instead of tables as wide as the screen
     output: Path | None = None  # file for the text; by default the screen
@@ -44,7 +49,9 @@ class CompareWords:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Compare the runs."""
+    """Compare the runs, or say where the rows of a study are compared."""
+    if _names_a_study(arguments):
+        return _show_study(arguments)
     words, _ = read_command(arguments, CompareWords, USAGE, overrides=False)
     console.refuse_unformatted(words.output, words.format, "markdown")
     if len(words.run) < 2:
@@ -58,6 +65,31 @@ def run(arguments: Sequence[str]) -> int:
         _show(comparison)
         return 0
     console.put_text(_text(comparison, words.format), words.output)
+    return 0
+
+
+def _names_a_study(arguments: Sequence[str]) -> bool:
+    """Whether the words are those of a study or a grid: no run, and something that is no word of `compare`."""
+    keys = {key_of(text) for text in arguments if "=" in text and not text.startswith("-")}
+    if "run" in keys and "study" in keys:
+        raise UserError("Give either study=<name> or run=<id>, not both: study= is about the rows of a study.")
+    if {"-h", "--help"} & set(arguments):
+        return False
+    return "run" not in keys and bool(keys - set(words_of(CompareWords)))
+
+
+def _show_study(arguments: Sequence[str]) -> int:
+    """Print where MLflow compares the rows of a study."""
+    plan, _, _ = plan_with_bar(arguments)
+    tracking = plan.runs[0].cell.config.tracking
+    if not tracking.enabled:
+        raise UserError(
+            f"tracking.enabled is false, so that nothing of {plan.spec.name} goes to MLflow. Leave tracking=none out."
+        )
+    if not rows_address(plan):
+        way_out = f"This trains what is missing and sends all rows: {study_command(plan.spec)}"
+        raise UserError(f"MLflow at {tracking.uri} shows no row of {plan.spec.name} yet. {way_out}")
+    console.facts(comparison_facts(plan))
     return 0
 
 

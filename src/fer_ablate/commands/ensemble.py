@@ -14,11 +14,12 @@ from fer_ablate.config.key import short
 from fer_ablate.config.schema import TrackingConfig
 from fer_ablate.ensemble.average import Ensemble, build_ensemble
 from fer_ablate.ensemble.choice import AVERAGES
-from fer_ablate.ensemble.members import EnsembleCandidate, ensemble_candidate, ensemble_candidates, with_unique_labels
+from fer_ablate.ensemble.members import ensemble_candidate, ensemble_candidates, with_unique_labels
 from fer_ablate.errors import UserError
 from fer_ablate.execution.finished_network import read_overrides
 from fer_ablate.execution.planning import plan_with_bar
-from fer_ablate.judgement.row_runs import rows_with_runs
+from fer_ablate.judgement.joint_predictions import EnsembleCandidate
+from fer_ablate.judgement.planned_rows import rows_with_runs
 from fer_ablate.report.ensemble_files import EnsembleFolder
 from fer_ablate.report.quantities import interval, number
 from fer_ablate.study.plan import Plan
@@ -118,7 +119,7 @@ def _study_runs(words: EnsembleWords, rest: Sequence[str]) -> Candidates:
         raise UserError(f"rows={words.rows} are rows of a study: name it as well, such as study=quickstart.")
     plan, cells, _ = plan_with_bar([*rest, *([f"study.rows={words.rows}"] if words.rows else [])])
     config = cells[0].config
-    rows = rows_with_runs(plan)
+    rows = [row for row in rows_with_runs(plan) if row.average is None]
     missing = [row.label for row in rows if not row.runs]
     if missing and (words.rows or len(missing) == len(rows)):
         way_out = f"Train: {shlex.join(['python', '-m', 'fer_ablate', '-m', *rest])}"

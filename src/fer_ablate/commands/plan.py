@@ -4,9 +4,12 @@ from collections.abc import Sequence
 
 from fer_ablate.cli import console
 from fer_ablate.cli.words import NoWords, read_command
+from fer_ablate.config.choices import AverageOver
 from fer_ablate.config.key import short
 from fer_ablate.config.study_rows import Repeat
 from fer_ablate.execution.planning import cost, plan_with_bar, summary
+from fer_ablate.report.quantities import ABSENT
+from fer_ablate.study.averaged_rows import averaged_networks
 from fer_ablate.tracking.disk.run_state import RunState
 
 USAGE = """Show what a study or a grid would train, and why. Nothing is trained.
@@ -20,7 +23,9 @@ missing   never finished; resumes where it was interrupted
 running   in another process right now
 failed    its last attempt ended with an error
 pruned    a search ended it early
-stale     finished, but with another config, other data or other code; study.accept_stale=true takes it as it is"""
+stale     finished, but with another config, other data or other code; study.accept_stale=true takes it as it is
+
+Rows that average others (average_of) come last: they have no key and are finished as soon as their members are."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -37,6 +42,16 @@ def run(arguments: Sequence[str]) -> int:
         ]
         for planned in plan.runs
     ]
+    rows += [
+        [
+            network.row.label,
+            *_repeat_cells(network.repeat, plan.spec.folds, together=network.row.average_over is AverageOver.seeds),
+            ABSENT,
+            network.state.value,
+            network.reason or f"average of {len(network.members)} networks",
+        ]
+        for network in averaged_networks(plan)
+    ]
     which = ["seed"] if plan.spec.folds is None else ["seed", "fold"]
     console.table("", ["row", *which, "key", "state", "why"], rows, left=len(which) + 4)
     console.console.print()
@@ -47,5 +62,6 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _repeat_cells(repeat: Repeat, folds: int | None) -> list[str]:
-    return [str(repeat.seed)] if folds is None else [str(repeat.seed), str(repeat.fold)]
+def _repeat_cells(repeat: Repeat, folds: int | None, together: bool = False) -> list[str]:
+    seed = "all" if together else str(repeat.seed)
+    return [seed] if folds is None else [seed, str(repeat.fold)]

@@ -11,6 +11,7 @@ from fer_ablate.config.key import relevant
 from fer_ablate.errors import UserError
 from fer_ablate.execution import study_output
 from fer_ablate.execution.finished_network import read_overrides
+from fer_ablate.execution.mlflow_summary import mlflow_summary
 from fer_ablate.execution.planning import plan_with_bar
 from fer_ablate.execution.study_record import study_folder
 from fer_ablate.report.page.elements import PAGE, Page
@@ -105,7 +106,7 @@ def _record(plan: Plan, finished: study_output.StudyOutput) -> str:
         return "Runs of this study are being trained; MLflow gets the page when they end."
     config = plan.runs[0].cell.config
     complete = all(planned.state is RunState.finished or not planned.to_train for planned in plan.runs)
-    summary = study_output.mlflow_summary(finished, RunState.finished if complete else RunState.failed)
+    summary = mlflow_summary(finished, RunState.finished if complete else RunState.failed)
     return close_study(config.tracking, Path(config.runs_dir), plan.spec.name, summary)
 
 

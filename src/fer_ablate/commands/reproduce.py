@@ -13,12 +13,13 @@ from fer_ablate.cli import console
 from fer_ablate.cli.command_line import parse, study_arguments
 from fer_ablate.cli.words import read_command
 from fer_ablate.commands import train
-from fer_ablate.config.study_rows import Row
+from fer_ablate.config.by_class import report_columns
+from fer_ablate.config.study_rows import Row, trained_labels
 from fer_ablate.errors import UserError
 from fer_ablate.execution.table_progress import NEEDS_DATA, TableProgress, runs_on_disk, table_progress
 from fer_ablate.execution.table_trial import TableTrialSpec, try_table
 from fer_ablate.judgement.row_runs import published_number
-from fer_ablate.report.quantities import ABSENT, metric_name
+from fer_ablate.report.quantities import ABSENT, metric_name, printed
 from fer_ablate.report.results.costs import RowTrial, cost_in_words, costs, read_trials
 from fer_ablate.study.documents import documents, named_study, named_tables, read_studies, study_names
 
@@ -144,7 +145,10 @@ def _show_rows(found: TableProgress) -> None:
     lines = []
     for row, finished in rows:
         # A line may break between two numbers, not between a metric and its value.
-        numbers = ", ".join(f"{metric_name(column)} {_published(row, column)}".replace(" ", NO_BREAK) for column in row.published)
+        published = [f"{metric_name(column)} {_published(row, column)}" for column in row.published]
+        if reports := report_columns(row.by_class):
+            published.append(f"{len(reports)} by class")
+        numbers = ", ".join(text.replace(" ", NO_BREAK) for text in published)
         first, *others = wrap(numbers, max(console.console.width - taken, SHORTEST)) or [ABSENT]
         lines += [
             [row.label, finished, first.replace(NO_BREAK, " ")],
@@ -166,10 +170,10 @@ def _first_published(found: TableProgress) -> str:
 
 
 def _published(row: Row, column: str) -> str:
-    return f"{published_number(row.published[column]).value:g}" if column in row.published else ABSENT
+    return printed(published_number(row.published[column]).value) if column in row.published else ABSENT
 
 
 def _costs(found: TableProgress, trials: Sequence[RowTrial]) -> list[str]:
     """Cost of all rows, auxiliary ones too, with all seeds and folds, on each machine that measured it."""
-    labels = [row.label for row in found.study.rows]
+    labels = trained_labels(found.study.rows)
     return [cost_in_words(cost, labels, found.repeats) for cost in costs(trials, found.study.name)]

@@ -38,6 +38,19 @@ class Roles(Enum):
     auto = "auto"
 
 
+class ValDraw(Enum):
+    """How val is drawn by `data.val_fraction`.
+
+    `nearest`: that fraction of each class, rounded to the nearest number of images; `up`: rounded up, as scikit-learn's
+    `train_test_split` does for one class at a time; `mixed`: that fraction of all images together, rounded up, with as many of
+    each class as the draw gives, as `train_test_split` does without `stratify`.
+    """
+
+    nearest = "nearest"
+    up = "up"
+    mixed = "mixed"
+
+
 class Fit(Enum):
     """How an image takes another shape: a border of its edge pixels, a crop of its middle, or other proportions."""
 
@@ -133,6 +146,17 @@ class Init(Enum):
     kaiming = "kaiming"
 
 
+class DivideBy(Enum):
+    """What the sum of a batch's losses is divided by where classes have weights.
+
+    `weights`: the sum of the weights of its images, as in PyTorch; `images`: their number, as in Keras. Losses against
+    distributions are always divided by the number of images.
+    """
+
+    weights = "weights"
+    images = "images"
+
+
 class ClassWeight(Enum):
     """Weights of the classes; `balanced`: n / (K n_k) for class k, as in scikit-learn, over the training images."""
 
@@ -178,3 +202,10 @@ class Only(Enum):
 
     failed = "failed"
     missing = "missing"
+
+
+class AverageOver(Enum):
+    """What a row of averages pairs: its rows, seed by seed; or all their seeds as well, as one network."""
+
+    rows = "rows"
+    seeds = "seeds"

@@ -43,10 +43,17 @@ LATER: dict[str, Any] = {
     "data.channels": None,
     "data.merge": {},
     "data.group": "auto",
+    "data.val_draw": "nearest",
     "data.test_fraction": 0.2,
     "data.folds": None,
     "data.fold": 0,
     "data.prepare": [],
+    "evaluation.train": False,
+    "model.norm_momentum": 0.1,
+    "model.norm_eps": 1e-5,
+    "loss.divide_by": "weights",
+    "scheduler.threshold_mode": "rel",
+    "trainer.min_delta": 0.0,
 }
 """Keys that were added after the first runs -> the value that keeps results as they were; with it they do not enter a key."""
 

@@ -20,9 +20,11 @@ from fer_ablate.config.choices import (
     MONITORS,
     PRETRAINED,
     Activation,
+    AverageOver,
     Balance,
     Block,
     ClassWeight,
+    DivideBy,
     Drop,
     Fit,
     Init,
@@ -37,6 +39,7 @@ from fer_ablate.config.choices import (
     Roles,
     Source,
     TestTimeAugmentation,
+    ValDraw,
 )
 from fer_ablate.config.constraints import (
     DIFFERENT,
@@ -113,8 +116,9 @@ class DataConfig:
     download: bool = False  # whether kagglehub fetches the public copy of FER2013
     roles: Roles = MISSING  # which split is used for training, validation and test
     train_fraction: Annotated[Share, Unit("fraction")] = 1.0  # fraction of the train role that is used, stratified
-    # Fraction of the images to train on that become val where no val split is used, stratified.
+    # Fraction of the images to train on that become val where no val split is used.
     val_fraction: Annotated[Share, Unit("fraction")] = 0.1
+    val_draw: ValDraw = ValDraw.nearest  # how that fraction is drawn; groups stay whole only with `nearest`
     test_fraction: Annotated[Share, Unit("fraction")] = 0.2  # fraction of all images that becomes test under `drawn`, stratified
     # Number of parts for cross-validation, in place of roles; null: none.
     folds: Annotated[int, Ge(FEWEST_FOLDS), Unit("folds")] | None = None
@@ -187,6 +191,10 @@ class ModelConfig:
     head_dropout: Rate = 0.0  # dropout rate before the output layer
     norm: Norm = Norm.batch  # normalisation of all stages and hidden layers that name none
     norm_position: NormPosition = NormPosition.before_activation  # place of the normalisation in a block
+    # Share of the newest batch in the running statistics of batch normalisation, as PyTorch counts it: 0.1 is Keras' 0.9, and
+    # Keras' default of 0.99 is 0.01.
+    norm_momentum: Annotated[Share, Unit("fraction")] = 0.1
+    norm_eps: Annotated[float, Gt(0)] = 1e-5  # added to the variance by every normalisation; Keras' default is 1e-3
     conv_bias: bool = True  # whether convolutions add a bias
     activation: Activation = Activation.relu  # nonlinearity after every convolution and hidden linear layer
     init: Init = Init.torch  # initial weights of convolutions and linear layers
@@ -204,6 +212,7 @@ class LossConfig:
     name: Annotated[str, one_of(*LOSSES)] = MISSING  # kind of the loss
     label_smoothing: Annotated[Rate, Unit("fraction")] = 0.0  # fraction of the target that is spread over all classes
     class_weight: ClassWeight = ClassWeight.none  # weights of the classes
+    divide_by: DivideBy = DivideBy.weights  # what the sum of the weighted losses of a batch is divided by
     gamma: Annotated[float, Ge(0)] = 2.0  # focus of the focal loss on hard images; 0 is plain cross entropy, 2 usual
 
 
@@ -226,6 +235,9 @@ class TrainerConfig:
     max_epochs: Annotated[Positive, Unit("epochs")] = MISSING  # length of the training
     monitor: Annotated[str, one_of(*MONITORS)] = "val/acc"  # metric that chooses the best epoch
     mode: Mode = Mode.max  # whether more or less of it is better
+    # Smallest change that makes an epoch the best one, in the unit of the metric; `restore_best_weights` of Keras takes that of
+    # its early stopping.
+    min_delta: Annotated[float, Ge(0)] = 0.0
     keep: Keep = Keep.best  # which weights are tested
     early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
     gradient_clip: Annotated[float, Gt(0)] | None = None  # largest norm of the whole gradient; null switches it off
@@ -262,6 +274,8 @@ class EvaluationConfig:
     crop: Annotated[Any, SIZE, Unit("pixels")] = None  # size of the tested crop; null tests at the size trained on
     # Whether the test predictions of all epochs are also scored together (`test_pooled`, `train_pooled`).
     pool_epochs: bool = False
+    # Whether the finished weights are also tested on the train role, without augmentation and dropout (`train_eval`).
+    train: bool = False
 
 
 @dataclass(kw_only=True)
@@ -298,8 +312,14 @@ class RowConfig:
     label: str = MISSING  # name of the row, unique in its study
     overrides: list[str] = field(default_factory=list)  # Hydra overrides, on top of those of the study
     start_from: str | None = None  # label of the row whose weights of the same seed this one starts with
-    auxiliary: bool = False  # whether the row is trained only because another one starts from it, and stands in no table
+    # Whether the row is trained only because another one starts from it or averages it, and stands in no table.
+    auxiliary: bool = False
+    # Labels of rows whose networks this one averages, image by image; it is not trained itself.
+    average_of: list[str] = field(default_factory=list)
+    average_over: AverageOver = AverageOver.rows  # rows: one network for each seed; seeds: one of all seeds together
     published: dict[str, Any] = field(default_factory=dict)  # split/metric -> number as printed, or {value, note}
+    # Printed classification report: split -> class -> [precision, recall, F1, images]; also accuracy, macro avg, weighted avg.
+    by_class: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)

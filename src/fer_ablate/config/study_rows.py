@@ -8,7 +8,11 @@ from typing import Any
 
 from hydra.errors import HydraException
 
+from fer_ablate.config.averaged_rows import average_faults
 from fer_ablate.config.bounds import bound_faults
+from fer_ablate.config.by_class import by_class_faults
+from fer_ablate.config.choices import AverageOver
+from fer_ablate.config.columns import column_problem
 from fer_ablate.config.overrides import assignment, parsed_overrides, spelled
 from fer_ablate.config.schema import Config, RowConfig, StudyConfig
 from fer_ablate.errors import Fault, choices
@@ -31,7 +35,10 @@ class Row:
         overrides: all of them, those of the study first.
         start_from: label of the row whose weights it starts with.
         published: column -> printed number, or a mapping of `value` and `note`.
-        auxiliary: trained only because another row starts from it; not part of any table.
+        by_class: printed classification report, see `by_class.report_columns`.
+        auxiliary: trained only because another row starts from it or averages it; not part of any table.
+        average_of: labels of the rows whose networks it averages; such a row is not trained.
+        average_over: whether each seed has an average of its own, or all seeds have one together.
     """
 
     label: str
@@ -39,6 +46,14 @@ class Row:
     start_from: str | None = None
     published: Mapping[str, Any] = field(default_factory=dict)
     auxiliary: bool = False
+    by_class: Mapping[str, Any] = field(default_factory=dict)
+    average_of: tuple[str, ...] = ()
+    average_over: AverageOver = AverageOver.rows
+
+    def repeats(self, seeds: Sequence[int], folds: int | None) -> "tuple[Repeat, ...]":
+        """The results of the row: one for each seed, or one for all of them together; and with folds one for each of them."""
+        together = self.average_of and self.average_over is AverageOver.seeds
+        return repeats(seeds[:1] if together else seeds, folds)
 
 
 @dataclass(frozen=True)
@@ -87,10 +102,13 @@ def rows_of(study: StudyConfig) -> list[Row]:
     written = [
         Row(
             label=row.label,
-            overrides=(*study.base, *row.overrides),
+            overrides=() if row.average_of else (*study.base, *row.overrides),
             start_from=row.start_from,
             published={**study.published.get(row.label, {}), **row.published},
             auxiliary=row.auxiliary,
+            by_class=row.by_class,
+            average_of=tuple(row.average_of),
+            average_over=row.average_over,
         )
         for row in [*_implied_baseline(study), *study.rows]
     ]
@@ -126,7 +144,13 @@ def study_file_faults(study: StudyConfig) -> list[Fault]:
         for label in study.published
         if label not in labels
     ]
-    return [*faults, *_start_faults(rows), *_auxiliary_faults(rows, baseline_of(study)), *_published_faults(rows)]
+    faults += [*_start_faults(rows), *average_faults(study, labels)]
+    return [*faults, *_auxiliary_faults(rows, baseline_of(study)), *_published_faults(rows)]
+
+
+def trained_labels(rows: Sequence[Row]) -> list[str]:
+    """Labels of the rows that are trained, rather than averaged from others."""
+    return [row.label for row in rows if not row.average_of]
 
 
 def waves(rows: Sequence[Row]) -> list[list[Row]]:
@@ -218,24 +242,28 @@ def _start_faults(rows: Sequence[Row]) -> list[Fault]:
 
 
 def _auxiliary_faults(rows: Sequence[Row], baseline: str) -> list[Fault]:
-    starts = {row.start_from for row in rows}
+    needed = {row.start_from for row in rows} | {label for row in rows for label in row.average_of}
     faults = []
     for row in rows:
         if row.auxiliary and row.label == baseline:
             faults.append(Fault("study.baseline", f"'{baseline}' is auxiliary and part of no table.", "Name another row."))
-        if row.auxiliary and row.label not in starts:
-            faults.append(Fault(f"study.rows '{row.label}'", "is auxiliary, but no row starts from it.", "Drop one of the two."))
+        if row.auxiliary and row.label not in needed and not row.average_of:
+            problem = "is auxiliary, but no row starts from it or averages it."
+            faults.append(Fault(f"study.rows '{row.label}'", problem, "Drop one of the two."))
     return faults
 
 
 def _published_faults(rows: Sequence[Row]) -> list[Fault]:
-    return [
-        Fault(
-            f"study.rows '{row.label}'",
-            f"published {column}: {given!r} is not a number.",
-            "Write 65.35, or {value: 65.35, note: ...}.",
-        )
-        for row in rows
-        for column, given in row.published.items()
-        if not isinstance(given.get("value") if isinstance(given, Mapping) else given, int | float) or isinstance(given, bool)
-    ]
+    faults = []
+    for row in rows:
+        key = f"study.rows '{row.label}'"
+        for column, given in row.published.items():
+            number = given.get("value") if isinstance(given, Mapping) else given
+            if problem := column_problem(column):
+                faults.append(Fault(key, f"published {problem}", "Name the split and the metric as in study.columns."))
+            if not isinstance(number, int | float) or isinstance(number, bool):
+                faults.append(
+                    Fault(key, f"published {column}: {given!r} is not a number.", "Write 65.35, or {value: 65.35, note: ...}.")
+                )
+        faults += by_class_faults(row.label, row.by_class)
+    return faults

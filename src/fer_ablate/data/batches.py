@@ -139,6 +139,8 @@ class Batches:
         self._faces = faces
         self._rows = rows
         self._targets = targets[rows]
+        self._inputs: Tensor | None = None
+        self._channels_last = False
 
     batch_sampler = None  # Lightning reads this attribute of everything that has a sampler
 
@@ -160,6 +162,20 @@ class Batches:
         self._targets = self._targets.to(device)
         return self
 
+    def in_order(self) -> Iterator[Tensor]:
+        """Yield the faces (b, C, H, W) uint8 of the whole role in the order of its rows."""
+        for rows in torch.split(self._rows, self.batch_size):
+            yield self._faces.index_select(0, rows)
+
+    def use_inputs(self, inputs: Tensor | None, *, channels_last: bool = False) -> None:
+        """Yield computed inputs from the next epoch on, in place of faces.
+
+        Args:
+            inputs: (n, ...) one for every row of the role, in the order of `in_order`; None: faces again.
+            channels_last: `inputs` are maps (n, H, W, C), which are yielded as (b, C, H, W) in this memory format.
+        """
+        self._inputs, self._channels_last = inputs, channels_last
+
     def _epoch_targets(self) -> Tensor:
         if not self.draw_labels:
             return self._targets
@@ -169,11 +185,17 @@ class Batches:
         return drawn.to(self._targets.device)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield faces (b, C, H, W) uint8 and targets (b,) or (b, K)."""
-        targets = self._epoch_targets()
-        for positions in self.sampler:
-            here = positions.to(self._rows.device, non_blocking=True)
-            yield self._faces.index_select(0, self._rows[here]), targets.index_select(0, here)
+        """Yield faces (b, C, H, W) uint8, or the computed inputs of such, and targets (b,) or (b, K)."""
+        steps = list(self.sampler)
+        if not steps:
+            return
+        # Rows and targets are put in order once an epoch, so that a step gathers nothing but its faces.
+        order, sizes = torch.cat(steps).to(self._rows.device), [len(positions) for positions in steps]
+        targets = self._epoch_targets().index_select(0, order)
+        source, places = (self._faces, self._rows[order]) if self._inputs is None else (self._inputs, order)
+        for rows, own in zip(torch.split(places, sizes), torch.split(targets, sizes), strict=True):
+            faces = source.index_select(0, rows)
+            yield faces.permute(0, 3, 1, 2) if self._channels_last else faces, own
 
     def __len__(self) -> int:
         return len(self.sampler)

@@ -4,11 +4,13 @@ A group is a person, or anything else that must not be in train and in test at t
 """
 
 import importlib
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from fer_ablate.config.choices import ValDraw
 from fer_ablate.data.faces import FaceSet, Rows
 from fer_ablate.errors import UserError
 
@@ -44,7 +46,7 @@ def fold_rows(faces: FaceSet, folds: int, fold: int, seed: int) -> Rows:
     return tested
 
 
-def draw_part(faces: FaceSet, rows: Rows, fraction: float, seed: int, stream: int) -> Rows:
+def draw_part(faces: FaceSet, rows: Rows, fraction: float, seed: int, stream: int, kind: ValDraw = ValDraw.nearest) -> Rows:
     """Draw about a fraction of some rows, with about the same share of every class; groups stay whole.
 
     Args:
@@ -53,13 +55,39 @@ def draw_part(faces: FaceSet, rows: Rows, fraction: float, seed: int, stream: in
         fraction: in (0, 1].
         seed: `data.split_seed`.
         stream: keeps the draws of one seed independent of each other, such as those of val and test.
+        kind: how the fraction is rounded, and whether class by class.
+
+    Raises:
+        UserError: single images would be drawn from a set with groups, or all images have one group.
     """
+    if faces.groups is not None and kind is not ValDraw.nearest:
+        raise UserError(
+            f"data.val_draw={kind.name} draws single images, but these have groups (data.group), which stay whole. "
+            "Leave data.val_draw=nearest, or ignore the groups with data.group=null."
+        )
     if faces.groups is not None:
         return _whole_groups(rows, faces.labels, faces.groups, fraction, [seed, stream])
-    return stratified(rows, faces.labels, fraction, np.random.default_rng([seed, stream]), leave_one=True)
+    draw = np.random.default_rng([seed, stream])
+    if kind is ValDraw.mixed:
+        return np.sort(draw.permutation(rows)[: _rounded_up(fraction * len(rows))])
+    rounded = _rounded_up if kind is ValDraw.up else round
+    return stratified(rows, faces.labels, fraction, draw, leave_one=True, rounded=rounded)
 
 
-def stratified(rows: Rows, labels: Rows, fraction: float, draw: np.random.Generator, *, leave_one: bool = False) -> Rows:
+def _rounded_up(number: float) -> int:
+    """The next whole number; a product such as 0.2 x 3,995 may be a little more than its true value."""
+    return math.ceil(number - 1e-9)
+
+
+def stratified(
+    rows: Rows,
+    labels: Rows,
+    fraction: float,
+    draw: np.random.Generator,
+    *,
+    leave_one: bool = False,
+    rounded: Callable[[float], int] = round,
+) -> Rows:
     """Draw the same fraction of every class, at least one image of each.
 
     Args:
@@ -68,11 +96,12 @@ def stratified(rows: Rows, labels: Rows, fraction: float, draw: np.random.Genera
         fraction: in (0, 1].
         draw: generator of random numbers.
         leave_one: leave at least one image of every class; none is drawn of a class with a single image.
+        rounded: makes a whole number of images of a fraction of a class.
     """
     chosen = []
     for label in np.unique(labels[rows]):
         members = draw.permutation(rows[labels[rows] == label])
-        number = max(1, round(fraction * len(members)))
+        number = max(1, rounded(fraction * len(members)))
         chosen.append(members[: min(number, len(members) - 1) if leave_one else number])
     return np.sort(np.concatenate(chosen)) if chosen else rows
 

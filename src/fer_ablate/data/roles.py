@@ -50,9 +50,9 @@ def split_called(part: str, splits: Sequence[str]) -> str | None:
 def role_rows(faces: FaceSet, config: DataConfig) -> RoleRows:
     """Assign each usable image to a role.
 
-    `holdout` draws val from the training split, stratified, and tests on the other known splits together. `drawn` draws test and
-    val from the training split, or from all images of a set without splits. Wherever something is drawn, images of one group stay
-    in one role. With `data.folds` all images are used: one fold is the test role, val is drawn from the rest.
+    `holdout` draws val from the training split, as `data.val_draw` says, and tests on the other known splits together. `drawn`
+    draws test and val from the training split, or from all images of a set without splits. Wherever something is drawn, images
+    of one group stay in one role. With `data.folds` all images are used: one fold is the test role, val is drawn from the rest.
     At last `train_fraction` keeps a stratified part of train; a smaller fraction is a subset of a larger one.
 
     Raises:
@@ -117,7 +117,7 @@ def _holdout(faces: FaceSet, config: DataConfig) -> RoleRows:
             "data.roles=drawn draws a test part from the images."
         )
     test = np.sort(np.concatenate([_rows_of(faces, part, Roles.holdout) for part in tested]))
-    val = draw_part(faces, training, config.val_fraction, config.split_seed, _HOLDOUT_STREAM)
+    val = draw_part(faces, training, config.val_fraction, config.split_seed, _HOLDOUT_STREAM, config.val_draw)
     # Where the set has both splits, both are tested: neither is needed to select an epoch.
     names = " and ".join(str(_split_of(part, faces)) for part in tested)
     notes = [f"Tested on the split {names}; {len(val):,} of {len(training):,} training images were drawn as val."]
@@ -133,7 +133,7 @@ def _drawn(faces: FaceSet, config: DataConfig) -> RoleRows:
     rest = np.setdiff1d(source, test)
     # val_fraction is a share of all images, so that 0.1 means the same number whatever the test role takes.
     share = min(1.0, config.val_fraction * len(source) / max(len(rest), 1))
-    val = draw_part(faces, rest, share, config.split_seed, _HOLDOUT_STREAM)
+    val = draw_part(faces, rest, share, config.split_seed, _HOLDOUT_STREAM, config.val_draw)
     kept = ", persons kept together" if faces.groups is not None else ""
     note = f"No test split is used: {len(val):,} val and {len(test):,} test images were drawn from {len(source):,}{kept}."
     notes = [note, *([unused] if there and (unused := _unused(faces, ("train",))) else [])]
@@ -161,7 +161,7 @@ def _folded(faces: FaceSet, config: DataConfig) -> RoleRows:
     assert config.folds is not None
     test = fold_rows(faces, config.folds, config.fold, config.split_seed)
     rest = np.setdiff1d(faces.rows, test)
-    val = draw_part(faces, rest, config.val_fraction, config.split_seed, _HOLDOUT_STREAM)
+    val = draw_part(faces, rest, config.val_fraction, config.split_seed, _HOLDOUT_STREAM, config.val_draw)
     by = "by person" if faces.groups is not None else "stratified by class"
     united = f"; the splits {', '.join(faces.splits)} are united" if len(faces.splits) > 1 else ""
     note = f"Fold {config.fold} of {config.folds} is tested (0 to {config.folds - 1}, {by}){united}."

@@ -73,7 +73,7 @@ class Preprocess(nn.Module):
         if self.channels == 1 and faces.shape[1] == 3:
             faces = faces.mean(1, keepdim=True)
         # With one mean per channel a gray image gets as many channels by broadcasting.
-        faces = (faces - self._placed("mean", faces.device)) / self._placed("std", faces.device)
+        faces = (faces - self._placed("mean", faces.device)).div_(self._placed("std", faces.device))
         if self.channels == 3 and faces.shape[1] == 1:
             faces = faces.expand(-1, 3, -1, -1)
         return faces.contiguous(memory_format=self.memory_format)
@@ -94,7 +94,8 @@ class Preprocess(nn.Module):
 
 def _scaled(faces: Tensor) -> Tensor:
     """Convert bytes to floats in [0, 1]; floats are returned unchanged."""
-    return faces.float() / 255 if faces.dtype == torch.uint8 else faces
+    # In place, as the division in `normalise`: the floats are new, and allocating them again takes as long as dividing.
+    return faces.float().div_(255) if faces.dtype == torch.uint8 else faces
 
 
 def build_preprocess(config: Config, image_size: Size) -> Preprocess:

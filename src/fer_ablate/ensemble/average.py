@@ -16,9 +16,9 @@ from scipy import stats
 
 from fer_ablate.config.choices import Roles
 from fer_ablate.ensemble.choice import AVERAGES, average_of, check_selection, chosen, ranked
-from fer_ablate.ensemble.members import EnsembleCandidate, JointPredictions, check_same_tests, joint_predictions
 from fer_ablate.errors import UserError, choices
 from fer_ablate.judgement.evidence import COPIES
+from fer_ablate.judgement.joint_predictions import EnsembleCandidate, JointPredictions, check_same_tests, joint_predictions
 from fer_ablate.judgement.judged_table import LEVEL, Difference
 from fer_ablate.judgement.statistics import image_difference, mcnemar
 from fer_ablate.judgement.verdicts import Comparison, judged_difference

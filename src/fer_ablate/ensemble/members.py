@@ -1,53 +1,19 @@
-"""Finished runs as candidates of an ensemble: whether their protocols agree, and their predictions on a common split.
+"""Finished runs as candidates of an ensemble: those of rows, one by name, and distinct labels for them."""
 
-Letters: M runs, N images, K classes.
-"""
-
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Sequence
 
 from fer_ablate.config.key import short
 from fer_ablate.errors import UserError
-from fer_ablate.judgement.protocols import CONFIG_KEYS, differing_protocols, first_labels
+from fer_ablate.judgement.joint_predictions import EnsembleCandidate
 from fer_ablate.judgement.row_runs import RowRuns, ScoredRun
-from fer_ablate.judgement.split_images import split_predictions
 from fer_ablate.tracking.disk.run_folder import RunFolder
 
 
-@dataclass(frozen=True)
-class EnsembleCandidate:
-    """A finished run that may become a member; `label` names its row and seed, and the fold if there is one."""
-
-    label: str
-    run: ScoredRun
-
-
-@dataclass(frozen=True)
-class JointPredictions:
-    """Predictions of several runs for the images of one split.
-
-    Args:
-        rows: (N,) rows of the whole set.
-        usage: (N,) official split of each image, as index into `labels.USAGES`.
-        labels: (N,) true class indices.
-        probabilities: (M, N, K).
-    """
-
-    rows: NDArray[np.int64]
-    usage: NDArray[np.int64]
-    labels: NDArray[np.int64]
-    probabilities: NDArray[np.float32]
-
-
 def ensemble_candidates(rows: Sequence[RowRuns]) -> list[EnsembleCandidate]:
-    """The finished runs of some rows; a run that several rows share counts once."""
+    """The finished runs of rows that are trained, not of averages of these; a run that several rows share counts once."""
     runs: dict[str, EnsembleCandidate] = {}
     for row in rows:
-        for run in row.runs:
+        for run in row.runs if row.average is None else ():
             runs.setdefault(run.header.key, EnsembleCandidate(f"{row.label}, {run.header.repeat}", run))
     return list(runs.values())
 
@@ -79,54 +45,3 @@ def with_unique_labels(candidates: Sequence[EnsembleCandidate]) -> list[Ensemble
         EnsembleCandidate(f"{one.label} ({short(one.run.header.key)})", one.run) if labels.count(one.label) > 1 else one
         for one in candidates
     ]
-
-
-def check_same_tests(candidates: Sequence[EnsembleCandidate]) -> None:
-    """Refuse runs whose probabilities cannot be averaged.
-
-    Raises:
-        UserError: protocol, classes or data differ; the message names what differs between which runs.
-    """
-    differing = differing_protocols([RowRuns(one.label, (one.run.header.seed,), (one.run,)) for one in candidates])
-    lines = [_line(CONFIG_KEYS.get(part, part), values) for part, values in differing.items()]
-    lines += _difference_lines(candidates, "classes", lambda run: ", ".join(run.result.classes))
-    lines += _difference_lines(candidates, "digest of the data", lambda run: run.header.data_digest[:10])
-    folds = _difference_lines(candidates, "data.fold", lambda run: run.header.repeat.fold)
-    if lines or folds:
-        way_out = "Choose networks that were tested in the same way on the same images."
-        if folds:
-            first = candidates[0].run.header
-            way_out += f" Those of one fold are named as run='{first.experiment}/{candidates[0].label}' run=..."
-        raise UserError(
-            "\n".join(["These networks were tested differently, so they cannot be averaged:", *lines, *folds, way_out])
-        )
-
-
-def joint_predictions(candidates: Sequence[EnsembleCandidate], split: str) -> JointPredictions:
-    """Predictions of all candidates for the images of a split.
-
-    Raises:
-        UserError: predictions are missing or damaged, or the runs were tested on different images.
-    """
-    # The protocol alone does not show whether the very same images were tested.
-    found = [split_predictions(one.run, split) for one in candidates]
-    first = found[0]
-    for one, predictions in zip(candidates, found, strict=True):
-        if not (np.array_equal(predictions.rows, first.rows) and np.array_equal(predictions.labels, first.labels)):
-            raise UserError(
-                f"{candidates[0].label} and {one.label} were tested on different images of {split} "
-                f"({len(first.rows):,} and {len(predictions.rows):,}), so they cannot be averaged. Give both the same data.*."
-            )
-    return JointPredictions(first.rows, first.usage, first.labels, np.stack([predictions.probabilities for predictions in found]))
-
-
-def _difference_lines(candidates: Sequence[EnsembleCandidate], name: str, value: Callable[[ScoredRun], Any]) -> list[str]:
-    """A line naming the values of a property and their runs; none if all runs have the same."""
-    labels: dict[str, list[str]] = {}
-    for one in candidates:
-        labels.setdefault(str(value(one.run)), []).append(one.label)
-    return [_line(name, labels)] if len(labels) > 1 else []
-
-
-def _line(name: str, labels: dict[str, list[str]]) -> str:
-    return f"  {name}: " + "; ".join(f"{value} in {first_labels(those)}" for value, those in labels.items())

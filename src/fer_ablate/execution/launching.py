@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import count
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher as HydraLauncher
@@ -21,15 +21,20 @@ from fer_ablate.config.compose import composer
 from fer_ablate.config.conf_files import CONFIG_NAME
 from fer_ablate.config.hydra_internals import launcher
 from fer_ablate.config.overrides import assignment
+from fer_ablate.config.schema import TrackingConfig
 from fer_ablate.config.study_rows import waves
 from fer_ablate.errors import UserError
 from fer_ablate.execution.job import JobResult, SweepJob, do_job, result_on_disk, run_spec_file
 from fer_ablate.execution.run_pictures import PictureThread
 from fer_ablate.execution.sharing import Sharing
+from fer_ablate.execution.together import Together, one_after_another
 from fer_ablate.study.plan import Plan, PlannedRun
 from fer_ablate.tracking.disk.log import first_line
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
+
+if TYPE_CHECKING:
+    from fer_ablate.execution.workers import Workers
 
 TrainRuns = Callable[[Sequence[PlannedRun]], Sequence[JobResult]]
 """Trains these runs, in whatever processes, and returns when all have ended."""
@@ -132,12 +137,17 @@ class Launcher:
     Args:
         launch: does runs.
         sweeper: values of `hydra.sweeper`.
-        sharing: gives how runs share this machine; None if a launcher of Hydra's decides that.
+        machine: what is known of runs on this machine; None if a launcher of Hydra's does them.
     """
 
     launch: Launch
     sweeper: Mapping[str, Any]
-    sharing: Callable[[], Sharing] | None
+    machine: "OnThisMachine | None" = None
+
+    @property
+    def together(self) -> Together:
+        """Calls functions in the processes that trained, or in this one; functions and results have to be picklable."""
+        return one_after_another if self.machine is None else self.machine.together
 
 
 @contextmanager
@@ -169,10 +179,10 @@ def open_launcher(
         # Outside the `try`: an error while runs are launched is not one of building the launcher.
         sweeper = dict(tree.hydra.sweeper.items())
         if built is not None:
-            yield Launcher(_through_hydra(built, folder), sweeper, None)
+            yield Launcher(_through_hydra(built, folder), sweeper)
         else:
-            sharing = cache(partial(shared, _most_at_once(tree.hydra.launcher)))
-            yield Launcher(_on_this_machine(sharing, stack), sweeper, sharing)
+            machine = OnThisMachine(cache(partial(shared, _most_at_once(tree.hydra.launcher))), stack)
+            yield Launcher(machine.launch, sweeper, machine)
 
 
 def _through_hydra(built: HydraLauncher, folder: Path) -> Launch:
@@ -189,30 +199,68 @@ def _through_hydra(built: HydraLauncher, folder: Path) -> Launch:
     return launch
 
 
-def _on_this_machine(shared: Callable[[], Sharing], stack: ExitStack) -> Launch:
-    """Runs in worker processes, or in this one if there is only room for one at a time or nothing else to do beside it."""
-    # Imported here, since a sweep through a launcher of Hydra's needs no processes of its own.
-    from fer_ablate.execution.workers import Workers
+class OnThisMachine:
+    """Runs in worker processes, or in this one if there is only room for one at a time or nothing else to do beside it.
 
-    workers: list[Workers] = []
+    Args:
+        sharing: gives how runs share this machine.
+        stack: ends the processes, which are kept from call to call: to start one takes as long as to train a small run.
+    """
 
-    def launch(specs: Sequence[RunSpec]) -> Sequence[JobResult]:
-        sharing = shared()
+    def __init__(self, sharing: Callable[[], Sharing], stack: ExitStack) -> None:
+        self.sharing, self._stack = sharing, stack
+        self._workers: Workers | None = None
+        self._pictures: PictureThread | None = None
+
+    def begin_imports(self, runs: int, tracking: TrackingConfig) -> None:
+        """Let the processes import what they need while the sweep gets ready.
+
+        Args:
+            runs: number of runs to come.
+            tracking: of all of them.
+        """
+        from fer_ablate.execution.workers import begin_imports
+
+        if runs > 1 and self.sharing().at_once > 1:
+            begin_imports(self.sharing(), tracking)
+
+    def launch(self, specs: Sequence[RunSpec]) -> Sequence[JobResult]:
+        """Do runs, see `Launch`."""
+        # Imported here, since a sweep through a launcher of Hydra's needs no processes of its own.
+        from fer_ablate.execution.workers import Workers, begin_imports
+
+        sharing = self.sharing()
         specs = [replace(spec, config=sharing.with_threads(spec.config)) for spec in specs]
-        if sharing.at_once == 1 or (len(specs) == 1 and not workers):
+        if sharing.at_once == 1 or (len(specs) == 1 and self._workers is None):
             return [do_job(spec, own_process=False) for spec in specs]
-        if not workers:
-            # The processes are kept from call to call: to start one takes as long as to train a small run.
-            pictures = stack.enter_context(PictureThread(Path(specs[0].config.runs_dir)))
-            workers.append(stack.enter_context(Workers(sharing, partial(_draw, pictures))))
-        return workers[0].launch([replace(spec, draws=False) for spec in specs])
+        if self._workers is None:
+            begin_imports(sharing, specs[0].config.tracking)  # unless they have begun
+            self._pictures = self._stack.enter_context(PictureThread(Path(specs[0].config.runs_dir)))
+            self._workers = self._stack.enter_context(Workers(sharing, self._draw))
+        return self._workers.launch([replace(spec, draws=False) for spec in specs])
 
-    return launch
+    def draw_rest(self, meanwhile: Callable[[], object]) -> None:
+        """Let all processes draw the pictures that are left; there are no runs to come.
 
+        Args:
+            meanwhile: called in this process while others draw.
+        """
+        if self._pictures is None:
+            return
+        if self._workers is not None and self._workers.idle:
+            self._pictures.hand_over(self._workers.submit)
+            meanwhile()
+        self._pictures.finish()
 
-def _draw(pictures: PictureThread, spec: RunSpec, result: JobResult) -> None:
-    if result.faces is not None:
-        pictures.draw(RunFolder(Path(spec.folder)), result.faces)
+    def together(self, functions: Sequence[Callable[[], Any]]) -> list[Any]:
+        """Call functions at the same time, see `Together`; there are no runs to come."""
+        if self._workers is None or not self._workers.idle:
+            return one_after_another(functions)
+        return [future.result() for future in [self._workers.submit(function) for function in functions]]
+
+    def _draw(self, spec: RunSpec, result: JobResult) -> None:
+        if result.faces is not None and self._pictures is not None:
+            self._pictures.draw(RunFolder(Path(spec.folder)), result.faces)
 
 
 def _most_at_once(settings: DictConfig) -> int | None:

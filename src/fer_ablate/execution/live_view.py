@@ -12,6 +12,8 @@ and every minute those of the running ones.
 
 import io
 import math
+import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -41,6 +43,9 @@ POLL_SHARE = 50
 PLAIN_SECONDS = 60.0
 """Time between two reports about running runs in a pipe."""
 
+SHOW_CURSOR = b"\x1b[?25h\r\n"
+"""What a terminal shows its cursor for, on a new line."""
+
 LONGEST_TITLE, SHORTEST_BAR, LONGEST_BAR = 60, 6, 40
 """Columns of the parts of a line that give way on a narrow screen."""
 
@@ -67,7 +72,7 @@ def live_view(planned: Sequence[PlannedRun], watching: bool = False) -> Iterator
 @contextmanager
 def showing(view: "LiveView") -> Iterator["LiveView"]:
     """Show a view within the context."""
-    with view.printing_above():
+    with view.printing_above(), view.leaving_a_cursor():
         view.start()
         try:
             yield view
@@ -99,6 +104,8 @@ class LiveView:
             )
         self._fresh = fresh
         self._readers = [RunReader(run, fresh) for run in runs]
+        self._reading = threading.Lock()
+        self._to_come = 0
         self.progress = [reader.read() for reader in self._readers]
         self._began = self._reported = monotonic()
         self._ended = threading.Event()
@@ -107,7 +114,20 @@ class LiveView:
     @property
     def whole(self) -> WholeProgress:
         """How far all runs together were at the last look."""
-        return whole(self.progress)
+        return whole(self.progress, self._to_come)
+
+    def add(self, runs: Sequence[WatchedRun], to_come: int) -> None:
+        """Show further runs, which are about to be started.
+
+        Args:
+            runs: the runs.
+            to_come: number of runs that will be added later.
+        """
+        readers = [RunReader(run, self._fresh) for run in runs]
+        with self._reading:
+            self._readers += readers
+            self.progress = [*self.progress, *(reader.read() for reader in readers)]
+            self._to_come = to_come
 
     @contextmanager
     def printing_above(self) -> Iterator[None]:
@@ -123,6 +143,27 @@ class LiveView:
         finally:
             out.finish()
             err.finish()
+
+    @contextmanager
+    def leaving_a_cursor(self) -> Iterator[None]:
+        """Show the cursor of the terminal again if SIGTERM ends this process, which runs no `finally`."""
+        main = threading.current_thread() is threading.main_thread()
+        # Whoever has a handler of his own ends the process in an orderly way.
+        if self._live is None or not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+            yield
+            return
+
+        def show_cursor_and_end(number: int, _: object) -> None:
+            # Neither Rich nor the stream, which the interrupted code may be writing with.
+            os.write(self._out.fileno(), SHOW_CURSOR)
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+        signal.signal(signal.SIGTERM, show_cursor_and_end)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def start(self) -> None:
         """Begin to show."""
@@ -164,7 +205,8 @@ class LiveView:
 
     def _look(self) -> None:
         """Read all folders, print what has happened since the last look, and draw the display."""
-        before, self.progress = self.progress, [reader.read() for reader in self._readers]
+        with self._reading:
+            before, self.progress = self.progress, [reader.read() for reader in self._readers]
         for earlier, one in zip(before, self.progress, strict=True):
             if one.state is not earlier.state:
                 self._report(earlier, one)

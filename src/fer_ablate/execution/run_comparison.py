@@ -6,8 +6,9 @@ from typing import Any
 
 from fer_ablate.cli.console import METRICS, SPLITS
 from fer_ablate.config.behaviour import behaviour
-from fer_ablate.config.compose import flat, from_yaml, plain
+from fer_ablate.config.compose import flat
 from fer_ablate.config.key import short
+from fer_ablate.execution.differences import differing, side_by_side, stored_settings
 from fer_ablate.judgement.paired_runs import PairedTest, paired_tests
 from fer_ablate.judgement.row_runs import ScoredRun
 from fer_ablate.judgement.verdicts import p_text
@@ -92,33 +93,23 @@ def compare_runs(folders: Sequence[RunFolder], split: str) -> RunComparison:
     scored = {run.letter: ScoredRun(run.folder, run.header, run.result) for run in runs if run.result is not None}
     # Compared with the first run that was named: where it has no result, there is no test.
     tests = paired_tests(list(scored.values()), split) if results[0] is not None else []
-    machine = _differing([result.environment for result in results if result is not None])
+    machine = differing([result.environment for result in results if result is not None])
     return RunComparison(
         runs=runs,
         split=split,
-        settings=_differing([run.settings for run in runs]),
-        data=_differing([_data(run.header) for run in runs]),
-        code=_differing([{"code": behaviour(run.header.code_digest)} for run in runs]),
+        settings=differing([run.settings for run in runs]),
+        data=differing([_data(run.header) for run in runs]),
+        code=differing([{"code": behaviour(run.header.code_digest)} for run in runs]),
         machine={name: _for_all(values, results) for name, values in machine.items()},
-        metrics=_side_by_side([result.flat_metrics() if result is not None else {} for result in results]),
-        classes=_side_by_side([_class_scores(result, split) for result in results]),
+        metrics=side_by_side([result.flat_metrics() if result is not None else {} for result in results]),
+        classes=side_by_side([_class_scores(result, split) for result in results]),
         tests=dict(zip(list(scored)[1:], tests, strict=False)),
     )
 
 
 def _compared_run(letter: str, folder: RunFolder) -> ComparedRun:
     header = folder.header
-    return ComparedRun(letter, folder, header, folder.result if folder.finished else None, _settings(folder, header))
-
-
-def _settings(folder: RunFolder, header: RunHeader) -> dict[str, Any]:
-    """The stored settings; those of runs of the first versions are in their configs alone."""
-    if header.settings:
-        return dict(header.settings)
-    try:
-        return flat(plain(from_yaml(folder.config_yaml)))
-    except Exception:  # a config of another version may have other keys; what was typed is on record all the same
-        return dict(header.changed)
+    return ComparedRun(letter, folder, header, folder.result if folder.finished else None, stored_settings(folder, header))
 
 
 def _data(header: RunHeader) -> dict[str, Any]:
@@ -136,31 +127,6 @@ def _for_all(values: Sequence[Any], results: Sequence[RunResult | None]) -> list
     """Values of the finished runs, with None in the places of the others."""
     remaining = iter(values)
     return [next(remaining) if result is not None else None for result in results]
-
-
-def _side_by_side(values: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    names = dict.fromkeys(name for one in values for name in one)
-    return {name: [one.get(name) for one in values] for name in names}
-
-
-def _differing(values: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """The names whose values differ -> their values."""
-    return {key: row for name, found in _side_by_side(values).items() for key, row in _differences(name, found).items()}
-
-
-def _differences(name: str, values: Sequence[Any]) -> dict[str, list[Any]]:
-    """What differs in one value: in mappings, and in lists of equal length, only their parts that do."""
-    # Compared as text: one side was JSON, which knows no tuples.
-    if len({str(value) for value in values}) < 2:
-        return {}
-    if all(isinstance(value, list) for value in values) and len({len(value) for value in values}) == 1:
-        inner = [{f"[{place}]": part for place, part in enumerate(value)} for value in values]
-    elif all(isinstance(value, Mapping) for value in values):
-        inner = [{f".{key}": part for key, part in value.items()} for value in values]
-    else:
-        return {name: list(values)}
-    parts = _side_by_side(inner).items()
-    return {key: row for suffix, found in parts for key, row in _differences(name + suffix, found).items()}
 
 
 def comparison_tables(comparison: RunComparison, longest: int = LONGEST_VALUE) -> list[PlainTable]:

@@ -1,17 +1,23 @@
-"""The pictures of the runs of a sweep, drawn beside the training in the process of the sweep, which has nothing else to do."""
+"""The pictures of the runs of a sweep, drawn beside the training in the process of the sweep, which has nothing else to do.
+
+When the last run has ended, the workers that trained draw those that are left, so that all cores do.
+"""
 
 import os
 import queue
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fer_ablate.cli import console
 from fer_ablate.errors import UserError
 from fer_ablate.study.plan import PlannedRun
+from fer_ablate.tracking.disk.log import first_line
 from fer_ablate.tracking.disk.run_folder import PICTURES, RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
 
@@ -22,6 +28,9 @@ NICENESS = 10
 """How far the training goes before the drawing where both want the same core, see nice(1)."""
 
 POLL_SECONDS = 0.2
+
+Submit = Callable[..., "Future[Any]"]
+"""Calls a function with arguments in another process."""
 
 
 class PictureThread:
@@ -37,6 +46,7 @@ class PictureThread:
         self._runs_dir = runs_dir
         self._waiting: queue.SimpleQueue[tuple[RunFolder, RunFaces] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._elsewhere: list[tuple[RunFolder, Future[list[str]]]] = []
         self._given = self._drawn = 0
         self._problems: list[str] = []
         self._stopped = False
@@ -47,14 +57,8 @@ class PictureThread:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._stopped = kind is not None
         self._waiting.put(None)
-        if self._thread is None or self._stopped:
-            return
-        with console.bar("drawing the pictures") as report_progress:
-            while self._thread.is_alive():
-                self._thread.join(POLL_SECONDS)
-                report_progress(self._drawn / self._given)
-        for problem in dict.fromkeys(self._problems):
-            console.console.print(f"  note: {problem}", style="yellow")
+        if not self._stopped:
+            self.finish()
 
     def draw(self, folder: RunFolder, faces: "RunFaces") -> None:
         """Draw the pictures of a finished run as soon as those before it are drawn."""
@@ -65,20 +69,54 @@ class PictureThread:
             self._thread = threading.Thread(target=self._work, name="pictures", daemon=True)
             self._thread.start()
 
+    def hand_over(self, submit: Submit) -> None:
+        """Let other processes draw what the thread has not begun."""
+        with suppress(queue.Empty):
+            while (item := self._waiting.get_nowait()) is not None:
+                self._elsewhere.append((item[0], submit(draw_pictures, *item, self._runs_dir)))
+
+    def finish(self) -> None:
+        """Wait until all is drawn, and print what could not be."""
+        self._waiting.put(None)
+        with console.bar("drawing the pictures") as report_progress:
+            for folder, future in self._elsewhere:
+                self._keep(folder, future.result)
+                report_progress(self._drawn / self._given)
+            while self._thread is not None and self._thread.is_alive():
+                self._thread.join(POLL_SECONDS)
+                report_progress(self._drawn / self._given)
+        for problem in dict.fromkeys(self._problems):
+            console.console.print(f"  note: {problem}", style="yellow")
+        self._thread, self._elsewhere, self._problems = None, [], []
+
     def _work(self) -> None:
         # Linux has a priority for each thread; elsewhere this would slow down the whole process.
         if sys.platform == "linux":
             with suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
         while (item := self._waiting.get()) is not None and not self._stopped:
-            try:
-                self._problems += _draw(*item, self._runs_dir)
-            except Exception as error:  # of a run that lost a file; it must not cost the others their pictures
-                self._problems.append(f"The pictures of {item[0].path} could not be drawn: {error}")
-            self._drawn += 1
+            folder, faces = item
+            self._keep(folder, partial(draw_pictures, folder, faces, self._runs_dir))
+
+    def _keep(self, folder: RunFolder, draw: Callable[[], list[str]]) -> None:
+        try:
+            self._problems += draw()
+        except Exception as error:  # of a run that lost a file; it must not cost the others their pictures
+            self._problems.append(f"The pictures of {folder.path} could not be drawn: {first_line(error)}")
+        self._drawn += 1
 
 
-def _draw(folder: RunFolder, faces: "RunFaces", runs_dir: Path) -> list[str]:
+def draw_pictures(folder: RunFolder, faces: "RunFaces", runs_dir: Path) -> list[str]:
+    """Draw the pictures of a finished run, and copy them to its run in MLflow if that was recorded before.
+
+    Args:
+        folder: of the run.
+        faces: shown in one of the pictures.
+        runs_dir: a store of MLflow without a server keeps its artifacts below it.
+
+    Returns:
+        What went wrong, a sentence each.
+    """
     # matplotlib takes half a second to import, which nothing but drawing has to wait for.
     from fer_ablate.report.plots.run import save_run_figures
     from fer_ablate.tracking.mlflow.attach import add_to_run

@@ -217,21 +217,26 @@ class RunReader:
         return self._history
 
 
-def whole(runs: Sequence[RunProgress]) -> WholeProgress:
-    """Count the runs, and estimate how long the rest will take."""
+def whole(runs: Sequence[RunProgress], to_come: int = 0) -> WholeProgress:
+    """Count the runs, and estimate how long the rest will take.
+
+    Args:
+        runs: that are known.
+        to_come: number of further runs, such as the trials that a search has not chosen yet.
+    """
     counts = {state: sum(run.state is state for run in runs) for state in RunState}
     return WholeProgress(
-        total=len(runs),
+        total=len(runs) + to_come,
         finished=counts[RunState.finished],
         pruned=counts[RunState.pruned],
         running=counts[RunState.running],
         failed=counts[RunState.failed],
-        waiting=counts[RunState.missing],
-        seconds_left=_seconds_left(runs),
+        waiting=counts[RunState.missing] + to_come,
+        seconds_left=_seconds_left(runs, to_come),
     )
 
 
-def _seconds_left(runs: Sequence[RunProgress]) -> float | None:
+def _seconds_left(runs: Sequence[RunProgress], to_come: int) -> float | None:
     """Running runs to their ends, and those that wait after them on as many places as are taken now."""
     per_epoch: dict[str, list[float]] = {}
     for run in runs:
@@ -248,6 +253,7 @@ def _seconds_left(runs: Sequence[RunProgress]) -> float | None:
 
     running = [left(run) for run in runs if run.state is RunState.running]
     waiting = [left(run) for run in runs if run.state is RunState.missing]
+    waiting += [usual * median(run.run.max_epochs for run in runs)] * to_come
     return max([(sum(running) + sum(waiting)) / max(len(running), 1), *running])
 
 

@@ -5,6 +5,7 @@ from fer_ablate.cli.command_line import RunSpec
 from fer_ablate.config.key import short
 from fer_ablate.config.study_rows import repeat_of
 from fer_ablate.data.summary import class_counts, class_counts_text, left_out_text
+from fer_ablate.execution.mlflow_pages import page_facts
 from fer_ablate.report.quantities import duration
 from fer_ablate.sizes import spelled
 from fer_ablate.tracking.disk.run_folder import RunFolder
@@ -79,7 +80,7 @@ def show_result(spec: RunSpec, folder: RunFolder, result: RunResult) -> None:
         ("again", f"python -m fer_ablate evaluate run={short(result.key)} evaluation.tta=flip"),
     ]
     if header.mlflow_uri:
-        rows.append(("compare", f"mlflow ui --backend-store-uri {header.mlflow_uri}   (there: Model training, top left)"))
+        rows += page_facts(header.mlflow_uri, "", "there: Model training, top left")
     console.facts(rows)
 
 

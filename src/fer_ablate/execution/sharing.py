@@ -15,6 +15,9 @@ from fer_ablate.sizes import Size
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 """Environment variable with the cards that a process may use."""
 
+THREADS = "OMP_NUM_THREADS"
+"""Environment variable with the number of threads of libraries that are not given one."""
+
 BASE_MB = 650.0
 """Memory of a process that trains next to nothing, measured; most of it are the libraries."""
 

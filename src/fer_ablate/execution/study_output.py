@@ -1,9 +1,11 @@
 """The output of a study: the judged table on the screen and in files, the plots, the page, and the summary for MLflow."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from fer_ablate.cli import console
 from fer_ablate.execution.study_record import (
@@ -14,8 +16,10 @@ from fer_ablate.execution.study_record import (
     study_folder,
     write_record,
 )
+from fer_ablate.execution.together import Together, one_after_another
 from fer_ablate.judgement.judged_table import JudgedTable
-from fer_ablate.judgement.row_runs import RowRuns, rows_with_runs
+from fer_ablate.judgement.planned_rows import rows_with_runs
+from fer_ablate.judgement.row_runs import RowRuns
 from fer_ablate.report.page.elements import PAGE, Page
 from fer_ablate.report.table.formats import FORMATS, console_tables, render_table
 from fer_ablate.report.table.shown_table import VERDICT, shown_table
@@ -23,8 +27,6 @@ from fer_ablate.study.plan import Plan
 from fer_ablate.tracking.disk.files import write_text
 from fer_ablate.tracking.disk.history import EpochRow
 from fer_ablate.tracking.disk.log import LOG, attempt
-from fer_ablate.tracking.disk.run_state import RunState
-from fer_ablate.tracking.mlflow.study_runs import StudySummary
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def judged_study(plan: Plan) -> tuple[JudgedTable, list[RowRuns]]:
     Raises:
         UserError: rows have different evaluation protocols, or a column does not exist.
     """
-    from fer_ablate.judgement.judge import build_table  # for its statistics scipy is imported, which takes half a second
+    from fer_ablate.judgement.judge import build_table
 
     spec, rows = plan.spec, rows_with_runs(plan)
     # Where rows were chosen, the study's baseline may be none of them.
@@ -60,6 +62,11 @@ def judged_study(plan: Plan) -> tuple[JudgedTable, list[RowRuns]]:
     study = spec.study
     table = build_table(spec.name, study.source, rows, baseline, study.columns, study.mixed_protocols, spec.factor)
     return table, rows
+
+
+def import_judgement() -> None:
+    """Import what a table is judged with: for its statistics scipy, which takes half a second."""
+    from fer_ablate.judgement import judge  # noqa: F401
 
 
 def show_table(table: JudgedTable) -> None:
@@ -73,12 +80,18 @@ def show_table(table: JudgedTable) -> None:
         console.console.print(f"  {note}", style="dim")
 
 
-def write_output(plan: Plan, table: JudgedTable, rows: Sequence[RowRuns]) -> StudyOutput:
+def write_output(plan: Plan, table: JudgedTable, rows: Sequence[RowRuns], together: Together = one_after_another) -> StudyOutput:
     """Write the table in every format, the plots, the tables of each class, and the page that shows all of it.
 
-    The table comes first. What else cannot be made is reported and tried again the next time, with a traceback in `log.txt`.
+    What cannot be made beside the table is reported and tried again the next time, with a traceback in `log.txt`.
     While the table and the files stay the same, nothing is drawn again. The page is made every time, since heat maps of runs may
     have come after the table, and is written if it has changed.
+
+    Args:
+        plan: of the study.
+        table: judged.
+        rows: that it was made from.
+        together: calls functions at the same time, where there are processes for it.
 
     Raises:
         UserError: the table cannot be written.
@@ -91,7 +104,7 @@ def write_output(plan: Plan, table: JudgedTable, rows: Sequence[RowRuns]) -> Stu
     digest = hashlib.sha256(shown.encode()).hexdigest()
     problems: list[str] = []
     if record.table != digest or not record.fits(folder):
-        problems += _write_table(folder, table, rows, figures)
+        problems += _write_table(folder, table, rows, figures, together)
     pages: list[Page] = []  # `attempt` returns the problem, so the page comes back this way
     problems.append(attempt(log, "The page", lambda: pages.append(_page(plan, table, rows, folder))))
     problems = [problem for problem in problems if problem]
@@ -103,18 +116,33 @@ def write_output(plan: Plan, table: JudgedTable, rows: Sequence[RowRuns]) -> Stu
     return StudyOutput(table, tuple(rows), tuple(files), pages[0] if pages else None, tuple(problems))
 
 
-def _write_table(folder: Path, table: JudgedTable, rows: Sequence[RowRuns], figures: bool) -> list[str]:
+def _write_table(folder: Path, table: JudgedTable, rows: Sequence[RowRuns], figures: bool, together: Together) -> list[str]:
     """Write the table in every format, the plots, and the tables of each class; returns what went wrong, or empty texts."""
-    from fer_ablate.report.plots.classes import save_class_tables
-    from fer_ablate.report.plots.study import save_study_figures
+    plots = partial(_save_plots, folder, table, rows)
+    makers: list[Callable[[], Any]] = [
+        *([partial(attempt, folder / LOG, "The plots", plots)] if figures else []),
+        partial(attempt, folder / LOG, "The tables by class", partial(_save_classes, folder, rows, table.columns, figures)),
+        partial(_write_formats, folder, table),
+    ]
+    return [problem for problem in together(makers) if problem]
 
-    log = folder / LOG
+
+def _write_formats(folder: Path, table: JudgedTable) -> None:
     for form, suffix in FORMATS.items():
         write_text(folder / f"table.{suffix}", render_table(table, form))
-    return [
-        attempt(log, "The plots", lambda: save_study_figures(folder, table, _histories(rows)) if figures else None),
-        attempt(log, "The tables by class", lambda: save_class_tables(folder, rows, table.columns, figures)),
-    ]
+
+
+# matplotlib is imported where figures are drawn, which may be another process.
+def _save_plots(folder: Path, table: JudgedTable, rows: Sequence[RowRuns]) -> None:
+    from fer_ablate.report.plots.study import save_study_figures
+
+    save_study_figures(folder, table, _histories(rows))
+
+
+def _save_classes(folder: Path, rows: Sequence[RowRuns], columns: Sequence[str], figures: bool) -> None:
+    from fer_ablate.report.plots.classes import save_class_tables
+
+    save_class_tables(folder, rows, columns, figures)
 
 
 def _histories(rows: Sequence[RowRuns]) -> dict[str, list[list[EpochRow]]]:
@@ -137,23 +165,3 @@ def stored_table(plan: Plan) -> JudgedTable | None:
         return JudgedTable.from_json((study_folder(plan) / "table.json").read_text())
     except (OSError, ValueError):
         return None
-
-
-def mlflow_summary(output: StudyOutput, state: RunState) -> StudySummary:
-    """What MLflow shows of a study that ended in this state."""
-    metrics: dict[str, dict[str, float]] = {}
-    for row in output.table.rows:
-        found = metrics.setdefault(row.label, {})
-        for column, score in row.scores.items():
-            values = {"mean": score.mean, "sd": score.sd, "ci_low": score.low, "ci_high": score.high, "n": float(score.n)}
-            found |= {f"{column}/{name}": value for name, value in values.items()}
-        costs = {"parameters": row.parameters, "macs": row.macs, "seconds": row.seconds, "peak_memory_mb": row.peak_memory_mb}
-        found |= {f"run/{name}": float(value) for name, value in costs.items() if value is not None}
-    return StudySummary(
-        rows=metrics,
-        runs={row.label: [run.folder for run in row.runs] for row in output.rows},
-        artifacts=list(output.files),
-        state=state,
-        tags={"source": output.table.source} if output.table.source else {},
-        failed=[row.label for row in output.rows if row.failures],
-    )

@@ -18,7 +18,7 @@ from fer_ablate.tracking.mlflow.study_runs import sent_digest
 
 RECORD = ".digest"
 
-MAKERS = ("judgement", "report", "study", "execution/study_output.py", "tracking/mlflow")
+MAKERS = ("judgement", "report", "study", "execution/study_output.py", "execution/mlflow_summary.py", "tracking/mlflow")
 """Code of this package that judges, draws and sends."""
 
 LIBRARIES = ("matplotlib", "numpy", "scipy", "pandas", "jinja2")

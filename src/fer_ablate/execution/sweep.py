@@ -4,6 +4,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,11 +16,14 @@ from fer_ablate.config.schema import Config
 from fer_ablate.errors import UserError
 from fer_ablate.execution import study_output, study_record
 from fer_ablate.execution.job import JobResult
-from fer_ablate.execution.launching import open_launcher, train_planned
+from fer_ablate.execution.launching import Launcher, open_launcher, train_planned
 from fer_ablate.execution.live_view import live_view
+from fer_ablate.execution.mlflow_pages import comparison_facts
+from fer_ablate.execution.mlflow_summary import mlflow_summary
 from fer_ablate.execution.planning import cost, plan_with_bar, summary
 from fer_ablate.execution.run_pictures import draw_left
 from fer_ablate.execution.sharing import Sharing, share, this_machine
+from fer_ablate.execution.together import one_after_another
 from fer_ablate.study.plan import Plan, PlannedRun, make_plan
 from fer_ablate.study.spec import is_hydra
 from fer_ablate.tracking.disk.run_state import RunState
@@ -39,19 +43,19 @@ def run_sweep(arguments: Sequence[str]) -> int:
     quiet_libraries()
     plan, cells, parsed = plan_with_bar(arguments)
     console.facts([("study" if plan.spec.from_file else "grid", f"{plan.spec.name}, {summary(plan)}"), *_facts(plan)])
-    results: dict[str, JobResult] = {}
-    if not plan.to_train and _show_again(plan):
-        return 0
-    if plan.to_train:
-        hydra_words = [text for text in parsed.overrides if is_hydra(text)]
-        config_dir = parsed.config_dir
-        try:
-            results = _train(plan, hydra_words, config_dir)
-        except KeyboardInterrupt:
+    if not plan.to_train:
+        return 0 if _show_again(plan) else _finish(plan, plan, {})
+    hydra_words = [text for text in parsed.overrides if is_hydra(text)]
+    results: dict[str, JobResult] | None = None
+    try:
+        with _launcher(plan, hydra_words, parsed.config_dir) as launcher:
+            results = _train(plan, launcher)
+            # The same cells: config, data and code are those that were trained, whatever was edited meanwhile.
+            return _finish(plan, make_plan(plan.spec, cells), results, launcher)
+    except KeyboardInterrupt:
+        if results is None:
             _show_and_record(make_plan(plan.spec, cells), RunState.missing)
-            raise
-    # The same cells: config, data and code are those that were trained, whatever was edited meanwhile.
-    return _finish(plan, make_plan(plan.spec, cells), results)
+        raise
 
 
 def _show_again(plan: Plan) -> bool:
@@ -95,28 +99,33 @@ def _open_study(plan: Plan) -> ParentRuns | None:
     return parents
 
 
-def _train(plan: Plan, words: Sequence[str], config_dir: Path | None) -> dict[str, JobResult]:
-    """Start the chosen launcher and give it the runs to train."""
+def _launcher(plan: Plan, words: Sequence[str], config_dir: Path | None) -> AbstractContextManager[Launcher]:
+    """The chosen launcher."""
     multirun = Path(_config(plan).runs_dir).resolve() / "multirun"
-    places = {planned.cell.key: f"{number}/{len(plan.to_train)}" for number, planned in enumerate(plan.to_train, start=1)}
     # Ray would show one of several similar lines and count the others; lines of a study differ in their numbers alone.
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     if any(word.startswith("hydra/launcher=submitit") for word in words):
         console.facts([("output", f"the output of the runs goes to {multirun}/.submitit/")])
-    with open_launcher(words, config_dir, multirun, partial(_shared, plan)) as launcher:
-        if launcher.sharing is not None:
-            sharing = launcher.sharing()
-            console.facts([("trains", sharing.described)])
-            if sharing.at_once > 1:
-                # Said, since nothing else is seen meanwhile.
-                console.facts([("starts", f"{sharing.at_once} processes; they import torch first, for some seconds")])
-        parents = _open_study(plan)
+    return open_launcher(words, config_dir, multirun, partial(_shared, plan))
 
-        def train_runs(runs: Sequence[PlannedRun]) -> Sequence[JobResult]:
-            return launcher.launch([_run_spec(planned, parents, places[planned.cell.key]) for planned in runs])
 
-        with live_view(plan.to_train):
-            return train_planned(plan, train_runs, _ConsoleReporter())
+def _train(plan: Plan, launcher: Launcher) -> dict[str, JobResult]:
+    """Give the launcher the runs to train."""
+    places = {planned.cell.key: f"{number}/{len(plan.to_train)}" for number, planned in enumerate(plan.to_train, start=1)}
+    if launcher.machine is not None:
+        sharing = launcher.machine.sharing()
+        launcher.machine.begin_imports(len(plan.to_train), _config(plan).tracking)
+        console.facts([("trains", sharing.described)])
+        if sharing.at_once > 1:
+            # Said, since nothing else is seen meanwhile.
+            console.facts([("starts", f"{sharing.at_once} processes; they import torch first, for some seconds")])
+    parents = _open_study(plan)
+
+    def train_runs(runs: Sequence[PlannedRun]) -> Sequence[JobResult]:
+        return launcher.launch([_run_spec(planned, parents, places[planned.cell.key]) for planned in runs])
+
+    with live_view(plan.to_train):
+        return train_planned(plan, train_runs, _ConsoleReporter())
 
 
 def _shared(plan: Plan, most: int | None) -> Sharing:
@@ -162,14 +171,16 @@ class _ConsoleReporter:
         print(f"fer_ablate: the launcher broke off ({problem}) at {names or 'no run of ours'}", file=sys.stderr, flush=True)
 
 
-def _finish(before: Plan, after: Plan, results: dict[str, JobResult]) -> int:
+def _finish(before: Plan, after: Plan, results: dict[str, JobResult], launcher: Launcher | None = None) -> int:
     trained = {planned.cell.key for planned in before.to_train}
     # What is on disk counts, not what a launcher returned.
     missing = [planned for planned in after.runs if planned.cell.key in trained and planned.state is not RunState.finished]
     problems = [f"{planned.cell.name}: {_problem(planned, results)}" for planned in missing]
+    if launcher is not None and launcher.machine is not None:
+        launcher.machine.draw_rest(meanwhile=study_output.import_judgement)
     for note in [*draw_left(after.runs), *_upload_earlier_runs(_config(after))]:
         console.console.print(f"  note: {note}", style="yellow")
-    if warning := _show_and_record(after, RunState.failed if missing else RunState.finished):
+    if warning := _show_and_record(after, RunState.failed if missing else RunState.finished, launcher):
         console.console.print(f"  note: {warning}", style="yellow")
     if problems:
         sys.stdout.flush()
@@ -188,33 +199,30 @@ def _upload_earlier_runs(config: Config) -> list[str]:
     return []
 
 
-def _show_and_record(plan: Plan, state: RunState) -> str:
+def _show_and_record(plan: Plan, state: RunState, launcher: Launcher | None = None) -> str:
     """Show and write the table and send it to MLflow; gives the reason if MLflow lacks something, else an empty text."""
     digest = study_record.study_digest(plan)
     table, rows = study_output.judged_study(plan)
     study_output.show_table(table)
     config = _config(plan)
     with console.bar("drawing the plots"):
-        output = study_output.write_output(plan, table, rows)
+        output = study_output.write_output(plan, table, rows, launcher.together if launcher is not None else one_after_another)
+    summary = mlflow_summary(output, state)
+    warning = close_study(config.tracking, Path(config.runs_dir), plan.spec.name, summary)
     _show_places(plan)
     for problem in output.problems:
         console.console.print(f"  note: {problem}", style="yellow")
-    summary = study_output.mlflow_summary(output, state)
-    warning = close_study(config.tracking, Path(config.runs_dir), plan.spec.name, summary)
     if not output.problems and not warning:
         study_record.record_study(plan, digest)
     return warning
 
 
 def _show_places(plan: Plan) -> None:
-    """Print where the table is, and how to compare the runs in MLflow."""
-    tracking = _config(plan).tracking
+    """Print where the table is, and how to compare the rows in MLflow."""
     folder = study_record.study_folder(plan)
-    facts = [("table", f"{folder}/table.md, .tex, .csv, .html, .json; plots beside it; report.html has it all")]
-    if tracking.enabled:
-        facts.append(("compare", f"mlflow ui --backend-store-uri {tracking.uri}   (experiment {tracking.experiment})"))
+    table = ("table", f"{folder}/table.md, .tex, .csv, .html, .json; plots beside it; report.html has it all")
     console.console.print()
-    console.facts(facts)
+    console.facts([table, *comparison_facts(plan)])
 
 
 def _problem(planned: PlannedRun, results: dict[str, JobResult]) -> str:

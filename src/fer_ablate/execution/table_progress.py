@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fer_ablate.config.compose import to_config
 from fer_ablate.config.diagnosis import diagnose
-from fer_ablate.config.study_rows import repeats
+from fer_ablate.config.study_rows import repeats, trained_labels
 from fer_ablate.errors import FaultyConfigError, UserError
 from fer_ablate.study.cells import compose_cells
 from fer_ablate.study.faults import content_faults
@@ -21,6 +21,9 @@ DATA_KEYS = ("data.path", "data.ferplus_path")
 """Faults of these keys mean only that this machine has no such files."""
 
 NEEDS_DATA = "needs its images"
+
+NOT_TRAINED = "an average"
+"""What is said of a row that averages others, in place of its finished runs."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,15 @@ class TableProgress:
 
     def in_words(self, labels: Sequence[str]) -> str:
         """Finished and other runs of these rows, such as `3 of 8, 2 stale`."""
+        trained = [label for label in labels if label in trained_labels(self.study.rows)]
+        if labels and not trained:
+            return NOT_TRAINED
         total = Counter[RunState]()
-        for label in labels:
+        for label in trained:
             total += self.counts.get(label, Counter())
         unfinished = (RunState.stale, RunState.failed, RunState.running)
         counts = [f"{total[state]} {state.value}" for state in unfinished if total[state]]
-        return ", ".join([f"{total[RunState.finished]} of {len(labels) * self.repeats}", *counts])
+        return ", ".join([f"{total[RunState.finished]} of {len(trained) * self.repeats}", *counts])
 
 
 def runs_on_disk(words: Sequence[str], config_dir: Path | None) -> Scan:
@@ -99,7 +105,8 @@ def table_progress(
 
 def _missing_data(study: StudySpec, words: Sequence[str], config_dir: Path | None) -> str:
     """Faults of the first row that show without its images."""
-    found = diagnose(last_of_each_key((*study.rows[0].overrides, *words)), config_dir)
+    first = next(row for row in study.rows if not row.average_of)
+    found = diagnose(last_of_each_key((*first.overrides, *words)), config_dir)
     faults = [*found.faults, *content_faults(found, words)]
     return _in_short(FaultyConfigError(faults)) if faults else ""
 

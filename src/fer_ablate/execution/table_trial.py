@@ -12,6 +12,7 @@ from fer_ablate.config.compose import flat, plain
 from fer_ablate.config.key import IRRELEVANT
 from fer_ablate.config.overrides import key_of
 from fer_ablate.config.schema import BalanceConfig, Config
+from fer_ablate.config.study_rows import trained_labels
 from fer_ablate.data.load import load_faces
 from fer_ablate.execution.planning import plan_with_bar
 from fer_ablate.report.quantities import ABSENT, duration, one_line
@@ -99,7 +100,7 @@ def try_table(spec: TableTrialSpec, train: Callable[[Sequence[str]], int]) -> in
     trials = [_row_trial(spec.study, planned, rows[planned.cell.row.label], typed) for planned in trained.runs]
     kept = merged_trials(read_trials(spec.folder), trials)
     write_trials(spec.folder, kept)
-    all_labels, folds = [row.label for row in plan.spec.rows], plan.spec.folds or 1
+    all_labels, folds = trained_labels(plan.spec.rows), plan.spec.folds or 1
     lines = [cost_in_words(cost, all_labels, folds) for cost in costs(kept, spec.study)]
     _show(trials, lines, trials_file(spec.folder))
     return code or int(any(trial.estimated_seconds is None for trial in trials))

@@ -57,9 +57,11 @@ class NetworkImages:
 
     @property
     def parts(self) -> dict[str, Rows]:
-        """Rows of every role and official split that the network is scored on."""
-        trainer = self.config.trainer
-        return first_images(self.data.tested, trainer.limit_test_batches, trainer.evaluation_batch_size)
+        """Rows of every role and official split that the network is scored on; and with `evaluation.train` those of train."""
+        trainer, parts = self.config.trainer, self.data.tested
+        if self.config.evaluation.train and self.trained_on:
+            parts = {**parts, **self.data.trained}
+        return first_images(parts, trainer.limit_test_batches, trainer.evaluation_batch_size)
 
     @property
     def protocol(self) -> dict[str, str]:

@@ -2,30 +2,76 @@
 
 Each worker is a loky executor with a single process, so that a run that is killed, for lack of memory for example, takes no
 other run with it, and so that each worker sees cards of its own. joblib brings loky.
+
+On Linux without a GPU the processes are forked from a server that has imported all they need (`multiprocessing`'s fork server):
+Lightning and MLflow take as long to import as a small run takes to train, and workers share the memory of what was imported.
 """
 
 import gc
+import multiprocessing
 import os
 import re
 import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, TypeVar
 
 from joblib.externals.loky import ProcessPoolExecutor
 
 from fer_ablate.cli.command_line import RunSpec
+from fer_ablate.config.schema import TrackingConfig
 from fer_ablate.execution.job import JobResult, do_job, result_on_disk
-from fer_ablate.execution.sharing import VISIBLE, Need, Sharing
+from fer_ablate.execution.sharing import THREADS, VISIBLE, Need, Sharing
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
+from fer_ablate.tracking.mlflow.connection import prepare_environment
+
+T = TypeVar("T")
 
 GRACE_SECONDS = 5.0
 """Time for workers to record that they were interrupted, before they are killed."""
+
+IMPORTED = "fer_ablate.execution.worker_imports"
+"""Module that imports what every run needs."""
+
+STORE = "fer_ablate.tracking.mlflow.store"
+"""Module that imports MLflow."""
+
+
+def forks(sharing: Sharing) -> bool:
+    """Whether workers are forked. A process in which CUDA has begun cannot be, and on macOS system libraries forbid it."""
+    return sys.platform == "linux" and not sharing.machine.gpus
+
+
+def begin_imports(sharing: Sharing, tracking: TrackingConfig) -> None:
+    """Start the server that workers are forked from, so that it imports beside whatever this process still has to do.
+
+    Args:
+        sharing: how runs share the machine; where workers are not forked, nothing happens.
+        tracking: whether runs are recorded in MLflow, which then is imported as well.
+    """
+    if not forks(sharing):
+        return
+    if tracking.enabled:
+        prepare_environment(tracking.timeout)
+    multiprocessing.set_forkserver_preload([*([STORE] if tracking.enabled else []), IMPORTED])
+    before = os.environ.get(THREADS)
+    os.environ[THREADS] = str(sharing.threads)  # libraries read it as they are imported
+    try:
+        with _sigint_blocked():
+            forkserver.ensure_running()
+    finally:
+        if before is None:
+            del os.environ[THREADS]
+        else:
+            os.environ[THREADS] = before
 
 
 class Worker:
@@ -34,21 +80,27 @@ class Worker:
     Args:
         cards: values of CUDA_VISIBLE_DEVICES; empty for a worker without cards.
         threads: number of threads of libraries that are not asked by each run.
+        forked: whether its process is forked, see `forks`.
     """
 
-    def __init__(self, cards: tuple[str, ...], threads: int) -> None:
+    def __init__(self, cards: tuple[str, ...], threads: int, forked: bool) -> None:
         self.cards = cards
-        environment = {"OMP_NUM_THREADS": str(threads)}
+        environment = {THREADS: str(threads)}
         if cards:
             environment[VISIBLE] = ",".join(cards)
+        context = multiprocessing.get_context("forkserver") if forked else None
         # Ctrl-C in a terminal reaches every process of the group: it is blocked until the worker has a group of its own.
-        with _sigint_blocked():
-            self._executor = ProcessPoolExecutor(1, env=environment, initializer=_begin)
+        with _sigint_blocked(), _without_main():
+            self._executor = ProcessPoolExecutor(1, context=context, env=environment, initializer=_begin)
             self._ready: Future[int] = self._executor.submit(_import_all)
 
     def start(self, spec: RunSpec) -> "Future[JobResult]":
         """Start a run; the worker must be idle."""
-        future: Future[JobResult] = self._executor.submit(_do_run, spec)
+        return self.submit(_do_run, spec)
+
+    def submit(self, function: Callable[..., T], *arguments: Any) -> "Future[T]":
+        """Call a function in the process, after whatever it is doing."""
+        future: Future[T] = self._executor.submit(function, *arguments)
         return future
 
     def interrupt(self) -> None:
@@ -71,6 +123,17 @@ def _sigint_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Hide the script of this program from `multiprocessing`, which would run a script of a user's once more in each worker."""
+    hidden = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = hidden
+
+
 def _begin() -> None:
     """First of all that a worker does: from here on the sweep alone interrupts it, and it ends with the sweep."""
     os.setpgid(0, 0)
@@ -78,14 +141,11 @@ def _begin() -> None:
 
 
 def _import_all() -> int:
-    """Import what every run needs, while the sweep gets ready; returns the number of the process."""
-    from fer_ablate.execution import one_run  # noqa: F401  # imported for the runs to come
+    """Import what every run needs, unless the process was forked with it; returns the number of the process."""
+    from fer_ablate.execution import worker_imports  # noqa: F401  # imported for the runs to come
     from fer_ablate.training.processes import end_with_parent
 
     end_with_parent()
-    # What was imported stays for good, so no collection between two runs needs to look at it.
-    gc.collect()
-    gc.freeze()
     return os.getpid()
 
 
@@ -157,6 +217,17 @@ class Workers:
                 self._ended(specs[number], results[number])
         return [results[number] for number in range(len(specs))]
 
+    @property
+    def idle(self) -> int:
+        """Number of workers that are there and train nothing."""
+        return len(self._idle)
+
+    def submit(self, function: Callable[..., T], *arguments: Any) -> "Future[T]":
+        """Call a function in one of the idle workers, each in its turn."""
+        worker = self._idle.pop(0)
+        self._idle.append(worker)
+        return worker.submit(function, *arguments)
+
     def _has_room(self, need: Need) -> bool:
         if not self._busy:
             return True  # alone it may have all there is
@@ -169,7 +240,7 @@ class Workers:
         fitting = (one for one in self._idle if len(one.cards) == need.gpus)
         worker = next((one for one in fitting if all(card in self._free.cards for card in one.cards)), None)
         if worker is None:
-            worker = Worker(tuple(self._free.cards[: need.gpus]), self.sharing.threads)
+            worker = Worker(tuple(self._free.cards[: need.gpus]), self.sharing.threads, forks(self.sharing))
         else:
             self._idle.remove(worker)
         self._free.cards = [card for card in self._free.cards if card not in worker.cards]

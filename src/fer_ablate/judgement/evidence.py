@@ -9,17 +9,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_ablate.errors import UserError, choices
+from fer_ablate.config.columns import column_problem
+from fer_ablate.errors import UserError
 from fer_ablate.judgement.row_runs import RowRuns, ScoredRun
-from fer_ablate.judgement.split_images import PER_IMAGE, PREDICTED, Integers, SplitImages, split_images
+from fer_ablate.judgement.split_images import PER_IMAGE, Integers, SplitImages, split_images
 from fer_ablate.judgement.statistics import Estimate, SeedSpread, fold_mean, image_mean, prediction_interval, seed_mean
-from fer_ablate.metrics import PERCENT
 from fer_ablate.tracking.disk.predictions import Flags
 
-METRICS = (*PERCENT, "loss")
-
 _POOLED = "every image counts once per epoch, so images are not independent"
-NOT_BY_IMAGE = {"train": "measured while training", "train_pooled": _POOLED, "test_pooled": _POOLED}
+NOT_BY_IMAGE = {
+    "train": "measured while training",
+    "train_eval": "its images were trained on",
+    "train_pooled": _POOLED,
+    "test_pooled": _POOLED,
+}
 """Split of a result -> why it has no scores image by image."""
 
 COPIES = "some of its test images are copies of each other"
@@ -28,10 +31,7 @@ COPIES = "some of its test images are copies of each other"
 INHERENT = (*dict.fromkeys(NOT_BY_IMAGE.values()), COPIES)
 """Problems that come from the meaning of a column; all others come from the files of a row."""
 
-SPLITS = ("train", *PREDICTED, "train_pooled", "test_pooled")
-"""Splits of a result, as columns name them."""
-
-TRAINED_ON = ("train", "train_pooled")
+TRAINED_ON = ("train", "train_eval", "train_pooled")
 """Splits whose images the folds share for the most part, so that scores of several folds are not repetitions."""
 
 
@@ -151,11 +151,9 @@ def split_and_metric(column: str) -> tuple[str, str]:
     Raises:
         UserError: there is no such split or metric.
     """
+    if problem := column_problem(column):
+        raise UserError(f"study.columns: {problem}")
     split, _, metric = column.partition("/")
-    if split not in SPLITS:
-        raise UserError(f"study.columns: {column} does not begin with a split. {choices(split, SPLITS)} Example: test/acc.")
-    if metric not in METRICS:
-        raise UserError(f"study.columns: {column} does not end with a metric. {choices(metric, METRICS)} Example: test/acc.")
     return split, metric
 
 
@@ -176,7 +174,7 @@ def row_evidence(row: RowRuns, columns: Sequence[str]) -> dict[str, Evidence]:
         problem = "Its runs were trained on different data."
     known: dict[str, Evidence] = {}
     for column, (split, metric) in zip(columns, parts, strict=True):
-        if runs and all(split in run.result.splits and metric in run.result.splits[split].metrics for run in runs):
+        if runs and all(value_of(run, split, metric) is not None for run in runs):
             # One unreadable run makes the whole row be judged over seeds: mixed rows would hide which runs lack images.
             images = [] if problem or split in inherent else [images[split] for images in found]
             why = inherent.get(split, problem)
@@ -185,6 +183,12 @@ def row_evidence(row: RowRuns, columns: Sequence[str]) -> dict[str, Evidence]:
             else:
                 known[column] = _fold_evidence(runs, split, metric, images, why, row.folds)
     return known
+
+
+def value_of(run: ScoredRun, split: str, metric: str) -> float | None:
+    """The stored score of a run; None if it was not measured, or there is no such class."""
+    result = run.result.splits.get(split)
+    return result.value(metric) if result is not None else None
 
 
 def _not_by_image(runs: Sequence[ScoredRun], split: str) -> str:
@@ -200,7 +204,7 @@ def _evidence(runs: Sequence[ScoredRun], split: str, metric: str, found: Sequenc
         problem = f"Its runs were tested on different images of {split}."
     right = np.stack([images.right[metric] for images in found]) if same and metric in PER_IMAGE else None
     # Stored metrics are 32-bit floats; the share of right images is exact.
-    stored = [run.result.splits[split].metrics[metric] for run in runs]
+    stored = [value_of(run, split, metric) for run in runs]
     return SeedEvidence(
         seeds=tuple(run.header.seed for run in runs),
         values=np.array(stored if right is None else right.mean(axis=1), dtype=np.float64),

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from fer_ablate.errors import UserError, choices
+from fer_ablate.judgement.class_scores import judged_by_class, within
 from fer_ablate.judgement.evidence import Evidence, SeedEvidence, row_evidence, split_and_metric
 from fer_ablate.judgement.judged_table import JudgedTable, Published, Score, TableRow
 from fer_ablate.judgement.protocols import Comparability, check_protocols, joined_protocol
@@ -17,10 +18,7 @@ from fer_ablate.judgement.split_images import PER_IMAGE
 from fer_ablate.judgement.statistics import SeedSpread, holm, usual_spread
 from fer_ablate.judgement.table_notes import table_notes
 from fer_ablate.judgement.verdicts import compared, judged_difference
-from fer_ablate.metrics import PERCENT
-
-_ROUNDING = 1e-6
-"""Rounding error of stored metrics, which are 32-bit floats, in the unit of the table."""
+from fer_ablate.metrics import in_percent
 
 
 def build_table(
@@ -99,7 +97,7 @@ def _score(metric: str, found: Evidence, usual: SeedSpread | None, published: Pu
     estimate = found.estimate(usual)
     low, high = estimate.interval()
     # A t interval of a fraction may leave [0, 1], where no mean can be.
-    if metric in PERCENT:
+    if in_percent(metric):
         low, high = float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1))
     score = Score(
         n=found.n,
@@ -112,12 +110,11 @@ def _score(metric: str, found: Evidence, usual: SeedSpread | None, published: Pu
     )
     if published is None:
         return score
-    unit = 100 if metric in PERCENT else 1
+    unit = 100 if in_percent(metric) else 1
     agrees = None
     # A published number is one run, so it is compared with where one more run would be, not with the interval of the mean.
     if (another := found.another()) is not None:
-        low, high = another
-        agrees = bool(unit * low - _ROUNDING <= published.value <= unit * high + _ROUNDING)
+        agrees = within(published.value, another, unit)
     return replace(score, published=published, gap=unit * score.mean - published.value, agrees=agrees)
 
 
@@ -138,4 +135,6 @@ def _table_row(row: RowRuns, baseline: bool, scores: dict[str, Score]) -> TableR
         seconds=float(np.mean([result.seconds for result in results])) if results else None,
         peak_memory_mb=float(np.mean([result.peak_memory_mb for result in results])) if results else None,
         folds=row.folds,
+        by_class=judged_by_class(row),
+        published_by_class=dict(row.by_class),
     )

@@ -3,7 +3,7 @@
 Metrics that are fractions are stored as fractions (`acc` = 0.65). Published numbers are stored as printed, hence in percent.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import ClassVar
@@ -116,6 +116,9 @@ class TableRow:
         parameters, macs: of the network; None while no run is finished.
         seconds, peak_memory_mb: mean over the runs; MiB.
         folds: of the cross-validation; None if the row is not cross-validated.
+        by_class: column (`test/recall/fear`, `test/macro_f1`) -> score beside a number of a printed classification report;
+            columns without a finished run are absent.
+        published_by_class: column -> number of that report; also of rows not yet run.
     """
 
     label: str
@@ -132,6 +135,8 @@ class TableRow:
     seconds: float | None
     peak_memory_mb: float | None
     folds: int | None = None
+    by_class: dict[str, Score] = field(default_factory=dict)
+    published_by_class: dict[str, Published] = field(default_factory=dict)
 
     @property
     def expected(self) -> int:

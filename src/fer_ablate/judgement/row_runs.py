@@ -1,11 +1,14 @@
-"""The finished and failed runs of each row of a study, as a plan finds them: what a table is judged from."""
+"""The finished and failed runs of a row, and its published numbers: what a table is judged from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fer_ablate.config.by_class import report_columns
+from fer_ablate.config.study_rows import Row
 from fer_ablate.judgement.judged_table import Failure, Published
-from fer_ablate.study.plan import Plan, PlannedRun
+from fer_ablate.metrics import is_of_class
+from fer_ablate.study.plan import PlannedRun
 from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader
 from fer_ablate.tracking.disk.run_state import RunState
 from fer_ablate.training.result import RunResult
@@ -29,6 +32,23 @@ class ScoredRun:
 
 
 @dataclass(frozen=True)
+class Average:
+    """What the networks of a row are averages of.
+
+    Args:
+        rows: labels of the averaged rows.
+        networks: number of networks in each average.
+        over_seeds: whether an average holds all seeds of its rows, rather than one of each.
+        notes: what cannot be averaged yet and why, a sentence each.
+    """
+
+    rows: tuple[str, ...]
+    networks: int
+    over_seeds: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class RowRuns:
     """The runs of one row.
 
@@ -40,6 +60,8 @@ class RowRuns:
         published: column (`test/acc`) -> printed number.
         factor: value of the study's swept key in this row, if there is one.
         folds: of the cross-validation; None if the row is not cross-validated.
+        by_class: column (`test/recall/fear`, `test/macro_f1`) -> number in a printed classification report.
+        average: what its runs are averages of; None if they were trained.
     """
 
     label: str
@@ -49,6 +71,8 @@ class RowRuns:
     published: dict[str, Published] = field(default_factory=dict)
     factor: int | float | str | None = None
     folds: int | None = None
+    by_class: dict[str, Published] = field(default_factory=dict)
+    average: Average | None = None
 
     @property
     def expected(self) -> int:
@@ -56,26 +80,15 @@ class RowRuns:
         return len(self.seeds) * (self.folds or 1)
 
 
-def rows_with_runs(plan: Plan) -> list[RowRuns]:
-    """Every planned row that appears in a table, with its finished and failed runs, in the order of the study."""
-    rows: dict[str, list[PlannedRun]] = {}
-    for planned in plan.runs:
-        # Auxiliary rows only provide starting weights for others.
-        if planned.cell.row.auxiliary:
-            continue
-        rows.setdefault(planned.cell.row.label, []).append(planned)
-    return [
-        RowRuns(
-            label=label,
-            seeds=tuple(dict.fromkeys(planned.cell.config.seed for planned in runs)),
-            runs=tuple(run for planned in runs if (run := _scored_run(planned, plan.spec.switches.accept_stale)) is not None),
-            failures=tuple(failure for planned in runs if (failure := _failure(planned)) is not None),
-            published={column: published_number(given) for column, given in runs[0].cell.row.published.items()},
-            factor=runs[0].cell.factor,
-            folds=plan.spec.folds,
-        )
-        for label, runs in rows.items()
-    ]
+def published_numbers(row: Row) -> dict[str, Published]:
+    """Column -> number that a document prints for a row of a table."""
+    return {column: published_number(given) for column, given in row.published.items()}
+
+
+def published_by_class(row: Row) -> dict[str, Published]:
+    """Column -> number of the classification report of a row, whether it is written as one or column by column."""
+    single = {column: number for column, number in published_numbers(row).items() if is_of_class(column.partition("/")[2])}
+    return single | {column: Published(number) for column, number in report_columns(row.by_class).items()}
 
 
 def published_number(given: Any) -> Published:
@@ -85,7 +98,8 @@ def published_number(given: Any) -> Published:
     return Published(float(given))
 
 
-def _scored_run(planned: PlannedRun, accept_stale: bool) -> ScoredRun | None:
+def scored_run(planned: PlannedRun, accept_stale: bool) -> ScoredRun | None:
+    """A planned run with its scores; None if it is not finished, or only in an earlier state that does not count."""
     if planned.state is RunState.finished:
         return ScoredRun(planned.folder, planned.folder.header, planned.folder.result)
     if accept_stale and planned.stale is not None:
@@ -93,7 +107,8 @@ def _scored_run(planned: PlannedRun, accept_stale: bool) -> ScoredRun | None:
     return None
 
 
-def _failure(planned: PlannedRun) -> Failure | None:
+def failure_of(planned: PlannedRun) -> Failure | None:
+    """The error that ended a planned run; None if none did."""
     failure = planned.folder.failure if planned.state is RunState.failed else None
     if failure is None:
         return None

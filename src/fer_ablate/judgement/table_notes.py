@@ -18,6 +18,7 @@ def table_notes(
     rows: Sequence[TableRow], columns: Sequence[str], evidence: TableEvidence, comparability: Comparability
 ) -> Iterator[str]:
     """The sentences, the most serious first."""
+    yield from _averages(comparability)
     yield from _differing_tests(rows, columns, comparability)
     yield from _machines(comparability)
     yield from _missing_columns(rows, columns)
@@ -25,6 +26,19 @@ def table_notes(
     yield from _seeds_alone(columns, evidence)
     yield from _single_runs(rows)
     yield from _correction(rows, columns)
+
+
+def _averages(comparability: Comparability) -> Iterator[str]:
+    """What rows of averages are made of, and what they lack."""
+    for row in comparability.rows.values():
+        if row.average is None:
+            continue
+        of = f"all seeds of {', '.join(row.average.rows)}" if row.average.over_seeds else f"{', '.join(row.average.rows)}, seed by seed"
+        yield (
+            f"{row.label}: averages of the probabilities of {row.average.networks} networks ({of}), without training; "
+            "parameters, operations and time are sums over them."
+        )
+        yield from (f"{row.label}: {note}." for note in row.average.notes)
 
 
 def _differing_tests(rows: Sequence[TableRow], columns: Sequence[str], comparability: Comparability) -> Iterator[str]:
@@ -65,6 +79,9 @@ def _missing_columns(rows: Sequence[TableRow], columns: Sequence[str]) -> Iterat
     for column in columns:
         if lacking := [row.label for row in rows if row.finished and column not in row.scores]:
             yield f"{column}: not measured by the runs of {first_labels(lacking)}."
+    for row in rows:
+        if row.finished and (lacking := [column for column in row.published_by_class if column not in row.by_class]):
+            yield f"{row.label}: published by class, but no such class or split was measured: {first_labels(lacking)}."
 
 
 def _cross_validated(rows: Sequence[TableRow], columns: Sequence[str], comparability: Comparability) -> Iterator[str]:

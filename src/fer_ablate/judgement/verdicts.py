@@ -7,7 +7,7 @@ import numpy as np
 from fer_ablate.judgement.evidence import Evidence, FoldEvidence, SeedEvidence
 from fer_ablate.judgement.judged_table import LEVEL, Difference
 from fer_ablate.judgement.statistics import Estimate, SeedSpread, fold_mean, image_difference, mcnemar, seed_difference
-from fer_ablate.metrics import PERCENT
+from fer_ablate.metrics import in_percent
 
 LESS_IS_BETTER = ("loss", "ece")
 
@@ -117,13 +117,13 @@ def _with_zero(estimate: Estimate, p_holm: float) -> tuple[float, float]:
 
 def _clipped(metric: str, low: float, high: float) -> tuple[float, float]:
     """The interval cut to what is possible: a fraction cannot change by more than 1, however little two seeds show."""
-    return (max(low, -1.0), min(high, 1.0)) if metric in PERCENT else (low, high)
+    return (max(low, -1.0), min(high, 1.0)) if in_percent(metric) else (low, high)
 
 
 def _certain(metric: str, low: float, high: float) -> str:
     word = "better" if (low > 0) != (metric in LESS_IS_BETTER) else "worse"
     near, far = sorted((abs(low), abs(high)))
-    unit = " points" if metric in PERCENT else ""
+    unit = " points" if in_percent(metric) else ""
     return f"{word} by {_amount(metric, near)} to {_amount(metric, far)}{unit}"
 
 
@@ -134,7 +134,7 @@ def _signed(metric: str, low: float, high: float) -> str:
 
 
 def _amount(metric: str, value: float) -> str:
-    return f"{100 * value:.1f}" if metric in PERCENT else f"{value:.3f}"
+    return f"{100 * value:.1f}" if in_percent(metric) else f"{value:.3f}"
 
 
 def p_text(p: float) -> str:

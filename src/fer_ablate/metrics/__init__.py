@@ -1,5 +1,29 @@
 """Scores of predictions; `scores` computes them with torch, which what only shows them does not load."""
 
-from fer_ablate.metrics.split_result import PERCENT, SplitResult, class_scores
+from fer_ablate.metrics.columns import METRICS, SPLITS, in_percent, is_of_class, report_metric
+from fer_ablate.metrics.split_result import (
+    ACCURACY,
+    AVERAGES,
+    CLASS_SCORES,
+    PERCENT,
+    SUPPORT,
+    SplitResult,
+    class_scores,
+    counted_scores,
+)
 
-__all__ = ["PERCENT", "SplitResult", "class_scores"]
+__all__ = [
+    "ACCURACY",
+    "AVERAGES",
+    "CLASS_SCORES",
+    "METRICS",
+    "PERCENT",
+    "SPLITS",
+    "SUPPORT",
+    "SplitResult",
+    "class_scores",
+    "counted_scores",
+    "in_percent",
+    "is_of_class",
+    "report_metric",
+]

@@ -15,7 +15,7 @@ from torchmetrics.classification import (
     MulticlassRecall,
 )
 
-from fer_ablate.metrics.split_result import SplitResult, class_columns, class_scores
+from fer_ablate.metrics.split_result import SplitResult, class_scores, counted_scores
 
 SMALLEST_PROBABILITY = 1e-12
 """Smaller probabilities count as this one in `loss`, so that a single certain mistake does not make the mean infinite."""
@@ -91,15 +91,8 @@ def from_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], e
         classes: K names in this order.
         extra: metrics that cannot be computed from counts, such as `top2` and `loss`; added unchanged.
     """
-    counts = torch.tensor(confusion)
-    columns = {name: torch.from_numpy(values) for name, values in class_columns(confusion).items()}
-    n = int(counts.sum())
-    # Macro means leave out classes that are neither present nor predicted, as torchmetrics does.
-    present = columns["support"]
-    seen = present + counts.sum(dim=0) > 0
-    metrics = {"acc": float(counts.diagonal().sum() / n)}
-    for name in ("precision", "recall", "f1"):
-        metrics[f"macro_{name}"] = float(columns[name][seen].mean())
-        metrics[f"weighted_{name}"] = float((columns[name] * present).sum() / n)
-    per_class = class_scores(confusion, classes)
-    return SplitResult(n=n, metrics={**metrics, **extra}, per_class=per_class, confusion=counts.tolist())
+    metrics = {**counted_scores(confusion), **extra}
+    n = sum(map(sum, confusion))
+    return SplitResult(
+        n=n, metrics=metrics, per_class=class_scores(confusion, classes), confusion=[list(row) for row in confusion]
+    )

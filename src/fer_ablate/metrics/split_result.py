@@ -19,6 +19,16 @@ PERCENT = (
 )
 """Metrics that are fractions of one and are shown in percent; differences of them are percentage points."""
 
+SUPPORT = "support"
+"""Number of images of a class."""
+
+CLASS_SCORES = ("precision", "recall", "f1", SUPPORT)
+"""Scores of each class."""
+
+ACCURACY = "accuracy"
+AVERAGES = {"macro avg": "macro", "weighted avg": "weighted"}
+"""Lines of a classification report below the classes, by the names of scikit-learn -> beginning of the metrics."""
+
 
 @dataclass(kw_only=True)
 class SplitResult:
@@ -35,6 +45,37 @@ class SplitResult:
     metrics: dict[str, float]
     per_class: dict[str, dict[str, float]]
     confusion: list[list[int]]
+
+    def value(self, metric: str) -> float | None:
+        """The value of a metric; None if it was not measured and cannot be computed from the counts.
+
+        Args:
+            metric: such as `acc` or `macro_f1`; or `recall/fear`; or `support/accuracy`, the number of all predictions, which
+                a classification report prints beside the accuracy and both averages.
+        """
+        if metric in self.metrics:
+            return self.metrics[metric]
+        score, _, name = metric.partition("/")
+        if name:
+            if score == SUPPORT and name in (ACCURACY, *AVERAGES):
+                return float(self.n)
+            return self.per_class.get(name, {}).get(score)
+        return counted_scores(self.confusion).get(metric) if self.confusion else None
+
+
+def counted_scores(confusion: Sequence[Sequence[int]]) -> dict[str, float]:
+    """Compute accuracy and the averages over classes from (K, K) counts; row = truth, column = prediction.
+
+    Macro means leave out classes that are neither present nor predicted, as torchmetrics does.
+    """
+    counts, columns = np.array(confusion), class_columns(confusion)
+    present = columns[SUPPORT]
+    seen = present + counts.sum(axis=0) > 0
+    scores = {"acc": float(counts.trace() / max(counts.sum(), 1))}
+    for name in ("precision", "recall", "f1"):
+        scores[f"macro_{name}"] = float(columns[name][seen].mean())
+        scores[f"weighted_{name}"] = float(columns[name] @ present / max(counts.sum(), 1))
+    return scores
 
 
 def class_scores(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> dict[str, dict[str, float]]:

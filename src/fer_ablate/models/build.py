@@ -47,14 +47,15 @@ class ResidualBlock(nn.Module):
         return result
 
 
-def block_body(convolutions: Sequence[Convolution], norm: Norm, activation: type[nn.Module], bias: bool) -> nn.Sequential:
+def block_body(convolutions: Sequence[Convolution], norm: Norm, plan: ModelConfig) -> nn.Sequential:
     """Build convolutions, each followed by its normalisation, with an activation between every two."""
+    activation = ACTIVATIONS[plan.activation]
     body = nn.Sequential()
     for index, convolution in enumerate(convolutions):
         if index:
             body.add_module(f"activation{index - 1}", activation())
-        body.add_module(f"conv{index}", conv_2d(convolution, bias))
-        layer = norm_2d(norm, convolution.out_channels)
+        body.add_module(f"conv{index}", conv_2d(convolution, plan.conv_bias))
+        layer = norm_2d(norm, convolution.out_channels, plan)
         if layer is not None:
             body.add_module(f"norm{index}", layer)
     return body
@@ -73,14 +74,14 @@ def conv_2d(sizes: Convolution, bias: bool) -> nn.Conv2d:
     )
 
 
-def norm_2d(norm: Norm, channels: int) -> nn.Module | None:
-    """Build the normalisation of maps; None for `Norm.none`."""
+def norm_2d(norm: Norm, channels: int, plan: ModelConfig) -> nn.Module | None:
+    """Build the normalisation of maps with the momentum and epsilon of a network; None for `Norm.none`."""
     if norm is Norm.batch:
-        return nn.BatchNorm2d(channels)
+        return nn.BatchNorm2d(channels, plan.norm_eps, plan.norm_momentum)
     if norm is Norm.instance:
         # Scale and shift are learned as in the other normalisations, so that only the statistics differ.
-        return nn.InstanceNorm2d(channels, affine=True)
-    return nn.GroupNorm(1, channels) if norm is Norm.layer else None
+        return nn.InstanceNorm2d(channels, plan.norm_eps, affine=True)
+    return nn.GroupNorm(1, channels, plan.norm_eps) if norm is Norm.layer else None
 
 
 class StageNetwork(nn.Module):
@@ -98,6 +99,16 @@ class StageNetwork(nn.Module):
         """Turn normalised faces (N, C, H, W) into logits (N, K)."""
         scores: Tensor = self.output(self.hidden(self.flatten(self.head_pool(self.stages(faces)))))
         return scores
+
+    def parts(self) -> list[nn.Module]:
+        """The modules through which `forward` passes one after the other."""
+        return [
+            *(layer for stage in self.stages for layer in stage.children()),
+            self.head_pool,
+            self.flatten,
+            self.hidden,
+            self.output,
+        ]
 
     def train(self, mode: bool = True) -> Self:
         """Switch to training or evaluation mode; normalisations with frozen weights stay in evaluation mode."""
@@ -122,7 +133,6 @@ def build_network(config: ModelConfig, image_size: Size, num_classes: int, plugi
         network: nn.Module = target(in_channels=config.in_channels, num_classes=num_classes, **config.arguments)
         return network
     plan = resolved(config)
-    activation = ACTIVATIONS[plan.activation]
     stages = nn.Sequential()
     channels = plan.in_channels
     for index, stage in enumerate(plan.stages):
@@ -133,7 +143,7 @@ def build_network(config: ModelConfig, image_size: Size, num_classes: int, plugi
     hidden = nn.Sequential()
     features = flat_features(plan, image_size)
     for index, layer in enumerate(plan.hidden):
-        hidden.add_module(str(index), _hidden(layer, features, activation, plan.norm_position))
+        hidden.add_module(str(index), _hidden(layer, features, plan))
         features = layer.features
     if plan.head_dropout:
         hidden.add_module("dropout", nn.Dropout(plan.head_dropout))
@@ -171,7 +181,7 @@ def _conv_block(
     """Build a convolution with its normalisation, activation and pool: kind -> layer, in their order."""
     (sizes,) = block_convolutions(stage, in_channels, stride)
     conv = conv_2d(sizes, plan.conv_bias)
-    norm = norm_2d(stage.norm or Norm.none, stage.channels)
+    norm = norm_2d(stage.norm or Norm.none, stage.channels, plan)
     activation = ACTIVATIONS[plan.activation]()
     pool = _stage_pool(stage) if with_pool else None
     if plan.norm_position is NormPosition.before_activation:
@@ -183,10 +193,10 @@ def _conv_block(
 
 def _residual_block(stage: StageConfig, in_channels: int, stride: int, plan: ModelConfig) -> ResidualBlock:
     norm, activation = stage.norm or Norm.none, ACTIVATIONS[plan.activation]
-    body = block_body(block_convolutions(stage, in_channels, stride), norm, activation, plan.conv_bias)
+    body = block_body(block_convolutions(stage, in_channels, stride), norm, plan)
     projection = shortcut_convolution(stage, in_channels, stride)
     if projection is not None:
-        return ResidualBlock(body, block_body([projection], norm, activation, plan.conv_bias), activation())
+        return ResidualBlock(body, block_body([projection], norm, plan), activation())
     if stage.block is not Block.inverted_residual:
         return ResidualBlock(body, nn.Identity(), activation())
     same = stride == 1 and in_channels == stage.channels
@@ -197,13 +207,13 @@ def _stage_pool(stage: StageConfig) -> nn.Module | None:
     return _pool(stage.pool, stage.pool_kernel, stage.pool_stride or stage.pool_kernel, stage.pool_padding)
 
 
-def _hidden(layer: HiddenConfig, in_features: int, activation: type[nn.Module], position: NormPosition) -> nn.Sequential:
+def _hidden(layer: HiddenConfig, in_features: int, plan: ModelConfig) -> nn.Sequential:
     layers = nn.Sequential()
     layers.add_module("linear", nn.Linear(in_features, layer.features))
-    norm = _norm_1d(layer.norm or Norm.none, layer.features)
+    norm = _norm_1d(layer.norm or Norm.none, layer.features, plan)
     # The other positions all mean "after the activation" here: a hidden layer has no pool.
-    pair = [("norm", norm), ("activation", activation())]
-    for name, part in pair if position is NormPosition.before_activation else reversed(pair):
+    pair = [("norm", norm), ("activation", ACTIVATIONS[plan.activation]())]
+    for name, part in pair if plan.norm_position is NormPosition.before_activation else reversed(pair):
         if part is not None:
             layers.add_module(name, part)
     if layer.dropout:
@@ -221,11 +231,11 @@ def _pool(pool: Pool, size: int, stride: int, padding: int) -> nn.Module | None:
     return nn.AdaptiveAvgPool2d(size) if pool is Pool.adaptive_avg else None
 
 
-def _norm_1d(norm: Norm, features: int) -> nn.Module | None:
+def _norm_1d(norm: Norm, features: int, plan: ModelConfig) -> nn.Module | None:
     if norm is Norm.batch:
-        return nn.BatchNorm1d(features)
+        return nn.BatchNorm1d(features, plan.norm_eps, plan.norm_momentum)
     # A hidden layer has no pixels to compute instance statistics over; the nearest equivalent is one mean over the layer.
-    return nn.GroupNorm(1, features) if norm in (Norm.layer, Norm.instance) else None
+    return nn.GroupNorm(1, features, plan.norm_eps) if norm in (Norm.layer, Norm.instance) else None
 
 
 def _initialise(module: nn.Module, init: Init) -> None:

@@ -37,6 +37,8 @@ def _vgg(*depths: int) -> Layout:
     return tuple((Block.conv, channels, depth, 3) for channels, depth in zip((64, 128, 256, 512, 512), depths, strict=True))
 
 
+TORCH_EPS = 1e-5
+"""Epsilon of the normalisations that torchvision's weights were trained with."""
 RESNET50: Layout = ((Block.conv, 64, 1, 7), *((Block.bottleneck, 256 * 2**k, depth, 3) for k, depth in enumerate((3, 4, 6, 3))))
 SITE = "https://download.pytorch.org/models"
 PUBLISHED = {
@@ -103,4 +105,7 @@ def _fit_faults(config: ModelConfig, name: str, weights: PublishedWeights) -> li
         faults.append(Fault("model.stages", f"are not those of {name}: {rows}.", remedy))
     if any(stage.norm is not weights.norm for stage in kept):
         faults.append(Fault("model.norm", f"must be {weights.norm.name} in all stages, as in {name}.", remedy))
+    if weights.norm is not Norm.none and config.norm_eps != TORCH_EPS:
+        # The published scales and statistics are those of this epsilon, as much as of the layers.
+        faults.append(Fault("model.norm_eps", f"{config.norm_eps}, but {name} was trained with {TORCH_EPS}.", remedy))
     return faults

@@ -1,11 +1,11 @@
-"""Transfer learning: loads the ImageNet weights that torchvision publishes, and freezes convolutions.
+"""Transfer learning: loads ImageNet weights of torchvision, freezes convolutions, divides a network at the first trained one.
 
 Files are downloaded once, verified by their hash, and matched with the layers of a network by position.
 """
 
 import hashlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from pathlib import Path
 from pickle import UnpicklingError
@@ -14,6 +14,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 
 from fer_ablate.errors import UserError, choices
 from fer_ablate.models.published import PUBLISHED, PublishedWeights
@@ -150,3 +151,43 @@ def keep_frozen_statistics(stages: nn.Module) -> None:
     for module in stages.modules():
         if isinstance(module, _BatchNorm) and not module.weight.requires_grad:
             module.eval()
+
+
+def network_parts(network: nn.Module) -> list[nn.Module]:
+    """The modules that a network passes its input through, one after the other; a plugin's network is a single part."""
+    parts: Callable[[], list[nn.Module]] | None = getattr(network, "parts", None)
+    return [network] if parts is None or not hasattr(network, "stages") else parts()
+
+
+def frozen_parts(network: nn.Module) -> int:
+    """Number of leading parts that turn an image into the same features in every epoch; 0 if none of them has frozen weights.
+
+    Dropout ends them, also within frozen stages; batch normalisations of frozen stages use their stored statistics.
+    """
+    parts = network_parts(network)
+    count = next((index for index, part in enumerate(parts) if not _is_fixed(part)), len(parts))
+    return count if any(True for part in parts[:count] for _ in part.parameters()) else 0
+
+
+def before_parts(network: nn.Module, faces: Tensor, count: int) -> Tensor:
+    """Pass normalised faces (N, C, H, W) through the first `count` parts of a network."""
+    for part in network_parts(network)[:count]:
+        faces = part(faces)
+    return faces
+
+
+def after_parts(network: nn.Module, features: Tensor, count: int) -> Tensor:
+    """Turn what `before_parts` returned into logits (N, K)."""
+    if not count:
+        scores: Tensor = network(features)
+        return scores
+    for part in network_parts(network)[count:]:
+        features = part(features)
+    return features
+
+
+def _is_fixed(part: nn.Module) -> bool:
+    return not any(parameter.requires_grad for parameter in part.parameters()) and not any(
+        (isinstance(module, _DropoutNd) and module.p > 0) or (isinstance(module, _BatchNorm) and module.training)
+        for module in part.modules()
+    )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fer_ablate.config.choices import ClassWeight
+from fer_ablate.config.choices import ClassWeight, DivideBy
 from fer_ablate.config.schema import LossConfig
 
 Counts = npt.NDArray[Any]
@@ -19,15 +19,22 @@ class CrossEntropy(nn.Module):
     """Cross entropy with hard or soft targets.
 
     With class weights the mean over hard targets is a weighted one, and the mean over soft targets is not, as in torch.
+
+    Args:
+        weight: (K,) weights of the classes; None: all weigh the same.
+        label_smoothing: fraction of a target that is spread over all classes.
+        divide_by: what the sum over a batch of hard targets is divided by, if there are weights.
     """
 
     weight: Tensor | None
 
-    def __init__(self, weight: Tensor | None, label_smoothing: float) -> None:
+    def __init__(self, weight: Tensor | None, label_smoothing: float, divide_by: DivideBy = DivideBy.weights) -> None:
         super().__init__()
         # Not saved in checkpoints: the weights depend on the training images, not on the network.
         self.register_buffer("weight", weight, persistent=False)
         self.label_smoothing = label_smoothing
+        # Without weights both means are the same; torch's own is kept, to the last bit.
+        self.by_images = divide_by is DivideBy.images and weight is not None
 
     def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
         """Return the mean loss in nats, computed in 32-bit floats.
@@ -37,7 +44,9 @@ class CrossEntropy(nn.Module):
             targets: (N,) int64 class indices or (N, K) probabilities.
         """
         soft = targets.float() if targets.is_floating_point() else targets
-        return functional.cross_entropy(scores.float(), soft, self.weight, label_smoothing=self.label_smoothing)
+        kind = "sum" if self.by_images else "mean"
+        loss = functional.cross_entropy(scores.float(), soft, self.weight, reduction=kind, label_smoothing=self.label_smoothing)
+        return loss / len(scores) if self.by_images else loss
 
 
 class SoftTarget(CrossEntropy):
@@ -54,8 +63,8 @@ class Focal(CrossEntropy):
     With gamma 0 it equals `CrossEntropy`, including class weights and label smoothing.
     """
 
-    def __init__(self, weight: Tensor | None, label_smoothing: float, gamma: float) -> None:
-        super().__init__(weight, label_smoothing)
+    def __init__(self, weight: Tensor | None, label_smoothing: float, divide_by: DivideBy, gamma: float) -> None:
+        super().__init__(weight, label_smoothing, divide_by)
         self.gamma = gamma
 
     def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
@@ -66,7 +75,8 @@ class Focal(CrossEntropy):
         weight = torch.ones(classes, device=scores.device) if self.weight is None else self.weight
         # The clamp keeps the gradient finite where p rounds to 1 and gamma is below 1.
         losses = -(smoothed * weight * (1 - log_p.exp()).clamp(min=1e-8) ** self.gamma * log_p).sum(dim=1)
-        return losses.mean() if targets.is_floating_point() else losses.sum() / weight[targets].sum()
+        by_images = self.by_images or targets.is_floating_point()
+        return losses.mean() if by_images else losses.sum() / weight[targets].sum()
 
 
 def _distribution(targets: Tensor, num_classes: int) -> Tensor:
@@ -97,5 +107,6 @@ def build_loss(config: LossConfig, class_counts: Sequence[float] | Counts, num_c
     if config.class_weight is ClassWeight.balanced:
         weight = torch.as_tensor(balanced(class_counts), dtype=torch.float32)
     if config.name == "focal":
-        return Focal(weight, config.label_smoothing, config.gamma)
-    return (SoftTarget if config.name == "soft_target" else CrossEntropy)(weight, config.label_smoothing)
+        return Focal(weight, config.label_smoothing, config.divide_by, config.gamma)
+    kind = SoftTarget if config.name == "soft_target" else CrossEntropy
+    return kind(weight, config.label_smoothing, config.divide_by)

@@ -33,6 +33,14 @@ OPTIMIZERS: dict[str, tuple[OptimizerClass, dict[str, Any]]] = {
 }
 """Name -> class, and arguments that the name implies."""
 
+JOINT_UPDATES = ("SGD", "Adam", "AdamW", "RMSprop", "Adadelta")
+"""Classes that give the same weights to the last bit if all tensors are updated in one call (`foreach`).
+
+NAdam, RAdam and ASGD round in another way then.
+"""
+JOINT_WEIGHTS = 1_000_000
+"""Most weights that are updated in one call on a CPU: it needs room for a copy of them, and only pays off for small tensors."""
+
 OWN_KEYS = ("name", "decay")
 """Keys of the section that are not arguments of the class."""
 
@@ -88,7 +96,11 @@ def _refusal(name: str, target: OptimizerClass, arguments: Mapping[str, Any]) ->
 
 
 def build_optimizer(
-    config: Mapping[str, Any], named_parameters: Iterable[tuple[str, "nn.Parameter"]], plugins: Sequence[str] = ()
+    config: Mapping[str, Any],
+    named_parameters: Iterable[tuple[str, "nn.Parameter"]],
+    plugins: Sequence[str] = (),
+    *,
+    joint: bool = True,
 ) -> "Optimizer":
     """Build the optimizer of a section that passed `optimizer_faults`.
 
@@ -96,6 +108,7 @@ def build_optimizer(
         config: `name`, `decay` and the arguments of the class.
         named_parameters: those of `network.named_parameters()`; frozen ones are left out.
         plugins: the user's own packages that may be imported.
+        joint: update small networks in one call where that changes no bit (`JOINT_UPDATES`); otherwise as torch does by default.
     """
     target, fixed = _target(config["name"], plugins)
     trained = [parameter for _, parameter in named_parameters if parameter.requires_grad]
@@ -106,7 +119,13 @@ def build_optimizer(
             {"params": [parameter for parameter in trained if parameter.ndim >= 2]},
             {"params": [parameter for parameter in trained if parameter.ndim < 2], "weight_decay": 0.0},
         ]
-    return target([group for group in groups if group["params"]], **_arguments(config), **fixed)
+    arguments = {**_arguments(config), **fixed}
+    chosen = {"foreach", "fused", "differentiable"} & arguments.keys()
+    if joint and not chosen and isinstance(target, TorchOptimizer) and target.__name__ in JOINT_UPDATES:
+        # torch does so by itself on GPUs only; on a CPU the calls for each small tensor take longer than their arithmetic.
+        small = sum(parameter.numel() for parameter in trained) <= JOINT_WEIGHTS
+        arguments["foreach"] = True if small and all(parameter.device.type == "cpu" for parameter in trained) else None
+    return target([group for group in groups if group["params"]], **arguments)
 
 
 def _target(name: str, plugins: Sequence[str]) -> tuple[OptimizerClass, dict[str, Any]]:

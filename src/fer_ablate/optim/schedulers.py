@@ -71,6 +71,7 @@ def _plateau(schedule: Plateau, optimizer: Optimizer) -> lr_scheduler.ReduceLROn
         factor=schedule.factor,
         patience=schedule.patience,
         threshold=schedule.threshold,
+        threshold_mode="abs" if schedule.threshold_mode == "abs" else "rel",
         min_lr=schedule.min_lr,
     )
 

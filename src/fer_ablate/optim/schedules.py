@@ -18,13 +18,18 @@ class Constant:
 
 @dataclass(frozen=True)
 class Plateau:
-    """Multiply the rate by `factor` after more than `patience` epochs without a better `monitor`."""
+    """Multiply the rate by `factor` after more than `patience` epochs without a better `monitor`.
+
+    Better is what beats the best value by more than `threshold`, which is a share of that value (`rel`, torch's default) or in
+    the unit of the metric (`abs`, as `min_delta` of Keras).
+    """
 
     monitor: str = "val/acc"
     mode: str = "max"
     factor: float = 0.1
     patience: int = 10
     threshold: float = 1e-4
+    threshold_mode: str = "rel"
     min_lr: float = 0.0
 
 
@@ -83,6 +88,9 @@ SCHEDULES: dict[str, type[Schedule]] = {
     "exponential": Exponential,
 }
 
+THRESHOLD_MODES = ("rel", "abs")
+"""Names that torch gives to a threshold that is a share of the best value, and to one in the unit of the metric."""
+
 LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "warmup_epochs": (lambda value: value >= 0, "a number of epochs from 0"),
     "warmup_start": (lambda value: 0 < value <= 1, "in (0, 1], a fraction of optimizer.lr"),
@@ -138,6 +146,10 @@ def scheduler_faults(config: Mapping[str, Any], max_epochs: int, monitors: Colle
     mode, monitor = arguments.get("mode", "max"), str(arguments.get("monitor", Plateau.monitor))
     if name == "plateau" and mode not in ("min", "max"):
         faults.append(Fault("scheduler.mode", f"'{mode}' is unknown.", choices(str(mode), ("min", "max"))))
+    threshold_mode = arguments.get("threshold_mode", Plateau.threshold_mode)
+    if name == "plateau" and threshold_mode not in THRESHOLD_MODES:
+        problem = f"'{threshold_mode}' is unknown."
+        faults.append(Fault("scheduler.threshold_mode", problem, choices(str(threshold_mode), THRESHOLD_MODES)))
     if name == "plateau" and monitors is not None and monitor not in monitors:
         faults.append(Fault("scheduler.monitor", f"'{monitor}' is not logged.", choices(monitor, monitors)))
     return faults

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from statistics import median
 
-from fer_ablate.metrics import PERCENT
+from fer_ablate.metrics import SUPPORT, in_percent
 
 ABSENT = "—"
 """A cell without a value."""
@@ -12,7 +12,7 @@ ABSENT = "—"
 
 def scale(column: str) -> float:
     """Factor by which a metric such as `test/acc` is multiplied when shown: 100 where it is a fraction of one."""
-    return 100.0 if column.rpartition("/")[2] in PERCENT else 1.0
+    return 100.0 if in_percent(column.partition("/")[2] or column) else 1.0
 
 
 def metric_name(column: str) -> str:
@@ -28,12 +28,15 @@ def metric_title(column: str) -> str:
 def decimals(column: str, spreads: Iterable[float]) -> int:
     """Digits after the point for all rows of a column.
 
-    One for percent and three for other metrics; one more where the usual spread between seeds would vanish in the last digit.
+    One for percent, none for numbers of images and three for other metrics; one more where the usual spread between seeds would
+    vanish in the last digit.
 
     Args:
         column: such as `test/acc`.
         spreads: standard deviations in the unit of the metric; NaN for single runs.
     """
+    if column.partition("/")[2].startswith(SUPPORT):
+        return 0
     digits = 1 if scale(column) == 100 else 3
     known = [scale(column) * spread for spread in spreads if math.isfinite(spread)]
     return digits + (bool(known) and median(known) < 10.0**-digits)
@@ -53,9 +56,18 @@ def interval(low: float, high: float, digits: int, signed: bool = False) -> str:
     return f"[{number(low, digits, signed)}, {number(high, digits, signed)}]"
 
 
+MOST_PRINTED_DIGITS = 2
+"""Digits after the point that are shown of a printed number; some documents print all that the computer knows."""
+
+
 def printed_digits(values: Iterable[float]) -> int:
-    """Digits after the point that show all of these printed numbers in full, so that 46.2 reads as 46.20 beside 53.84."""
-    return max((len(f"{value:.10g}".partition(".")[2]) for value in values), default=0)
+    """Digits after the point that show all of these printed numbers, so that 46.2 reads as 46.20 beside 53.84; at most two."""
+    return min(MOST_PRINTED_DIGITS, max((len(f"{value:.10g}".partition(".")[2]) for value in values), default=0))
+
+
+def printed(value: float) -> str:
+    """A published number by itself, such as `64`, `46.2` or `53.75`."""
+    return number(value, printed_digits([value]))
 
 
 def count(value: float) -> str:

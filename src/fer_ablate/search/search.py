@@ -161,6 +161,10 @@ class Search:
         """End a trial that was pruned; the value reported last counts."""
         self._end(number, TrialState.PRUNED)
 
+    def impossible(self, number: int, problem: str) -> None:
+        """End a trial whose network shrinks to nothing; nothing was trained, and the sampler learns nothing from it."""
+        self._end(number, TrialState.PRUNED, {PROBLEM: problem})
+
     def failed(self, number: int, problem: str, log: str = "") -> None:
         """End a trial with an error; the search goes on."""
         self._end(number, TrialState.FAIL, {PROBLEM: problem, ERROR_LOG: log})

@@ -13,8 +13,8 @@ from fer_ablate.search.objectives import MAXIMIZE
 RUN_KEY, PROBLEM, ERROR_LOG, INTERRUPTED, RESUMES = "key", "problem", "log", "interrupted", "resumes"
 """User attributes of a trial: key of its run, error, log of the error, whether its process died, which trial it repeats."""
 
-TrialStatus = Literal["done", "pruned", "failed", "interrupted", "open"]
-COUNTED: tuple[TrialStatus, ...] = ("done", "pruned", "failed")
+TrialStatus = Literal["done", "pruned", "impossible", "failed", "interrupted", "open"]
+COUNTED: tuple[TrialStatus, ...] = ("done", "pruned", "impossible", "failed")
 """States that count towards the number of trials of a search; an interrupted trial is repeated under another number."""
 
 VALUED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -29,11 +29,11 @@ class TrialRecord:
 
     Args:
         number: from 0.
-        state: see `COUNTED`; `open` if it runs or waits to be run.
+        state: see `COUNTED`; `impossible` if its network shrinks to nothing, `open` if it runs or waits to be run.
         params: override key -> value.
         values: of the objectives; empty unless done.
         key: of its run; empty if it never began.
-        problem: the whole error of a failed trial.
+        problem: the whole error of a failed trial; why the network of an impossible one cannot be built.
         log: file with the traceback.
         resumes: the interrupted trial that it repeats.
         last: epoch and value reported last; None if it reported none.
@@ -116,7 +116,7 @@ def _state(trial: FrozenTrial, repeated: bool) -> TrialStatus:
     if trial.state is TrialState.COMPLETE:
         return "done"
     if trial.state is TrialState.PRUNED:
-        return "pruned"
+        return "impossible" if trial.user_attrs.get(PROBLEM) else "pruned"
     if trial.state is TrialState.FAIL:
         return "interrupted" if repeated or trial.user_attrs.get(INTERRUPTED) else "failed"
     return "open"

@@ -2,7 +2,7 @@
 
 import pickle
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from fer_ablate.config.study_rows import FOLD_KEYS, Repeat, Row, repeat_of, repe
 from fer_ablate.data.faces import FaceSet
 from fer_ablate.data.load import load_faces
 from fer_ablate.errors import Fault, FaultyConfigError
+from fer_ablate.study.average_faults import different_tests
 from fer_ablate.study.faults import config_faults, resolution_fault, study_faults
 from fer_ablate.study.spec import StudySpec, last_of_each_key
 from fer_ablate.tracking.disk.lookup import resolve_start
@@ -88,14 +89,18 @@ def compose_cells(
     """
     configs: dict[str, _RowConfigs] = {}
     faults: dict[str, list[Fault]] = {}
-    for number, row in enumerate(spec.rows):
+    trained = [row for row in spec.rows if not row.average_of]
+    for number, row in enumerate(trained):
         configs[row.label], faults[row.label] = _row_configs(row, spec, config_dir)
         if report_progress is not None:
             # The rest of the bar is left to the keys, for which images may have to be read.
-            report_progress((number + 1) / len(spec.rows) * 0.8)
+            report_progress((number + 1) / len(trained) * 0.8)
     if any(faults.values()):
         raise FaultyConfigError(_by_rows(faults))
-    return _keyed(spec, configs)
+    cells = _keyed(spec, trained, configs)
+    if different := different_tests(spec.rows, {cell.row.label: (cell.config, cell.identity.data_digest) for cell in cells}):
+        raise FaultyConfigError(different)
+    return cells
 
 
 @dataclass(frozen=True)
@@ -157,12 +162,13 @@ def _of_repeat(config: Config, repeat: Repeat) -> Config:
     return replace(config, seed=repeat.seed, data=replace(config.data, fold=repeat.fold))
 
 
-def _keyed(spec: StudySpec, configs: dict[str, _RowConfigs]) -> list[Cell]:
+def _keyed(spec: StudySpec, rows: Sequence[Row], configs: dict[str, _RowConfigs]) -> list[Cell]:
     shared = _Shared()
     cells: dict[tuple[str, Repeat], Cell] = {}
-    reference = flat(plain(configs[spec.baseline].configs[0]))  # what a row changes is what differs from the baseline
+    # What a row changes is what differs from the baseline; a baseline that averages others has no config.
+    reference = flat(plain(configs[spec.baseline if spec.baseline in configs else rows[0].label].configs[0]))
     # A row can have a key only when the row it starts from has one.
-    for wave in waves(spec.rows):
+    for wave in waves(rows):
         for row in wave:
             first: Cell | None = None
             for config in configs[row.label].configs:
@@ -174,7 +180,7 @@ def _keyed(spec: StudySpec, configs: dict[str, _RowConfigs]) -> list[Cell]:
                 else:
                     cell = first = _cell(row, config, reference, shared, start, spec)
                 cells[row.label, repeat] = cell
-    return [cells[row.label, repeat_of(config)] for row in spec.rows for config in configs[row.label].configs]
+    return [cells[row.label, repeat_of(config)] for row in rows for config in configs[row.label].configs]
 
 
 def _cell(row: Row, config: Config, reference: dict[str, Any], shared: "_Shared", start: Cell | None, spec: StudySpec) -> Cell:

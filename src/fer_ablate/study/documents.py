@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from fer_ablate.config.by_class import report_columns
 from fer_ablate.config.conf_files import conf_dir
 from fer_ablate.config.schema import StudyConfig
 from fer_ablate.config.study_rows import baseline_of, rows_of, study_file_faults
@@ -47,6 +48,12 @@ def read_studies(names: Sequence[str], config_dir: Path | None = None) -> list[S
         UserError: a file has faults; the message names it.
     """
     return [_read(name, config_dir) for name in names]
+
+
+def published_counts(studies: Sequence[StudySpec]) -> tuple[int, int]:
+    """Number of printed numbers of the rows of these studies, and of those in classification reports."""
+    rows = [row for study in studies for row in study.rows]
+    return sum(len(row.published) for row in rows), sum(len(report_columns(row.by_class)) for row in rows)
 
 
 def _read(name: str, config_dir: Path | None) -> StudySpec:

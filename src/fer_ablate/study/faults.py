@@ -49,15 +49,20 @@ def study_faults(config: Config, study: StudyConfig) -> list[Fault]:
     return [*_protocol_faults(config, study.protocol), *_column_faults(config, study.columns)]
 
 
-def _protocol_faults(config: Config, stated: Mapping[str, str]) -> list[Fault]:
-    """Differences from the protocol that the study states, so that neither a row nor a command changes it unnoticed."""
+def known_protocol(config: Config) -> tuple[dict[str, str], set[str]]:
+    """The evaluation protocol of a config, and the parts of it that are known only with the images."""
     size = known_size(config.data)
     # Folds are drawn whatever `data.roles` says, and runs store that.
     actual = protocol(config, size or (SIDE, SIDE), Roles.drawn if config.data.folds is not None else None)
-    # Parts that are known only with the images.
     later = {"roles"} if config.data.roles is Roles.auto and config.data.folds is None else set()
     later |= {"crop"} if size is None else set()
     later |= {"folds"} if config.data.group == "auto" else set()
+    return actual, later
+
+
+def _protocol_faults(config: Config, stated: Mapping[str, str]) -> list[Fault]:
+    """Differences from the protocol that the study states, so that neither a row nor a command changes it unnoticed."""
+    actual, later = known_protocol(config)
     faults = [
         Fault("study.protocol", f"'{name}' is not part of one.", choices(name, actual)) for name in stated if name not in actual
     ]
@@ -78,6 +83,9 @@ def _column_faults(config: Config, columns: Sequence[str]) -> list[Fault]:
     pooled = [column for column, split in splits.items() if split.endswith("_pooled")]
     if pooled and not config.evaluation.pool_epochs:
         faults.append(Fault("study.columns", f"{', '.join(pooled)} would not be measured.", "Set evaluation.pool_epochs=true."))
+    train = [column for column, split in splits.items() if split == "train_eval"]
+    if train and not config.evaluation.train:
+        faults.append(Fault("study.columns", f"{', '.join(train)} would not be measured.", "Set evaluation.train=true."))
     official = [column for column, split in splits.items() if split in METRIC_NAMES.values()]
     if official and config.data.folds is not None:
         problem = f"{', '.join(official)} would not be measured: folds unite the official splits."

@@ -80,7 +80,7 @@ def make_plan(spec: StudySpec, cells: Sequence[Cell], found: Scan | None = None)
     for cell in cells:
         others = [record for record in earlier.get(name_of_cell(cell), []) if record.finished and record.brief.key != cell.key]
         planned = _planned(cell, by_key.get(cell.key), others, found.folders, spec.switches)
-        if not chosen or _is_chosen(cell.row.label, chosen):
+        if not chosen or is_chosen(cell.row.label, chosen):
             runs.append(planned)
     return Plan(spec, tuple(runs), tuple(found.damaged))
 
@@ -124,18 +124,19 @@ def seconds_left(plan: Plan) -> tuple[float | None, int]:
 
 
 def _with_auxiliaries(chosen: set[str], rows: Sequence[Row]) -> set[str]:
-    """The chosen labels, and those of the auxiliary rows that they start from, which nobody would think of naming."""
+    """The chosen labels, and those of the rows that they need: averaged ones, and auxiliary ones, which nobody would think of."""
     auxiliary = {row.label: row for row in rows if row.auxiliary}
     reached = set(chosen)
+    reached |= {label for row in rows if chosen and is_chosen(row.label, chosen) for label in row.average_of}
     for row in rows:
-        start = row.start_from if chosen and _is_chosen(row.label, chosen) else None
+        start = row.start_from if chosen and is_chosen(row.label, reached) else None
         while start in auxiliary:
             reached.add(start)
             start = auxiliary[start].start_from
     return reached
 
 
-def _is_chosen(label: str, chosen: Iterable[str]) -> bool:
+def is_chosen(label: str, chosen: Iterable[str]) -> bool:
     """Whether a row is one of the chosen ones, or made from one of them by a grid: `less lr=0.1` from `less`."""
     return any(label == one or (label.startswith(f"{one} ") and "=" in label[len(one) :]) for one in chosen)
 

@@ -90,10 +90,11 @@ def study_spec(overrides: Sequence[str], config_dir: Path | None = None) -> Stud
     crossed = tuple(
         replace(
             row,
-            label=" ".join(part for part in (row.label, label) if part) or "all defaults",
+            label=_with(row.label, label) or "all defaults",
             # The last one of a key counts, so what was typed wins over the row's own.
             overrides=(*row.overrides, *words, *typed),
-            start_from=" ".join(part for part in (row.start_from, label) if part) if row.start_from else None,
+            start_from=_with(row.start_from, label) if row.start_from else None,
+            average_of=tuple(_with(one, label) for one in row.average_of),
         )
         for row in rows
         for label, words in grid
@@ -104,7 +105,7 @@ def study_spec(overrides: Sequence[str], config_dir: Path | None = None) -> Stud
         from_file=study is not None,
         rows=crossed,
         seeds=_seeds(seeds, study),
-        baseline=" ".join(part for part in (baseline, first) if part) or "all defaults",
+        baseline=_with(baseline, first) or "all defaults",
         typed=typed,
         factor=_factor(study, rows, swept),
         switches=_part(StudySwitches, keys) if keys is not None else StudySwitches(),
@@ -220,6 +221,11 @@ def _refuse_folds(parsed: Sequence[ParsedOverride], folds: int) -> None:
     ]
     if faults:
         raise FaultyConfigError(faults)
+
+
+def _with(label: str, combination: str) -> str:
+    """Label of a row that is crossed with a combination of a grid; either may be empty."""
+    return " ".join(part for part in (label, combination) if part)
 
 
 def _grid(swept: Sequence[ParsedOverride]) -> tuple[str, list[tuple[str, tuple[str, ...]]]]:

@@ -5,11 +5,12 @@ from functools import partial
 
 import numpy as np
 import torch
+from pytorch_lightning.callbacks import EarlyStopping
 from torch import nn
 
 from fer_ablate.config.choices import Labels
 from fer_ablate.config.compose import to_yaml
-from fer_ablate.config.schema import Config
+from fer_ablate.config.schema import Config, EarlyStoppingConfig
 from fer_ablate.data.batches import Batches, EpochSampler, as_tensor
 from fer_ablate.data.checks import network_size
 from fer_ablate.data.transform import build_preprocess
@@ -98,3 +99,20 @@ def build_evaluator(config: Config, image_size: Size, hardware: Hardware) -> Eva
     """Build what tests the weights of a run, for stored images of this size."""
     size = tested_size(config, image_size)
     return Evaluator(config.evaluation.tta, size, config.trainer.evaluation_batch_size, hardware)
+
+
+def build_early_stopping(config: EarlyStoppingConfig) -> EarlyStopping | None:
+    """Build the callback that stops a run; None if the run never stops early.
+
+    It counts as Keras does: an epoch is better if it beats the best one by more than `min_delta`, in the unit of the metric, and
+    the run ends with the `patience`-th epoch in a row that is not.
+    """
+    if config.patience is None:
+        return None
+    return EarlyStopping(
+        config.monitor,
+        mode=config.mode.name,
+        patience=config.patience,
+        min_delta=config.min_delta,
+        check_on_train_epoch_end=True,  # before the checkpoint of the epoch, which stores the stop
+    )

@@ -102,11 +102,19 @@ class KeptWeights(Checkpoint):
         folder: folder of both files.
         monitor: metric that chooses the weights to test; None: those of the last epoch.
         mode: whether a higher or a lower value is better.
+        min_delta: smallest change of the metric that counts as better, in its unit.
         average: averages the weights, which are then kept instead of those of the last step; None: they are not averaged.
     """
 
-    def __init__(self, folder: Path, monitor: str | None, mode: Mode, average: EMAWeightAveraging | None = None) -> None:
-        self.folder, self.monitor, self.mode, self.average = folder, monitor, mode, average
+    def __init__(
+        self,
+        folder: Path,
+        monitor: str | None,
+        mode: Mode,
+        min_delta: float = 0.0,
+        average: EMAWeightAveraging | None = None,
+    ) -> None:
+        self.folder, self.monitor, self.mode, self.min_delta, self.average = folder, monitor, mode, min_delta, average
         self.best = math.nan
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -124,7 +132,8 @@ class KeptWeights(Checkpoint):
         self.best = state_dict["best"]
 
     def _improved(self, score: float) -> bool:
-        better = score > self.best if self.mode is Mode.max else score < self.best
+        gain = score - self.best if self.mode is Mode.max else self.best - score
+        better = gain > self.min_delta
         # The first epoch always counts; equal scores keep the earlier epoch.
         if better or math.isnan(self.best):
             self.best = score

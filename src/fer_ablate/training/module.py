@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torchmetrics import MetricCollection
 
 from fer_ablate.data.transform import Preprocess
 from fer_ablate.errors import UserError
+from fer_ablate.models.transfer import after_parts
 
 Named = Iterable[tuple[str, nn.Parameter]]
 Schedules = list[dict[str, Any]]
@@ -35,6 +37,8 @@ class Classifier(pl.LightningModule):
         description: facts that are stored in every checkpoint, so that it can be used without its run folder.
 
     Attributes:
+        computed: split -> number of leading parts of the network (see `models.transfer.network_parts`) that its batches have
+            passed already, after the preprocessing; splits that are not listed have batches of raw faces.
         train_confusion: (K, K) counts of the training steps of the last finished epoch, over all ranks; row = truth,
             column = prediction. None before the first.
     """
@@ -57,9 +61,10 @@ class Classifier(pl.LightningModule):
         # Plateau is stepped here and not by Lightning, see `configure_optimizers`.
         self._plateau: tuple[ReduceLROnPlateau, str] | None = None
         self._plateau_state: dict[str, Any] | None = None
-        self._loss_sums: dict[str, Tensor] = {}
+        self._losses: dict[str, list[tuple[Tensor, int]]] = {}
         self._unmeasured: dict[str, list[tuple[Tensor, Tensor]]] = {}
         self._confusion: Tensor | None = None
+        self.computed: dict[str, int] = {}
         self.train_confusion: Tensor | None = None
 
     def forward(self, faces: Tensor) -> Tensor:
@@ -76,19 +81,25 @@ class Classifier(pl.LightningModule):
 
     def _shared_step(self, batch: tuple[Tensor, Tensor], split: str) -> Tensor:
         faces, targets = batch
-        scores = self(faces)
+        done = self.computed.get(split)
+        scores = self(faces) if done is None else after_parts(self.network, faces, done)
         if len(scores) != len(targets):  # several crops of every image; those of one image are next to each other
             targets = targets.repeat_interleave(len(scores) // len(targets), dim=0)
         labels = targets if targets.ndim == 1 else targets.argmax(dim=1)
         # Class weights, smoothing and focal terms are for training only: the val loss must be comparable between runs.
         loss: Tensor = self.loss(scores, targets) if split == "train" else cross_entropy(scores.float(), labels)
-        self._unmeasured.setdefault(split, []).append((scores.detach().float(), labels))
-        if sum(len(known) for _, known in self._unmeasured[split]) >= MEASURED_TOGETHER:
-            self._measure(split)
-        # Summed on the device and read once an epoch: reading per batch would make a GPU wait.
-        sums = torch.stack([loss.detach().float() * len(labels), torch.tensor(float(len(labels)), device=loss.device)])
-        self._loss_sums[split] = self._loss_sums[split] + sums if split in self._loss_sums else sums
+        self._remember(split, loss.detach(), scores.detach().float(), labels)
         return loss
+
+    def _remember(self, split: str, loss: Tensor, scores: Tensor, labels: Tensor) -> None:
+        """Keep what a step is measured by; a small network notices every further operation of a step."""
+        images = len(labels)
+        waiting = self._unmeasured.setdefault(split, [])
+        waiting.append((scores, labels))
+        self._losses.setdefault(split, []).append((loss, images))
+        # Steps have equally many images, save the last one of an epoch, after which everything is measured.
+        if len(waiting) * images >= MEASURED_TOGETHER:
+            self._measure(split)
 
     def _measure(self, split: str) -> None:
         """Count the predictions of the latest steps, which are whole numbers and so do not depend on how many come together."""
@@ -125,9 +136,9 @@ class Classifier(pl.LightningModule):
 
     def _log_epoch(self, split: str) -> None:
         self._measure(split)
-        sums = self._loss_sums.pop(split, None)
-        if sums is None:
+        if split not in self._losses:
             return
+        sums = _loss_sums(self._losses.pop(split))
         if self.trainer.world_size > 1:
             sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
         collection = self._metrics(split)
@@ -174,6 +185,19 @@ class Classifier(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the state of plateau for `configure_optimizers`, which Lightning calls later."""
         self._plateau_state = checkpoint.get("fer_ablate_plateau")
+
+
+def _loss_sums(steps: list[tuple[Tensor, int]]) -> Tensor:
+    """Return the sum of the losses of all images, and their number: (2,) float32.
+
+    Args:
+        steps: mean loss and number of images of every step.
+    """
+    losses = torch.stack([loss for loss, _ in steps]).float()
+    # Read here and not in every step, which would make a GPU wait. Added one after the other: torch's sum rounds otherwise.
+    weighted = (losses * torch.tensor([float(images) for _, images in steps], device=losses.device)).cpu().numpy()
+    images = sum(images for _, images in steps)
+    return torch.tensor([float(np.add.accumulate(weighted)[-1]), float(images)], device=losses.device)
 
 
 def confusion(scores: Tensor, labels: Tensor) -> Tensor:

@@ -22,8 +22,10 @@ class RunResult:
         seed: seed of the run.
         splits: part -> scores. `val`, `test` and the official splits (`public`, `private`) are scored with the kept weights.
             `train` is the score of the training steps in the epoch of these weights: augmented images, dropout on, weights
-            changing. With `evaluation.pool_epochs`, `train_pooled` and `test_pooled` are the scores of the training steps and of
-            the test predictions of all epochs together, in which every image counts once per epoch.
+            changing. `train_eval`, with `evaluation.train`, is the score of the kept weights on the same images as they are,
+            without augmentation and dropout, which Keras' `evaluate` gives. With `evaluation.pool_epochs`, `train_pooled` and
+            `test_pooled` are the scores of the training steps and of the test predictions of all epochs together, in which every
+            image counts once per epoch.
         classes: names in the order of the network's outputs.
         protocol: roles, crop, test-time augmentation, label set and so on; results with different protocols must not share a
             column of a table.

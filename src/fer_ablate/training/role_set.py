@@ -12,6 +12,9 @@ from fer_ablate.errors import FaultyConfigError, UserError
 from fer_ablate.sizes import Size
 from fer_ablate.training.checks import size_faults
 
+TRAIN_EVAL = "train_eval"
+"""Split of a result: the images of the train role, predicted by the finished weights."""
+
 
 @dataclass(frozen=True)
 class RoleSet:
@@ -35,6 +38,11 @@ class RoleSet:
     def tested(self) -> dict[str, Rows]:
         """Part -> rows, of all parts that a finished run is scored on."""
         return {"val": self.roles["val"], "test": self.roles["test"], **self.official}
+
+    @property
+    def trained(self) -> dict[str, Rows]:
+        """Part -> rows of the images that were trained on, as a finished run is scored on them if it is."""
+        return {TRAIN_EVAL: self.roles["train"]}
 
     @property
     def image_size(self) -> Size:

@@ -3,7 +3,7 @@
 import signal
 import statistics
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging
+from pytorch_lightning.callbacks import EMAWeightAveraging
 from pytorch_lightning.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]  # not in its list
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
 
@@ -25,13 +25,15 @@ from fer_ablate.errors import UserError
 from fer_ablate.models.summary import describe
 from fer_ablate.models.transfer import load_pretrained, pretrained_file
 from fer_ablate.training import checkpoints
-from fer_ablate.training.assembly import build_batches, build_evaluator, build_module
+from fer_ablate.training.assembly import build_batches, build_early_stopping, build_evaluator, build_module
 from fer_ablate.training.callbacks import SECONDS, EpochRandomness, EpochReport, KeptWeights, Observer
 from fer_ablate.training.checkpoint_writer import AtomicCheckpointIO
 from fer_ablate.training.checkpoints import load_start
 from fer_ablate.training.epoch_counts import EpochCounts, counted_results, stored_counts
+from fer_ablate.training.epoch_loop import use_lean_steps
 from fer_ablate.training.evaluation import Predictions, first_images, split_results
 from fer_ablate.training.hardware import Hardware, choose_hardware, environment, peak_memory_mb, reset_peak_memory, use_threads
+from fer_ablate.training.kept_inputs import KeptInputs
 from fer_ablate.training.module import Classifier
 from fer_ablate.training.processes import explain_lost_process
 from fer_ablate.training.protocol import protocol
@@ -81,9 +83,13 @@ class PreparedRun:
     @property
     def tested(self) -> dict[str, Rows]:
         """Part -> rows of the images that the finished weights are tested on."""
+        return self.limited(self.data.tested)
+
+    def limited(self, parts: Mapping[str, Rows]) -> dict[str, Rows]:
+        """As many of these rows as `trainer.limit_test_batches` allows."""
         trainer = self.config.trainer
         limit = trainer.fast_dev_run or _limit(trainer.limit_test_batches)
-        return first_images(self.data.tested, limit, trainer.evaluation_batch_size)
+        return first_images(parts, limit, trainer.evaluation_batch_size)
 
 
 def finished_epochs(checkpoint_dir: Path) -> int:
@@ -119,20 +125,31 @@ def fit(prepared: PreparedRun, observers: Sequence[Observer] = (), callbacks: Se
         return module
     if prepared.config.trainer.compile:
         module.network.compile()  # in place, so that the names of the weights do not change
-    trainer = _trainer(prepared, observers, callbacks)
-    train, val = (
-        build_batches(prepared.config, prepared.data, role, prepared.rank, prepared.config.trainer.devices).to(
+    batches = {
+        role: build_batches(prepared.config, prepared.data, role, prepared.rank, prepared.config.trainer.devices).to(
             prepared.hardware.device
         )
         for role in ("train", "val")
-    )
+    }
+    train, val = batches["train"], batches["val"]
+    trainer = _trainer(prepared, observers, callbacks, KeptInputs({role: batches[role] for role in _whole_roles(prepared)}))
     limit = prepared.config.trainer.limit_train_batches or 1.0
     if limit < 1 and int(limit * len(train)) < 1:
         raise UserError(f"trainer.limit_train_batches = {limit} of {len(train)} batches leaves none. Raise it, or give a number.")
     resumed = None if interrupted is None else str(prepared.checkpoint_dir / LAST)
-    with _interruptible(), _without_srun_hint(), explain_lost_process():
+    with _interruptible(), _without_wrong_hints(), explain_lost_process():
         trainer.fit(module, train, val, ckpt_path=resumed, weights_only=True)
     return module
+
+
+def _whole_roles(prepared: PreparedRun) -> list[str]:
+    """Roles of which one process passes all images through the network in every epoch, layer by layer."""
+    config = prepared.config.trainer
+    # A compiled network cannot be divided, and several processes share a network only as a whole.
+    if config.devices > 1 or config.compile or config.fast_dev_run or config.overfit_batches:
+        return []
+    limits = {"train": config.limit_train_batches, "val": config.limit_val_batches}
+    return [role for role, limit in limits.items() if limit is None]
 
 
 def _interrupted_state(prepared: PreparedRun) -> dict[str, Any] | None:
@@ -179,6 +196,11 @@ def assess(prepared: PreparedRun, module: Classifier, progress: Progress | None 
     predictions = evaluator.predict(module.network, module.preprocess, data.faces, rows, progress)
     with torch.compiler.set_stance("force_eager"):  # a compiled network does not call the hooks that count
         summary = describe(module.network, config.model.in_channels, evaluator.size)
+    if config.evaluation.train:
+        # Apart from the others, since the predictions of these images are not kept.
+        train = prepared.limited(data.trained)
+        again = evaluator.predict(module.network, module.preprocess, data.faces, np.concatenate(list(train.values())), progress)
+        trained = {**trained, **split_results(again, train, classes)}
     result = RunResult(
         key=prepared.key,
         name=prepared.name,
@@ -209,9 +231,11 @@ def _load_kept(prepared: PreparedRun, module: Classifier) -> tuple[int, list[flo
     return epoch, last[SECONDS], counts
 
 
-def _trainer(prepared: PreparedRun, observers: Sequence[Observer], callbacks: Sequence[pl.Callback]) -> pl.Trainer:
+def _trainer(
+    prepared: PreparedRun, observers: Sequence[Observer], callbacks: Sequence[pl.Callback], kept: KeptInputs
+) -> pl.Trainer:
     config, hardware = prepared.config.trainer, prepared.hardware
-    return pl.Trainer(
+    trainer = pl.Trainer(
         accelerator="gpu" if hardware.device.type == "cuda" else "cpu",
         devices=config.devices if hardware.device.type == "cpu" or config.devices > 1 else [hardware.device.index or 0],
         strategy="ddp" if config.devices > 1 else "auto",
@@ -224,7 +248,7 @@ def _trainer(prepared: PreparedRun, observers: Sequence[Observer], callbacks: Se
         limit_train_batches=_limit(config.overfit_batches or config.limit_train_batches),
         limit_val_batches=_limit(config.limit_val_batches),
         profiler=_profiler(config.profiler, prepared.checkpoint_dir),
-        callbacks=[*callbacks, *_own_callbacks(prepared, observers)],
+        callbacks=[*callbacks, *_own_callbacks(prepared, observers), kept],
         # The environment is given, because Lightning would take the tasks of SLURM, torchrun or MPI for ranks of the run.
         plugins=[AtomicCheckpointIO(), LightningEnvironment()],
         logger=False,
@@ -236,6 +260,8 @@ def _trainer(prepared: PreparedRun, observers: Sequence[Observer], callbacks: Se
         sync_batchnorm=hardware.device.type == "cuda" and config.devices > 1,
         default_root_dir=prepared.checkpoint_dir,
     )
+    use_lean_steps(trainer)
+    return trainer
 
 
 def _own_callbacks(prepared: PreparedRun, reports: Sequence[Observer]) -> list[pl.Callback]:
@@ -245,22 +271,14 @@ def _own_callbacks(prepared: PreparedRun, reports: Sequence[Observer]) -> list[p
     average = EMAWeightAveraging(decay=config.ema_decay) if config.ema_decay is not None else None
     if average is not None:
         callbacks.append(average)
-    stopping = config.early_stopping
-    if stopping.patience is not None:
-        callbacks.append(
-            EarlyStopping(
-                stopping.monitor,
-                mode=stopping.mode.name,
-                patience=stopping.patience,
-                min_delta=stopping.min_delta,
-                check_on_train_epoch_end=True,  # before the checkpoint of the epoch, which stores the stop
-            )
-        )
+    stopping = build_early_stopping(config.early_stopping)
+    if stopping is not None:
+        callbacks.append(stopping)
     predict = _test_prediction(prepared) if prepared.config.evaluation.pool_epochs else None
     callbacks += [EpochReport(*reports), EpochCounts(predict, average)]
     if not config.fast_dev_run:
         monitor = config.monitor if config.keep is Keep.best else None
-        callbacks.append(KeptWeights(prepared.checkpoint_dir, monitor, config.mode, average))
+        callbacks.append(KeptWeights(prepared.checkpoint_dir, monitor, config.mode, config.min_delta, average))
     return callbacks
 
 
@@ -293,11 +311,13 @@ def _interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def _without_srun_hint() -> Iterator[None]:
-    """Silence Lightning's advice to start Python with `srun`, which it gives wherever SLURM is installed.
+def _without_wrong_hints() -> Iterator[None]:
+    """Silence Lightning's advice to start Python with `srun`, and its doubts about modules in evaluation mode.
 
-    A run starts its own processes (`LightningEnvironment` above), so the advice would be wrong inside a job and noise elsewhere.
+    A run starts its own processes (`LightningEnvironment` above), so the first would be wrong inside a job and noise elsewhere;
+    normalisations of frozen layers are in evaluation mode on purpose.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The `srun` command is available")
+        warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
         yield

@@ -13,11 +13,16 @@ from fer_ablate.config.overrides import key_of
 from fer_ablate.config.schema import Config
 from fer_ablate.data.load import load_faces
 from fer_ablate.errors import UserError
+from fer_ablate.execution.mlflow_pages import study_facts
+from fer_ablate.execution.search.front import FRESH_SEEDS, cell_of, write_front
+from fer_ablate.execution.search.plan import PreparedSearch
+from fer_ablate.execution.search.structures import keys_text, network_text, varies_stages
 from fer_ablate.report.plots.search import save_search_figures
 from fer_ablate.report.quantities import count, metric_title, scale
 from fer_ablate.search.objectives import COSTS, MAXIMIZE, why_not_pruned
 from fer_ablate.search.search import Search
 from fer_ablate.search.trials import COUNTED, SearchSummary, TrialRecord, search_summary
+from fer_ablate.study.cells import Cell
 from fer_ablate.tracking.disk.files import write_text
 from fer_ablate.tracking.disk.log import LOG, attempt
 from fer_ablate.tracking.disk.run_state import RunState
@@ -27,9 +32,6 @@ from fer_ablate.training.role_set import role_set
 
 SHOWN = 10
 """Trials of the Pareto front that are printed; the file lists all."""
-
-FRESH_SEEDS = 3
-"""Number of seeds that the command to confirm the best trial names."""
 
 
 def begin(search: Search, config: Config, n_trials: int, missing: int, at_once: int) -> None:
@@ -48,7 +50,7 @@ def begin(search: Search, config: Config, n_trials: int, missing: int, at_once: 
     rows = [
         ("search", plan.name),
         ("for", objectives),
-        ("over", ", ".join(plan.space)),
+        ("over", keys_text(plan.space)),
         ("trials", f"{n_trials} in all, {n_trials - missing} done, {missing} to run{at}"),
         ("kept in", plan.address),
     ]
@@ -74,32 +76,30 @@ def open_parent(search: Search, config: Config) -> str | None:
     return parents.parent_id if parents is not None else None
 
 
-def finish(search: Search, config: Config, fixed: Sequence[str], folder: Path, state: RunState) -> None:
+def finish(search: Search, prepared: PreparedSearch, state: RunState) -> None:
     """Show the best trials and what failed, write the list of trials and the pictures, bring both to MLflow.
 
     Args:
         search: after its last trial of this start.
-        config: config of its first trial.
-        fixed: overrides that all trials share.
-        folder: folder of the search.
+        prepared: the same search.
         state: finished; failed if a trial failed; missing if the search was interrupted.
     """
-    plan = search.plan
+    plan, config, folder = search.plan, prepared.config, prepared.folder
     summary = search_summary(search.study, plan.objectives, plan.directions)
+    cells = [cell_of(prepared, trial) for trial in summary.best]
     _show_counts(summary)
-    _show_best(summary)
+    _show_best(summary, cells)
     write_text(folder / "trials.csv", _table(summary))
     files = [folder / "trials.csv"]
     with console.bar("drawing the pictures"):
         problem = attempt(folder / LOG, "The pictures", lambda: files.extend(save_search_figures(folder, summary)))
-    facts = _commands(summary, fixed, config.seed)
-    facts.append(("written", f"{folder}/ {', '.join(file.name for file in files)}"))
+    facts = _commands(prepared, summary, cells, files)
+    facts.append(("written", f"{folder}/ {', '.join(str(file.relative_to(folder)) for file in files)}"))
+    warning = close_study(config.tracking, Path(config.runs_dir), plan.name, _mlflow_summary(summary, config, files, state))
     if config.tracking.enabled:
-        where = f"(experiment {config.tracking.experiment})"
-        facts.append(("compare", f"mlflow ui --backend-store-uri {config.tracking.uri}   {where}"))
+        facts += study_facts(config.tracking, Path(config.runs_dir), plan.name)
     console.console.print()
     console.facts(facts)
-    warning = close_study(config.tracking, Path(config.runs_dir), plan.name, _mlflow_summary(summary, config, files, state))
     for note in filter(None, (problem, warning)):
         console.console.print(f"  note: {note}", style="yellow")
     _print_failed(summary)
@@ -123,8 +123,9 @@ def _tags(names: Sequence[str]) -> dict[str, str]:
 
 
 def _show_counts(summary: SearchSummary) -> None:
-    ended = len(summary.of("done")) + len(summary.of("pruned")) + len(summary.of("failed"))
-    counts = ", ".join(f"{len(summary.of(state))} {state}" for state in ("done", "pruned", "failed"))
+    ended = sum(len(summary.of(state)) for state in COUNTED)
+    # Few searches can have impossible trials at all, so only these speak of them.
+    counts = ", ".join(f"{len(found)} {state}" for state in COUNTED if (found := summary.of(state)) or state != "impossible")
     again = {trial.resumes for trial in summary.trials if trial.resumes is not None}
     waiting = [trial for trial in summary.of("interrupted") if trial.number not in again]
     console.console.print(f"\n  {console.counted(ended, 'trial')}: {counts}")
@@ -136,37 +137,62 @@ def _show_counts(summary: SearchSummary) -> None:
         console.console.print(f"  interrupted: {numbers}; the same command runs them again")
 
 
-def _show_best(summary: SearchSummary) -> None:
+def _show_best(summary: SearchSummary, cells: Sequence[Cell]) -> None:
     if not summary.best:
         return
-    single = len(summary.objectives) == 1
-    shown = summary.best[:SHOWN]
-    keys = list(dict.fromkeys(name for trial in shown for name in trial.params))
-    header = ["trial", *map(key_of, keys), *(metric_title(name) for name in summary.objectives), "run"]
-    rows = [
-        [
-            str(trial.number),
-            *(_short(trial.params.get(name, "")) for name in keys),
-            *(_value(name, value) for name, value in zip(summary.objectives, trial.values, strict=True)),
-            short(trial.key),
-        ]
-        for trial in shown
-    ]
-    heading = "the best trial" if single else "trials that no other beats in every objective"
+    shown = list(zip(summary.best, cells, strict=True))[:SHOWN]
+    structures = varies_stages(summary.best[0].params)
+    header, settings = _costs(summary, shown) if structures else _params(shown)
+    titles = [metric_title(name) for name in summary.objectives]
+    rows = []
+    for (trial, _), own in zip(shown, settings, strict=True):
+        values = [_value(name, value) for name, value in zip(summary.objectives, trial.values, strict=True)]
+        rows.append([str(trial.number), *((*values, *own) if structures else (*own, *values)), short(trial.key)])
+    heading = "the best trial" if len(summary.objectives) == 1 else "trials that no other beats in every objective"
     console.console.print()
-    console.table(heading, header, rows)
+    console.table(heading, ["trial", *((*titles, *header) if structures else (*header, *titles)), "run"], rows)
     if len(summary.best) > len(shown):
         console.console.print(f"  and {len(summary.best) - len(shown)} more in trials.csv")
+    if structures:
+        console.console.print()
+        console.facts([(f"trial {trial.number}", network_text(cell.config.model)) for trial, cell in shown])
 
 
-def _commands(summary: SearchSummary, fixed: Sequence[str], seed: int) -> list[tuple[str, str]]:
-    """Commands for the best trial: to run it again, and to confirm it with other seeds, as the best of many is partly luck."""
+def _params(shown: Sequence[tuple[TrialRecord, Cell]]) -> tuple[list[str], list[list[str]]]:
+    """Searched keys, and their values in each trial."""
+    keys = list(dict.fromkeys(name for trial, _ in shown for name in trial.params))
+    return [key_of(name) for name in keys], [[_short(trial.params.get(name, "")) for name in keys] for trial, _ in shown]
+
+
+def _costs(summary: SearchSummary, shown: Sequence[tuple[TrialRecord, Cell]]) -> tuple[list[str], list[list[str]]]:
+    """Sizes that are no objectives, and their values in each trial: two dozen keys of a structure fit no table."""
+    names = [name for name in ("parameters", "macs") if f"run/{name}" not in summary.objectives]
+    folders = scan(Path(shown[0][1].config.runs_dir)).folders
+    results = [folders.of(cell.config, "", trial.key).result for trial, cell in shown]
+    return names, [[count(getattr(result, name)) for name in names] for result in results]
+
+
+def _commands(
+    prepared: PreparedSearch, summary: SearchSummary, cells: Sequence[Cell], files: list[Path]
+) -> list[tuple[str, str]]:
+    """Commands for the best trials, which confirm them with other seeds, as the best of many is partly luck.
+
+    Args:
+        prepared: the search.
+        summary: of its trials.
+        cells: of the best ones.
+        files: what is written here is added.
+    """
     if not summary.best:
         return []
-    best = summary.best[0]
-    # The seed is given anew below; name and search keys belong to the search itself.
-    keyed = [word for word in fixed if not word.startswith(("seed=", "name=", "search."))]
-    words = shlex.join([*keyed, *(f"{name}={value}" for name, value in best.params.items())])
+    if len(summary.objectives) > 1:
+        front = write_front(prepared, summary, cells)
+        files += front.files
+        described = [("describe", f"{front.describe}   (so for each of them)")] if front.describe else []
+        return [*described, ("confirm", f"{front.train}   (the best of many trials are partly luck)")]
+    # The seed is given anew; name and search keys belong to the search itself.
+    words = shlex.join(word for word in cells[0].row.overrides if not word.startswith(("seed=", "name=", "search.")))
+    seed = prepared.config.seed
     seeds = ",".join(str(seed + number) for number in range(1, FRESH_SEEDS + 1))
     own = f" seed={seed}" if seed else ""
     return [

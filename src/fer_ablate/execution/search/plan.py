@@ -13,10 +13,13 @@ from fer_ablate.cli import console
 from fer_ablate.cli.command_line import raise_faults
 from fer_ablate.config.behaviour import behaviour, code_digest
 from fer_ablate.config.binding import load_plugin
-from fer_ablate.config.compose import to_yaml
+from fer_ablate.config.compose import to_config, to_yaml
+from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.config.key import relevant
-from fer_ablate.config.schema import Config, StudyConfig
+from fer_ablate.config.overrides import key_of, value_of
+from fer_ablate.config.schema import Config, ModelConfig, StudyConfig
 from fer_ablate.config.study_rows import Row
+from fer_ablate.errors import FaultyConfigError
 from fer_ablate.execution.search.settings import (
     KEY,
     SearchSpace,
@@ -25,13 +28,14 @@ from fer_ablate.execution.search.settings import (
     read_space,
     sampler_of,
 )
+from fer_ablate.execution.search.structures import decoded, impossible, is_encoding, varies_stages
 from fer_ablate.search.objectives import check_objectives, objective_directions, objective_names
 from fer_ablate.search.optuna_internals import grid_size
 from fer_ablate.search.pruners import build_pruner, check_pruner
 from fer_ablate.search.search import SearchPlan
 from fer_ablate.search.trial_store import absolute, default_address
 from fer_ablate.study.cells import Cell, compose_cells
-from fer_ablate.study.spec import StudySpec
+from fer_ablate.study.spec import StudySpec, last_of_each_key
 from fer_ablate.tracking.disk.scan import folder_name
 from fer_ablate.training.identity import machine_settings
 
@@ -47,6 +51,7 @@ class PreparedSearch:
         n_trials: number of trials; a grid has at most as many as it has points.
         settings: of the sweeper.
         compose: label and overrides of a trial -> its run.
+        config_dir: what was given as `--config-dir`.
     """
 
     plan: SearchPlan
@@ -55,6 +60,7 @@ class PreparedSearch:
     n_trials: int
     settings: SweeperSettings
     compose: Callable[[str, Sequence[str]], Cell]
+    config_dir: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -76,9 +82,9 @@ def prepare_search(settings: SweeperSettings, typed: Sequence[str], config_dir: 
     """
     space = read_space(settings.params, typed)
     sampler = sampler_of(settings.sampler, space.varied)
-    compose = partial(_compose, typed=tuple(typed), config_dir=config_dir)
     with console.bar("composing and checking the first trial"):
-        config = compose("first", [*space.fixed, *(f"{key}={_first(one)}" for key, one in space.varied.items())]).config
+        compose = partial(_compose, typed=tuple(typed), config_dir=config_dir, base=_base(space, config_dir))
+        config = _first_config(space, compose)
     raise_faults([*check_objectives(config, settings.direction), *check_pruner(settings.pruner, config.trainer.devices)])
     names = objective_names(config.search.objective)
     extend = _extension(settings.custom_search_space, config) if settings.custom_search_space else None
@@ -96,16 +102,51 @@ def prepare_search(settings: SweeperSettings, typed: Sequence[str], config_dir: 
         code=behaviour(code_digest(config.plugins)),
         extend=extend,
     )
-    plan = replace(plan, name=settings.study_name or derived_name(space.varied, plan.identity, settings.sampler))
+    plan = replace(plan, name=settings.study_name or derived_name(_named_by(space), plan.identity, settings.sampler))
     size = grid_size(sampler(0))
     n_trials = settings.n_trials if size is None else min(settings.n_trials, size)
-    return PreparedSearch(plan, space, config, n_trials, settings, compose)
+    return PreparedSearch(plan, space, config, n_trials, settings, compose, config_dir)
 
 
-def _compose(label: str, overrides: Sequence[str], typed: tuple[str, ...], config_dir: Path | None) -> Cell:
+def _compose(
+    label: str, overrides: Sequence[str], typed: tuple[str, ...], config_dir: Path | None, base: ModelConfig | None
+) -> Cell:
+    words = tuple(decoded(overrides, base) if base is not None else overrides)
     # A trial is composed as the only row of a study, so that it is checked and keyed like any other run.
-    spec = StudySpec("search", StudyConfig(), False, (Row(label, tuple(overrides)),), None, label, typed, None)
+    spec = StudySpec("search", StudyConfig(), False, (Row(label, words),), None, label, typed, None)
     return compose_cells(spec, config_dir)[0]
+
+
+def _base(space: SearchSpace, config_dir: Path | None) -> ModelConfig | None:
+    """The network whose stages the search varies; None if it varies no stages, or if the fixed overrides have faults."""
+    if not varies_stages(space.varied):
+        return None
+    # The choices of groups may be searched for as well: then the stages are those of the first one.
+    first = [f"{key}={_first(one)}" for key, one in space.varied.items() if "." not in key]
+    fixed = [word for word in space.fixed if not is_encoding(key_of(word))]
+    tree = diagnose(last_of_each_key([*fixed, *first]), config_dir).tree
+    return to_config(tree).model if tree is not None else None
+
+
+def _first_config(space: SearchSpace, compose: Callable[[str, Sequence[str]], Cell]) -> Config:
+    """Config of the first combination of values; if these make no network, of the fixed settings alone."""
+    try:
+        return compose("first", [*space.fixed, *(f"{key}={_first(one)}" for key, one in space.varied.items())]).config
+    except FaultyConfigError as error:
+        if not impossible(error.faults):
+            raise
+        try:
+            return compose("first", space.fixed).config
+        except FaultyConfigError:
+            raise error from None  # the first combination's faults name the searched keys
+
+
+def _named_by(space: SearchSpace) -> Sequence[str]:
+    """What a search is named by: its keys; one over encoded structures, which has dozens, by its experiment."""
+    if not any(is_encoding(key) for key in space.varied):
+        return list(space.varied)
+    experiment = [value_of(word) for word in space.fixed if key_of(word) == "experiment"]
+    return experiment or ["structure"]
 
 
 def _extension(name: str, config: Config) -> Callable[[optuna.Trial], None]:

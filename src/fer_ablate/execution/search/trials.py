@@ -3,21 +3,26 @@
 import math
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fer_ablate.cli import console
 from fer_ablate.cli.command_line import RunSpec, allow_plugins, parse, raise_faults
+from fer_ablate.config.choices import Mode
 from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.config.overrides import key_of
 from fer_ablate.config.schema import SearchConfig
-from fer_ablate.errors import FaultyConfigError, UserError
+from fer_ablate.errors import Fault, FaultyConfigError, UserError
 from fer_ablate.execution.job import JobResult, result_on_disk
 from fer_ablate.execution.launching import Launch, open_launcher
+from fer_ablate.execution.live_view import LiveView, showing
+from fer_ablate.execution.run_progress import WatchedRun
 from fer_ablate.execution.search import output
 from fer_ablate.execution.search.plan import PreparedSearch, prepare_search
 from fer_ablate.execution.search.settings import KEY, SweeperSettings, single_valued
+from fer_ablate.execution.search.structures import impossible, is_encoding
 from fer_ablate.execution.sharing import Sharing, share, this_machine
 from fer_ablate.search.objectives import objective_values
 from fer_ablate.search.search import Search, Suggestion, search_lock
@@ -44,7 +49,8 @@ def run_search(arguments: Sequence[str]) -> int:
     parsed = parse(arguments)
     allow_plugins(parsed.overrides)
     config_dir = parsed.config_dir
-    diagnosis = diagnose(parsed.overrides, config_dir)
+    encoding = [text for text in parsed.overrides if is_encoding(key_of(text))]  # no run has these keys
+    diagnosis = diagnose([text for text in parsed.overrides if text not in encoding], config_dir)
     raise_faults(diagnosis.faults)
     assert diagnosis.tree is not None
     of_hydra = [text for text in parsed.overrides if is_hydra(text)]
@@ -58,9 +64,14 @@ def run_search(arguments: Sequence[str]) -> int:
         return share([prepared.config] * prepared.settings.n_jobs, this_machine(), {}, most)
 
     # Hydra composes the fixed overrides as well, since they may choose a file of the user's that sets hydra.sweeper.
-    with open_launcher([*of_hydra, *single_valued(typed)], config_dir, multirun, shared) as launcher:
+    known = [text for text in typed if text not in encoding]
+    with open_launcher([*of_hydra, *single_valued(known)], config_dir, multirun, shared) as launcher:
         prepared = prepare_search(SweeperSettings.read(launcher.sweeper), typed, config_dir)
         return run_trials(prepared, launcher.launch)
+
+
+MOST_NAMED = 8
+"""Parameters up to which a trial is named by their values; the network of a search over structures has dozens."""
 
 
 @dataclass(frozen=True)
@@ -94,14 +105,16 @@ def run_trials(prepared: PreparedSearch, launch: Launch) -> int:
         missing = max(0, prepared.n_trials - search.counted)
         output.begin(search, prepared.config, prepared.n_trials, missing, prepared.settings.n_jobs)
         parent = output.open_parent(search, prepared.config) if missing else None
-        trials = Trials(prepared, search, launch, parent)
+        view = LiveView([], fresh=True)
+        trials = Trials(prepared, search, launch, parent, view)
         try:
-            trials.run(missing)
+            with showing(view) if missing else nullcontext():
+                trials.run(missing)
         except KeyboardInterrupt:
-            output.finish(search, prepared.config, prepared.space.fixed, prepared.folder, RunState.missing)
+            output.finish(search, prepared, RunState.missing)
             raise
         state = RunState.failed if trials.lost else RunState.finished
-        output.finish(search, prepared.config, prepared.space.fixed, prepared.folder, state)
+        output.finish(search, prepared, state)
         return int(bool(trials.lost))
 
 
@@ -113,13 +126,14 @@ class Trials:
         search: its storage, open.
         launch: starts runs.
         parent: MLflow run below which the trials are shown.
+        view: shows how far the trials are.
 
     Attributes:
         lost: trials of this start that failed or were interrupted.
     """
 
-    def __init__(self, prepared: PreparedSearch, search: Search, launch: Launch, parent: str | None) -> None:
-        self.prepared, self.search, self.launch, self.parent = prepared, search, launch, parent
+    def __init__(self, prepared: PreparedSearch, search: Search, launch: Launch, parent: str | None, view: LiveView) -> None:
+        self.prepared, self.search, self.launch, self.parent, self.view = prepared, search, launch, parent, view
         self.lost = 0
         self._folders = scan(Path(prepared.config.runs_dir)).folders
 
@@ -134,36 +148,43 @@ class Trials:
             batch = [self.search.ask() for _ in range(min(self.prepared.settings.n_jobs, missing - begun))]
             done = self.prepared.n_trials - missing + begun
             begun += len(batch)
-            self._run_batch(batch, [f"{done + number}/{self.prepared.n_trials}" for number in range(1, len(batch) + 1)])
+            places = [f"{done + number}/{self.prepared.n_trials}" for number in range(1, len(batch) + 1)]
+            self._run_batch(batch, places, missing - begun)
             if self.lost / begun > rate:
                 problem = f"{self.lost} of {begun} trials failed, more than {KEY}.max_failure_rate={rate:g} allows."
                 raise UserError(f"{problem} Fix the problems above; the same command continues the search.")
 
-    def _run_batch(self, batch: Sequence[Suggestion], places: Sequence[str]) -> None:
+    def _run_batch(self, batch: Sequence[Suggestion], places: Sequence[str], to_come: int) -> None:
         trials: list[Trial] = []
         for suggestion, place in zip(batch, places, strict=True):
-            label = f"trial {suggestion.number:03} {_short_values(suggestion.params)}"
+            label = f"trial {suggestion.number:03} {_short_values(suggestion.params)}".rstrip()
             words = [*self.prepared.space.fixed, *(f"{key}={value}" for key, value in suggestion.params.items())]
             try:
                 cell = self.prepared.compose(label, words)
             except FaultyConfigError as error:  # values that do not fit together
-                self._fail(suggestion.number, label, "\n".join(str(fault) for fault in error.faults))
+                self._refuse(suggestion.number, label, error.faults)
                 continue
             trials.append(Trial(suggestion, cell, place, self._folders.of(cell.config, label, cell.key)))
             self.search.begun(suggestion.number, cell.key)
         # Each key once: two trials with the same values are one run.
-        outcomes = self._launched({trial.cell.key: trial for trial in trials})
+        outcomes = self._launched({trial.cell.key: trial for trial in trials}, to_come)
         for trial in trials:
             self._settle(trial, outcomes[trial.cell.key])
 
-    def _launched(self, trials: dict[str, Trial]) -> dict[str, JobResult]:
-        """The results of the runs; finished ones are not given to the launcher."""
+    def _launched(self, trials: dict[str, Trial], to_come: int) -> dict[str, JobResult]:
+        """The results of the runs; finished ones are not given to the launcher.
+
+        Args:
+            trials: of this batch, by the keys of their runs.
+            to_come: number of trials after them.
+        """
         outcomes: dict[str, JobResult] = {}
         for key, trial in trials.items():
             if trial.folder.finished and not trial.cell.config.force:
                 console.console.print(f"  [{trial.place}] {trial.cell.row.label}: finished before")
                 outcomes[key] = JobResult(RunState.finished, key)
         waiting = {key: trial for key, trial in trials.items() if key not in outcomes}
+        self.view.add([_watched(trial) for trial in waiting.values()], to_come)
         if not waiting:
             return outcomes
         try:
@@ -189,6 +210,7 @@ class Trials:
             key=trial.cell.key,
             place=trial.place,
             folder=str(trial.folder.path),
+            quiet=True,
         )
 
     def _settle(self, trial: Trial, outcome: JobResult) -> None:
@@ -201,7 +223,7 @@ class Trials:
             console.console.print(f"  {label}: interrupted; the same command runs it again")
         elif outcome.state is RunState.failed:
             self.lost += 1
-            self.search.failed(trial.number, outcome.problem, outcome.log)  # the job has printed the problem
+            self.search.failed(trial.number, outcome.problem, outcome.log)  # the view has printed the problem
         elif not trial.folder.finished:
             self._fail(trial.number, label, "its result has another key: data or code changed while the search ran")
         else:
@@ -211,6 +233,15 @@ class Trials:
             else:
                 self.search.done(trial.number, found)
 
+    def _refuse(self, number: int, label: str, faults: Sequence[Fault]) -> None:
+        """End a trial that cannot be run: one whose maps shrink to nothing is no failure."""
+        problem = "\n".join(str(fault) for fault in faults)
+        if not impossible(faults):
+            self._fail(number, label, problem)
+            return
+        console.console.print(f"  {label}: impossible: {problem.splitlines()[0]}")
+        self.search.impossible(number, problem)
+
     def _fail(self, number: int, label: str, problem: str) -> None:
         self.lost += 1
         sys.stdout.flush()  # in a pipe, stdout is buffered and would follow the message
@@ -218,7 +249,16 @@ class Trials:
         self.search.failed(number, problem)
 
 
+def _watched(trial: Trial) -> WatchedRun:
+    trainer, label = trial.cell.config.trainer, trial.cell.row.label
+    title, higher, anew = f"[{trial.place}] {label}", trainer.mode is Mode.max, trial.cell.config.force
+    # Trials differ in their settings, hence each is a row of its own.
+    return WatchedRun(title, label, trial.folder, trainer.max_epochs, trainer.monitor, higher, anew)
+
+
 def _short_values(params: dict[str, Any]) -> str:
-    """Parameters with the last part of their keys and three digits: `conv_layers=4 lr=0.00123`."""
+    """Parameters with the last part of their keys and three digits: `conv_layers=4 lr=0.00123`; none if there are many."""
+    if len(params) > MOST_NAMED:
+        return ""
     short = {key_of(key).rsplit(".", 1)[-1]: value for key, value in params.items()}
     return " ".join(f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}" for name, value in short.items())

@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from fer_ablate.data.roles import ROLES
+from fer_ablate.judgement.class_scores import split_results
 from fer_ablate.judgement.judged_table import JudgedTable
 from fer_ablate.judgement.row_runs import RowRuns, ScoredRun
 from fer_ablate.report.page.album import BRIEF, NOT_EXPLAINED, Album, explained, heat_maps, trust
@@ -26,10 +27,10 @@ from fer_ablate.report.page.elements import (
     rendered,
 )
 from fer_ablate.report.page.shell_commands import explain_command, own_file, steps, study_command
-from fer_ablate.report.page.tables import classes_grid, environments, runs_grid, settings_grid
+from fer_ablate.report.page.tables import classes_grid, environments, report_grid, runs_grid, settings_grid
 from fer_ablate.report.quantities import metric_name, one_line
-from fer_ablate.report.table.classes import split_results
 from fer_ablate.report.table.html import column_styles, table_html
+from fer_ablate.report.table.printed_classes import report_tables
 from fer_ablate.report.table.shown_table import ShownTable, shown_table
 from fer_ablate.study.spec import StudySpec
 
@@ -53,24 +54,26 @@ def study_page(spec: StudySpec, table: JudgedTable, rows: Sequence[RowRuns], fol
     album = Album()
     shown = shown_table(table)
     parts = _paper_parts(shown)
-    runs = [run for row in rows for run in row.runs]
-    chief = _chief(table, rows)
+    # Averages of other rows have scores, but neither weights, pictures nor settings.
+    trained = [row for row in rows if row.average is None]
+    runs = [run for row in trained for run in row.runs]
+    chief = _chief(table, trained)
     sections = (
         Section("results", "Results", _results(shown, parts)),
         Section("plots", "Plots", tuple(_plots(album, folder, table))),
         Section("classes", "Classes and confusions", tuple(_classes(album, folder, table, rows))),
         Section("faces", "Faces", tuple(_faces(album, chief))),
-        Section("heat-maps", "Heat maps", tuple(_heat_maps(album, rows, chief))),
-        Section("settings", "Settings that differ", tuple(_settings(table, rows))),
+        Section("heat-maps", "Heat maps", tuple(_heat_maps(album, trained, chief))),
+        Section("settings", "Settings that differ", tuple(_settings(table, trained))),
         Section("failures", "Failures", tuple(_failures(rows))),
         Section("environment", "Environment", tuple(environments({_name(run): run.result.environment for run in runs}))),
         Section("data", "Data and protocol", tuple(_data(table, runs))),
-        Section("reproduce", "How to reproduce", tuple(_reproduce(spec, rows, runs))),
+        Section("reproduce", "How to reproduce", tuple(_reproduce(spec, trained, runs))),
         Section("left-out", "Left out", (Notes(tuple(album.left_out)),) if album.left_out else ()),
     )
     styles = "".join(column_styles(part, name) for name, part in {"study": shown, **parts}.items())
     kind = "Ablation study" if spec.from_file else "Grid"
-    html = rendered(table.study, kind, one_line(table.source), _facts(table, rows, chief), sections, styles)
+    html = rendered(table.study, kind, one_line(table.source), _facts(table, trained, chief), sections, styles)
     return Page(html, len(runs), album.pictures, tuple(album.left_out))
 
 
@@ -113,7 +116,7 @@ def _facts(table: JudgedTable, rows: Sequence[RowRuns], chief: Mapping[str, Scor
     failed, stale = sum(len(row.failures) for row in rows), sum(run.stale for run in runs)
     counts = [f"{len(runs)} of {sum(row.expected for row in rows)} finished"]
     counts += [f"{failed} failed"] * bool(failed) + [f"{stale} of an earlier config, data or code"] * bool(stale)
-    pairs = [("runs", ", ".join(counts)), ("rows", str(len(rows)))]
+    pairs = [("runs", ", ".join(counts)), ("rows", str(len(table.rows)))]
     pairs += [(_role(label, table), one_line(label)) for label in chief]
     if runs:
         dates = sorted(_day(run.result.finished_at) for run in runs)
@@ -148,7 +151,7 @@ def _classes(album: Album, folder: Path, table: JudgedTable, rows: Sequence[RowR
             parts.append(Heading(metric_name(split).capitalize()))
             parts += album.read(folder / f"confusion-{split}.png", caption, caption)
             parts += classes_grid(results, split)
-    return parts
+    return [*parts, *map(report_grid, report_tables(table))]
 
 
 def _faces(album: Album, chief: Mapping[str, ScoredRun]) -> list[Part]:

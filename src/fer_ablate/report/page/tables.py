@@ -10,6 +10,7 @@ from fer_ablate.metrics import SplitResult
 from fer_ablate.report.page.elements import Details, Facts, Grid, Part
 from fer_ablate.report.quantities import ABSENT, duration, metric_name, metric_title, one_line, scale
 from fer_ablate.report.table.classes import percent
+from fer_ablate.report.table.shown_table import AGREES, PUBLISHED, ShownTable
 
 FIRST_SPLITS = ("test", "val", "train", "public", "private")
 """Splits shown first, in this order."""
@@ -43,6 +44,14 @@ def class_grid(result: SplitResult, split: str) -> Grid:
         for name, values in result.per_class.items()
     )
     return Grid(f"By class on {metric_name(split)}", ("class", "precision, %", "recall, %", "F1, %", "images"), rows)
+
+
+def report_grid(report: ShownTable) -> Grid:
+    """A classification report of a document beside the measured one."""
+    header = tuple(column.name if column.name == PUBLISHED or not column.group else column.group for column in report.columns)
+    rows = tuple(zip(*(column.cells for column in report.columns), strict=True))
+    words = frozenset(place for place, column in enumerate(report.columns) if column.name == AGREES)
+    return Grid(f"{report.caption}: measured and published", header, rows, words=words)
 
 
 def scores_grid(splits: Mapping[str, SplitResult]) -> Grid:

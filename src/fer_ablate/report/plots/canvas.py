@@ -2,9 +2,10 @@
 
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -20,6 +21,10 @@ SERIES = (BLUE, ORANGE, GREEN, "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 
 DPI = 110
 """Dots per inch: a figure 11 inches wide fits a screen, and each figure of a run stays below 300 kB."""
+
+
+TITLE_AT = 1.0
+"""Height of a title, in the height of its axes. Without one, matplotlib measures all ticks to find the same place."""
 
 
 class NotebookFigure(Figure):
@@ -75,8 +80,10 @@ def save_figure(figure: Figure, path: Path) -> None:
         path: its suffix, `.png` or `.svg`, is the format.
     """
     form = path.suffix.removeprefix(".")
-    metadata = {"Date": None} if form == "svg" else None
+    # Compressing a PNG as far as zlib can takes a fifth of the time of drawing it, and saves a twentieth of the file.
+    options: dict[str, Any] = {"metadata": {"Date": None}} if form == "svg" else {"pil_kwargs": {"compress_level": 1}}
     # Text stays text in an SVG: it can be searched, and files are a third of the size. The salt makes names in it repeatable.
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "fer_ablate"}), boxes_for_foreign_letters():
-        write_atomically(path, lambda stream: figure.savefig(stream, format=form, metadata=metadata))
+    vectors = mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "fer_ablate"}) if form == "svg" else nullcontext()
+    with vectors, boxes_for_foreign_letters():
+        write_atomically(path, lambda stream: figure.savefig(stream, format=form, **options))
     figure.set_layout_engine("none")  # the places found for one format serve the next; finding them takes half of the time

@@ -9,11 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from fer_ablate.judgement.class_scores import split_results
 from fer_ablate.judgement.row_runs import RowRuns
 from fer_ablate.metrics import SplitResult
-from fer_ablate.report.plots.canvas import new_figure, plain, save_figure
+from fer_ablate.report.plots.canvas import TITLE_AT, new_figure, plain, save_figure
 from fer_ablate.report.quantities import one_line, shorten
-from fer_ablate.report.table.classes import per_class_csv, per_class_markdown, split_results
+from fer_ablate.report.table.classes import per_class_csv, per_class_markdown
 from fer_ablate.tracking.disk.files import write_text
 
 PANELS = 3
@@ -94,4 +95,4 @@ def _panel(axes: Axes, label: str, counts: Counts, seeds: int) -> None:
         axes.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=8, color="white" if share > 55 else "black")
     accuracy = 100 * counts.trace() / max(counts.sum(), 1)
     over = f", {seeds} seeds" if seeds > 1 else ""
-    axes.set_title(plain(f"{shorten(one_line(label), TITLE_LENGTH)}\n{accuracy:.1f} % right{over}"), fontsize=9.5)
+    axes.set_title(plain(f"{shorten(one_line(label), TITLE_LENGTH)}\n{accuracy:.1f} % right{over}"), fontsize=9.5, y=TITLE_AT)

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from fer_ablate.report.plots.canvas import BLUE, GRAY, ORANGE, new_figure, plain, save_figure
 from fer_ablate.report.quantities import metric_name, metric_title, scale, shorten
 from fer_ablate.search.objectives import MAXIMIZE
-from fer_ablate.search.trials import SearchSummary, TrialRecord
+from fer_ablate.search.trials import COUNTED, SearchSummary, TrialRecord
 
 MAX_PANELS = 3
 LABEL_LENGTH = 36
@@ -44,7 +44,7 @@ def history_figure(summary: SearchSummary) -> Figure:
         _history(axes, summary, number)
     panels[-1].set_xlabel("trial")
     panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
-    counts = ", ".join(f"{len(found)} {state}" for state in ("done", "pruned", "failed") if (found := summary.of(state)))
+    counts = ", ".join(f"{len(found)} {state}" for state in COUNTED if (found := summary.of(state)))
     panels[0].set_title(plain(f"{summary.name}: {counts}"), fontsize=11)
     return figure
 

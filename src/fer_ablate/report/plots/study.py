@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from fer_ablate.judgement.judged_table import JudgedTable, Score, TableRow
-from fer_ablate.report.plots.canvas import BLUE, GRAY, GREEN, ORANGE, SERIES, new_figure, plain, save_figure
+from fer_ablate.report.plots.canvas import BLUE, GRAY, GREEN, ORANGE, SERIES, TITLE_AT, new_figure, plain, save_figure
 from fer_ablate.report.plots.cost import cost_figure
 from fer_ablate.report.quantities import metric_name, metric_title, one_line, scale, shorten
 from fer_ablate.tracking.disk.history import EpochRow
@@ -53,7 +53,7 @@ def study_curves_figure(histories: Mapping[str, Sequence[Sequence[EpochRow]]], m
         name = plain(shorten(one_line(label), LEGEND_LENGTH))
         axes.plot(common, means, color=color, linestyle=dashes, linewidth=1.8, marker=marker, label=name)
     if any(len(runs) > 1 for runs in drawn.values()):
-        axes.set_title("thin: each run; thick: their mean, up to the first that ends", fontsize=9)
+        axes.set_title("thin: each run; thick: their mean, up to the first that ends", fontsize=9, y=TITLE_AT)
     axes.set_xlabel("epoch")
     axes.set_ylabel(metric_title(metric))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

@@ -4,7 +4,7 @@ The runs of several machines come together in one file: each export replaces the
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import ClassVar, TypeVar
@@ -16,6 +16,7 @@ from fer_ablate.config.study_rows import Repeat
 from fer_ablate.errors import UserError
 from fer_ablate.judgement.judged_table import STRICT_JSON, JudgedTable
 from fer_ablate.judgement.row_runs import RowRuns, ScoredRun
+from fer_ablate.metrics import SplitResult, class_scores
 
 T = TypeVar("T")
 
@@ -45,6 +46,8 @@ class ExportedRun:
         seconds, epochs, best_epoch, parameters, macs, peak_memory_mb: as in `RunResult`; None if they are not known.
         code_digest, data_digest: of the code and of the images.
         metrics: `<split>/<metric>` -> value; fractions stay fractions.
+        classes: names in the order of `confusions`.
+        confusions: split -> (K, K) counts; row = truth, column = prediction. Exports of early versions have none.
     """
 
     label: str
@@ -65,11 +68,23 @@ class ExportedRun:
     parameters: int | None = None
     macs: int | None = None
     peak_memory_mb: float | None = None
+    classes: tuple[str, ...] = ()
+    confusions: dict[str, list[list[int]]] = field(default_factory=dict)
 
     @property
     def repeat(self) -> Repeat:
         """Seed and fold, which identify the run within its row."""
         return Repeat(self.seed, self.fold)
+
+    def split(self, name: str) -> SplitResult | None:
+        """Scores on a split with those of each class; None if the counts of predictions were not exported."""
+        counts, start = self.confusions.get(name), f"{name}/"
+        if counts is None:
+            return None
+        metrics = {metric.removeprefix(start): value for metric, value in self.metrics.items() if metric.startswith(start)}
+        return SplitResult(
+            n=sum(map(sum, counts)), metrics=metrics, per_class=class_scores(counts, self.classes), confusion=counts
+        )
 
 
 @dataclass(frozen=True)
@@ -200,4 +215,6 @@ def _exported_run(label: str, run: ScoredRun, changes: str, stale: str) -> Expor
         code_digest=header.code_digest,
         data_digest=short(header.data_digest),
         metrics=result.flat_metrics(),
+        classes=tuple(result.classes),
+        confusions={name: split.confusion for name, split in result.splits.items()},
     )

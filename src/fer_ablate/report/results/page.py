@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fer_ablate.config.study_rows import repeats
+from fer_ablate.config.study_rows import trained_labels
 from fer_ablate.judgement.judged_table import JudgedTable
-from fer_ablate.report.quantities import ABSENT, metric_name, metric_title, number, scale
+from fer_ablate.report.quantities import ABSENT, metric_name, metric_title, number, printed, scale
 from fer_ablate.report.results.costs import RowTrial, cost_in_words, costs, read_trials
 from fer_ablate.report.results.export import ExportedRun, export_file, read_export
 from fer_ablate.report.results.table import StudyResults, results_table
-from fer_ablate.report.table.formats import markdown, markdown_text
+from fer_ablate.report.table.formats import markdown, markdown_lines, markdown_text
+from fer_ablate.report.table.printed_classes import agreement, report_tables
 from fer_ablate.report.table.shown_table import COST, ShownTable, shown_table
 from fer_ablate.study.spec import StudySpec
 
@@ -20,7 +21,9 @@ INTRODUCTION = """Every table of the five documents: what was published beside w
 
 - Scores in percent where they are fractions; `gap` is measured minus published, `n` the number of seeds, `runs` of seeds x folds.
 - A verdict compares a row with the baseline of its table and allows for the number of rows compared (Holm).
-- `agrees` says whether the published number lies where one more run of ours would; that takes two seeds or more.
+- `agrees` says whether the published number, as exactly as it is printed, lies where one more run of ours would; that takes two
+  seeds or more.
+- Numbers by class are those of a document's classification report, beside ours from the stored counts of predictions.
 - The numbers of single runs are in the JSON files under `results/`. A row that was not run says so."""
 
 SETTING = " -> "
@@ -67,7 +70,9 @@ def _overview(found: Sequence[StudyResults], tables: Sequence[JudgedTable], tria
 
 
 def _state(results: StudyResults, table: JudgedTable, trials: Sequence[RowTrial]) -> str:
-    expected = [(row.label, repeat) for row in table.rows for repeat in repeats(results.study.seeds or (), results.study.folds)]
+    study = results.study
+    shown = [row for row in study.rows if not row.auxiliary]
+    expected = [(row.label, repeat) for row in shown for repeat in row.repeats(study.seeds or (), study.folds)]
     faithful = {(run.label, run.repeat) for run in results.runs if _as_studied(run)}
     done = sum(name in faithful for name in expected)
     if done == len(expected):
@@ -75,9 +80,10 @@ def _state(results: StudyResults, table: JudgedTable, trials: Sequence[RowTrial]
     if any(row.finished for row in table.rows):
         return f"{PARTLY}: {done} of {len(expected)} runs"
     tried = {trial.row for trial in trials if trial.study == table.study and trial.estimated_seconds is not None}
-    if all(row.label in tried for row in results.study.rows):
+    trained = trained_labels(study.rows)
+    if tried.issuperset(trained):
         return TRIAL
-    return NONE if not tried else f"{TRIAL}: {len(tried)} of {len(results.study.rows)} rows"
+    return NONE if not tried else f"{TRIAL}: {len(tried)} of {len(trained)} rows"
 
 
 def _as_studied(run: ExportedRun) -> bool:
@@ -102,7 +108,18 @@ def _section(results: StudyResults, table: JudgedTable) -> str:
     shown = shown_table(table)
     notes = (*shown.notes, *_facts(results), f"Command: python -m fer_ablate reproduce {table.study.replace('/', ' ')}")
     tables = _measured(shown, table) if any(row.scores for row in table.rows) else [_unmeasured(table)]
+    tables += [f"**{markdown_text(report.caption)}**\n\n{markdown_lines(report)}" for report in report_tables(table)]
+    notes = (*notes, *_notes_by_class(table))
     return "\n\n".join([markdown_text(shown.caption), *tables, "\n".join(f"- {markdown_text(note)}" for note in notes)])
+
+
+def _notes_by_class(table: JudgedTable) -> list[str]:
+    """How many of the numbers that are printed by class agree, or why none is measured."""
+    notes = [f"{row.label}: {agreed} printed numbers by class agree." for row in table.rows if (agreed := agreement(row))]
+    lacking = [row.label for row in table.rows if row.finished and row.published_by_class and not row.by_class]
+    if lacking:
+        notes.append(f"{', '.join(lacking)}: exported by an earlier version, without scores by class. Export the study again.")
+    return notes
 
 
 def _measured(shown: ShownTable, table: JudgedTable) -> list[str]:
@@ -132,7 +149,7 @@ def _unmeasured(table: JudgedTable) -> str:
     rows = [
         [
             row.label + (" (baseline)" if row.baseline else ""),
-            *(f"{row.published[column].value:g}" if column in row.published else ABSENT for column in columns),
+            *(printed(row.published[column].value) if column in row.published else ABSENT for column in columns),
             NONE,
         ]
         for row in table.rows
@@ -142,7 +159,7 @@ def _unmeasured(table: JudgedTable) -> str:
 
 def _facts(results: StudyResults) -> list[str]:
     """How, when and on what the runs of the table were trained."""
-    runs = results.runs
+    runs = results.trained
     if not runs:
         return []
     dates = sorted(run.date for run in runs)
@@ -187,7 +204,7 @@ def _cost(studies: Sequence[StudySpec], trials: Sequence[RowTrial]) -> str:
     """What each table would take, from trainings of one epoch on few images."""
     rows, changed, problems = [], [], []
     for study in studies:
-        labels = [row.label for row in study.rows]
+        labels = trained_labels(study.rows)
         found = costs(trials, study.name)
         for cost in found:
             low, high = cost.images

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
-from fer_ablate.config.study_rows import Repeat
+from fer_ablate.config.study_rows import Repeat, Row
+from fer_ablate.judgement.class_scores import class_score, counted_together, splits_of
 from fer_ablate.judgement.judged_table import JudgedTable, Published, Score, TableRow
-from fer_ablate.judgement.row_runs import published_number
+from fer_ablate.judgement.row_runs import published_by_class, published_numbers
+from fer_ablate.metrics import SplitResult
 from fer_ablate.report.quantities import scale
 from fer_ablate.report.results.export import ExportedRun, StudyExport
 from fer_ablate.study.spec import StudySpec
@@ -35,6 +37,12 @@ class StudyResults:
         """Runs of the rows that appear in the table, row by row, by seed and fold."""
         return [run for label in self.labels for run in self.runs_of(label)]
 
+    @property
+    def trained(self) -> list[ExportedRun]:
+        """Those of these runs that were trained, rather than averaged from others."""
+        averages = {row.label for row in self.study.rows if row.average_of}
+        return [run for run in self.runs if run.label not in averages]
+
     def runs_of(self, label: str) -> list[ExportedRun]:
         """Runs of one row, by seed and fold."""
         found = [run for run in (self.export.runs if self.export is not None else ()) if run.label == label]
@@ -56,7 +64,7 @@ def results_table(results: StudyResults) -> JudgedTable:
     """
     study = results.study
     rows = [row for row in study.rows if not row.auxiliary]
-    published = {row.label: {column: published_number(given) for column, given in row.published.items()} for row in rows}
+    published = {row.label: published_numbers(row) for row in rows}
     columns = tuple(dict.fromkeys([*study.study.columns, *(column for found in published.values() for column in found)]))
     apart = [row.label for row in rows if results.runs_of(row.label) and results.judged_row(row.label) is None]
     notes = list(results.export.table.notes) if results.export is not None else []
@@ -66,14 +74,15 @@ def results_table(results: StudyResults) -> JudgedTable:
         study=study.name,
         source=study.study.source,
         columns=columns,
-        rows=tuple(_row(results, row.label, published[row.label], columns) for row in rows),
+        rows=tuple(_row(results, row, published[row.label], columns) for row in rows),
         protocol=_protocol(results),
         notes=tuple(notes),
         folds=study.folds,
     )
 
 
-def _row(results: StudyResults, label: str, published: dict[str, Published], columns: Sequence[str]) -> TableRow:
+def _row(results: StudyResults, row: Row, published: dict[str, Published], columns: Sequence[str]) -> TableRow:
+    label, by_class = row.label, published_by_class(row)
     runs, judged, baseline = results.runs_of(label), results.judged_row(label), results.study.baseline
     finished = tuple(run.repeat for run in runs)
     # A difference to another baseline than the one shown would mislead.
@@ -87,7 +96,7 @@ def _row(results: StudyResults, label: str, published: dict[str, Published], col
     return TableRow(
         label=label,
         baseline=label == baseline,
-        seeds=tuple(sorted({*(results.study.seeds or ()), *(repeat.seed for repeat in finished)})),
+        seeds=tuple(sorted({repeat.seed for repeat in (*row.repeats(results.study.seeds or (), None), *finished)})),
         finished=finished,
         stale=judged.stale if judged is not None else 0,
         failures=judged.failures if judged is not None else (),
@@ -99,7 +108,26 @@ def _row(results: StudyResults, label: str, published: dict[str, Published], col
         seconds=_mean([run.seconds for run in runs]),
         peak_memory_mb=_mean([run.peak_memory_mb for run in runs]),
         folds=results.study.folds,
+        by_class=_by_class(runs, by_class),
+        published_by_class=by_class,
     )
+
+
+def _by_class(runs: Sequence[ExportedRun], printed: dict[str, Published]) -> dict[str, Score]:
+    """Scores beside the numbers that a document prints by class, from the exported counts of predictions."""
+    results = {split: _by_seed(runs, split) for split in splits_of(printed)}
+    repeated = all(run.fold is None for run in runs)
+    found = {column: class_score(column, results, number, repeated) for column, number in printed.items()}
+    return {column: score for column, score in found.items() if score is not None}
+
+
+def _by_seed(runs: Sequence[ExportedRun], split: str) -> list[SplitResult]:
+    """One result for each seed, whose folds are counted together."""
+    seeds: dict[int, list[SplitResult]] = {}
+    for run in runs:
+        if (result := run.split(split)) is not None:
+            seeds.setdefault(run.seed, []).append(result)
+    return [counted_together(results) for results in seeds.values()]
 
 
 def _score(

@@ -6,42 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 
-import numpy as np
-
-from fer_ablate.judgement.row_runs import RowRuns, ScoredRun
-from fer_ablate.metrics import SplitResult, class_scores
+from fer_ablate.metrics import SplitResult
 from fer_ablate.report.quantities import one_line
 
 SCORES = ("precision", "recall", "f1")
 HEADER = ("row", "class", "n", *(f"{name}{end}" for name in SCORES for end in ("", "_sd")), "support")
 """Columns of the csv; scores are fractions, means over n seeds with their standard deviation."""
-
-
-def split_results(rows: Sequence[RowRuns], split: str) -> dict[str, list[SplitResult]]:
-    """Label -> result of each of its seeds on a split; rows and runs without one are left out.
-
-    The folds of a seed are counted together: they are parts of one set, and a class may be absent from some.
-    """
-    found = {row.label: [_together(runs, split) for runs in _by_seed(row, split)] for row in rows}
-    return {label: results for label, results in found.items() if results}
-
-
-def _by_seed(row: RowRuns, split: str) -> list[list[ScoredRun]]:
-    """Groups of runs whose counts are added: the folds of one seed, or single runs without folds."""
-    runs = [run for run in row.runs if split in run.result.splits]
-    if row.folds is None:
-        return [[run] for run in runs]
-    seeds = dict.fromkeys(run.header.seed for run in runs)
-    return [[run for run in runs if run.header.seed == seed] for seed in seeds]
-
-
-def _together(runs: Sequence[ScoredRun], split: str) -> SplitResult:
-    results = [run.result.splits[split] for run in runs]
-    if len(results) == 1:
-        return results[0]
-    counts = np.sum([result.confusion for result in results], axis=0).tolist()
-    scores = class_scores(counts, list(results[0].per_class))
-    return SplitResult(n=sum(result.n for result in results), metrics={}, per_class=scores, confusion=counts)
 
 
 def per_class_csv(results: Mapping[str, Sequence[SplitResult]]) -> str:

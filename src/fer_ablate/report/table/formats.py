@@ -12,11 +12,14 @@ from fer_ablate.judgement.judged_table import Difference, JudgedTable, Published
 from fer_ablate.report.quantities import one_line, scale, shorten
 from fer_ablate.report.table.html import html
 from fer_ablate.report.table.latex import latex
+from fer_ablate.report.table.printed_classes import report_tables
 from fer_ablate.report.table.shown_table import (
     AGREES,
+    CLASS,
     DIFFERENCE,
     GAP,
     MEAN,
+    MEASURED,
     PUBLISHED,
     SINGLE,
     VERDICT,
@@ -70,14 +73,23 @@ def render_table(table: JudgedTable, form: str) -> str:
         return table.to_json()
     if form == "csv":
         return table_frame(table).to_csv(index=False, lineterminator="\n")
-    writers: dict[str, Callable[[ShownTable], str]] = {"markdown": markdown, "latex": latex, "html": html}
-    return writers[form](shown_table(table))
+    shown, reports = shown_table(table), report_tables(table)
+    if form == "html":
+        return html(shown, reports)
+    writers: dict[str, Callable[[ShownTable], str]] = {"markdown": markdown, "latex": latex}
+    return "\n".join(writers[form](one) for one in (shown, *reports))
 
 
 def markdown(shown: ShownTable) -> str:
     """The table in Markdown, aligned for reading it as plain text; caption above, notes below."""
+    notes = [f"- {markdown_text(note)}" for note in shown.notes]
+    return "\n".join([markdown_text(shown.caption), "", markdown_lines(shown), *([""] if notes else []), *notes]) + "\n"
+
+
+def markdown_lines(shown: ShownTable) -> str:
+    """The table alone in Markdown."""
     # The costs are a group too: more than two groups mean more than one metric.
-    several = len(shown.groups) > 2
+    several = len(shown.groups) > 2 or shown.columns[0].name == CLASS
     header = [_markdown_title(column, several) for column in shown.columns]
     body = [[markdown_text(cell) for cell in column.cells] for column in shown.columns]
     widths = [max(3, *map(cell_len, [name, *column])) for name, column in zip(header, body, strict=True)]
@@ -87,18 +99,32 @@ def markdown(shown: ShownTable) -> str:
         "| " + " | ".join(_padded(cell, width, left) for cell, width, left in zip(line, widths, lefts, strict=True)) + " |"
         for line in (header, rule, *zip(*body, strict=True))
     ]
-    notes = [f"- {markdown_text(note)}" for note in shown.notes]
-    return "\n".join([markdown_text(shown.caption), "", *lines, *([""] if notes else []), *notes]) + "\n"
+    return "\n".join(lines)
 
 
 def console_tables(table: JudgedTable, width: int = 140) -> list[TextTable]:
-    """One small table for each metric and one for the costs, each at most `width` letters wide.
+    """One small table for each metric, one for the costs and one for each published report by class.
+
+    Each is at most `width` letters wide.
 
     Columns that do not fit are left out, the least important first; labels too long even then lose their middle.
     Caption and notes are those of `cells(table)`.
     """
     shown = shown_table(table)
-    return [_console_table(shown, group, width) for group in shown.groups]
+    return [
+        *(_console_table(shown, group, width) for group in shown.groups),
+        *(_console_report(report, width) for report in report_tables(table)),
+    ]
+
+
+def _console_report(report: ShownTable, width: int) -> TextTable:
+    """A classification report with the published numbers beside the measured ones."""
+    columns = list(report.columns)
+    titles = [column.group if column.group and column.name != PUBLISHED else column.name for column in columns]
+    if _console_width(columns) > width:
+        kept = [place for place, column in enumerate(columns) if column.name != AGREES]
+        columns, titles = [columns[place] for place in kept], [titles[place] for place in kept]
+    return TextTable(report.caption, tuple(titles), tuple(zip(*(column.cells for column in columns), strict=True)))
 
 
 def _console_table(shown: ShownTable, group: str, width: int) -> TextTable:
@@ -133,9 +159,9 @@ def _console_width(columns: Sequence[ShownColumn]) -> int:
 def _markdown_title(column: ShownColumn, several: bool) -> str:
     """Title of a column: Markdown has one line of titles, so that of a score, and with several metrics all, name the metric."""
     metric = column.group.removesuffix(", %")
-    if column.name in (MEAN, SINGLE):
+    if column.name in (MEAN, SINGLE, MEASURED):
         return f"{column.group}: {column.name}"
-    return f"{metric}: {column.name}" if several and column.name in (*CONSOLE_NAMES, "95 % interval") else column.name
+    return f"{metric}: {column.name}" if several and metric and column.name in (*CONSOLE_NAMES, "95 % interval") else column.name
 
 
 def markdown_text(text: str) -> str:
@@ -149,18 +175,27 @@ def _padded(cell: str, width: int, left: bool) -> str:
 
 
 def table_frame(table: JudgedTable) -> "pd.DataFrame":
-    """One line for each row and metric; fractions stay fractions and seconds seconds.
+    """One line for each row and metric, and for each number that a document prints by class.
+
+    Fractions stay fractions and seconds seconds.
 
     Of cross-validated rows `n` counts folds, and `seeds` names every run as `seed/fold`.
     Published numbers and gaps are in `published_unit`: percent for fractions, else the metric's own.
     """
     import pandas as pd
 
-    return pd.DataFrame([_line(table, row, column) for row in table.rows for column in table.columns])
+    return pd.DataFrame(
+        [
+            _line(table, row, column)
+            for row in table.rows
+            for column in (*table.columns, *(name for name in row.published_by_class if name not in table.columns))
+        ]
+    )
 
 
 def _line(table: JudgedTable, row: TableRow, column: str) -> dict[str, Any]:
-    score, printed = row.scores.get(column), row.published.get(column)
+    source = (row.scores, row.published) if column in table.columns else (row.by_class, row.published_by_class)
+    score, printed = source[0].get(column), source[1].get(column)
     return {
         "study": table.study,
         "row": row.label,

@@ -1,5 +1,6 @@
 """A table as a page of HTML that stands alone: no scripts, no further files."""
 
+from collections.abc import Sequence
 from html import escape
 
 from fer_ablate.report.table.shown_table import VERDICT, ShownTable
@@ -39,16 +40,27 @@ ul {{ color: var(--soft); padding-left: 1.2rem; }}
 """
 
 
-def html(shown: ShownTable) -> str:
-    """The whole page; on a narrow screen the table scrolls, not the page."""
+def html(shown: ShownTable, reports: Sequence[ShownTable] = ()) -> str:
+    """The whole page; on a narrow screen the tables scroll, not the page.
+
+    Args:
+        shown: the judged table.
+        reports: classification reports, which stand below it.
+    """
     notes = "".join(f"<li>{escape(note)}</li>\n" for note in shown.notes)
+    named = {f"classes{place}": report for place, report in enumerate(reports)}
+    styles = "".join(column_styles(report, name) for name, report in named.items())
+    below = "".join(
+        f'<p class="text">{escape(report.caption)}</p>\n<div class="scroll">\n{table_html(report, name)}</div>\n'
+        for name, report in named.items()
+    )
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(shown.study)}</title>
-<style>{STYLE}{column_styles(shown)}</style>
+<style>{STYLE}{column_styles(shown)}{styles}</style>
 </head>
 <body>
 <main>
@@ -56,7 +68,7 @@ def html(shown: ShownTable) -> str:
 <div class="scroll" tabindex="0" role="region" aria-labelledby="caption">
 {table_html(shown)}</div>
 {f'<ul class="text">{notes}</ul>' if notes else ""}
-</main>
+{below}</main>
 </body>
 </html>
 """

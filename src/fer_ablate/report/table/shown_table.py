@@ -44,6 +44,9 @@ RUNS = "runs"
 NETWORK = "network"
 """Title of the labels where rows are single networks."""
 
+CLASS, MEASURED = "class", "measured"
+"""Title of the labels where lines are classes, and of the scores there."""
+
 COST = "cost"
 COSTS: tuple[tuple[str, Callable[[TableRow], float | None], Callable[[float], str]], ...] = (
     ("parameters", lambda row: row.parameters, count),
@@ -71,7 +74,7 @@ class ShownColumn:
     @property
     def words(self) -> bool:
         """Whether its cells are text, which is aligned to the left."""
-        return self.name in (ROW, NETWORK, VERDICT)
+        return self.name in (ROW, NETWORK, CLASS, VERDICT)
 
 
 @dataclass(frozen=True)

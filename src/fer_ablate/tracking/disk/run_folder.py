@@ -271,10 +271,12 @@ class RunFolder:
         return [file for file in (*files, *pictures) if file.is_file()]
 
     def clear(self) -> None:
-        """Delete everything but the lock, to train the run anew."""
+        """Delete everything but the lock, to train the run anew; the log is emptied, since this process may be writing it."""
         for item in self.path.glob("*"):
             if item.is_dir():
                 shutil.rmtree(item)
+            elif item == self.log_file:
+                os.truncate(item, 0)
             # The lock is held meanwhile: without its file another process would lock a new one.
             elif item.name not in ("run.lock", "run.owner"):
                 item.unlink()

@@ -30,7 +30,19 @@ def open_store(uri: str, experiment: str, runs_dir: str, timeout: int) -> "Store
         runs_dir: a store without a server keeps its artifacts below it.
         timeout: seconds a request to a server may take.
     """
-    # MLflow reads these when it is imported or at each request. Its own defaults wait four minutes for a dead server.
+    prepare_environment(timeout)
+    # The import of mlflow takes one to two seconds, so it happens here: in the recorder's thread, beside the first epoch.
+    module = importlib.import_module("fer_ablate.tracking.mlflow.store")
+    return cast("Store", module.Store(uri, experiment, runs_dir))
+
+
+def prepare_environment(timeout: int) -> None:
+    """Set the variables that MLflow reads when it is imported or at each request, as far as nobody has set them.
+
+    Args:
+        timeout: seconds a request to a server may take.
+    """
+    # MLflow's own defaults wait four minutes for a dead server.
     defaults = {
         "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout),
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -43,6 +55,3 @@ def open_store(uri: str, experiment: str, runs_dir: str, timeout: int) -> "Store
     for name, value in defaults.items():
         # What a person has set stays.
         os.environ.setdefault(name, value)
-    # The import of mlflow takes one to two seconds, so it happens here: in the recorder's thread, beside the first epoch.
-    module = importlib.import_module("fer_ablate.tracking.mlflow.store")
-    return cast("Store", module.Store(uri, experiment, runs_dir))

@@ -1,10 +1,11 @@
 """Shows the runs of a study below its rows in MLflow; a run that belongs elsewhere is shown as a copy."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader
-from fer_ablate.tracking.mlflow.study_ids import StudyIds, StudyIdsFile
+from fer_ablate.tracking.mlflow.study_ids import StudyIds, StudyIdsFile, digest_of
 
 if TYPE_CHECKING:
     from fer_ablate.tracking.mlflow.store import Store
@@ -17,21 +18,25 @@ class NestedRuns:
         store: store of the study's experiment.
         file: where ids are remembered; locked by the caller.
         ids: its content.
+        own: runs that are shown directly below the study, hence belong to it.
     """
 
-    def __init__(self, store: "Store", file: StudyIdsFile, ids: StudyIds) -> None:
+    def __init__(self, store: "Store", file: StudyIdsFile, ids: StudyIds, own: Collection[str] = ()) -> None:
         self.store = store
         self.file = file
         self.ids = ids
+        self.own = own
         self._rows_of_runs: dict[str, str] = {}
         self._of_other_studies: dict[str, bool] = {}
 
-    def add(self, folder: RunFolder, row: str) -> None:
+    def add(self, folder: RunFolder, row: str, shown: Mapping[str, Mapping[str, float]], tags: Mapping[str, str]) -> None:
         """Show a finished run below a row, unless it still waits for its upload.
 
         Args:
             folder: folder of the run.
             row: MLflow run of the row.
+            shown: key of a run -> metrics such as its gap to a published number.
+            tags: of the row, for runs with such metrics.
 
         Raises:
             UserError: a file of the run is missing or damaged.
@@ -39,16 +44,27 @@ class NestedRuns:
         if folder.pending_file.is_file():
             return
         header = folder.header
+        metrics = shown.get(header.key, {})
+        tags = tags if metrics else {}
         run_id = header.mlflow_run_id
         # Rows may share a run, but MLflow shows it below one of them only: the others get copies.
         if run_id is not None and self._rows_of_runs.setdefault(run_id, row) == row:
             if self.ids.placed.get(run_id, header.parent_run_id) == row:
+                self._update(run_id, metrics, tags)
                 return
-            if self._is_free(run_id, row):
-                self.store.nest(run_id, row)
+            if run_id in self.own or self._is_free(run_id, row):
+                self.store.nest(run_id, row, metrics, tags)
                 self.ids.placed[run_id] = row
+                if metrics:
+                    self.ids.sent[run_id] = digest_of(metrics, tags)
                 return
-        self._copy(folder, header, row)
+        self._update(self._copy(folder, header, row), metrics, tags)
+
+    def _update(self, run_id: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
+        digest = digest_of(metrics, tags)
+        if metrics and self.ids.sent.get(run_id) != digest:
+            self.store.log_summary(run_id, metrics, tags)
+            self.ids.sent[run_id] = digest
 
     def _is_free(self, run_id: str, row: str) -> bool:
         """Whether the run is one of this experiment that no other study shows."""
@@ -64,12 +80,12 @@ class NestedRuns:
             self._of_other_studies[parent] = run is not None and run.data.tags.get("study", self.file.study) != self.file.study
         return self._of_other_studies[parent]
 
-    def _copy(self, folder: RunFolder, header: RunHeader, row: str) -> None:
+    def _copy(self, folder: RunFolder, header: RunHeader, row: str) -> str:
         origin = header.mlflow_run_id or header.key
         name = f"{row}/{origin}"
         copy = self.ids.copies.get(name)
         if copy is not None and self.ids.placed.get(copy) == row:
-            return
+            return copy
         # A copy that a killed process left unfinished is completed, not made a second time.
         copy = self.store.start_run(replace(header, mlflow_run_id=copy, parent_run_id=row), folder.config_yaml, copy=True)
         self.ids.copies[name] = copy
@@ -77,3 +93,4 @@ class NestedRuns:
         self.file.write(self.ids)
         self.store.complete_copy(copy, folder, origin)
         self.ids.placed[copy] = row  # written with the next change of the file
+        return copy

@@ -1,9 +1,10 @@
-"""Names and values within MLflow's limits: the parameters of a config, and the names of rows within metrics."""
+"""Names and values in MLflow's form and limits: the parameters of a config, the names of rows within metrics, times."""
 
 import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import yaml
@@ -63,10 +64,17 @@ def parameters(config_yaml: str, changed: Mapping[str, str]) -> dict[str, str]:
         config_yaml: resolved config; may be empty.
         changed: dotted key -> value of what differs from the defaults.
     """
-    leaves = {parameter_name(key): _text(value) for key, value in flat(yaml.load(config_yaml, _Loader) or {}).items() if key}
+    config = flat(yaml.load(config_yaml, _Loader) or {})
+    leaves = {parameter_name(key): parameter_text(value) for key, value in config.items() if key}
     first = {parameter_name(key): leaves.get(parameter_name(key), str(value)) for key, value in changed.items()}
     return {key: shorten(value, PARAM_LENGTH) for key, value in {**first, **leaves}.items()}
 
 
-def _text(value: Any) -> str:
+def milliseconds(moment: str) -> int:
+    """Unix time in milliseconds of an ISO 8601 date with time."""
+    return int(datetime.fromisoformat(moment).timestamp() * 1000)
+
+
+def parameter_text(value: Any) -> str:
+    """A value as MLflow keeps it."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 
 from filelock import FileLock
@@ -21,7 +20,8 @@ from mlflow.exceptions import MlflowException
 from fer_ablate.errors import UserError
 from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader
 from fer_ablate.tracking.disk.run_state import RunState, mlflow_status
-from fer_ablate.tracking.mlflow.params import RUN_NAME_LENGTH, parameter_name, parameters, shorten
+from fer_ablate.tracking.mlflow.notes import NOTE, with_part
+from fer_ablate.tracking.mlflow.params import PARAM_LENGTH, RUN_NAME_LENGTH, milliseconds, parameter_name, parameters, shorten
 from fer_ablate.tracking.mlflow.values import EPOCH_SECONDS, as_tags, dataset_of, epoch_metrics, failure_tags, final_metrics
 from fer_ablate.training.result import RunResult
 
@@ -39,6 +39,9 @@ LARGEST_BATCH = 1000
 
 PAGE = 1000
 """Runs in one page of a search."""
+
+EARLIER_ROW = "earlier row"
+"""Tag `kind` of a row with settings that its study had before."""
 
 ATTEMPT = "attempt"
 """Tag that finds a run whose process was killed before it could write down the id."""
@@ -197,13 +200,13 @@ class Store:
 
         Args:
             folder: folder of a run that nobody trains.
-            parent_run_id: run below which it is shown, if its header names none.
+            parent_run_id: run below which it is shown; None: the one that its header names.
 
         Returns:
             Id of its MLflow run.
         """
         header = folder.header
-        header = replace(header, parent_run_id=header.parent_run_id or parent_run_id)
+        header = replace(header, parent_run_id=parent_run_id or header.parent_run_id)
         run_id = self.start_run(header, folder.config_yaml)
         # Kept at once: an upload that is killed goes on in the same MLflow run.
         folder.write_header(replace(header, mlflow_run_id=run_id, mlflow_uri=self.uri))
@@ -223,7 +226,9 @@ class Store:
         self.catch_up(run_id, folder)
         self.finish(run_id, folder, folder.result, RunState.finished, files=False)
 
-    def group(self, run_id: str, name: str, tags: Mapping[str, str], parent_run_id: str | None = None) -> str:
+    def group(
+        self, run_id: str, name: str, tags: Mapping[str, str], parent_run_id: str | None = None, started: int | None = None
+    ) -> str:
         """A run that others are shown below, made unless this store has it; returns its id.
 
         Args:
@@ -231,62 +236,105 @@ class Store:
             name: name of the run.
             tags: set on an existing run as well.
             parent_run_id: run below which it is shown itself.
+            started: Unix time in milliseconds of a new run; None: now. MLflow cannot change it later.
         """
         every = dict(tags) | ({PARENT: parent_run_id} if parent_run_id else {})
         if self.active(run_id) is None:
             shown = {tag.key: tag.value for tag in as_tags(every)}
             run_name = shorten(name, RUN_NAME_LENGTH)
-            return str(self.client.create_run(self.experiment_id, tags=shown, run_name=run_name).info.run_id)
+            made = self.client.create_run(self.experiment_id, start_time=started, tags=shown, run_name=run_name)
+            return str(made.info.run_id)
         self.client.log_batch(run_id, tags=as_tags(every))
         return run_id
 
-    def groups_below(self, run_id: str) -> set[str]:
-        """Ids of the rows of a study."""
-        condition = f"tags.`{PARENT}` = '{run_id}' and tags.kind = 'row'"
-        found, token = set(), None
+    def rows_below(self, run_id: str) -> dict[str, dict[str, str]]:
+        """The rows of a study: id -> parameters."""
+        found = self._search(f"tags.`{PARENT}` = '{run_id}' and tags.kind = 'row'")
+        return {str(run.info.run_id): run.data.params for run in found}
+
+    def below(self, run_id: str) -> list[Run]:
+        """All runs that are shown directly below another one."""
+        return self._search(f"tags.`{PARENT}` = '{run_id}'")
+
+    def _search(self, condition: str) -> list[Run]:
+        found: list[Run] = []
+        token = None
         while True:
             page = self.client.search_runs([self.experiment_id], condition, max_results=PAGE, page_token=token)
-            found |= {str(run.info.run_id) for run in page}
+            found += page
             if not (token := page.token):
                 return found
 
-    def show_as(self, states: Mapping[str, RunState], begun: bool = True) -> None:
-        """Show runs in these states; those that are neither running nor to come end now.
+    def set_aside(self, run_id: str, label: str) -> None:
+        """Mark a row whose settings have changed as an earlier one: MLflow cannot change parameters."""
+        self.client.update_run(run_id, name=shorten(f"{label} (earlier settings)", RUN_NAME_LENGTH))
+        self.client.set_tag(run_id, "kind", EARLIER_ROW)
+
+    def show_as(self, states: Mapping[str, RunState], begun: bool = True, ended: Mapping[str, int] | None = None) -> None:
+        """Show runs in these states.
 
         Args:
             states: id -> state.
             begun: see `mlflow_status`.
+            ended: id -> Unix time in milliseconds at which it ended; the others that neither run nor are to come end now.
         """
         for run_id, state in states.items():
             status = mlflow_status(state, begun)
             if status in ("RUNNING", "SCHEDULED"):
                 self.client.update_run(run_id, status=status)
             else:
-                self.client.set_terminated(run_id, status)
+                self.client.set_terminated(run_id, status, (ended or {}).get(run_id))
 
-    def log_summary(self, run_id: str, metrics: Mapping[str, float]) -> None:
-        """Record metrics that belong to no epoch, without those that are not numbers: one seed has no spread."""
+    def log_summary(
+        self,
+        run_id: str,
+        metrics: Mapping[str, float],
+        tags: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> None:
+        """Record what belongs to no epoch, in as few requests as MLflow allows.
+
+        Args:
+            run_id: id of the run.
+            metrics: those that are not numbers are left out: one seed has no spread.
+            tags: set, or changed.
+            params: those that the run does not have yet, since MLflow cannot change them.
+        """
         now = int(time.time() * 1000)
         known = {name: value for name, value in metrics.items() if math.isfinite(value)}
-        self.client.log_batch(run_id, metrics=[Metric(parameter_name(name), value, now, 0) for name, value in known.items()])
+        self.client.log_batch(
+            run_id,
+            metrics=[Metric(parameter_name(name), value, now, 0) for name, value in known.items()],
+            params=[Param(name, shorten(value, PARAM_LENGTH)) for name, value in (params or {}).items()],
+            tags=as_tags(tags or {}),
+        )
+
+    def describe(self, run_id: str, study: str, text: str) -> None:
+        """Make a text the part of a study in the description of its run and of the experiment.
+
+        Args:
+            run_id: run of the study.
+            study: its name.
+            text: Markdown.
+        """
+        run, experiment = self.client.get_run(run_id), self.client.get_experiment(self.experiment_id)
+        self.client.set_tag(run_id, NOTE, with_part(run.data.tags.get(NOTE, ""), study, text))
+        self.client.set_experiment_tag(self.experiment_id, NOTE, with_part(experiment.tags.get(NOTE, ""), study, text))
 
     def log_files(self, run_id: str, files: Iterable[Path], place: str) -> None:
         """Copy files into a folder of a run."""
         for file in files:
             self.client.log_artifact(run_id, str(file), place)
 
-    def nest(self, run_id: str, parent_run_id: str) -> None:
-        """Show a run below another one."""
-        self.client.set_tag(run_id, PARENT, parent_run_id)
+    def nest(
+        self, run_id: str, parent_run_id: str, metrics: Mapping[str, float] | None = None, tags: Mapping[str, str] | None = None
+    ) -> None:
+        """Show a run below another one, and record what belongs to no epoch."""
+        self.log_summary(run_id, metrics or {}, {**(tags or {}), PARENT: parent_run_id})
 
     def parent_of(self, run: Run) -> str | None:
         """The id of the run that it is shown below; None if it stands alone."""
         return run.data.tags.get(PARENT)
-
-
-def milliseconds(moment: str) -> int:
-    """Unix time in milliseconds of an ISO 8601 date with time."""
-    return int(datetime.fromisoformat(moment).timestamp() * 1000)
 
 
 def _silence() -> None:

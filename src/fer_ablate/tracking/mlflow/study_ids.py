@@ -3,7 +3,9 @@
 Kept in `<runs_dir>/<experiment>/<study>.study.json`, separately for each store.
 """
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,9 +28,10 @@ class StudyIds:
         rows: label -> run of the row.
         placed: run of a seed -> run of the row that it is shown below.
         copies: `<row run>/<original>` -> copy of a run that could not be moved; the original is an id, or else a key.
-        sent: label -> digest of the metrics that its row has.
+        sent: label, or run of a seed -> digest of the numbers, tags and parameters that its MLflow run has.
         digest: digest of the summary that was sent completely.
         running: whether the study is shown as running.
+        experiment_id: id of the experiment, which addresses of pages need; empty until the study was first sent.
     """
 
     parent: str = ""
@@ -38,6 +41,7 @@ class StudyIds:
     sent: dict[str, str] = field(default_factory=dict)
     digest: str = ""
     running: bool = False
+    experiment_id: str = ""
 
 
 class StudyIdsFile:
@@ -74,6 +78,12 @@ class StudyIdsFile:
         except OSError as error:
             raise write_error(self.path, error) from error
         return FileLock(self.path.with_suffix(".lock"), timeout=LOCK_SECONDS)
+
+
+def digest_of(*values: Mapping[str, object]) -> str:
+    """Digest of what a run was sent, so that nothing is sent twice."""
+    content = [sorted(one.items()) for one in values]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def row_run(runs_dir: Path, experiment: str, uri: str, label: str) -> str | None:

@@ -1,13 +1,14 @@
 """A study in MLflow: a run of its own, below it one for every row, below these the runs of the seeds.
 
-`open_study` makes the upper two levels, or finds them again, before anything is trained. `close_study` sends the scores, the
-table and the plots, and puts every run below its row. Both can be repeated at any time, by several processes.
+`open_study` makes the run of the study, or finds it again, before anything is trained; new runs are shown below it meanwhile.
+`close_study` makes the rows, which begin when their first run did, puts every run below its row, and sends the settings, the
+scores, the published numbers, the table and the plots. Both can be repeated at any time, by several processes.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,13 +19,22 @@ from fer_ablate.errors import UserError
 from fer_ablate.tracking.disk.log import first_line
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState, mlflow_status
+from fer_ablate.tracking.mlflow.addresses import comparison_page, home_page, run_page
 from fer_ablate.tracking.mlflow.connection import open_store
 from fer_ablate.tracking.mlflow.nested_runs import NestedRuns
-from fer_ablate.tracking.mlflow.params import distinct_names
-from fer_ablate.tracking.mlflow.study_ids import StudyIds, StudyIdsFile
+from fer_ablate.tracking.mlflow.params import RUN_NAME_LENGTH, distinct_names, shorten
+from fer_ablate.tracking.mlflow.study_ids import StudyIds, StudyIdsFile, digest_of
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run
+
     from fer_ablate.tracking.mlflow.store import Store
+
+ROW = "row"
+"""Tag `kind` of the row of a study."""
+
+DESCRIPTION_LENGTH = 4800
+"""Characters of a description of a study; leaves room for the marks around it."""
 
 ITSELF = ""
 """Label of what belongs to the study as a whole and not to a row, such as the trials of a search."""
@@ -37,12 +47,30 @@ class ParentRuns:
     Args:
         uri: URI of the store.
         parent_id: run of the study.
-        row_ids: label -> run of the row.
+        row_ids: label -> run of the row; of a row that has none yet, run of the study.
     """
 
     uri: str
     parent_id: str
     row_ids: dict[str, str]
+
+
+@dataclass(frozen=True)
+class RowDetails:
+    """What MLflow shows of a row beside its scores.
+
+    Args:
+        parameters: names and values within MLflow's limits; those first in which rows differ.
+        tags: such as verdicts.
+        started, ended: of its runs together, Unix time in milliseconds; None if that is not known.
+        of_runs: key of a run -> metrics such as its gap to a published number; these runs get the tags too.
+    """
+
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    started: int | None = None
+    ended: int | None = None
+    of_runs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,6 +84,8 @@ class StudySummary:
         state: finished; failed if a run failed or is missing; missing if the study was interrupted.
         tags: tags of the study.
         failed: labels of rows of which a run failed.
+        details: label -> parameters, tags and times of the row.
+        description: the judged table in Markdown.
     """
 
     rows: Mapping[str, Mapping[str, float]]
@@ -64,12 +94,18 @@ class StudySummary:
     state: RunState = RunState.finished
     tags: Mapping[str, str] = field(default_factory=dict)
     failed: Sequence[str] = ()
+    details: Mapping[str, RowDetails] = field(default_factory=dict)
+    description: str = ""
+
+    def details_of(self, label: str) -> RowDetails:
+        """The details of a row; blank if there are none."""
+        return self.details.get(label, RowDetails())
 
 
 def open_study(
     tracking: TrackingConfig, runs_dir: Path, study: str, labels: Sequence[str], tags: Mapping[str, str]
 ) -> tuple[ParentRuns | None, str]:
-    """Make the runs of a study and its rows, or find them again, and show them as running.
+    """Make the run of a study, or find it again, and show it and its rows as running.
 
     Args:
         tracking: store and experiment.
@@ -89,8 +125,10 @@ def open_study(
             store = open_store(tracking.uri, tracking.experiment, str(runs_dir), tracking.timeout)
             ids = file.read()
             ids.running = True
-            _make_runs(store, file, ids, labels, tags)
-            rows = {label: ids.rows[label] for label in labels}
+            _make_study(store, file, ids, tags)
+            present = store.rows_below(ids.parent) if labels else {}
+            # A row is made when its first run has ended: MLflow keeps the time at which a run was made as its start.
+            rows = {label: ids.rows[label] if ids.rows.get(label) in present else ids.parent for label in labels}
             store.show_as(dict.fromkeys((ids.parent, *rows.values()), RunState.running))
             return ParentRuns(tracking.uri, ids.parent, rows), ""
     except Exception as error:  # whatever is wrong with MLflow must not keep a study from training
@@ -142,48 +180,110 @@ def sent_digest(tracking: TrackingConfig, runs_dir: Path, study: str) -> str:
     return "" if ids.running else ids.digest
 
 
+def comparison_address(tracking: TrackingConfig, runs_dir: Path, study: str, labels: Sequence[str]) -> str:
+    """Address of the page on which MLflow compares the rows of a study; empty if it shows none of them.
+
+    Args:
+        tracking: enabled; store and experiment.
+        runs_dir: where ids are remembered.
+        study: its name.
+        labels: labels of the rows, in the order of the columns.
+
+    Raises:
+        UserError: the file with the ids cannot be read.
+    """
+    ids = StudyIdsFile(runs_dir, tracking.experiment, study, tracking.uri).read()
+    rows = [ids.rows[label] for label in dict.fromkeys(labels) if label in ids.rows]
+    return f"{home_page(tracking.uri)}/{comparison_page(rows, ids.experiment_id)}" if rows and ids.experiment_id else ""
+
+
+def study_address(tracking: TrackingConfig, runs_dir: Path, study: str) -> str:
+    """Address of the page of a study as a whole; empty if MLflow does not show it. Arguments as above."""
+    ids = StudyIdsFile(runs_dir, tracking.experiment, study, tracking.uri).read()
+    return f"{home_page(tracking.uri)}/{run_page(ids.parent, ids.experiment_id)}" if ids.parent and ids.experiment_id else ""
+
+
 def _is_sent(ids: StudyIds, digest: str) -> bool:
     return ids.digest == digest and not ids.running
 
 
-def _make_runs(store: "Store", file: StudyIdsFile, ids: StudyIds, labels: Sequence[str], tags: Mapping[str, str]) -> None:
-    """Make the runs of the study and of these rows, or find them again; each id is written at once, for a kill may come."""
-    common = {"study": file.study}
-    parent = store.group(ids.parent, file.study, {"kind": "study", **common, **tags})
+def _make_study(store: "Store", file: StudyIdsFile, ids: StudyIds, tags: Mapping[str, str], started: int | None = None) -> None:
+    """Make the run of the study, or find it again; its id is written at once, for a kill may come."""
+    parent = store.group(ids.parent, file.study, {"kind": "study", "study": file.study, **tags}, started=started)
     if parent != ids.parent:
         # A new run has nothing of what was sent to the one before it.
         ids.parent, ids.digest, ids.sent = parent, "", {}
+    ids.experiment_id = store.experiment_id
     file.write(ids)
-    present = store.groups_below(parent)
-    for label in dict.fromkeys(labels):
-        row = ids.rows.get(label, "")
+
+
+def _make_rows(
+    store: "Store", file: StudyIdsFile, ids: StudyIds, labels: Sequence[str], summary: StudySummary, below: Sequence["Run"]
+) -> list[str]:
+    """Make those of the labelled rows that have something to show, or find them `below` the study; returns their labels."""
+    unfinished = _unfinished_by_label(labels, below)
+    present = {run.info.run_id: run.data.params for run in below if run.data.tags.get("kind") == ROW}
+    begun = [label for label in labels if _has_begun(label, summary) or label in unfinished or ids.rows.get(label, "") in present]
+    for label in begun:
+        details, row = summary.details_of(label), ids.rows.get(label, "")
         if row in present:
-            continue
-        made = store.group(row, label, {"kind": "row", "label": label, **common}, parent)
+            if all(details.parameters.get(name, value) == value for name, value in present[row].items()):
+                continue
+            # Its earlier runs stay below it, the present ones move to the new row.
+            store.set_aside(row, label)
+            row = ""
+        starts = [details.started, *(run.info.start_time for run in unfinished.get(label, ()))]
+        started = min((start for start in starts if start), default=None)
+        tags = {"kind": ROW, "label": label, "study": file.study}
+        made = store.group(row, label, tags, ids.parent, started)
         if made != row:
             ids.rows[label], ids.digest = made, ""
             ids.sent.pop(label, None)
             file.write(ids)
+    for label in begun:
+        for run in unfinished.get(label, ()):
+            store.nest(run.info.run_id, ids.rows[label])
+            ids.placed[run.info.run_id] = ids.rows[label]
+    return begun
+
+
+def _has_begun(label: str, summary: StudySummary) -> bool:
+    return bool(summary.rows.get(label) or summary.runs.get(label) or label in summary.failed)
+
+
+def _unfinished_by_label(labels: Sequence[str], below: Sequence["Run"]) -> dict[str, list["Run"]]:
+    """Label -> runs of the row that have no result and are shown directly below the study."""
+    names = {shorten(label, RUN_NAME_LENGTH): label for label in labels}
+    found: dict[str, list[Run]] = {}
+    for run in below:
+        if run.info.status != "FINISHED" and "kind" not in run.data.tags and run.info.run_name in names:
+            found.setdefault(names[run.info.run_name], []).append(run)
+    return found
 
 
 def _send(store: "Store", file: StudyIdsFile, ids: StudyIds, summary: StudySummary, digest: str) -> list[str]:
     """Send what is new; returns what was wrong with single runs."""
-    labels = [label for label in dict.fromkeys((*summary.rows, *summary.runs)) if label != ITSELF]
-    _make_runs(store, file, ids, labels, summary.tags)
+    every = [label for label in dict.fromkeys((*summary.rows, *summary.runs)) if label != ITSELF]
+    begun = (start for label in every if (start := summary.details_of(label).started))
+    _make_study(store, file, ids, summary.tags, min(begun, default=None))
+    # The trials of a search have no rows, and there may be thousands of them.
+    below = store.below(ids.parent) if every else []
+    labels = _make_rows(store, file, ids, every, summary, below)
     problems = []
     if digest != ids.digest:
-        _send_metrics(store, ids, summary)
+        _send_rows(store, ids, summary, labels)
         store.log_files(ids.parent, summary.artifacts, "study")
-        nested = NestedRuns(store, file, ids)
-        for label, folders in summary.runs.items():
-            for folder in folders:
-                try:
-                    nested.add(folder, ids.parent if label == ITSELF else ids.rows[label])
-                except UserError as error:
-                    problems.append(str(error))
+        if summary.description:
+            rows = [ids.rows[label] for label in labels]
+            store.describe(ids.parent, file.study, _description(summary, comparison_page(rows, store.experiment_id)))
+        own = {run.info.run_id for run in below if "kind" not in run.data.tags}
+        problems = _place_runs(NestedRuns(store, file, ids, own), ids, summary)
     states = {ids.rows[label]: _row_state(label, summary) for label in labels}
+    ends = {ids.rows[label]: end for label in labels if (end := summary.details_of(label).ended)}
+    if len(ends) == len(states) > 0:
+        ends[ids.parent] = max(ends.values())
     # Rows without a run are still to come if the study ended well; otherwise they ended with it.
-    store.show_as({**states, ids.parent: summary.state}, begun=summary.state is not RunState.finished)
+    store.show_as({**states, ids.parent: summary.state}, summary.state is not RunState.finished, ends)
     ids.running = False
     # With problems the study counts as not sent, and the next call tries again.
     ids.digest = "" if problems else digest
@@ -191,17 +291,42 @@ def _send(store: "Store", file: StudyIdsFile, ids: StudyIds, summary: StudySumma
     return problems
 
 
-def _send_metrics(store: "Store", ids: StudyIds, summary: StudySummary) -> None:
-    """Send the metrics of rows that changed: to the row as they are called, to the study under the name of the row."""
+def _send_rows(store: "Store", ids: StudyIds, summary: StudySummary, labels: Sequence[str]) -> None:
+    """Send the rows that changed: metrics to the row as they are called, to the study under the name of the row."""
     names = distinct_names(list(ids.rows))
-    changed = {label: _hash(sorted(metrics.items())) for label, metrics in summary.rows.items()}
-    changed = {label: digest for label, digest in changed.items() if ids.sent.get(label) != digest}
+    digests = {label: _row_digest(summary, label) for label in (*labels, *([ITSELF] if ITSELF in summary.rows else []))}
+    changed = {label: digest for label, digest in digests.items() if ids.sent.get(label) != digest}
     for label in changed:
         if label != ITSELF:
-            store.log_summary(ids.rows[label], summary.rows[label])
-    below = {f"{names[label]}/{name}": value for label in changed if label for name, value in summary.rows[label].items()}
+            details = summary.details_of(label)
+            store.log_summary(ids.rows[label], summary.rows.get(label, {}), details.tags, details.parameters)
+    below = {f"{names[label]}/{name}": value for label in changed if label for name, value in summary.rows.get(label, {}).items()}
     store.log_summary(ids.parent, {**below, **(summary.rows[ITSELF] if ITSELF in changed else {})})
     ids.sent |= changed
+
+
+def _place_runs(nested: NestedRuns, ids: StudyIds, summary: StudySummary) -> list[str]:
+    """Show the runs below their rows, with their published numbers; returns what was wrong with single runs."""
+    problems = []
+    for label, folders in summary.runs.items():
+        details = summary.details_of(label)
+        for folder in folders:
+            try:
+                nested.add(folder, ids.parent if label == ITSELF else ids.rows[label], details.of_runs, details.tags)
+            except UserError as error:
+                problems.append(str(error))
+    return problems
+
+
+def _description(summary: StudySummary, page: str) -> str:
+    """The judged table with a link to the comparison, unless so many rows make that too long."""
+    linked = f"{summary.description}\n\n[Compare the rows]({page})"
+    return linked if len(linked) <= DESCRIPTION_LENGTH else summary.description
+
+
+def _row_digest(summary: StudySummary, label: str) -> str:
+    details = summary.details_of(label)
+    return digest_of(summary.rows.get(label, {}), details.tags, details.parameters)
 
 
 def _row_state(label: str, summary: StudySummary) -> RunState:
@@ -217,7 +342,9 @@ def _digest(summary: StudySummary) -> str:
     runs = {label: [_version_of(folder) for folder in folders] for label, folders in summary.runs.items()}
     files = [(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in summary.artifacts]
     rows = {label: dict(metrics) for label, metrics in summary.rows.items()}
-    return _hash([rows, runs, files, mlflow_status(summary.state), dict(summary.tags), list(summary.failed)])
+    details = {label: asdict(found) for label, found in summary.details.items()}
+    shown = (mlflow_status(summary.state), dict(summary.tags), list(summary.failed), details, summary.description)
+    return _hash([rows, runs, files, *shown])
 
 
 def _version_of(folder: RunFolder) -> tuple[str, int, bool]:

@@ -1,0 +1,41 @@
+"""The rows of a plan that appear in a table, with their finished and failed runs."""
+
+from collections.abc import Sequence
+
+from fer_ablate.config.study_rows import Row
+from fer_ablate.judgement.averaged_runs import averaged_row
+from fer_ablate.judgement.row_runs import RowRuns, failure_of, published_by_class, published_numbers, scored_run
+from fer_ablate.study.averaged_rows import AveragedNetwork, averaged_networks
+from fer_ablate.study.plan import Plan, PlannedRun
+
+
+def rows_with_runs(plan: Plan) -> list[RowRuns]:
+    """Every planned row that appears in a table, with its finished and failed runs, in the order of the study."""
+    trained: dict[str, list[PlannedRun]] = {}
+    for planned in plan.runs:
+        trained.setdefault(planned.cell.row.label, []).append(planned)
+    averages: dict[str, list[AveragedNetwork]] = {}
+    for network in averaged_networks(plan):
+        averages.setdefault(network.row.label, []).append(network)
+    rows = []
+    for label, row in {row.label: row for row in plan.spec.rows}.items():
+        # Auxiliary rows only provide starting weights and members for others.
+        if label in trained and not row.auxiliary:
+            rows.append(_trained_row(row, trained[label], plan))
+        elif label in averages:
+            rows.append(averaged_row(row, averages[label], plan))
+    return rows
+
+
+def _trained_row(row: Row, runs: Sequence[PlannedRun], plan: Plan) -> RowRuns:
+    accept_stale = plan.spec.switches.accept_stale
+    return RowRuns(
+        label=row.label,
+        seeds=tuple(dict.fromkeys(planned.cell.config.seed for planned in runs)),
+        runs=tuple(run for planned in runs if (run := scored_run(planned, accept_stale)) is not None),
+        failures=tuple(failure for planned in runs if (failure := failure_of(planned)) is not None),
+        published=published_numbers(row),
+        by_class=published_by_class(row),
+        factor=runs[0].cell.factor,
+        folds=plan.spec.folds,
+    )

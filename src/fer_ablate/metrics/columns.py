@@ -1,0 +1,33 @@
+"""Names of scores: which splits and metrics a column such as `test/acc` or `test/recall/fear` may name."""
+
+from fer_ablate.metrics.split_result import AVERAGES, PERCENT, SUPPORT
+
+SPLITS = ("train", "val", "test", "public", "private", "train_eval", "train_pooled", "test_pooled")
+"""Splits of a result, as columns name them."""
+
+METRICS = (*PERCENT, "loss")
+"""Metrics of all classes together."""
+
+
+def is_of_class(metric: str) -> bool:
+    """Whether a metric is the score of one class, such as `recall/fear`, or a number of images, such as `support/fear`."""
+    return "/" in metric
+
+
+def in_percent(metric: str) -> bool:
+    """Whether a metric is a fraction of one, which is shown in percent."""
+    return metric in PERCENT or (is_of_class(metric) and not metric.startswith(f"{SUPPORT}/"))
+
+
+def report_metric(line: str, score: str) -> str:
+    """The metric of a cell in a classification report as scikit-learn prints it.
+
+    Args:
+        line: a class, `accuracy`, `macro avg` or `weighted avg`.
+        score: `precision`, `recall`, `f1`, `support`, or `accuracy` in the line of that name.
+    """
+    if score == "accuracy":
+        return "acc"
+    if line in AVERAGES and score != SUPPORT:
+        return f"{AVERAGES[line]}_{score}"
+    return f"{score}/{line}"
