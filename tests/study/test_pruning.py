@@ -100,6 +100,7 @@ def test_a_hopeless_run_ends_and_can_resume(search_of, trial_of):
     assert assess(prepared, module).result.epochs == 4
 
 
+@pytest.mark.slow
 def test_a_promising_run_reports_every_epoch(search_of, trial_of):
     search = search_of({"name": "median", "n_startup_trials": 1})
     search.done(search.ask().number, [0.0])

@@ -26,6 +26,13 @@ SAMPLERS = {
 }
 
 
+def each_sampler(usually):
+    """Every sampler; those that are not named are left to the slow suite."""
+    return [
+        pytest.param(sampler, id=name, marks=[] if name in usually else [pytest.mark.slow]) for name, sampler in SAMPLERS.items()
+    ]
+
+
 @pytest.fixture
 def plan(tmp_path):
     """A search for more of `score`, unless told otherwise."""
@@ -68,7 +75,7 @@ def test_the_same_search_goes_on_where_it_stopped(plan):
     assert [trial.number for trial in search.records] == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS)
+@pytest.mark.parametrize("sampler", each_sampler(usually=("tpe", "genetic")))
 def test_an_interrupted_search_suggests_the_same_trials(plan, sampler):
     unbroken = run(Search.open(plan(sampler=sampler, name="unbroken")), 9)
     broken = run(Search.open(plan(sampler=sampler)), 4)
@@ -77,7 +84,7 @@ def test_an_interrupted_search_suggests_the_same_trials(plan, sampler):
     assert len({json.dumps(params) for params in broken}) > 5
 
 
-@pytest.mark.parametrize("sampler", [SAMPLERS["random"], SAMPLERS["tpe"]], ids=["random", "tpe"])
+@pytest.mark.parametrize("sampler", each_sampler(usually=("tpe",)))
 def test_a_killed_trial_is_repeated_and_counts_once(plan, sampler):
     unbroken = run(Search.open(plan(sampler=sampler, name="unbroken")), 6)
     search = Search.open(plan(sampler=sampler))
