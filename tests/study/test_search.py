@@ -14,7 +14,7 @@ from optuna.samplers import CmaEsSampler, GridSampler, NSGAIISampler, RandomSamp
 from fer_ablate.errors import BusyError, UserError
 from fer_ablate.search.objectives import check_objectives, objective_directions, why_not_pruned
 from fer_ablate.search.search import Search, SearchPlan, search_lock
-from fer_ablate.search.trial_store import absolute, default_address, open_store
+from fer_ablate.search.trial_store import absolute, open_store
 from fer_ablate.search.trials import search_summary
 
 SPACE = {"width": FloatDistribution(0.1, 1.0), "depth": IntDistribution(1, 6), "norm": CategoricalDistribution(["batch", "none"])}
@@ -34,13 +34,13 @@ def each_sampler(usually):
 
 
 @pytest.fixture
-def plan(tmp_path):
+def plan(search_address):
     """A search for more of `score`, unless told otherwise."""
 
     def build(**given):
         told = {
             "name": "small",
-            "address": default_address(tmp_path),
+            "address": search_address,
             "objectives": ("val/acc",),
             "directions": ("maximize",),
             "space": SPACE,
