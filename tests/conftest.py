@@ -2,6 +2,7 @@
 
 import gc
 import os
+from pathlib import Path
 
 # Before torch reads it: workers with a thread for every core wait for each other, and equal weights need a fixed number.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -10,6 +11,40 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import pytest
 
 from fer_ablate.config.compose import composed, composer, to_config
+
+TOGETHER = {
+    "studies": (
+        "config/test_compos",
+        "config/test_study_rows",
+        "study/test_study_files",
+        "commands/test_re",
+        "report/test_results",
+    ),
+    "searches": ("study/test_search", "study/test_pruning", "study/test_optuna", "commands/test_search"),
+    "exports": ("inference/test_onnx", "inference/test_torch_export", "commands/test_export"),
+    "mlflow": (
+        "tracking/test_study_runs",
+        "tracking/test_mlflow",
+        "tracking/test_attach",
+        "tracking/test_recorder",
+        "commands/test_serving",
+    ),
+    "plots": ("report/test_study_plots", "report/test_run_pictures", "report/test_contact", "report/test_search_plots"),
+}
+"""Group -> beginnings of the files that share what is slow to make, such as composed files or the import of a library."""
+
+FIRST = ("searches", "studies", "training/", "exports", "commands/")
+"""What takes longest is handed out first, so that no process waits for the other one at the end."""
+
+
+def pytest_collection_modifyitems(session, config, items):
+    """Keep the tests of a file, or of files that belong together, in one process, and begin with the longest."""
+    for item in items:
+        file = item.path.relative_to(Path(__file__).parent).as_posix()
+        group = next((name for name, files in TOGETHER.items() if file.startswith(files)), file)
+        item.add_marker(pytest.mark.xdist_group(group))
+    places = {item: item.get_closest_marker("xdist_group").args[0] for item in items}
+    items.sort(key=lambda item: next((at for at, name in enumerate(FIRST) if places[item].startswith(name)), len(FIRST)))
 
 
 def pytest_collection_finish(session):

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 STUDY = """
-base: [model=pisa, model.width=0.125, trainer=cpu, trainer.batch_size=32, trainer.max_epochs=1, trainer.num_threads=1,
+base: [model=small, model.width=0.25, trainer=cpu, trainer.batch_size=32, trainer.max_epochs=1, trainer.num_threads=1,
   data.synthetic.train=140, data.synthetic.val=70, data.synthetic.test=70]
 baseline: all
 seeds: [0, 1]

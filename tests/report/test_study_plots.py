@@ -162,7 +162,7 @@ def test_pictures_that_are_no_longer_drawn_go_away(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] if name == "thirty rows" else []) for name in ODD])
 def test_odd_tables_are_drawn_or_left_out(name, tmp_path):
     written = save_study_figures(tmp_path, ODD[name], histories(ODD[name]))
     finished = any(np.isfinite(one.mean) for each in ODD[name].rows for one in each.scores.values())

@@ -1,10 +1,12 @@
 """A small study whose runs are finished by hand: what there is of it is files, and nobody trains."""
 
+import shutil
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from fer_ablate.search.trial_store import default_address, open_store
 from fer_ablate.study.cells import compose_cells
 from fer_ablate.study.plan import make_plan
 from fer_ablate.study.spec import study_spec
@@ -21,6 +23,20 @@ rows:
   - {label: all}
   - {label: less, overrides: [model.conv_layers=4], published: {test/acc: 60.5}}
 """
+
+
+@pytest.fixture(scope="session")
+def _no_searches(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("searches")
+    open_store(default_address(folder)).engine.dispose()
+    return folder / "search.db"
+
+
+@pytest.fixture
+def search_address(_no_searches, tmp_path):
+    """Address of a database without searches, copied because Optuna takes long to create one."""
+    shutil.copy(_no_searches, tmp_path)
+    return default_address(tmp_path)
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from fer_ablate.errors import UserError
 from fer_ablate.search.pruners import build_pruner, check_pruner
 from fer_ablate.search.pruning import Pruned, Pruning, build_pruning
 from fer_ablate.search.search import Search, SearchPlan
-from fer_ablate.search.trial_store import default_address
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.training.role_set import role_set
 from fer_ablate.training.run import PreparedRun, assess, finished_epochs, fit
@@ -47,11 +46,11 @@ class Recording:
 
 
 @pytest.fixture
-def search_of(tmp_path):
+def search_of(search_address):
     def build(settings, directions=("maximize",)):
         plan = SearchPlan(
             name="small",
-            address=default_address(tmp_path),
+            address=search_address,
             objectives=("val/acc", "run/macs")[: len(directions)],
             directions=directions,
             space={"lr": FloatDistribution(0.0, 1.0)},
@@ -66,11 +65,11 @@ def search_of(tmp_path):
 
 
 @pytest.fixture
-def trial_of(config_of, tmp_path):
+def trial_of(config_of, search_address, tmp_path):
     """The config of a trial of the search, and its run in a folder of its own."""
 
     def build(number, *overrides):
-        words = [f"search.storage='{default_address(tmp_path)}'", "search.study_name=small", f"search.trial={number}"]
+        words = [f"search.storage='{search_address}'", "search.study_name=small", f"search.trial={number}"]
         config = config_of("trainer.num_threads=1", "trainer.precision=fp32", "trainer.max_epochs=4", *words, *overrides)
         data = role_set(config, load_faces(config.data))
         folder = RunFolder(tmp_path / f"run{number}")
@@ -100,6 +99,7 @@ def test_a_hopeless_run_ends_and_can_resume(search_of, trial_of):
     assert assess(prepared, module).result.epochs == 4
 
 
+@pytest.mark.slow
 def test_a_promising_run_reports_every_epoch(search_of, trial_of):
     search = search_of({"name": "median", "n_startup_trials": 1})
     search.done(search.ask().number, [0.0])

@@ -14,7 +14,7 @@ from optuna.samplers import CmaEsSampler, GridSampler, NSGAIISampler, RandomSamp
 from fer_ablate.errors import BusyError, UserError
 from fer_ablate.search.objectives import check_objectives, objective_directions, why_not_pruned
 from fer_ablate.search.search import Search, SearchPlan, search_lock
-from fer_ablate.search.trial_store import absolute, default_address, open_store
+from fer_ablate.search.trial_store import absolute, open_store
 from fer_ablate.search.trials import search_summary
 
 SPACE = {"width": FloatDistribution(0.1, 1.0), "depth": IntDistribution(1, 6), "norm": CategoricalDistribution(["batch", "none"])}
@@ -26,14 +26,21 @@ SAMPLERS = {
 }
 
 
+def each_sampler(usually):
+    """Every sampler; those that are not named are left to the slow suite."""
+    return [
+        pytest.param(sampler, id=name, marks=[] if name in usually else [pytest.mark.slow]) for name, sampler in SAMPLERS.items()
+    ]
+
+
 @pytest.fixture
-def plan(tmp_path):
+def plan(search_address):
     """A search for more of `score`, unless told otherwise."""
 
     def build(**given):
         told = {
             "name": "small",
-            "address": default_address(tmp_path),
+            "address": search_address,
             "objectives": ("val/acc",),
             "directions": ("maximize",),
             "space": SPACE,
@@ -68,7 +75,7 @@ def test_the_same_search_goes_on_where_it_stopped(plan):
     assert [trial.number for trial in search.records] == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS)
+@pytest.mark.parametrize("sampler", each_sampler(usually=("tpe", "genetic")))
 def test_an_interrupted_search_suggests_the_same_trials(plan, sampler):
     unbroken = run(Search.open(plan(sampler=sampler, name="unbroken")), 9)
     broken = run(Search.open(plan(sampler=sampler)), 4)
@@ -77,7 +84,7 @@ def test_an_interrupted_search_suggests_the_same_trials(plan, sampler):
     assert len({json.dumps(params) for params in broken}) > 5
 
 
-@pytest.mark.parametrize("sampler", [SAMPLERS["random"], SAMPLERS["tpe"]], ids=["random", "tpe"])
+@pytest.mark.parametrize("sampler", each_sampler(usually=("tpe",)))
 def test_a_killed_trial_is_repeated_and_counts_once(plan, sampler):
     unbroken = run(Search.open(plan(sampler=sampler, name="unbroken")), 6)
     search = Search.open(plan(sampler=sampler))

@@ -28,7 +28,10 @@ class Losses(Callback):
 
 def test_ten_steps_give_the_stored_losses(config_of, task_of):
     losses = Losses()
-    fit(task_of(config_of("model=pisa", "model.width=0.125", "trainer.max_epochs=2", "trainer.channels_last=false")), callbacks=[losses])
+    fit(
+        task_of(config_of("model=pisa", "model.width=0.125", "trainer.max_epochs=2", "trainer.channels_last=false")),
+        callbacks=[losses],
+    )
     if os.environ.get("FER_ABLATE_GOLDEN") == "write":
         stored = {"torch": VERSION, "losses": [round(value, 6) for value in losses.values]}
         FILE.write_text(json.dumps(stored, indent=2) + "\n")

@@ -66,7 +66,7 @@ def test_validation_is_in_evaluation_mode_and_without_gradients(config_of, task_
 
 
 def test_bf16_keeps_weights_in_32_bits(config_of, task_of):
-    prepared, types = task_of(config_of("trainer.precision=bf16")), set()
+    prepared, types = task_of(config_of("trainer.precision=bf16", "trainer.limit_train_batches=1")), set()
 
     class Types(Callback):
         def on_fit_start(self, trainer, pl_module):
@@ -188,7 +188,7 @@ def test_the_profile_lies_beside_the_checkpoints(config_of, task_of):
 
 def test_deterministic_switches_torch_to_deterministic_algorithms(config_of, task_of):
     try:
-        fit(task_of(config_of("trainer.deterministic=true", "augment=vggnet")))
+        fit(task_of(config_of("trainer.deterministic=true", "augment=vggnet", "trainer.limit_train_batches=1")))
         assert torch.are_deterministic_algorithms_enabled()
     finally:
         torch.use_deterministic_algorithms(False)

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 from hydra import compose
 from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from fer_ablate.config.conf_files import CONFIG_NAME, conf_dir
@@ -20,6 +21,7 @@ from fer_ablate.config.hydra_internals import (
     dump_yaml,
     is_running,
     make_app,
+    names_read,
     running,
     running_app,
     set_values,
@@ -61,6 +63,10 @@ _bases: WeakKeyDictionary[HydraApp, dict[tuple[str, ...], bytes]] = WeakKeyDicti
 time that `deepcopy` takes."""
 
 
+_added: WeakKeyDictionary[HydraApp, frozenset[str]] = WeakKeyDictionary()
+"""Hydra app with a folder of the user's -> the configs in that folder, such as `study/mine`."""
+
+
 @contextmanager
 def composer(config_dir: Path | None = None) -> Iterator[HydraApp]:
     """Initialise Hydra for `composed`; a Hydra app that runs already is left as it was.
@@ -68,7 +74,7 @@ def composer(config_dir: Path | None = None) -> Iterator[HydraApp]:
     A process reads each YAML file and composes each choice of groups once, until one of the files is edited.
 
     Args:
-        config_dir: what was given as `--config-dir`, searched first.
+        config_dir: what was given as `--config-dir`; as in Hydra, it is searched after the program's own files.
     """
     folder = config_dir.resolve() if config_dir is not None else None
     known, app = _apps.get(folder, (None, None))
@@ -80,6 +86,9 @@ def composer(config_dir: Path | None = None) -> Iterator[HydraApp]:
         register_schema()
         app = make_app(conf_dir(), folder)
         _apps[folder] = stamp, app
+        if folder is not None:
+            files = (Path(name) for name, _, _ in stamp if folder in Path(name).parents)
+            _added[app] = frozenset(file.relative_to(folder).with_suffix("").as_posix() for file in files)
     with running(app):
         yield app
 
@@ -101,10 +110,27 @@ def composed(overrides: Sequence[str] = ()) -> DictConfig:
     words = tuple(str(one.input_line) for one in chosen)
     bases = _bases.setdefault(app, {})
     if words not in bases:
-        bases[words] = pickle.dumps(compose(CONFIG_NAME, overrides=list(words)))
+        bases[words] = _shared_base(words, _added.get(app)) or _base(words)
     tree = cast(DictConfig, pickle.loads(bases[words]))
     set_values(settings, tree)
     return tree
+
+
+def _base(words: Sequence[str]) -> bytes:
+    return pickle.dumps(compose(CONFIG_NAME, overrides=list(words)))
+
+
+def _shared_base(words: tuple[str, ...], added: frozenset[str] | None) -> bytes | None:
+    """What the program's own files give, where none of the user's files takes the place of one: composed once for all folders."""
+    if added is None:
+        return None
+    with composer() as app:
+        bases = _bases.setdefault(app, {})
+        try:
+            bases[words] = base = bases.get(words) or _base(words)
+        except HydraException:  # a word that only the user's files know, or that none knows
+            return None
+        return base if added.isdisjoint(names_read(app)) else None
 
 
 def to_config(tree: DictConfig) -> Config:

@@ -7,7 +7,7 @@ running, or to use a launcher without a sweeper plugin. tests/config/test_hydra_
 import argparse
 import copy
 import pickle
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ def make_app(folder: Path, further: Path | None = None) -> HydraApp:
 
     Args:
         folder: of the program's files.
-        further: folder of the user's, searched first.
+        further: folder of the user's, searched after it, as Hydra does with `--config-dir`.
     """
     search_path = create_config_search_path(str(folder))
     if further is not None:
@@ -103,14 +103,20 @@ class _ReadOnce(ConfigRepository):
     def initialize_sources(self, config_search_path: ConfigSearchPath) -> None:
         """Search other folders from now on, in which the same name may be another file."""
         super().initialize_sources(config_search_path)
-        self._read: dict[str, bytes] = {}
+        self.read: dict[str, bytes] = {}
 
     def load_config(self, config_path: str) -> ConfigResult | None:
         """Read a file, or copy what was read: merging adopts the nodes that it is given, and unpickling is the fastest copy."""
-        if config_path not in self._read:
-            self._read[config_path] = pickle.dumps(super().load_config(config_path))
-        found: ConfigResult | None = pickle.loads(self._read[config_path])
+        if config_path not in self.read:
+            self.read[config_path] = pickle.dumps(super().load_config(config_path))
+        found: ConfigResult | None = pickle.loads(self.read[config_path])
         return found
+
+
+def names_read(app: HydraApp) -> Iterable[str]:
+    """Names of the configs, such as `model/pisa`, that an app of `make_app` read or looked for."""
+    repository: _ReadOnce = app.config_loader.repository  # type: ignore[attr-defined]  # of the loader that `make_app` builds
+    return repository.read
 
 
 def split_overrides(app: HydraApp, overrides: Sequence[ParsedOverride]) -> tuple[list[ParsedOverride], list[ParsedOverride]]:
