@@ -103,7 +103,7 @@ PARAMS = {
 }
 
 
-def test_the_front_is_a_study_of_the_same_runs(prepared):
+def test_the_front_is_a_study(prepared):
     trial = TrialRecord(7, "done", PARAMS, (0.9, 1e6), key="x")
     cell = cell_of(prepared, trial)
     assert prepared.plan.name.startswith("mobile_search-")
@@ -122,7 +122,7 @@ def test_the_front_is_a_study_of_the_same_runs(prepared):
             composed(["experiment=trial_007", *[word for word in prepared.space.fixed if "experiment" not in word]])
         )
     assert alone.model == cell.config.model
-    assert "describe" in front.describe and "experiment=trial_007 data=synthetic" in front.describe
+    assert front.describe.endswith("experiment=trial_007 data=synthetic data.synthetic.train=140 trainer.max_epochs=1")
 
 
 def test_maps_that_shrink_to_nothing_are_impossible(prepared):

@@ -93,7 +93,7 @@ def override():
     return st.sampled_from(["", "", "+", "++"]).flatmap(lambda prefix: setting.map(lambda text: prefix + text))
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_random_overrides_compose_alike(data):
     group = data.draw(st.sampled_from(["model=pisa", "experiment=vggnet", "optimizer=adamw"]))
@@ -113,3 +113,13 @@ def test_a_tree_can_be_changed_freely():
     with composer():
         composed(["model=pisa"]).model.width = 0.5
         assert composed(["model=pisa"]).model.width == 1.0
+
+
+def test_folders_share_only_equal_files(tmp_path):
+    def width(folder, value):
+        (tmp_path / folder / "model").mkdir(parents=True)
+        (tmp_path / folder / "model" / "mine.yaml").write_text(f"stages: [{{channels: 4}}]\nwidth: {value}\n")
+        with composer(tmp_path / folder):
+            return composed(["model=mine"]).model.width
+
+    assert [width("first", 0.5), width("second", 2.0), width("third", 0.5)] == [0.5, 2.0, 0.5]

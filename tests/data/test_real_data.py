@@ -27,6 +27,7 @@ def test_counts_are_the_published_ones(faces):
     assert faces.faces[0, 0, 0, :4].tolist() == [70, 80, 82, 72]
 
 
+@pytest.mark.slow
 def test_the_audit_finds_the_known_copies_and_conflicts(faces):
     found = audit(faces)
     assert (found.distinct, len(found.surplus), found.groups, len(found.copied)) == (34034, 1853, 1516, 3369)
@@ -37,6 +38,7 @@ def test_the_audit_finds_the_known_copies_and_conflicts(faces):
     assert (len(found.black), len(found.blank)) == (12, 12)
 
 
+@pytest.mark.slow
 def test_dropping_frees_test_splits_of_training_images(real_config):
     clean = load_faces(replace(real_config, drop=list(Drop)))
     assert 35887 - 280 - 288 - 160 - 12 <= len(clean) < 35887 - 280 - 288

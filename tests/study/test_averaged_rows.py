@@ -1,5 +1,6 @@
 """Rows that average the networks of other rows: their scores, what the plan and the table say of them, and their faults."""
 
+from collections import Counter
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -7,22 +8,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fer_ablate.commands import plan as plan_verb
 from fer_ablate.config.choices import AverageOver, Roles, TestTimeAugmentation
 from fer_ablate.config.schema import RowConfig, StudyConfig, StudySwitches
 from fer_ablate.config.study_rows import Row, study_file_faults
 from fer_ablate.ensemble.average import build_ensemble
 from fer_ablate.ensemble.members import ensemble_candidates
-from fer_ablate.execution.study_output import judged_study
+from fer_ablate.execution.mlflow_summary import mlflow_summary
+from fer_ablate.execution.study_output import StudyOutput, judged_study
+from fer_ablate.execution.table_progress import TableProgress
+from fer_ablate.judgement.averaged_runs import averaged_row
 from fer_ablate.judgement.planned_rows import rows_with_runs
 from fer_ablate.judgement.row_runs import RowRuns
 from fer_ablate.metrics import SplitResult, class_scores
 from fer_ablate.metrics.split_result import counted_scores
+from fer_ablate.report.page.study import study_page
+from fer_ablate.report.results.export import exported_runs, merged_export
+from fer_ablate.report.results.page import results_page
+from fer_ablate.report.results.table import StudyResults
 from fer_ablate.study.average_faults import different_tests
 from fer_ablate.study.averaged_rows import averaged_networks
 from fer_ablate.study.cells import compose_cells
 from fer_ablate.study.plan import make_plan
 from fer_ablate.study.spec import study_spec
 from fer_ablate.tracking.disk.run_folder import StoredPredictions
+from fer_ablate.tracking.disk.run_state import RunState
 
 from ..finished_runs import finish_run
 from .conftest import folder_of, header_of
@@ -91,7 +101,9 @@ def finish_all(plan, **differing):
 
 
 def row_named(plan, label):
-    return next(row for row in rows_with_runs(plan) if row.label == label)
+    """One row of averages; the others are not computed."""
+    networks = [network for network in averaged_networks(plan) if network.row.label == label]
+    return averaged_row(networks[0].row, networks, plan)
 
 
 def said(run, split="test"):
@@ -143,14 +155,13 @@ def test_an_average_is_judged_like_any_row(planned):
     assert [row.label for row in table.rows] == ["wide", "flat", "pairs", "four", "with hidden"]
     pairs, four = table.rows[2].scores["test/acc"], table.rows[3].scores["test/acc"]
     assert (pairs.n, four.n) == (2, 1)
-    assert pairs.over_images and pairs.low < pairs.mean < pairs.high
-    assert pairs.published.value == 75.2 and pairs.gap == pytest.approx(100 * pairs.mean - 75.2)
+    assert pairs.over_images
+    assert pairs.low < pairs.mean < pairs.high
+    assert (pairs.published.value, pairs.gap) == (75.2, pytest.approx(100 * pairs.mean - 75.2))
     assert pairs.difference.verdict.startswith("within noise")  # of two networks that disagree, either may be right
     assert (four.difference.value > 0.1, four.difference.p < 0.05) == (True, True)  # independent mistakes average out
     assert "these two networks only" in four.difference.verdict
-    assert any(
-        note.startswith("four: averages of the probabilities of 4 networks (all seeds of wide, flat)") for note in table.notes
-    )
+    assert any(note.startswith("four: probabilities averaged over 4 networks (all seeds of wide, flat)") for note in table.notes)
 
 
 def test_an_average_waits_for_its_members(planned):
@@ -209,6 +220,61 @@ def test_other_classes_are_not_averaged(planned):
     finish_all(planned(), classes=["happy", "sad", "angry"])
     (note,) = row_named(planned(), "pairs").average.notes
     assert "classes: happy, sad, fear in wide, seed 1; happy, sad, angry in flat, seed 1" in note
+
+
+def test_the_plan_shows_averages(planned, cache_dir, capsys):
+    (Path("conf") / "study").mkdir(parents=True, exist_ok=True)
+    (Path("conf") / "study" / "own.yaml").write_text(STUDY)
+    finish(planned().runs[0].cell, 0)
+    finish(planned().runs[2].cell, 2)
+    assert plan_verb.run(["--config-dir", "conf", "study=own", "runs_dir=runs", f"data.cache_dir={cache_dir}"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["pairs", "0", "—", "finished", "average", "of", "2", "networks"] in lines
+    assert ["four", "all", "—", "missing", "members", "not", "finished:", "wide,", "seed", "1;", "flat,", "seed", "1"] in lines
+
+
+def test_the_page_shows_averages_among_the_rows(planned, tmp_path):
+    finish_all(planned(), right=0.9)
+    plan = planned()
+    table, rows = judged_study(plan)
+    page = study_page(plan.spec, table, rows, tmp_path)
+    assert "probabilities averaged over 4 networks" in page.html
+    assert page.runs == 4  # an average is no run
+    for row in rows:  # nor has it weights to be explained
+        keys = [run.header.key[:10] for run in row.runs]
+        assert any(f"explain run={key}" in page.html for key in keys) == (row.label in ("wide", "flat"))
+
+
+def test_mlflow_is_given_averages_like_rows(planned):
+    finish_all(planned())
+    table, rows = judged_study(planned())
+    summary = mlflow_summary(StudyOutput(table, tuple(rows), (), None), RunState.finished)
+    assert summary.rows["pairs"]["published/test/acc"] == pytest.approx(0.752)
+    assert summary.rows["four"]["run/parameters"] == 406
+    assert summary.details["four"].parameters == {"average_of": "wide, flat", "average_over": "seeds", "networks": "4"}
+    assert "average_of" not in summary.details["wide"].parameters
+    assert [len(summary.runs[label]) for label in ("pairs", "four")] == [2, 1]
+
+
+def test_the_page_of_results_has_averages(planned, tmp_path):
+    finish_all(planned())
+    plan = planned()
+    table, rows = judged_study(plan)
+    labels = [row.label for row in plan.spec.rows]
+    export = merged_export(None, table, exported_runs(rows, "", {}), labels)
+    (tmp_path / "docs" / "results").mkdir(parents=True)
+    (tmp_path / "docs" / "results" / "own.json").write_text(export.to_json())
+    page = results_page([plan.spec], tmp_path / "docs")
+    assert "| [own](#own) | 5 of 5 | 0, 1 | run in full |" in page
+    assert "75.2" in page
+    assert {run.label for run in StudyResults(plan.spec, export).trained} == {"wide", "flat"}
+
+
+def test_progress_counts_trained_rows_only(planned):
+    counts = {label: Counter({RunState.finished: 1}) for label in ("wide", "flat")}
+    progress = TableProgress(planned().spec, counts)
+    assert progress.in_words(progress.labels) == "2 of 4"
+    assert progress.in_words(["four"]) == "an average"
 
 
 def test_a_chosen_average_brings_its_members(planned):

@@ -113,6 +113,18 @@ def test_a_trial_killed_twice_keeps_its_parameters(plan):
     assert search.counted == 0
 
 
+def test_an_impossible_trial_counts_and_is_kept(plan):
+    search = Search.open(plan(sampler=SAMPLERS["genetic"]))
+    search.impossible(search.ask().number, "model.stages[1]: kernel 3 on a 0x0 map.")
+    run(search, 2)
+    again = Search.open(plan(sampler=SAMPLERS["genetic"]), retry_failed=True)
+    assert again.counted == 3
+    assert [(one.state, one.values, one.problem) for one in again.records][0] == (
+        "impossible", (), "model.stages[1]: kernel 3 on a 0x0 map."
+    )  # fmt: skip
+    assert again.ask().resumes is None
+
+
 def test_failed_trials_are_repeated_only_on_request(plan):
     search = Search.open(plan())
     failed = search.ask()

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from pytorch_lightning import Callback
+from pytorch_lightning.callbacks import LambdaCallback
 
 from fer_ablate.training import epoch_loop
 from fer_ablate.training.checkpoints import read
@@ -58,6 +59,7 @@ RECIPES = {
 @pytest.mark.parametrize("recipe", [pytest.param(words, id=name) for name, words in RECIPES.items()])
 def test_plain_steps_equal_those_of_lightning(recipe, config_of, task_of, monkeypatch):
     config, found = config_of("trainer.max_epochs=2", *recipe), []
+    monkeypatch.setattr(epoch_loop, "_is_known", lambda _: True)
     for folder in ("ours", "theirs"):
         if folder == "theirs":
             monkeypatch.setattr(epoch_loop, "_is_plain", lambda *_: False)
@@ -77,7 +79,19 @@ def test_plain_steps_equal_those_of_lightning(recipe, config_of, task_of, monkey
 
 
 @pytest.mark.parametrize("words", ["trainer.accumulate=2", "trainer.profiler=simple"])
-def test_other_steps_are_left_to_lightning(words, config_of, task_of):
+def test_other_steps_are_left_to_lightning(words, config_of, task_of, monkeypatch):
+    monkeypatch.setattr(epoch_loop, "_is_known", lambda _: True)
     hooks = Hooks()
     fit(task_of(config_of(words)), callbacks=[hooks])
     assert hooks.plain == {False}
+
+
+def test_callbacks_of_others_may_log_in_steps(config_of, task_of):
+    logged = []
+
+    def log(trainer, pl_module, *_):
+        pl_module.log("mine", 1.0, on_step=True)
+        logged.append(trainer.fit_loop.epoch_loop._plain)
+
+    fit(task_of(config_of()), callbacks=[LambdaCallback(on_train_batch_end=log)])
+    assert set(logged) == {False}

@@ -3,7 +3,7 @@
 import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -12,7 +12,6 @@ from weakref import WeakKeyDictionary
 
 from hydra import compose
 from hydra.core.config_store import ConfigStore
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from fer_ablate.config.conf_files import CONFIG_NAME, conf_dir
@@ -58,13 +57,35 @@ Stamp = tuple[tuple[str, int, int], ...]
 _apps: dict[Path | None, tuple[Stamp, HydraApp]] = {}
 """Folder of the user's -> the app that composes from it and from the program's files, as they were at this stamp."""
 
-_bases: WeakKeyDictionary[HydraApp, dict[tuple[str, ...], bytes]] = WeakKeyDictionary()
-"""Hydra app -> choices of groups -> the tree that Hydra composes of them, pickled: reading that is a copy in a twentieth of the
-time that `deepcopy` takes."""
+_files: WeakKeyDictionary[HydraApp, "_Files"] = WeakKeyDictionary()
+"""App of `composer` -> the files that it composes from."""
+
+_bases: dict[Any, dict[tuple[str, ...], list["_Base"]]] = {}
+"""Program's files, or an app that Hydra made itself -> choices of groups -> what was composed of them."""
 
 
-_added: WeakKeyDictionary[HydraApp, frozenset[str]] = WeakKeyDictionary()
-"""Hydra app with a folder of the user's -> the configs in that folder, such as `study/mine`."""
+@dataclass(frozen=True)
+class _Files:
+    """The files of an app: those of the program, and the user's by name, such as `study/mine`, with their contents."""
+
+    program: Stamp
+    own: dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class _Base:
+    """A tree that Hydra composed, pickled: reading that is a copy in a twentieth of the time that `deepcopy` takes.
+
+    It holds for every folder of the user's that has the same files of those names which were looked for.
+    """
+
+    tree: bytes
+    names: frozenset[str]
+    own: dict[str, bytes]
+
+    def holds_for(self, own: Mapping[str, bytes]) -> bool:
+        """Whether Hydra would compose the same beside these files of the user's."""
+        return {name: text for name, text in own.items() if name in self.names} == self.own
 
 
 @contextmanager
@@ -81,21 +102,22 @@ def composer(config_dir: Path | None = None) -> Iterator[HydraApp]:
     if app is not None and is_running(app):  # within the `composer` of a whole command, whose files are looked at once
         yield app
         return
-    stamp = _stamp([conf_dir(), *([folder] if folder is not None else [])])
-    if app is None or known != stamp:
+    program, added = _stamp(conf_dir()), _stamp(folder) if folder is not None else ()
+    if app is None or known != (*program, *added):
         register_schema()
         app = make_app(conf_dir(), folder)
-        _apps[folder] = stamp, app
-        if folder is not None:
-            files = (Path(name) for name, _, _ in stamp if folder in Path(name).parents)
-            _added[app] = frozenset(file.relative_to(folder).with_suffix("").as_posix() for file in files)
+        _apps[folder] = (*program, *added), app
+        _files[app] = _Files(program, {_name(Path(path), cast(Path, folder)): Path(path).read_bytes() for path, _, _ in added})
     with running(app):
         yield app
 
 
-def _stamp(folders: Sequence[Path]) -> Stamp:
-    files = [file for folder in folders for file in sorted(folder.rglob("*.yaml"))]
-    stats = [(file, file.stat()) for file in files]
+def _name(file: Path, folder: Path) -> str:
+    return file.relative_to(folder).with_suffix("").as_posix()
+
+
+def _stamp(folder: Path) -> Stamp:
+    stats = [(file, file.stat()) for file in sorted(folder.rglob("*.yaml"))]
     return tuple((str(file), stat.st_mtime_ns, stat.st_size) for file, stat in stats)
 
 
@@ -107,30 +129,22 @@ def composed(overrides: Sequence[str] = ()) -> DictConfig:
     """
     app = running_app()
     chosen, settings = split_overrides(app, parsed_overrides(overrides))
-    words = tuple(str(one.input_line) for one in chosen)
-    bases = _bases.setdefault(app, {})
-    if words not in bases:
-        bases[words] = _shared_base(words, _added.get(app)) or _base(words)
-    tree = cast(DictConfig, pickle.loads(bases[words]))
+    tree = cast(DictConfig, pickle.loads(_base(app, tuple(str(one.input_line) for one in chosen)).tree))
     set_values(settings, tree)
     return tree
 
 
-def _base(words: Sequence[str]) -> bytes:
-    return pickle.dumps(compose(CONFIG_NAME, overrides=list(words)))
-
-
-def _shared_base(words: tuple[str, ...], added: frozenset[str] | None) -> bytes | None:
-    """What the program's own files give, where none of the user's files takes the place of one: composed once for all folders."""
-    if added is None:
-        return None
-    with composer() as app:
-        bases = _bases.setdefault(app, {})
-        try:
-            bases[words] = base = bases.get(words) or _base(words)
-        except HydraException:  # a word that only the user's files know, or that none knows
-            return None
-        return base if added.isdisjoint(names_read(app)) else None
+def _base(app: HydraApp, words: tuple[str, ...]) -> _Base:
+    files = _files.get(app)
+    own = files.own if files is not None else {}
+    known = _bases.setdefault(files.program if files is not None else app, {}).setdefault(words, [])
+    for base in known:
+        if base.holds_for(own):
+            return base
+    with names_read(app) as names:
+        tree = pickle.dumps(compose(CONFIG_NAME, overrides=list(words)))
+    known.append(_Base(tree, frozenset(names), {name: own[name] for name in own.keys() & names}))
+    return known[-1]
 
 
 def to_config(tree: DictConfig) -> Config:

@@ -7,7 +7,7 @@ running, or to use a launcher without a sweeper plugin. tests/config/test_hydra_
 import argparse
 import copy
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -103,20 +103,31 @@ class _ReadOnce(ConfigRepository):
     def initialize_sources(self, config_search_path: ConfigSearchPath) -> None:
         """Search other folders from now on, in which the same name may be another file."""
         super().initialize_sources(config_search_path)
-        self.read: dict[str, bytes] = {}
+        self._read: dict[str, bytes] = {}
+        self.names: list[set[str]] = []  # one set for each `names_read` that goes on
 
     def load_config(self, config_path: str) -> ConfigResult | None:
         """Read a file, or copy what was read: merging adopts the nodes that it is given, and unpickling is the fastest copy."""
-        if config_path not in self.read:
-            self.read[config_path] = pickle.dumps(super().load_config(config_path))
-        found: ConfigResult | None = pickle.loads(self.read[config_path])
+        for names in self.names:
+            names.add(config_path)
+        if config_path not in self._read:
+            self._read[config_path] = pickle.dumps(super().load_config(config_path))
+        found: ConfigResult | None = pickle.loads(self._read[config_path])
         return found
 
 
-def names_read(app: HydraApp) -> Iterable[str]:
-    """Names of the configs, such as `model/pisa`, that an app of `make_app` read or looked for."""
-    repository: _ReadOnce = app.config_loader.repository  # type: ignore[attr-defined]  # of the loader that `make_app` builds
-    return repository.read
+@contextmanager
+def names_read(app: HydraApp) -> Iterator[set[str]]:
+    """Collect the names of the configs, such as `model/pisa`, that an app of `make_app` reads or looks for meanwhile."""
+    repository = app.config_loader.repository  # type: ignore[attr-defined]  # of the loader that Hydra builds
+    names: set[str] = set()
+    if isinstance(repository, _ReadOnce):
+        repository.names.append(names)
+    try:
+        yield names
+    finally:
+        if isinstance(repository, _ReadOnce):
+            repository.names.pop()
 
 
 def split_overrides(app: HydraApp, overrides: Sequence[ParsedOverride]) -> tuple[list[ParsedOverride], list[ParsedOverride]]:

@@ -316,7 +316,8 @@ class RowConfig:
     auxiliary: bool = False
     # Labels of rows whose networks this one averages, image by image; it is not trained itself.
     average_of: list[str] = field(default_factory=list)
-    average_over: AverageOver = AverageOver.rows  # rows: one network for each seed; seeds: one of all seeds together
+    # Whether each seed has an average of its own (rows), or all seeds have one together (seeds).
+    average_over: AverageOver = AverageOver.rows
     published: dict[str, Any] = field(default_factory=dict)  # split/metric -> number as printed, or {value, note}
     # Printed classification report: split -> class -> [precision, recall, F1, images]; also accuracy, macro avg, weighted avg.
     by_class: dict[str, Any] = field(default_factory=dict)

@@ -33,11 +33,10 @@ def _averages(comparability: Comparability) -> Iterator[str]:
     for row in comparability.rows.values():
         if row.average is None:
             continue
-        of = f"all seeds of {', '.join(row.average.rows)}" if row.average.over_seeds else f"{', '.join(row.average.rows)}, seed by seed"
-        yield (
-            f"{row.label}: averages of the probabilities of {row.average.networks} networks ({of}), without training; "
-            "parameters, operations and time are sums over them."
-        )
+        labels = ", ".join(row.average.rows)
+        members = f"all seeds of {labels}" if row.average.over_seeds else f"{labels}, seed by seed"
+        kind = f"probabilities averaged over {row.average.networks} networks ({members}), without training"
+        yield f"{row.label}: {kind}; parameters, operations and time are sums over them."
         yield from (f"{row.label}: {note}." for note in row.average.notes)
 
 

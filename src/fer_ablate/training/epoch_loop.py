@@ -2,16 +2,18 @@
 
 Lightning calls some thirty hooks around each step, every one within a context of the profiler and between two changes of
 `_current_fx_name`, whether or not anything is to be done. For a network whose step takes 15 ms that is a tenth of the training.
-This is the only module that uses the inside of Lightning's loops; it was tried with 2.6.6, and with other versions the golden
-losses say whether it still does the same.
+This is the only module that uses the inside of Lightning's loops; it was tried with 2.6.6, and releases of another minor version
+keep their own loop.
 """
 
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from types import MappingProxyType
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import EMAWeightAveraging
 from pytorch_lightning.loops.fetchers import _DataFetcher, _PrefetchDataFetcher
 from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
 from pytorch_lightning.plugins.precision import MixedPrecision, Precision
@@ -19,6 +21,9 @@ from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.strategies import SingleDeviceStrategy
 from torch import Tensor
 
+TRIED = "2.6."
+"""Beginning of the versions of Lightning whose loops are known to do the same."""
+OWN_PACKAGE = __name__.partition(".")[0]
 HOOKS = (
     "on_train_batch_start",
     "on_before_zero_grad",
@@ -51,10 +56,11 @@ class LeanEpochLoop(_TrainingEpochLoop):
     def on_run_start(self, data_fetcher: _DataFetcher) -> None:
         """Find out once an epoch whether its steps are plain, and which hooks the callbacks have."""
         super().on_run_start(data_fetcher)
-        self._plain = _is_plain(self.trainer, data_fetcher)
         self._hooked = {
             name: [callback for callback in self.trainer.callbacks if _overrides(callback, name, pl.Callback)] for name in HOOKS
         }
+        known = all(_is_known(callback) for callbacks in self._hooked.values() for callback in callbacks)
+        self._plain = known and _is_plain(self.trainer, data_fetcher)
 
     def advance(self, data_fetcher: _DataFetcher) -> None:
         """Do one step, in the order of Lightning's own `advance`.
@@ -127,7 +133,9 @@ class LeanEpochLoop(_TrainingEpochLoop):
 
 
 def use_lean_steps(trainer: pl.Trainer) -> None:
-    """Put a `LeanEpochLoop` into a trainer that has not begun."""
+    """Put a `LeanEpochLoop` into a trainer that has not begun, where Lightning is of a version that was tried."""
+    if not version("pytorch-lightning").startswith(TRIED):
+        return
     given = trainer.fit_loop.epoch_loop
     trainer.fit_loop.epoch_loop = LeanEpochLoop(trainer, given.min_steps, given.max_steps)
 
@@ -148,5 +156,11 @@ def _is_plain(trainer: pl.Trainer, data_fetcher: _DataFetcher) -> bool:
     )
 
 
+def _is_known(callback: pl.Callback) -> bool:
+    """Whether the hooks of a callback need no more than to be called. Those of others may log, which needs Lightning's loop."""
+    return type(callback) is EMAWeightAveraging or type(callback).__module__.partition(".")[0] == OWN_PACKAGE
+
+
 def _overrides(instance: object, name: str, base: type) -> bool:
-    return getattr(type(instance), name) is not getattr(base, name)
+    # Looked up on the instance, where Lightning's `LambdaCallback` keeps its functions.
+    return getattr(getattr(instance, name), "__func__", None) is not getattr(base, name)
