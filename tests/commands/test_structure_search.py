@@ -122,7 +122,9 @@ def test_the_front_is_a_study(prepared):
             composed(["experiment=trial_007", *[word for word in prepared.space.fixed if "experiment" not in word]])
         )
     assert alone.model == cell.config.model
-    assert front.describe.endswith("experiment=trial_007 data=synthetic data.synthetic.train=140 trainer.max_epochs=1")
+    assert front.describe.endswith(
+        "experiment=trial_007 data=synthetic data.synthetic.train=140 trainer.max_epochs=1 trainer=cpu"
+    )
 
 
 def test_maps_that_shrink_to_nothing_are_impossible(prepared):

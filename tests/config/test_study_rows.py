@@ -117,6 +117,10 @@ def test_the_first_row_is_the_default_baseline():
         ),
         ({"rows": [RowConfig(label="a", by_class={"test": {"fear": [51, 330, 40]}})]}, "330 is not a percentage"),
         ({"rows": [RowConfig(label="a", by_class={"test": {"accuracy": "63 %"}})]}, "'63 %' is not a number"),
+        ({"rows": [RowConfig(label="a", by_class={"test": {"fear": {"recall": float("nan")}}})]}, "nan is not a percentage"),
+        ({"rows": [RowConfig(label="a", by_class={"test": {"fear": {"support": 496.5}}})]}, "496.5 is not a number of images"),
+        ({"rows": [RowConfig(label="a", published={"test/acc": float("nan")})]}, "published test/acc: nan is not a percentage"),
+        ({"rows": [RowConfig(label="a", published={"test/loss": float("inf")})]}, "published test/loss: inf is not finite"),
         ({"rows": [RowConfig(label="a"), RowConfig(label="b", auxiliary=True)]}, "auxiliary, but no row starts from it"),
         (
             {"rows": [RowConfig(label="a", auxiliary=True), RowConfig(label="b", start_from="a")]},

@@ -8,13 +8,16 @@ import sys
 import threading
 import time
 from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from fer_ablate.cli.command_line import RunSpec
 from fer_ablate.execution import workers
 from fer_ablate.execution.job import JobResult
+from fer_ablate.execution.launching import OnThisMachine
 from fer_ablate.execution.sharing import Machine, share
 from fer_ablate.execution.workers import Workers
 from fer_ablate.tracking.disk.run_state import RunState
@@ -23,7 +26,7 @@ from fer_ablate.tracking.disk.run_state import RunState
 class ThreadWorker:
     """Stands for a process; a "run" lasts until all those that may run beside it have begun."""
 
-    made, running, most, meeting = [], [], 0, None
+    made, running, most, meeting, runs_left = [], [], 0, None, 0
 
     def __init__(self, cards, threads, forked):
         self.cards = cards
@@ -82,6 +85,39 @@ def test_each_worker_sees_its_own_card(launch):
 def test_a_large_run_waits_for_its_cores(launch):
     launch(Machine(cores=2), 1, [], ["trainer.num_threads=2"], [])
     assert ThreadWorker.most == 1
+
+
+def test_a_process_killed_while_idle_is_replaced(launch, monkeypatch):
+    monkeypatch.setattr(ThreadWorker, "runs_left", 1)
+    start = ThreadWorker.start
+
+    def start_once(self, spec):
+        self.runs_left -= 1
+        if self.runs_left < 0:
+            raise TerminatedWorkerError
+        return start(self, spec)
+
+    monkeypatch.setattr(ThreadWorker, "start", start_once)
+    assert launch(Machine(cores=1), 1, [], [])[0] == list("01")
+    assert ThreadWorker.made == [(), ()]
+
+
+@pytest.mark.parametrize("noticed", [True, False])
+def test_work_of_a_killed_process_is_done_here(noticed, config_of):
+    class Killed(ThreadWorker):
+        def submit(self, function, *arguments):
+            if noticed:
+                raise TerminatedWorkerError
+            future = Future()
+            future.set_exception(TerminatedWorkerError())
+            return future
+
+    sharing = share([config_of()], Machine(cores=2), {})
+    with ExitStack() as stack:
+        machine = OnThisMachine(lambda: sharing, stack)
+        machine._workers = stack.enter_context(Workers(sharing, lambda *_: None))
+        machine._workers._idle.append(Killed((), 1, False))
+        assert machine.together([os.getpid, os.getpid]) == [os.getpid()] * 2
 
 
 STUDY = "-m model=pisa model.width=0.125 trainer=cpu trainer.batch_size=32 trainer.max_epochs=100 data.synthetic.train=140"

@@ -58,10 +58,10 @@ TRUTH = np.arange(2 * N) % 3
 
 
 @cache
-def composed(words):
+def composed(words, text=STUDY):
     file = Path("conf") / "study" / "own.yaml"
-    file.parent.mkdir(parents=True)
-    file.write_text(STUDY)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
     spec = study_spec(["study=own", "runs_dir=runs", *words], Path("conf"))
     return spec, compose_cells(spec, Path("conf"))
 
@@ -220,6 +220,21 @@ def test_other_classes_are_not_averaged(planned):
     finish_all(planned(), classes=["happy", "sad", "angry"])
     (note,) = row_named(planned(), "pairs").average.notes
     assert "classes: happy, sad, fear in wide, seed 1; happy, sad, angry in flat, seed 1" in note
+
+
+def test_each_fold_has_averages_of_its_own(planned, cache_dir):
+    text = STUDY.replace("baseline: wide", "baseline: four\nfolds: 2").replace(", val/acc", "")
+    text = "".join(line for line in text.splitlines(keepends=True) if "hidden" not in line)
+    spec, cells = composed((f"data.cache_dir={cache_dir}",), text)
+    for number, cell in enumerate(cells):
+        finish(cell, number, first_test=1000 * cell.repeat.fold)
+    table, rows = judged_study(make_plan(spec, cells))
+    found = {row.label: [str(run.header.repeat) for run in row.runs] for row in rows}
+    assert found["pairs"] == ["seed 0, fold 0", "seed 0, fold 1", "seed 1, fold 0", "seed 1, fold 1"]
+    assert found["four"] == ["seed 0, fold 0", "seed 0, fold 1"]
+    assert [row.expected for row in table.rows] == [4, 4, 4, 2]
+    assert table.rows[3].baseline  # an average may be compared with as well
+    assert table.rows[0].scores["test/acc"].difference.value < 0
 
 
 def test_the_plan_shows_averages(planned, cache_dir, capsys):

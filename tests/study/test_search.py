@@ -119,9 +119,8 @@ def test_an_impossible_trial_counts_and_is_kept(plan):
     run(search, 2)
     again = Search.open(plan(sampler=SAMPLERS["genetic"]), retry_failed=True)
     assert again.counted == 3
-    assert [(one.state, one.values, one.problem) for one in again.records][0] == (
-        "impossible", (), "model.stages[1]: kernel 3 on a 0x0 map."
-    )  # fmt: skip
+    first = again.records[0]
+    assert (first.state, first.values, first.problem) == ("impossible", (), "model.stages[1]: kernel 3 on a 0x0 map.")
     assert again.ask().resumes is None
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from pytorch_lightning import Callback
 
+from fer_ablate.models.build import StageNetwork
 from fer_ablate.models.transfer import after_parts, before_parts, frozen_parts, network_parts
 from fer_ablate.training import kept_inputs
 from fer_ablate.training.assembly import build_module
@@ -106,6 +107,15 @@ def test_parts_make_up_the_network(config_of, task_of):
     expected = network(faces)
     torch.manual_seed(0)
     assert torch.equal(after_parts(network, before_parts(network, faces, count), count), expected)
+
+
+def test_a_forward_of_ones_own_is_kept_whole(config_of, task_of):
+    prepared = task_of(config_of("model.trainable_convs=0", "model.dropout=0"))
+    network = build_module(prepared.config, prepared.data, prepared.key).network
+    assert frozen_parts(network) > 0
+    network.__class__ = type("Own", (StageNetwork,), {"forward": lambda self, faces: self.output(faces)})
+    assert network_parts(network) == [network]
+    assert frozen_parts(network) == 0
 
 
 def test_dropout_in_a_frozen_stage_ends_the_features(config_of, task_of):

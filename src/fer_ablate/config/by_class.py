@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from fer_ablate.config.columns import column_problem
+from fer_ablate.config.columns import column_problem, number_problem
 from fer_ablate.errors import Fault, choices
 from fer_ablate.metrics import ACCURACY, AVERAGES, CLASS_SCORES, SUPPORT, report_metric
 
@@ -54,10 +54,8 @@ def _line_problems(lines: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         for score, number in _named(line, given).items():
             if score not in known:
                 yield line, f"'{score}' is not one of its scores. {choices(score, known)}"
-            if isinstance(number, bool) or not isinstance(number, int | float):
-                yield line, f"{number!r} is not a number."
-            elif number < 0 or (score != SUPPORT and number > 100):
-                yield line, f"{number:g} is not a {'number of images' if score == SUPPORT else 'percentage'}."
+            if problem := number_problem(report_metric(line, score), number):
+                yield line, problem
 
 
 def _named(line: str, given: Any) -> dict[str, Any]:

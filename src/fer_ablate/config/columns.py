@@ -1,7 +1,10 @@
 """Names of the columns of a table, such as `test/acc`: what may be wrong with one."""
 
+import math
+from typing import Any
+
 from fer_ablate.errors import choices
-from fer_ablate.metrics import CLASS_SCORES, METRICS, SPLITS
+from fer_ablate.metrics import CLASS_SCORES, METRICS, SPLITS, SUPPORT, in_percent
 
 EXAMPLES = "Examples: test/acc, test/recall/fear."
 
@@ -19,3 +22,14 @@ def column_problem(column: str) -> str:
         known = (*METRICS, *(f"{score}/<class>" for score in CLASS_SCORES))
         return f"{column} does not end with a metric. {choices(metric, known)} {EXAMPLES}"
     return ""
+
+
+def number_problem(metric: str, number: Any) -> str:
+    """What is wrong with the printed number of a metric, such as `acc` or `recall/fear`; empty if nothing is."""
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        return f"{number!r} is not a number."
+    if in_percent(metric) and not 0 <= number <= 100:
+        return f"{number:g} is not a percentage."
+    if metric.startswith(f"{SUPPORT}/") and not (number >= 0 and float(number).is_integer()):
+        return f"{number:g} is not a number of images."
+    return "" if math.isfinite(number) else f"{number:g} is not finite."

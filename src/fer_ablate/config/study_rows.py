@@ -12,7 +12,7 @@ from fer_ablate.config.averaged_rows import average_faults
 from fer_ablate.config.bounds import bound_faults
 from fer_ablate.config.by_class import by_class_faults
 from fer_ablate.config.choices import AverageOver
-from fer_ablate.config.columns import column_problem
+from fer_ablate.config.columns import column_problem, number_problem
 from fer_ablate.config.overrides import assignment, parsed_overrides, spelled
 from fer_ablate.config.schema import Config, RowConfig, StudyConfig
 from fer_ablate.errors import Fault, choices
@@ -258,12 +258,10 @@ def _published_faults(rows: Sequence[Row]) -> list[Fault]:
     for row in rows:
         key = f"study.rows '{row.label}'"
         for column, given in row.published.items():
-            number = given.get("value") if isinstance(given, Mapping) else given
+            number = given.get("value", given) if isinstance(given, Mapping) else given
             if problem := column_problem(column):
                 faults.append(Fault(key, f"published {problem}", "Name the split and the metric as in study.columns."))
-            if not isinstance(number, int | float) or isinstance(number, bool):
-                faults.append(
-                    Fault(key, f"published {column}: {given!r} is not a number.", "Write 65.35, or {value: 65.35, note: ...}.")
-                )
+            if problem := number_problem(column.partition("/")[2], number):
+                faults.append(Fault(key, f"published {column}: {problem}", "Write 65.35, or {value: 65.35, note: ...}."))
         faults += by_class_faults(row.label, row.by_class)
     return faults

@@ -4,6 +4,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import BrokenExecutor, Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -256,7 +257,8 @@ class OnThisMachine:
         """Call functions at the same time, see `Together`; there are no runs to come."""
         if self._workers is None or not self._workers.idle:
             return one_after_another(functions)
-        return [future.result() for future in [self._workers.submit(function) for function in functions]]
+        futures = [self._workers.submit(function) for function in functions]
+        return [_result_or_call(future, function) for future, function in zip(futures, functions, strict=True)]
 
     def _draw(self, spec: RunSpec, result: JobResult) -> None:
         if result.faces is not None and self._pictures is not None:
@@ -277,3 +279,11 @@ def _most_at_once(settings: DictConfig) -> int | None:
     if not isinstance(n_jobs, int) or n_jobs < 1:
         raise UserError(f"hydra.launcher.n_jobs={n_jobs} is no number of runs at once. Give 1 or more, or leave it out.")
     return n_jobs
+
+
+def _result_or_call(future: Future[Any], function: Callable[[], Any]) -> Any:
+    """What a function returned in another process; it is called in this one if that process was killed."""
+    try:
+        return future.result()
+    except BrokenExecutor:
+        return function()

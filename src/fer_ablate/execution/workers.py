@@ -14,10 +14,11 @@ import re
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import forkserver
 from pathlib import Path
 from types import ModuleType
@@ -89,9 +90,11 @@ class Worker:
         if cards:
             environment[VISIBLE] = ",".join(cards)
         context = multiprocessing.get_context("forkserver") if forked else None
+        # The server has the variables of the time at which it was started, perhaps for an earlier sweep of this process.
+        begin = partial(_begin, {**os.environ, **environment} if forked else None)
         # Ctrl-C in a terminal reaches every process of the group: it is blocked until the worker has a group of its own.
         with _sigint_blocked(), _without_main():
-            self._executor = ProcessPoolExecutor(1, context=context, env=environment, initializer=_begin)
+            self._executor = ProcessPoolExecutor(1, context=context, env=environment, initializer=begin)
             self._ready: Future[int] = self._executor.submit(_import_all)
 
     def start(self, spec: RunSpec) -> "Future[JobResult]":
@@ -134,8 +137,15 @@ def _without_main() -> Iterator[None]:
         sys.modules["__main__"] = hidden
 
 
-def _begin() -> None:
-    """First of all that a worker does: from here on the sweep alone interrupts it, and it ends with the sweep."""
+def _begin(environment: Mapping[str, str] | None) -> None:
+    """First of all that a worker does: from here on the sweep alone interrupts it, and it ends with the sweep.
+
+    Args:
+        environment: all variables of this process; None: it has the right ones.
+    """
+    if environment is not None:
+        os.environ.clear()
+        os.environ.update(environment)
     os.setpgid(0, 0)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
@@ -208,8 +218,8 @@ class Workers:
             # In order, so that a run that needs much room is not overtaken for ever by small ones.
             while waiting and self._has_room(need := self.sharing.need(waiting[0][1].config)):
                 number, spec = waiting.popleft()
-                worker = self._worker_for(need)
-                self._busy[worker.start(spec)] = (number, worker, need)
+                future, worker = self._start(spec, need)
+                self._busy[future] = (number, worker, need)
             for future in wait(self._busy, return_when=FIRST_COMPLETED).done:
                 number, worker, need = self._busy.pop(future)
                 self._take_back(worker, need)
@@ -223,15 +233,36 @@ class Workers:
         return len(self._idle)
 
     def submit(self, function: Callable[..., T], *arguments: Any) -> "Future[T]":
-        """Call a function in one of the idle workers, each in its turn."""
+        """Call a function in one of the idle workers, each in its turn.
+
+        Returns:
+            Its result, or a `BrokenExecutor` if the process was killed.
+        """
         worker = self._idle.pop(0)
         self._idle.append(worker)
-        return worker.submit(function, *arguments)
+        try:
+            return worker.submit(function, *arguments)
+        except BrokenExecutor as error:
+            broken: Future[T] = Future()
+            broken.set_exception(error)
+            return broken
 
     def _has_room(self, need: Need) -> bool:
         if not self._busy:
             return True  # alone it may have all there is
         return len(self._busy) < self.sharing.at_once and self._free.has(need)
+
+    def _start(self, spec: RunSpec, need: Need) -> "tuple[Future[JobResult], Worker]":
+        worker = self._worker_for(need)
+        try:
+            return worker.start(spec), worker
+        except BrokenExecutor:  # its process was killed while it had nothing to do
+            worker.end()
+            worker = self._new_worker(worker.cards)
+            return worker.start(spec), worker
+
+    def _new_worker(self, cards: tuple[str, ...]) -> Worker:
+        return Worker(cards, self.sharing.threads, forks(self.sharing))
 
     def _worker_for(self, need: Need) -> Worker:
         """An idle worker with as many cards, or else a new one."""
@@ -240,7 +271,7 @@ class Workers:
         fitting = (one for one in self._idle if len(one.cards) == need.gpus)
         worker = next((one for one in fitting if all(card in self._free.cards for card in one.cards)), None)
         if worker is None:
-            worker = Worker(tuple(self._free.cards[: need.gpus]), self.sharing.threads, forks(self.sharing))
+            worker = self._new_worker(tuple(self._free.cards[: need.gpus]))
         else:
             self._idle.remove(worker)
         self._free.cards = [card for card in self._free.cards if card not in worker.cards]

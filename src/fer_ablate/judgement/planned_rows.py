@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from fer_ablate.config.study_rows import Row
-from fer_ablate.judgement.averaged_runs import averaged_row
 from fer_ablate.judgement.row_runs import RowRuns, failure_of, published_by_class, published_numbers, scored_run
 from fer_ablate.study.averaged_rows import AveragedNetwork, averaged_networks
 from fer_ablate.study.plan import Plan, PlannedRun
@@ -23,6 +22,8 @@ def rows_with_runs(plan: Plan) -> list[RowRuns]:
         if label in trained and not row.auxiliary:
             rows.append(_trained_row(row, trained[label], plan))
         elif label in averages:
+            from fer_ablate.judgement.averaged_runs import averaged_row  # loads scipy, which takes half a second
+
             rows.append(averaged_row(row, averages[label], plan))
     return rows
 

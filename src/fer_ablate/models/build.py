@@ -102,6 +102,8 @@ class StageNetwork(nn.Module):
 
     def parts(self) -> list[nn.Module]:
         """The modules through which `forward` passes one after the other."""
+        if type(self).forward is not StageNetwork.forward:
+            return [self]  # a subclass of a plugin may pass through them in another way
         return [
             *(layer for stage in self.stages for layer in stage.children()),
             self.head_pool,

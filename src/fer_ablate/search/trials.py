@@ -19,8 +19,8 @@ COUNTED: tuple[TrialStatus, ...] = ("done", "pruned", "impossible", "failed")
 
 VALUED = (TrialState.COMPLETE, TrialState.PRUNED)
 
-ENOUGH_TRIALS = 10
-"""Trials with a value needed to say which parameters matter; with fewer, chance decides."""
+ENOUGH_TRIALS, FOR_EACH_PARAMETER = 10, 2
+"""Trials with a value needed to say which parameters matter, in all and for each parameter; with fewer, chance decides."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,8 @@ def _importances(study: optuna.Study, objectives: tuple[str, ...]) -> dict[str, 
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances  # with scikit-learn, a second of each training
 
     known = [trial for trial in study.get_trials(deepcopy=False) if trial.state in VALUED and trial.values]
-    if len(known) < ENOUGH_TRIALS:
+    parameters = {name for trial in known for name in trial.params}
+    if len(known) < max(ENOUGH_TRIALS, FOR_EACH_PARAMETER * len(parameters)):
         return {}
     # fANOVA takes complete trials only, so pruned ones are copied with their last value.
     plain = optuna.create_study(directions=study.directions)

@@ -127,7 +127,8 @@ def _show_counts(summary: SearchSummary) -> None:
     # Few searches can have impossible trials at all, so only these speak of them.
     counts = ", ".join(f"{len(found)} {state}" for state in COUNTED if (found := summary.of(state)) or state != "impossible")
     again = {trial.resumes for trial in summary.trials if trial.resumes is not None}
-    waiting = [trial for trial in summary.of("interrupted") if trial.number not in again]
+    # One without a key was killed before its run began: another suggestion takes its place.
+    waiting = [trial for trial in summary.of("interrupted") if trial.number not in again and trial.key]
     console.console.print(f"\n  {console.counted(ended, 'trial')}: {counts}")
     if again:
         numbers = ", ".join(f"{trial.resumes} as {trial.number}" for trial in summary.trials if trial.resumes is not None)

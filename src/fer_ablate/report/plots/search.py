@@ -126,7 +126,7 @@ def _pareto(axes: Axes, summary: SearchSummary, across: int, up: int) -> None:
 
 
 def _named(objective: str) -> str:
-    return metric_title(objective).removeprefix("run ")
+    return "MACs per image" if objective == "run/macs" else metric_title(objective).removeprefix("run ")
 
 
 def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
