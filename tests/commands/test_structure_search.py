@@ -144,6 +144,7 @@ SWEEPERS = {
     "of one objective": (["experiment=mobile_search", "search.objective=val/acc"], ["hydra/sweeper=optuna"]),
     "by the sampler that is typed": (["experiment=mobile_search", "hydra/sweeper/sampler=random"], ["hydra/sweeper=optuna"]),
     "not where a sweeper is typed": (["experiment=mobile_search", "hydra/sweeper=study"], []),
+    "not for a study": (["experiment=mobile_search", "study=quickstart"], []),
     "not where the file lists none": (["experiment=pisa"], []),
 }
 

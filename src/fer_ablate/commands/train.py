@@ -47,7 +47,7 @@ def sweeper_of(overrides: Iterable[str]) -> str:
 def search_of_file(overrides: Sequence[str], config_dir: Path | None) -> list[str]:
     """Sweeper and sampler, where the experiment's file lists what to search (`hydra.sweeper.params`) and no sweeper is typed."""
     typed = {key_of(text): text for text in overrides}
-    if "experiment" not in typed or "hydra/sweeper" in typed:
+    if "experiment" not in typed or "hydra/sweeper" in typed or "study" in typed:
         return []
     words = [typed[key] for key in ("experiment", "search.objective") if key in typed]
     with composer(config_dir):

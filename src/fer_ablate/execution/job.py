@@ -89,7 +89,7 @@ def do_job(spec: RunSpec, own_process: bool) -> JobResult:
     """Do one run of a sweep; an error is printed, kept in the run's folder and returned, so that the other runs go on.
 
     Args:
-        spec: of a planned run.
+        spec: what to train, as the plan has it.
         own_process: whether this process is another one than that of the sweep.
     """
     folder = RunFolder(Path(spec.folder))

@@ -218,7 +218,7 @@ class OnThisMachine:
 
         Args:
             runs: number of runs to come.
-            tracking: of all of them.
+            tracking: the settings that all of them have.
         """
         from fer_ablate.execution.workers import begin_imports
 

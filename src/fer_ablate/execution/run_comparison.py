@@ -32,9 +32,9 @@ class ComparedRun:
 
     Args:
         letter: by which tables name it: A, B, ...
-        folder: of the run.
-        header: of the run.
-        result: None if it is not finished.
+        folder: where its files are.
+        header: what was trained, and on what.
+        result: its scores; None if it is not finished.
         settings: dotted key -> value of every setting that can change the result.
     """
 

@@ -221,7 +221,7 @@ def whole(runs: Sequence[RunProgress], to_come: int = 0) -> WholeProgress:
     """Count the runs, and estimate how long the rest will take.
 
     Args:
-        runs: that are known.
+        runs: those that are known so far.
         to_come: number of further runs, such as the trials that a search has not chosen yet.
     """
     counts = {state: sum(run.state is state for run in runs) for state in RunState}

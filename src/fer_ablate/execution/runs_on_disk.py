@@ -90,6 +90,7 @@ ORDERS: dict[str, Callable[[ListedRun], Any]] = {
 
 def spelled_age(at: datetime) -> str:
     """Time since then in the unit that a person would choose: `5 min`, `3 h`, `12 days`."""
+    # The clock of the machine that trained may be ahead.
     seconds = max((datetime.now(UTC) - at).total_seconds(), 0.0)
     if seconds < 3600:
         return f"{seconds / 60:.0f} min"

@@ -170,6 +170,7 @@ def estimated_mb(config: Config) -> float:
     features = channels * size[0] * size[1]
     for layer in network.hidden:
         weights, features = weights + features * layer.features, layer.features
+    # Without gradients, a batch of the evaluation needs a single copy of each map.
     batch = max(config.trainer.batch_size, config.trainer.evaluation_batch_size // COPIES)
     # Weights, their gradients and two moments of Adam.
     return BASE_MB + 4 * (COPIES * batch * values + 4 * weights) / 2**20

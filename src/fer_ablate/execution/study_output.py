@@ -90,7 +90,7 @@ def write_output(plan: Plan, table: JudgedTable, rows: Sequence[RowRuns], togeth
     Args:
         plan: of the study.
         table: judged.
-        rows: that it was made from.
+        rows: the runs that it was made from.
         together: calls functions at the same time, where there are processes for it.
 
     Raises:

@@ -129,8 +129,10 @@ def _files(folder: str, prefix: str) -> Iterator[tuple[str, list[int]]]:
     except OSError:
         return
     for entry in entries:
+        # A partial file is being written, and takes its name when it is whole.
         if entry.name in UNSEEN or entry.name.endswith(".partial"):
             continue
+        # A link may lead back into its own folder.
         if entry.is_dir(follow_symlinks=False):
             yield from _files(entry.path, f"{prefix}{entry.name}/")
             continue

@@ -48,6 +48,7 @@ class TableProgress:
     @property
     def repeats(self) -> int:
         """Runs of each row: one for each seed, and with folds for each of them."""
+        # Without seeds, each row is trained once with that of its config.
         return len(self.study.seeds or (0,)) * (self.study.folds or 1)
 
     def in_words(self, labels: Sequence[str]) -> str:

@@ -130,7 +130,7 @@ def read_images(network: FinishedNetwork, progress: Progress | None = None, load
     """As `open_images`, without a bar, and after `prepare_hardware`.
 
     Args:
-        network: with its settings.
+        network: the network with the settings that were typed.
         progress: called with the fraction read.
         load: reads the images of a config; `load_faces`, or a function that keeps what it has read.
     """

@@ -80,7 +80,7 @@ class Worker:
 
     Args:
         cards: values of CUDA_VISIBLE_DEVICES; empty for a worker without cards.
-        threads: number of threads of libraries that are not asked by each run.
+        threads: number of threads of libraries for which a run does not set it.
         forked: whether its process is forked, see `forks`.
     """
 

@@ -47,9 +47,9 @@ def averaged_row(row: Row, networks: Sequence[AveragedNetwork], plan: Plan) -> R
     """A row of averages, as far as their members are finished.
 
     Args:
-        row: with `average_of`.
+        row: one that has `average_of`.
         networks: its averages, at least one.
-        plan: that they are from.
+        plan: the one that has the row and the runs to average.
     """
     runs, problems = [], []
     for network in networks:
@@ -59,6 +59,7 @@ def averaged_row(row: Row, networks: Sequence[AveragedNetwork], plan: Plan) -> R
         try:
             found, left_out = averaged_run(network, plan.spec.switches.accept_stale)
         except UserError as error:  # such as members of an earlier state that were tested on other images
+            # Notes of a table are one sentence each, to which the table adds the full stop.
             problems.append(" ".join(line.strip() for line in str(error).splitlines()).rstrip("."))
             continue
         runs.append(found)
@@ -83,7 +84,7 @@ def averaged_run(network: AveragedNetwork, accept_stale: bool = False) -> tuple[
     """The average of finished networks, computed unless it is kept already.
 
     Args:
-        network: whose members are all finished.
+        network: the average; all of its members are finished.
         accept_stale: whether members of an earlier config, data or code count.
 
     Returns:
@@ -98,10 +99,12 @@ def averaged_run(network: AveragedNetwork, accept_stale: bool = False) -> tuple[
     check_same_tests(members)
     config = network.members[0].cell.config
     header = _header(network, members)
+    # An average over seeds belongs to no single seed, so its folder is not named after one.
     name = network.row.label if network.row.average_over is AverageOver.seeds else f"{network.row.label} {network.repeat}"
     path = ensemble_path(Path(config.runs_dir), config.tracking.experiment, name, header.key)
     folder, stale = AveragedFolder(path), any(member.run.stale for member in members)
     splits = [split for split in PREDICTED if all(split in member.run.result.splits for member in members)]
+    # The name of a folder has only the first digits of the key.
     if folder.finished and folder.header.key == header.key:
         kept = folder.result
         return ScoredRun(folder, header, kept, stale), [split for split in splits if split not in kept.splits]
@@ -156,6 +159,7 @@ def _averages(
                 raise
             continue  # networks with val images of their own can still be averaged on test
         found[split] = joint
+        # In double precision the order of the members hardly ever shows in the rounded mean.
         shares[split] = joint.probabilities.mean(axis=0, dtype=np.float64).astype(np.float32)
     if TEST not in found:
         raise UserError(f"{members[0].label} was not scored on {TEST}.")
@@ -191,12 +195,15 @@ def _result(header: RunHeader, members: Sequence[EnsembleCandidate], splits: dic
         splits=splits,
         classes=results[0].classes,
         protocol=results[0].protocol,
+        # The members were kept at epochs of their own, so the average has none.
         best_epoch=0,
         epochs=epochs,
         seconds=seconds,
         seconds_per_epoch=seconds / max(epochs, 1),
+        # Members are trained as runs of their own: a machine that holds the largest can train them all.
         peak_memory_mb=max(result.peak_memory_mb for result in results),
         parameters=sum(result.parameters for result in results),
         macs=sum(result.macs for result in results),
+        # The date of the last member rather than of today, so that an average computed anew is the same.
         finished_at=max(result.finished_at for result in results),
     )

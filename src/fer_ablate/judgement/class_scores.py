@@ -109,4 +109,5 @@ def counted_together(results: Sequence[SplitResult]) -> SplitResult:
         return results[0]
     counts = np.sum([result.confusion for result in results], axis=0).tolist()
     scores = class_scores(counts, list(results[0].per_class))
+    # Counts do not give metrics of probabilities, such as the loss; those of counts are computed when they are read.
     return SplitResult(n=sum(result.n for result in results), metrics={}, per_class=scores, confusion=counts)

@@ -126,6 +126,7 @@ def _score(test: NetworkTest) -> Score:
 
 def _same_images(one: NetworkTest, other: NetworkTest) -> bool:
     """Whether the same images were tested, under the same classes."""
+    # A network that knows fewer classes is tested on fewer images, and one with joined classes has another truth.
     return np.array_equal(one.images, other.images) and np.array_equal(one.truth, other.truth)
 
 

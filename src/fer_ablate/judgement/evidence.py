@@ -77,6 +77,7 @@ class SeedEvidence:
         """Whether both were tested on the same images, as far as that is known."""
         if not isinstance(other, SeedEvidence) or self.count != other.count:
             return False
+        # Without row numbers equal counts have to do; a note below the table says why they are not known.
         return self.images is None or other.images is None or np.array_equal(self.images, other.images)
 
 
@@ -170,10 +171,12 @@ def row_evidence(row: RowRuns, columns: Sequence[str]) -> dict[str, Evidence]:
             found.append(split_images(run, {split for split, _ in by_image}, {metric for _, metric in by_image} & set(PER_IMAGE)))
         except UserError as error:
             problem = problem or str(error)
+    # Row numbers identify images only within the same data.
     if not problem and len({run.header.data_digest for run in runs}) > 1:
         problem = "Its runs were trained on different data."
     known: dict[str, Evidence] = {}
     for column, (split, metric) in zip(columns, parts, strict=True):
+        # A mean over those seeds alone that have a score would not be a mean of the row.
         if runs and all(value_of(run, split, metric) is not None for run in runs):
             # One unreadable run makes the whole row be judged over seeds: mixed rows would hide which runs lack images.
             images = [] if problem or split in inherent else [images[split] for images in found]

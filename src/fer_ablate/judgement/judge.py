@@ -87,6 +87,7 @@ def _column(
         for label, found in known.items()
         if comparability.comparable(label, column)
     }
+    # Each column is a question of its own, so the correction counts its rows alone.
     corrected = holm([comparison.p for comparison in comparisons.values()])
     for (label, comparison), p in zip(comparisons.items(), corrected, strict=True):
         scores[label] = replace(scores[label], difference=judged_difference(metric, comparison, p))

@@ -32,10 +32,10 @@ class Failure:
     """A run that ended with an error.
 
     Args:
-        seed: of the run.
+        seed: which the run was trained with.
         problem: first line of the error.
         log: file with the whole error.
-        fold: that the run was to be tested on; None without folds.
+        fold: which the run was to be tested on; None without folds.
     """
 
     seed: int
@@ -104,18 +104,18 @@ class TableRow:
     """A row of the table.
 
     Args:
-        label: of the row.
+        label: name of the row.
         baseline: whether the other rows are compared with this one.
-        seeds: of the study.
+        seeds: all that the study trains the row with.
         finished: seed, and fold if there is one, of every run that counts.
         stale: how many of these runs are of an earlier config, data or code.
         failures: one for each run that failed.
         scores: column -> score; columns without a finished run are absent.
         published: column -> printed number; also of rows not yet run.
         factor: value of the swept key.
-        parameters, macs: of the network; None while no run is finished.
+        parameters, macs: size of the network, and its operations for one image; None while no run is finished.
         seconds, peak_memory_mb: mean over the runs; MiB.
-        folds: of the cross-validation; None if the row is not cross-validated.
+        folds: number of folds; None if the row is not cross-validated.
         by_class: column (`test/recall/fear`, `test/macro_f1`) -> score beside a number of a printed classification report;
             columns without a finished run are absent.
         published_by_class: column -> number of that report; also of rows not yet run.
@@ -156,7 +156,7 @@ class JudgedTable:
         protocol: how all runs were tested; where rows differ, the values joined by ` / `.
         notes: sentences that appear below the table, such as `n=1: ...`.
         factor: the swept key; None if there is none.
-        folds: of the cross-validation; None if the study is not cross-validated.
+        folds: number of folds; None if the study is not cross-validated.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT_JSON
@@ -186,4 +186,5 @@ class JudgedTable:
 
 @cache
 def _adapter() -> TypeAdapter[JudgedTable]:
+    # Made at the first use: it takes a sixth of a second, which commands without a table need not wait for.
     return TypeAdapter(JudgedTable)

@@ -91,5 +91,6 @@ def _as_row(run: ScoredRun) -> RowRuns:
 
 
 def _judged(test: PairedTest, estimate: Estimate, p: float) -> PairedTest:
+    # The p of the t test, which agrees with the interval about 0; the exact p of McNemar stands beside it.
     difference = judged_difference(METRIC, Comparison(estimate.value, estimate.p, estimate), p)
     return PairedTest(test.images, test.won, test.lost, difference, test.mcnemar)

@@ -65,6 +65,7 @@ def differing_protocols(rows: Iterable[RowRuns]) -> dict[str, dict[str, list[str
     for part in dict.fromkeys(part for _, protocol in protocols for part in protocol):
         values: dict[str, list[str]] = {}
         for label, protocol in protocols:
+            # A part that a run does not state may have had any value, so it counts as another one.
             labels = values.setdefault(protocol.get(part, _UNKNOWN), [])
             if label not in labels:
                 labels.append(label)

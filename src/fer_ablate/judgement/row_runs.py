@@ -19,9 +19,9 @@ class ScoredRun:
     """A finished run with its scores.
 
     Args:
-        folder: of the run.
-        header: of the run.
-        result: of the run.
+        folder: where its files are.
+        header: what was trained, and on what.
+        result: its scores and costs.
         stale: whether the run is of an earlier config, data or code; it counts only with `study.accept_stale`.
     """
 
@@ -53,13 +53,13 @@ class RowRuns:
     """The runs of one row.
 
     Args:
-        label: of the row.
-        seeds: of the study.
+        label: name of the row.
+        seeds: all that the study trains the row with.
         runs: the finished ones, at most one per seed and fold.
         failures: one for each run that failed.
         published: column (`test/acc`) -> printed number.
         factor: value of the study's swept key in this row, if there is one.
-        folds: of the cross-validation; None if the row is not cross-validated.
+        folds: number of folds; None if the row is not cross-validated.
         by_class: column (`test/recall/fear`, `test/macro_f1`) -> number in a printed classification report.
         average: what its runs are averages of; None if they were trained.
     """
@@ -113,4 +113,5 @@ def failure_of(planned: PlannedRun) -> Failure | None:
     if failure is None:
         return None
     repeat = planned.cell.repeat
+    # A cell has room for one line; the whole error is in the log.
     return Failure(repeat.seed, failure.problem.splitlines()[0], failure.log, repeat.fold)

@@ -51,6 +51,7 @@ def split_images(run: ScoredRun, splits: Collection[str], metrics: Collection[st
     """
     stored = run.folder.read_predicted()
     right = {"acc": stored.predicted == stored.labels} if "acc" in metrics else {}
+    # The probabilities, most of the file, are unpacked for this metric alone.
     if "top2" in metrics:
         right["top2"] = _among_two_likeliest(run.folder.predictions.probabilities, stored.labels)
     found = {}
@@ -100,6 +101,7 @@ def _split_mask(stored: PredictedLabels, run: ScoredRun, split: str) -> Flags:
     The images must give the confusion matrix of the result: a file copied from another run would be judged otherwise.
     """
     confusion = np.array(run.result.splits[split].confusion)
+    # Labels are stored as bytes, which the product would overflow with more than 16 classes.
     pairs = stored.labels.astype(np.int64) * len(confusion) + stored.predicted
 
     def fits(mask: Flags) -> bool:

@@ -40,8 +40,8 @@ class Estimate:
     """A mean or a difference with its uncertainty.
 
     Args:
-        value: of the mean or difference.
-        variance: of that value; NaN where it cannot be known.
+        value: the mean or difference itself.
+        variance: squared standard error of the value; NaN where it cannot be known.
         df: degrees of freedom of the variance.
     """
 
@@ -52,6 +52,7 @@ class Estimate:
     @property
     def p(self) -> float:
         """Two-sided p of the t test that the true value is 0."""
+        # Without any spread t would be infinite, or 0 / 0.
         if self.variance == 0:
             return 1.0 if abs(self.value) < _ROUNDING else 0.0
         return 2 * t_tail(abs(self.value) / np.sqrt(self.variance), self.df)
@@ -195,6 +196,7 @@ def mcnemar(row: Array, baseline: Array) -> float:
         return 1.0
     from scipy import stats
 
+    # Exact, since the chi-square approximation needs some 25 disagreements, which a small test set may not have.
     return float(stats.binomtest(won, won + lost).pvalue)
 
 
@@ -202,6 +204,7 @@ def holm(p: Sequence[float]) -> list[float]:
     """P values corrected for several comparisons after Holm; NaN stays NaN and does not count."""
     # The function of statsmodels runs a full garbage collection at each call, which takes a sixth of a second beside torch.
     corrected = np.array(p, dtype=float)
+    # NaN is sorted to the end, so the slice has the known ones, smallest first.
     order = np.argsort(corrected)[: np.count_nonzero(~np.isnan(corrected))]
     multiplied = corrected[order] * np.arange(len(order), 0, -1)
     corrected[order] = np.minimum(np.maximum.accumulate(multiplied), 1.0)
@@ -214,6 +217,7 @@ def prediction_interval(values: Array) -> tuple[float, float]:
     Args:
         values: (S,) scores of the runs so far, S at least 2.
     """
+    # The spread of the new run itself, and on top of it the uncertainty of the mean that it scatters around.
     return Estimate(float(values.mean()), _variance(values) * (1 + 1 / len(values)), len(values) - 1).interval()
 
 
@@ -229,6 +233,7 @@ def _image_part(images: Array, added: tuple[float, ...]) -> _Part:
         images: (N,) means over the seeds, or differences of two such means.
         added: see `_AGRESTI_COULL` and `_BONETT_PRICE`.
     """
+    # Divided by the number of real images: the added ones only keep the variance above 0.
     part = float(np.append(images, added).var(ddof=1)) / len(images)
     return _Part(part, part, max(len(images) - 1, 1))
 
@@ -245,6 +250,7 @@ def _seed_part(scores: Array, usual: SeedSpread | None) -> _Part:
     own = SeedSpread(_variance(scores.mean(axis=1)), seeds - 1)
     # The usual spread only ever widens an interval: a row that really varies more keeps its own.
     spread = max(own, usual or own, key=lambda spread: spread.variance)
+    # Runs that differ less than their disagreement explains do so by chance: no variance is below 0.
     if spread.variance <= disagreement:
         return _Part(0.0, 0.0, 1)
     return _Part((spread.variance - disagreement) / seeds, spread.variance / seeds, spread.df)
@@ -258,5 +264,6 @@ def _estimate(value: float, parts: Sequence[_Part], fewest: float) -> Estimate:
     """
     variance = sum(part.size for part in parts)
     uncertainty = sum(part.estimate**2 / part.df for part in parts)
+    # Welch's formula never gives less than the fewest; with parts after a subtraction it may.
     df = variance**2 / uncertainty if uncertainty > 0 else fewest
     return Estimate(value, variance, max(df, fewest))

@@ -92,6 +92,7 @@ def _cross_validated(rows: Sequence[TableRow], columns: Sequence[str], comparabi
     schemes = " / ".join(dict.fromkeys(run.result.protocol.get("folds", str(run.header.folds)) for run in runs))
     seeds = max(len(row.seeds) for row in folded)
     averaged = f", each the mean of its {seeds} seeds, which share its images" if seeds > 1 else ""
+    # Only all folds together are the whole set.
     whole = (row for row in folded if len({repeat.fold for repeat in row.finished}) == row.folds)
     tested = [score.images for row in whole for column, score in row.scores.items() if column.startswith("test/")]
     together = f"; the folds together are the {max(tested):,} images of the set" if tested else ""
@@ -106,7 +107,9 @@ def _cross_validated(rows: Sequence[TableRow], columns: Sequence[str], comparabi
 def _missing_folds(folded: Sequence[TableRow], columns: Sequence[str], comparability: Comparability) -> Iterator[str]:
     fewer, uneven = [], []
     for row in folded:
-        one, other = (comparability.evidence[label].get(columns[0]) for label in (row.label, comparability.baseline.label))
+        own = comparability.evidence[row.label]
+        column = next((column for column in columns if isinstance(own.get(column), FoldEvidence)), "")
+        one, other = own.get(column), comparability.evidence[comparability.baseline.label].get(column)
         if not isinstance(one, FoldEvidence):
             continue
         if not row.baseline and isinstance(other, FoldEvidence) and len(common := one.common(other)) < (row.folds or 0):

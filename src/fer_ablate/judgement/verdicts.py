@@ -88,8 +88,8 @@ def judged_difference(metric: str, comparison: Comparison, p_holm: float) -> Dif
     """The difference with its corrected p and its verdict in words.
 
     Args:
-        metric: of the column.
-        comparison: of the row with the baseline.
+        metric: the one that the column shows.
+        comparison: row against baseline, before the correction.
         p_holm: p of the comparison, corrected for the number of rows.
     """
     estimate = comparison.estimate
@@ -97,6 +97,7 @@ def judged_difference(metric: str, comparison: Comparison, p_holm: float) -> Dif
         verdict = comparison.without_estimate + ("" if np.isnan(p_holm) else f" ({p_text(p_holm)})")
         return Difference(comparison.value, np.nan, np.nan, comparison.p, p_holm, verdict)
     low, high = _clipped(metric, *estimate.interval())
+    # Holm only raises p, so an interval of the plain level leaves out 0 here as well.
     if p_holm < ALPHA:
         verdict = _certain(metric, low, high)
     else:
@@ -111,6 +112,7 @@ def widened(difference: Difference) -> bool:
 
 def _with_zero(estimate: Estimate, p_holm: float) -> tuple[float, float]:
     """Interval for a verdict within noise: it contains 0, since it is as wide as the correction of p requires."""
+    # Holm multiplied p by p_holm / p; an interval at alpha divided by the same number agrees with p_holm about 0.
     corrected = LEVEL if estimate.p >= ALPHA else 1 - ALPHA * estimate.p / p_holm
     return estimate.interval(corrected)
 

@@ -44,6 +44,7 @@ class EnsembleFolder:
         save_figure(run_confusion_figure(ensemble.splits["test"].confusion, classes), self.path / CONFUSION)
         stores = self._stores()
         self._write(content, stores)
+        # Without the stores: recording an ensemble in one must not make it another ensemble.
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def remember(self, uri: str, recorded: EnsembleRecord) -> None:

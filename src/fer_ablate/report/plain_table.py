@@ -32,6 +32,7 @@ class PlainTable:
 def markdown_table(table: PlainTable) -> str:
     """The table in Markdown, aligned for reading it as plain text; title above, notes below, or the notes alone."""
     lines = [[markdown_text(cell) for cell in line] for line in (table.header, *table.rows)]
+    # GitHub's manual requires three dashes at least below each title.
     widths = [max(3, *map(cell_len, column)) for column in zip(*lines, strict=True)]
     rule = ["-" * width if place < table.left else "-" * (width - 1) + ":" for place, width in enumerate(widths)]
     drawn = ["| " + " | ".join(_padded(line, widths, table.left)) + " |" for line in (lines[0], rule, *lines[1:])]
@@ -43,11 +44,13 @@ def markdown_table(table: PlainTable) -> str:
 def csv_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Values as csv; what is None is an empty cell."""
     text = io.StringIO()
+    # By default the csv module ends lines as Windows does.
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([header, *(["" if value is None else value for value in row] for row in rows)])
     return text.getvalue()
 
 
 def _padded(cells: Sequence[str], widths: Sequence[int], left: int) -> list[str]:
+    # Letters of East Asian scripts take two places each, which `len` does not count.
     blanks = [" " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True)]
     return [cell + blank if place < left else blank + cell for place, (cell, blank) in enumerate(zip(cells, blanks, strict=True))]

@@ -62,6 +62,7 @@ MOST_PRINTED_DIGITS = 2
 
 def printed_digits(values: Iterable[float]) -> int:
     """Digits after the point that show all of these printed numbers, so that 46.2 reads as 46.20 beside 53.84; at most two."""
+    # Not by `str`, which would write a printed 64 as 64.0.
     return min(MOST_PRINTED_DIGITS, max((len(f"{value:.10g}".partition(".")[2]) for value in values), default=0))
 
 
@@ -73,13 +74,14 @@ def printed(value: float) -> str:
 def count(value: float) -> str:
     """A count in thousands, millions or thousand millions: `3.66 M`, `515.7 M`."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
+        if value >= 0.99995 * size:  # what would be shown as 1000.0 of the smaller unit
             return f"{value / size:.{2 if value < 10 * size else 1}f} {letter}"
     return f"{value:.0f}"
 
 
 def duration(seconds: float) -> str:
     """Seconds in the unit a person would choose: `42 s`, `3.5 min`, `2.1 h`."""
+    # Units change at 90 rather than 60: 75 s is more exact than 1.2 min.
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

@@ -22,7 +22,7 @@ FRESH_SEEDS = 3
 PLAIN_NETWORK = "not searched"
 """Label of the row with the network that the search varied."""
 
-NOT_REPEATED = ("seed", "name", "force", "search", "tracking")
+NOT_REPEATED = ("seed", "name", "force", "search", "tracking.experiment")
 """Keys, and sections by their first part, that belong to the search and not to a run of one of its networks."""
 
 
@@ -60,12 +60,12 @@ def write_front(prepared: PreparedSearch, summary: SearchSummary, cells: Sequenc
         summary: with the front in `best`.
         cells: of the front, in the same order.
     """
-    folder, name = prepared.folder, f"{prepared.plan.name}-front"
+    file = prepared.folder / "study" / f"{prepared.plan.name}-front.yaml"
     words = [word for word in repeated_words(prepared.space.fixed) if not is_encoding(key_of(word))]
     places = [word for word in words if _is_of(key_of(word), IRRELEVANT)]
     base = [word for word in words if word not in places]
     structures = varies_stages(prepared.plan.space)
-    train = _train_command(prepared, name, places)
+    train = _command(prepared, file, ["-m"], [f"study={file.stem}", *places])
     study = {
         "source": f"search {prepared.plan.name}",
         "base": base,
@@ -78,23 +78,30 @@ def write_front(prepared: PreparedSearch, summary: SearchSummary, cells: Sequenc
     }
     objectives = " and ".join(summary.objectives)
     head = f"# The front of the search {prepared.plan.name}: trials that no other equals or beats in {objectives}."
-    files = [_write(folder / "study" / f"{name}.yaml", [head, f"# Run: {train}"], study)]
+    files = [_write(file, [head, f"# Run: {train}"], study)]
     if structures:
         experiment = next((value_of(word) for word in base if key_of(word) == "experiment"), None)
-        files += [_write_network(folder, trial, cell, experiment) for trial, cell in zip(summary.best, cells, strict=True)]
-    return Front(tuple(files), _describe_command(prepared, files[1], base) if structures else "", train)
+        files += [_write_network(prepared, trial, cell, experiment) for trial, cell in zip(summary.best, cells, strict=True)]
+    # The file of the network has its own experiment and model.
+    others = [word for word in base if key_of(word) != "experiment" and not _is_of(key_of(word), ("model",))]
+    describe = _command(prepared, files[1], ["describe"], [f"experiment={files[1].stem}", *others]) if structures else ""
+    return Front(tuple(files), describe, train)
 
 
-def _write_network(folder: Path, trial: TrialRecord, cell: Cell, experiment: str | None) -> Path:
+def _write_network(prepared: PreparedSearch, trial: TrialRecord, cell: Cell, experiment: str | None) -> Path:
     """A file that chooses the network by `experiment=trial_012`, on top of the experiment that the search was begun with."""
+    name = _label(trial).replace(" ", "_")
+    # In a folder of the user's, networks of several searches may meet.
+    stem = name if prepared.config_dir is None else f"{prepared.plan.name}-{name}"
+    file = prepared.folder / "experiment" / f"{stem}.yaml"
     head = [
         "# @package _global_",
         f"# Trial {trial.number}: {network_text(cell.config.model)}",
-        f"# Run: python -m fer_ablate --config-dir {shlex.quote(str(folder))} experiment={_file_name(trial)}",
+        f"# Run: {_command(prepared, file, [], [f'experiment={stem}'])}",
     ]
     # Without its list of keys to search, `-m` with this file is a grid or a study again.
     content = {"defaults": [experiment] if experiment else [], "hydra": {"sweeper": {"params": None}}}
-    return _write(folder / "experiment" / f"{_file_name(trial)}.yaml", head, {**content, "model": plain(cell.config)["model"]})
+    return _write(file, head, {**content, "model": plain(cell.config)["model"]})
 
 
 def _write(file: Path, head: Sequence[str], content: dict[str, Any]) -> Path:
@@ -107,27 +114,19 @@ def _own_words(cell: Cell, shared: Sequence[str]) -> list[str]:
     return [word for word in repeated_words(cell.row.overrides) if word not in shared]
 
 
-def _train_command(prepared: PreparedSearch, name: str, places: Sequence[str]) -> str:
-    words = shlex.join(["--config-dir", str(prepared.config_dir or prepared.folder), f"study={name}", *places])
-    command = f"python -m fer_ablate -m {words}"
+def _command(prepared: PreparedSearch, file: Path, verb: Sequence[str], words: Sequence[str]) -> str:
+    """A command that uses a file of the search's folder, as a person types it."""
+    config_dir = prepared.config_dir or prepared.folder
+    command = f"python -m fer_ablate {shlex.join([*verb, '--config-dir', str(config_dir), *words])}"
     if prepared.config_dir is None:
         return command
-    # Hydra takes one folder of the user's, and the base of the study may stand in this one.
-    file, goal = prepared.folder / "study" / f"{name}.yaml", prepared.config_dir / "study"
-    return f"mkdir -p {shlex.quote(str(goal))} && cp {shlex.quote(str(file))} {shlex.quote(str(goal))} && {command}"
-
-
-def _describe_command(prepared: PreparedSearch, file: Path, base: Sequence[str]) -> str:
-    own = [word for word in base if key_of(word) not in ("experiment", "model") and not key_of(word).startswith("model.")]
-    return f"python -m fer_ablate describe {shlex.join(['--config-dir', str(prepared.folder), f'experiment={file.stem}', *own])}"
+    # Hydra takes one folder of the user's, and the search's experiment may stand in that one.
+    goal = shlex.quote(str(config_dir / file.parent.name))
+    return f"mkdir -p {goal} && cp {shlex.quote(str(file))} {goal} && {command}"
 
 
 def _label(trial: TrialRecord) -> str:
     return f"trial {trial.number:03}"
-
-
-def _file_name(trial: TrialRecord) -> str:
-    return _label(trial).replace(" ", "_")
 
 
 def _is_of(key: str, names: Sequence[str]) -> bool:

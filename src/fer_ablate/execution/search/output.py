@@ -196,9 +196,11 @@ def _commands(
     seed = prepared.config.seed
     seeds = ",".join(str(seed + number) for number in range(1, FRESH_SEEDS + 1))
     own = f" seed={seed}" if seed else ""
+    # The file of an experiment that lists what to search would make a search of the seeds as well.
+    grid = "hydra/sweeper=study " if prepared.settings.params else ""
     return [
         ("again", f"python -m fer_ablate {words}{own}"),
-        ("confirm", f"python -m fer_ablate -m {words} seed={seeds}   (the best of many trials is partly luck)"),
+        ("confirm", f"python -m fer_ablate -m {grid}{words} seed={seeds}   (the best of many trials is partly luck)"),
     ]
 
 

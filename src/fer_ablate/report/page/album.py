@@ -55,9 +55,11 @@ class Album:
             return []
         try:
             with Image.open(path) as image:
+                # Opening reads only the header: a file that was cut off shows when its pixels are read.
                 image.load()
                 width, height = image.size
                 kind, content = _smaller(image, path.read_bytes())
+        # Pillow reports some damage of a PNG as SyntaxError.
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
             self.left_out.append(f"{path} is not shown: it is damaged. The command that made it can make it again.")
             return []
@@ -111,8 +113,10 @@ def _smaller(image: Image.Image, content: bytes) -> tuple[str, bytes]:
     """Format and bytes in which a PNG is shown."""
     if len(content) < HEAVY:
         return "png", content
+    # A JPEG has no transparency, and figures are drawn for white paper.
     ground = Image.new("RGB", image.size, "white")
     ground.paste(image, mask=image.getchannel("A") if "A" in image.getbands() else None)
     stream = io.BytesIO()
+    # Subsampled colours would blur thin coloured lines and letters.
     ground.save(stream, "JPEG", quality=QUALITY, subsampling=0)
     return ("jpeg", stream.getvalue()) if len(stream.getvalue()) < len(content) else ("png", content)

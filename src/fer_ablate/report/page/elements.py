@@ -112,8 +112,8 @@ class ReadyHtml:
     """HTML made by another module, in which all text is escaped.
 
     Args:
-        html: of a table.
-        label: of the box in which it scrolls.
+        html: a table.
+        label: name of the box in which it scrolls, for screen readers.
         printed: True for paper only, False for the screen only, None for both.
     """
 
@@ -181,6 +181,7 @@ def _environment() -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     loader = FileSystemLoader(Path(__file__).parent)
+    # Strict, so that a misspelt name in the template is an error rather than an empty place on the page.
     made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     made.filters["breakable"] = _breakable
     return made

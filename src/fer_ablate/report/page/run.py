@@ -25,7 +25,7 @@ def run_page(folder: RunFolder, defaults: Mapping[str, Any]) -> Page:
     """The page of a finished run; the same bytes as long as nothing about the run changes.
 
     Args:
-        folder: of the run.
+        folder: where the run is kept.
         defaults: dotted key -> value of the default config.
     """
     header, result, album = folder.header, folder.result, Album()

@@ -33,6 +33,7 @@ def quoted(word: str) -> str:
 def study_command(spec: StudySpec, verb: str = "-m") -> str:
     """The command for a study or a grid with this verb; seeds and folds are written out."""
     own = rows_of(spec.study) if spec.from_file else []
+    # Every row of the file is crossed with the same grid, so the first one's part shows all of it.
     rows = spec.rows[: len(spec.rows) // len(own)] if own else spec.rows
     known, typed = len(own[0].overrides) if own else 0, len(spec.typed)
     grid: dict[str, list[str]] = {}
@@ -61,6 +62,7 @@ def run_command(folder: RunFolder) -> str:
     words = [word for word in header.overrides if not word.startswith(PLACES)]
     start = (yaml.safe_load(folder.config_yaml) or {}).get("init_from")
     if start:
+        # A key is of letters and digits alone; all else is a path or an address.
         words.append(f"init_from={short(start) if start.isalnum() else start}")
     return " ".join([PROGRAM, *map(quoted, words)])
 
@@ -72,6 +74,7 @@ def explain_command(key: str) -> str:
 
 def installing(environment: Mapping[str, str]) -> str:
     """The command that installs the versions of a run, for the folder of the package's sources."""
+    # PyPI has no local versions such as 2.4.0+cu121.
     packages = [f"{name}=={version.split('+')[0]}" for name, version in environment.items() if name not in NOT_PACKAGES]
     return " ".join(["pip install -e .", *packages])
 

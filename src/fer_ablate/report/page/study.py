@@ -46,10 +46,10 @@ def study_page(spec: StudySpec, table: JudgedTable, rows: Sequence[RowRuns], fol
     """The page of a study; the same bytes as long as nothing about the study changes.
 
     Args:
-        spec: of the study.
+        spec: the study as it is described.
         table: judged.
-        rows: from which the table was judged.
-        folder: with the figures of the table.
+        rows: the runs that the table was judged from.
+        folder: where the figures of the table are.
     """
     album = Album()
     shown = shown_table(table)
@@ -104,6 +104,7 @@ def _chief(table: JudgedTable, rows: Sequence[RowRuns]) -> dict[str, ScoredRun]:
 
 
 def _on_val(runs: Sequence[ScoredRun]) -> float:
+    # Rows without val lose against all others, for they cannot be chosen in a fair way.
     return fmean(run.result.splits["val"].metrics["acc"] if "val" in run.result.splits else 0.0 for run in runs)
 
 
@@ -125,6 +126,7 @@ def _facts(table: JudgedTable, rows: Sequence[RowRuns], chief: Mapping[str, Scor
 
 
 def _day(written: str) -> str:
+    # In one time zone, since the runs of a study may be from machines in several.
     return f"{datetime.fromisoformat(written).astimezone(UTC):%Y-%m-%d}"
 
 

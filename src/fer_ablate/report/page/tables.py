@@ -21,7 +21,7 @@ def classes_grid(results: Mapping[str, Sequence[SplitResult]], split: str) -> li
 
     Args:
         results: label -> one result per seed.
-        split: of the results.
+        split: which the results are scores on.
     """
     names = list(dict.fromkeys(name for seeds in results.values() for name in seeds[0].per_class))
     grids = {}
@@ -166,6 +166,7 @@ def _leaves(settings: Mapping[str, Any]) -> dict[str, str]:
     """Settings as text, with every part of a network's stages under a key of its own; without the seed."""
     leaves: dict[str, str] = {}
     for key, value in settings.items():
+        # As one value, a list of stages would differ as a whole and be too long for a cell.
         if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
             leaves[key] = f"{len(value)} in all"
             leaves |= {f"{key}[{place}].{name}": _text(part) for place, item in enumerate(value) for name, part in item.items()}

@@ -34,7 +34,7 @@ def save_class_tables(folder: Path, rows: Sequence[RowRuns], columns: Sequence[s
 
     Args:
         folder: for the files, which are replaced.
-        rows: of the study; those without a finished run are left out.
+        rows: all that the study has; those without a finished run are left out.
         columns: such as `test/acc`.
         figures: whether the confusion matrices are drawn.
 
@@ -90,6 +90,7 @@ def study_confusion_figure(results: Mapping[str, Sequence[SplitResult]]) -> Figu
 def _panel(axes: Axes, label: str, counts: Counts, seeds: int) -> None:
     totals = counts.sum(axis=1, keepdims=True)
     shares = 100 * np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
+    # One scale for all rows, so that equal colours are equal shares.
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, aspect="auto")
     for (row, column), share in np.ndenumerate(shares) if len(counts) <= NAMED else ():
         axes.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=8, color="white" if share > 55 else "black")

@@ -67,7 +67,7 @@ class Sheet:
     """One kind of contact sheet of a data set, of one or more pages.
 
     Args:
-        name: of its files, without number and ending.
+        name: the beginning of the names of its files, without number and ending.
         title: above every page.
         blocks: in their order.
         across: tiles side by side.
@@ -88,8 +88,8 @@ class Material:
     Args:
         faces: the set.
         train: rows of the train role.
-        preprocess: of the network; its preparation and augmentation are shown.
-        seed: of all random choices.
+        preprocess: what the network does to images; its preparation and augmentation are shown.
+        seed: which all random choices start from.
         images: number of images of each split, of copies of each original, and of examples of each class; None: as many as fit.
     """
 
@@ -173,8 +173,8 @@ def save_sheets(folder: Path, sheets: Sequence[Sheet], most_pages: int = MOST_PA
 
     Args:
         folder: for the files; made if missing.
-        sheets: of any kinds.
-        most_pages: of one sheet.
+        sheets: one or more, of any kind.
+        most_pages: pages of one sheet beyond which the rest is left out.
 
     Returns:
         The files, and sentences for the reader, such as what was left out.
@@ -301,6 +301,7 @@ def _mean(faces: Bytes, rows: Rows) -> Bytes:
 def _drawn(rows: Rows, number: int, seed: Sequence[int]) -> Rows:
     """`number` of these rows at random, ascending; all of them if there are no more."""
     draw = np.random.default_rng([one % 2**64 for one in seed])
+    # The beginning of one permutation, so that a larger number shows the same images and further ones.
     chosen: Rows = np.sort(draw.permutation(rows)[:number])
     return chosen
 

@@ -152,8 +152,10 @@ def _name_point(axes: Axes, point: tuple[float, float], name: str, taken: NDArra
             bottom = start[1] + up * distance * pixels - size.height * (1 - math.trunc(up)) / 2
             box = (left, bottom, left + size.width, bottom + size.height)
             outside = size.width * size.height - _shared(box, frame)
+            # A name outside of the axes covers their numbers or is cut off, which is worse than one that covers points.
             covered = _shared(box, taken) + 4 * outside
             covered += CROSSED * _crossed(start, box, taken) if distance > DISTANCES[0] else 0
+            # Places that are equally good differ by rounding; the first of them is the preferred one.
             if covered < least - 1e-6:
                 best, least, place = (distance, across, up), covered, box
     distance, across, up = best
@@ -168,6 +170,7 @@ def _name_point(axes: Axes, point: tuple[float, float], name: str, taken: NDArra
         fontsize=8.5,
         arrowprops=LEADER if distance > DISTANCES[0] else None,
     )
+    # Otherwise the layout would make room for the name and move the axes that its place was measured in.
     named.set_in_layout(False)
     return place
 
@@ -182,6 +185,7 @@ def _shared(box: Box, others: NDArray[np.float64]) -> float:
 def _crossed(start: NDArray[np.float64], box: Box, others: NDArray[np.float64]) -> int:
     """Number of other boxes on the outer half of the line from a point to its name."""
     end = np.clip(start, box[:2], box[2:])
+    # The inner half begins in the box of the point's own mark.
     steps = (start + part * (end - start) for part in (0.5, 0.7, 0.9))
     inside = [((others[:, :2] <= step) & (step <= others[:, 2:])).all(axis=1) for step in steps]
     return int(np.any(inside, axis=0).sum())

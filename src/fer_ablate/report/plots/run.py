@@ -52,8 +52,8 @@ def save_run_figures(folder: RunFolder, result: RunResult, faces: Callable[[], R
     """Draw the confusion matrix of the test role, the curves, and a grid of right and wrong predictions.
 
     Args:
-        folder: of the finished run, with its history.
-        result: of the run.
+        folder: where the finished run is kept, with its history.
+        result: its scores.
         faces: gives those that `shown_faces` chose, or more.
 
     Returns:

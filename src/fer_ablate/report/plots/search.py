@@ -56,9 +56,11 @@ def importance_figure(summary: SearchSummary) -> Figure:
     figure = new_figure(11, 1.2 + 0.45 * rows)
     panels = figure.subplots(1, len(shares), squeeze=False)[0]
     for axes, (objective, found) in zip(panels, shares.items(), strict=True):
+        # Bars are drawn from the bottom, and the most important one belongs on top.
         names = list(found)[::-1]
         bars = axes.barh([plain(shorten(name, LABEL_LENGTH)) for name in names], [found[name] for name in names], color=BLUE)
         axes.bar_label(bars, [f"{100 * found[name]:.0f} %" for name in names], padding=3, fontsize=8.5)
+        # Room for the number beside the longest bar.
         axes.set_xlim(0, 1.12 * max(found.values()))
         axes.set_xticks([])
         axes.set_title(f"explained variance of {metric_name(objective)}", fontsize=11)
@@ -90,6 +92,7 @@ def _history(axes: Axes, summary: SearchSummary, number: int) -> None:
         axes.scatter(*_columns(pruned), color=GRAY, s=26, marker="x", label="pruned: last value", zorder=3)
     failed = [trial.number for trial in summary.of("failed")]
     if failed:
+        # A failed trial has no value, so its mark is at the bottom, in the height of the axes.
         axes.plot(failed, [0.02] * len(failed), "v", color=ORANGE, transform=axes.get_xaxis_transform(), label="failed")
     best = list(itertools.accumulate((value for _, value in points), max if upward else min))
     # The best stays the best up to the last trial of any kind.

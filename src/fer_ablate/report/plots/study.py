@@ -131,6 +131,7 @@ def factor_figure(table: JudgedTable, column: str) -> Figure | None:
     axes = figure.subplots()
     if numeric:
         _numeric_axis(axes, places)
+        # Through several rows with one value, such as those of a grid, a line would only jump up and down.
         if len(set(places)) == len(places):
             axes.plot(places, [_shown(row, column).mean * scale(column) for row in rows], color=BLUE, linewidth=1, alpha=0.5)
     else:
@@ -179,6 +180,7 @@ def differences_figure(table: JudgedTable, column: str) -> Figure | None:
         words = plain(one_line(difference.verdict))
         axes.text(1.015, place, words, transform=axes.get_yaxis_transform(), va="center", fontsize=9, color=color)
     axes.set_yticks(range(len(rows)), [plain(shorten(one_line(row.label), LABEL_LENGTH)) for row in rows])
+    # Downwards, so that the rows have the order of the table.
     axes.set_ylim(len(rows) - 0.4, -0.6)
     unit = "percentage points" if scale(column) == 100 else metric_name(column)
     axes.set_xlabel(plain(f"{metric_name(column)}: difference to {shorten(baseline, LABEL_LENGTH)}, {unit}"))
@@ -210,6 +212,7 @@ def _as_number(value: float | str | None) -> float:
 
 def _word_axis(axes: Axes, words: Sequence[str]) -> None:
     names = [plain(shorten(one_line(word), TICK_LENGTH)) for word in words]
+    # About as many letters fit side by side below the narrowest figure.
     upright = max(map(len, names)) * len(names) <= 60
     axes.set_xticks(range(len(names)), names, rotation=0 if upright else 35, ha="center" if upright else "right")
     axes.set_xlim(-0.5, len(names) - 0.5)
@@ -227,4 +230,5 @@ def _numeric_axis(axes: Axes, places: Sequence[float]) -> None:
         if not ticks or position(place) - position(ticks[-1]) >= TICK_GAP * span:
             ticks.append(place)
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    # A logarithmic axis would add ticks between the swept values, where nothing was measured.
     axes.xaxis.set_minor_locator(NullLocator())

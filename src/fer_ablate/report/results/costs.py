@@ -18,13 +18,13 @@ class RowTrial:
 
     Args:
         study, row: name and label.
-        full_images: of the train role.
-        epochs: of the whole training.
-        device, hardware, precision, threads: of the machine.
+        full_images: number of images that the whole training uses.
+        epochs: number of epochs that the whole training takes.
+        device, hardware, precision, threads: what the trial was computed with.
         date: day of the trial, in ISO 8601.
-        code_digest: of the code that trained.
+        code_digest: digest of the code that trained.
         images: trained on in the trial; None if it failed, as of `seconds_per_epoch`.
-        seconds_per_epoch: of the trial.
+        seconds_per_epoch: duration of the trial's epoch.
         problem: why it failed; empty if it did not.
         typed: overrides beyond the study's file, as they were typed.
     """
@@ -63,7 +63,7 @@ class Cost:
 
     Args:
         machine: in words.
-        seconds: of training all rows tried, one after another, to their last epoch; early stopping may end sooner.
+        seconds: time to train all rows tried, one after another, to their last epoch; early stopping may end sooner.
         rows: labels that were tried without an error.
         images: fewest and most that a trial trained on.
         dates: first and last day of the trials.
@@ -102,6 +102,7 @@ def _adapter() -> TypeAdapter[list[RowTrial]]:
 def merged_trials(old: Sequence[RowTrial], new: Sequence[RowTrial]) -> list[RowTrial]:
     """All trials, study by study; a newer one replaces that of the same row on the same machine."""
     found = {(trial.study, trial.row, trial.machine): trial for trial in (*old, *new)}
+    # Sorting is stable, so the rows of a study stay in their order.
     return sorted(found.values(), key=lambda trial: trial.study)
 
 
@@ -119,8 +120,8 @@ def cost_in_words(cost: Cost, labels: Iterable[str], seeds: int = 1) -> str:
     """Such as `2.1 h on AMD EPYC (2 threads)`, or `more than ...` where not all rows were tried.
 
     Args:
-        cost: of one seed.
-        labels: of all rows of the study, auxiliary ones too.
+        cost: what one seed takes.
+        labels: those of all rows of the study, auxiliary ones too.
         seeds: number of runs of each row, with folds of all of them.
     """
     if not cost.rows:
@@ -131,6 +132,7 @@ def cost_in_words(cost: Cost, labels: Iterable[str], seeds: int = 1) -> str:
 def _cost(trials: Sequence[RowTrial]) -> Cost:
     """The cost on one machine."""
     done = [(trial, seconds) for trial in trials if (seconds := trial.estimated_seconds) is not None]
+    # Where every trial failed there is no number of images.
     images = [trial.images or 0 for trial, _ in done] or [0]
     dates = sorted(trial.date for trial in trials)
     return Cost(

@@ -35,8 +35,8 @@ class ExportedRun:
     """A finished run, without its predictions.
 
     Args:
-        label: of its row.
-        seed, fold: of the run; `fold` is None without folds.
+        label: name of its row.
+        seed, fold: which the run was trained with and tested on; `fold` is None without folds.
         key: its first digits.
         changes: overrides beyond the study's file, as they were typed; empty if the run is the study's own.
         stale: why the run is of an earlier state; empty if it is not.
@@ -44,7 +44,7 @@ class ExportedRun:
         environment: see `ENVIRONMENT`; absent parts are not known.
         date: day on which it finished, in ISO 8601.
         seconds, epochs, best_epoch, parameters, macs, peak_memory_mb: as in `RunResult`; None if they are not known.
-        code_digest, data_digest: of the code and of the images.
+        code_digest, data_digest: digests of the code and of the images.
         metrics: `<split>/<metric>` -> value; fractions stay fractions.
         classes: names in the order of `confusions`.
         confusions: split -> (K, K) counts; row = truth, column = prediction. Exports of early versions have none.
@@ -93,7 +93,7 @@ class StudyExport:
 
     Args:
         table: judged, as of the last export. It may lack runs that were exported on another machine.
-        runs: of all exports, row by row.
+        runs: those of all exports, row by row.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT_JSON
@@ -165,7 +165,7 @@ def exported_runs(rows: Sequence[RowRuns], changes: str, reasons: Mapping[tuple[
     """One entry for each finished run, row by row, seed by seed and fold by fold.
 
     Args:
-        rows: of a study.
+        rows: those that a study has.
         changes: overrides that these runs were given beyond the study's file.
         reasons: label and repeat -> why a run is stale.
     """

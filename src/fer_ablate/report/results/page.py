@@ -36,8 +36,8 @@ def results_page(studies: Sequence[StudySpec], folder: Path) -> str:
     """The whole page.
 
     Args:
-        studies: of all documents.
-        folder: of the documentation; the exports are in `results` below it.
+        studies: the tables of all documents.
+        folder: where the documentation is; the exports are in `results` below it.
 
     Raises:
         UserError: one of the files is damaged; it names the file and the field.
@@ -59,6 +59,7 @@ def _overview(found: Sequence[StudyResults], tables: Sequence[JudgedTable], tria
         done = [row for row in table.rows if row.finished]
         seeds = sorted({repeat.seed for row in done for repeat in row.finished})
         line = [
+            # GitHub leaves out slashes when it makes the anchor of a heading.
             f"[{table.study}](#{table.study.replace('/', '')})",
             f"{len(done)} of {len(table.rows)}",
             ", ".join(map(str, seeds)) or ABSENT,
@@ -159,6 +160,7 @@ def _unmeasured(table: JudgedTable) -> str:
 
 def _facts(results: StudyResults) -> list[str]:
     """How, when and on what the runs of the table were trained."""
+    # Averages would count the machines and dates of their members a second time.
     runs = results.trained
     if not runs:
         return []

@@ -96,6 +96,7 @@ def _row(results: StudyResults, row: Row, published: dict[str, Published], colum
     return TableRow(
         label=label,
         baseline=label == baseline,
+        # Another machine may have run seeds that the study does not name.
         seeds=tuple(sorted({repeat.seed for repeat in (*row.repeats(results.study.seeds or (), None), *finished)})),
         finished=finished,
         stale=judged.stale if judged is not None else 0,

@@ -23,6 +23,7 @@ def per_class_csv(results: Mapping[str, Sequence[SplitResult]]) -> str:
         for name in seeds[0].per_class:
             cells = [cell for score in SCORES for cell in _mean_and_spread(seeds, name, score)]
             numbers = ["" if math.isnan(cell) else f"{cell:.6f}" for cell in cells]
+            # Test images are drawn by data.split_seed rather than by the seed of a run, so all seeds have the same ones.
             writer.writerow([label, name, len(seeds), *numbers, round(seeds[0].per_class[name]["support"])])
     return stream.getvalue()
 

@@ -90,6 +90,7 @@ def _difference(cell: JudgedTest) -> str:
 def _caption(table: CrossTable) -> str:
     counts = []
     for title in table.data:
+        # Networks that know fewer classes are tested on fewer images.
         found = sorted({cell.score.images for (_, name), cell in table.cells.items() if name == title})
         counts.append(f"{one_line(title)} ({' or '.join(f'{count:,}' for count in found)})" if found else one_line(title))
     sentences = [f"Networks tested on {', '.join(counts)} images.", "[a, b] is a 95 % interval over test images."]
@@ -104,6 +105,7 @@ def _caption(table: CrossTable) -> str:
 
 def _markdown(whole: ShownTable) -> str:
     """One table for each quantity, below its name."""
+    # Markdown has a single line of titles, which is taken by the data sets.
     columns = {group: (*whole.group(""), *(replace(one, group="") for one in whole.group(group))) for group in whole.groups}
     tables = [markdown(ShownTable(whole.study, group, found, ())) for group, found in columns.items()]
     notes = [f"- {markdown_text(note)}\n" for note in whole.notes]

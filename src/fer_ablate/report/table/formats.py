@@ -92,6 +92,7 @@ def markdown_lines(shown: ShownTable) -> str:
     several = len(shown.groups) > 2 or shown.columns[0].name == CLASS
     header = [_markdown_title(column, several) for column in shown.columns]
     body = [[markdown_text(cell) for cell in column.cells] for column in shown.columns]
+    # GitHub's manual requires three dashes at least below each title.
     widths = [max(3, *map(cell_len, [name, *column])) for name, column in zip(header, body, strict=True)]
     lefts = [column.words for column in shown.columns]
     rule = ["-" * width if left else "-" * (width - 1) + ":" for width, left in zip(widths, lefts, strict=True)]
@@ -166,6 +167,7 @@ def _markdown_title(column: ShownColumn, several: bool) -> str:
 
 def markdown_text(text: str) -> str:
     """Text that Markdown shows as it is, without tables, emphasis, code, formulas or HTML in it."""
+    # An underscore within a word starts no emphasis, and keys are full of them.
     return re.sub(r"[\\|*`<$~]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)", lambda found: "\\" + found[0], text)
 
 

@@ -92,6 +92,7 @@ def column_styles(shown: ShownTable, name: str = "study") -> str:
     groups = [column.group for column in shown.columns]
     first = [f"#T_{name} .col{place}" for place, group in enumerate(groups) if place and group != groups[place - 1]]
     words = [f"#T_{name} th.level1.col{place}" for place, column in enumerate(shown.columns) if column.words]
+    # A rule needs a selector, and no element is called `none`.
     return f"{', '.join(first) or 'none'} {{ padding-left: 2rem; }}\n{', '.join(words)} {{ text-align: left; }}\n"
 
 

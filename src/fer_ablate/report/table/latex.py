@@ -28,6 +28,7 @@ SYMBOLS = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     "±": r"$\pm$",
+    # LaTeX joins two hyphens to a dash.
     "-": "-{}",
     "−": "$-$",  # noqa: RUF001
     "×": r"$\times$",  # noqa: RUF001
@@ -124,6 +125,7 @@ def _tabular(columns: Sequence[ShownColumn]) -> str:
     style = frame.style.hide(axis="index")
     layout = "@{}" + "".join("l" if column.words else "r" for column in columns) + "@{}"
     lines = style.to_latex(column_format=layout, hrules=True, multicol_align="c").splitlines()
+    # The titles of groups are on the line after the top rule; pandas draws no rules below them.
     lines.insert(lines.index(r"\toprule") + 2, _rules(columns))
     return "\n".join(lines)
 

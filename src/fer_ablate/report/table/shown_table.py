@@ -138,6 +138,7 @@ def _metric(table: JudgedTable, name: str) -> list[ShownColumn]:
     there = [score for score in scores if score is not None]
     digits = decimals(name, (score.sd for score in there))
     printed = [row.published.get(name) for row in table.rows]
+    # The digits of the document show how exact its numbers are, whatever digits the measured ones have.
     printed_to = printed_digits(value.value for value in printed if value is not None)
     times = scale(name)
 
@@ -156,6 +157,7 @@ def _metric(table: JudgedTable, name: str) -> list[ShownColumn]:
         for row, score in zip(table.rows, scores, strict=True)
     ]
     agreement = {True: "yes", False: "no", None: ABSENT}
+    # In a table of single runs no spread is shown, so the title must not promise one.
     mean = MEAN if any(score.n > 1 for score in there) else SINGLE
     return [
         ShownColumn(metric_title(name), head, tuple(column))
