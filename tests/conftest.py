@@ -9,6 +9,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from fer_ablate.config.compose import composed, composer, to_config
 
@@ -37,14 +38,32 @@ FIRST = ("searches", "studies", "training/", "exports", "commands/")
 """What takes longest is handed out first, so that no process waits for the other one at the end."""
 
 
-def pytest_collection_modifyitems(session, config, items):
-    """Keep the tests of a file, or of files that belong together, in one process, and begin with the longest."""
-    for item in items:
-        file = item.path.relative_to(Path(__file__).parent).as_posix()
-        group = next((name for name, files in TOGETHER.items() if file.startswith(files)), file)
-        item.add_marker(pytest.mark.xdist_group(group))
-    places = {item: item.get_closest_marker("xdist_group").args[0] for item in items}
-    items.sort(key=lambda item: next((at for at, name in enumerate(FIRST) if places[item].startswith(name)), len(FIRST)))
+def group_of(file):
+    """The group of a file, whose name counts from this folder: what it belongs together with, or the file alone."""
+    return next((name for name, files in TOGETHER.items() if file.startswith(files)), file)
+
+
+class Groups(LoadScopeScheduling):
+    """Gives all tests of a group to one process."""
+
+    def _split_scope(self, nodeid):
+        return group_of(nodeid.split("::", 1)[0].removeprefix("tests/"))
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return Groups(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    """Keep groups together and begin with those that take longest."""
+
+    def place(item):
+        group = group_of(item.path.relative_to(Path(__file__).parent).as_posix())
+        return next(
+            (at for at, name in enumerate(FIRST) if group.startswith(name)), len(FIRST)
+        ), group if group in TOGETHER else ""
+
+    items.sort(key=place)
 
 
 def pytest_collection_finish(session):

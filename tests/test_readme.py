@@ -50,7 +50,10 @@ def faults_of(words):
     """Faults of a command; several verbs are shown with the same words."""
     if any(word.startswith("study=") for word in words):
         return [] if study_spec(as_keys(words)).rows else ["no rows"]
-    found = diagnose(words)
+    searches = any(
+        word.startswith("hydra.sweeper.") for word in words
+    )  # also without naming the sweeper: an experiment file may list what is searched
+    found = diagnose([*(["hydra/sweeper=optuna"] if searches and "hydra/sweeper=optuna" not in words else []), *words])
     faults = [*found.faults, *run_faults(to_config(found.tree))]
     return [str(fault) for fault in faults if fault.key not in OF_THE_READER]
 

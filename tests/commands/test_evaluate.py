@@ -184,7 +184,7 @@ REFUSED = {
     "what was settled by training": (["optimizer.lr=0.1"], "optimizer.lr: was settled when the run was trained"),
     "an unknown key": (["evaluation.tt=flip"], "Did you mean 'evaluation.tta'?"),
     "several values": (["evaluation.tta=flip,none"], "evaluation.tta: flip,none is several values"),
-    "crops the network cannot take": (["evaluation.tta=ten_crop", "evaluation.crop=40"], "trained on 48x48 images"),
+    "crops the network cannot take": (["evaluation.tta=ten_crop", "evaluation.crop=4"], "shrink to nothing"),
     "crops larger than the image": (["evaluation.crop=60"], "crop is larger than the 48x48 images"),
     "draws from data that were not trained on": (
         ["data.synthetic.seed=9", "data.folds=5", "data.fold=1"],
@@ -253,7 +253,7 @@ def test_a_checkpoint_of_something_else_is_refused(typed, finished, tmp_path):
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     assert "not one of fer_ablate" in typed("evaluate", f"ckpt={tmp_path / 'other.ckpt'}").err
     config = (finished / "config.yaml").read_text()
-    wider = changed_checkpoint(finished, tmp_path / "wider.ckpt", config=config.replace("width: 0.125", "width: 0.25"))
+    wider = changed_checkpoint(finished, tmp_path / "wider.ckpt", config=config.replace("width: 0.25", "width: 0.5"))
     assert "belong to another network" in typed("evaluate", f"ckpt={wider}").err
     later = changed_checkpoint(finished, tmp_path / "later.ckpt", config=config + "invented: 1\n")
     assert "its config does not fit this version" in typed("evaluate", f"ckpt={later}").err

@@ -278,4 +278,4 @@ def _pruned(folder: RunFolder) -> str:
         pruned = folder.pruned
     except UserError as error:
         return str(error)
-    return f"stopped by its search after epoch {pruned.epoch}" if pruned is not None else ""
+    return f"pruned after epoch {pruned.epoch} with {pruned.metric} {pruned.value:.4f}" if pruned is not None else ""
