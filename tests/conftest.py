@@ -22,7 +22,7 @@ TOGETHER = {
         "report/test_results",
     ),
     "searches": ("study/test_search", "study/test_pruning", "study/test_optuna", "commands/test_search"),
-    "exports": ("inference/test_onnx", "inference/test_torch_export", "commands/test_export"),
+    "exports": ("data/test_prepare", "inference/test_onnx", "inference/test_torch_export", "commands/test_export"),
     "mlflow": (
         "tracking/test_study_runs",
         "tracking/test_mlflow",

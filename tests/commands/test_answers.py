@@ -79,6 +79,7 @@ def test_data_shows_how_to_drop_flawed_images(typed, small):
     assert "data.drop=[duplicates_of_train,conflicts,blank]" in printed.out
 
 
+@pytest.mark.slow
 def test_bench_sets_training_against_the_ceiling(typed, small):
     assert "max_epochs of at least 2" in typed("bench", *small, "trainer.max_epochs=1").err
     printed = typed("bench", *small, "trainer.max_epochs=2")

@@ -224,6 +224,7 @@ def test_a_comparison_is_written_in_full(ask, make, tmp_path):
     assert ["test acc, %", "75.0", "75.0", "+0.0"] in [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
+@pytest.mark.slow
 def test_a_study_is_compared_in_mlflow(ask, runs_dir, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     words = ("compare", "study=quickstart", "study.rows=[small,SGD]", "study.seeds=[0]")

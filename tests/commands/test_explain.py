@@ -31,6 +31,7 @@ def test_it_writes_pictures_and_numbers_beside_the_run(typed, finished):
     assert first["images"] == counts[classes.index(first["truth"])][classes.index(first["prediction"])]
 
 
+@pytest.mark.slow
 def test_a_second_time_replaces_only_own_files(typed, finished, tmp_path):
     output = tmp_path / "seen"
     output.mkdir()

@@ -62,6 +62,7 @@ def test_a_checkpoint_alone_logs_no_model(typed, finished):
     assert "A model in MLflow belongs to a run: give run=<id>" in printed.err
 
 
+@pytest.mark.slow
 def test_weights_that_are_no_numbers_leave_nothing_behind(typed, finished):
     path = finished / "checkpoints" / "best.ckpt"
     checkpoint = torch.load(path, weights_only=True)

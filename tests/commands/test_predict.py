@@ -160,6 +160,7 @@ def test_what_cannot_be_is_answered(typed, finished, photos, tmp_path, words, an
     assert (photos / "broken.jpg").stat().st_size == 300
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_was_done(typed, finished, tmp_path):
     writer = cv2.VideoWriter(str(tmp_path / "long.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 25, (320, 240))
     noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)

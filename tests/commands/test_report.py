@@ -55,6 +55,7 @@ def told_by_browser(page, folder):
     return json.loads(re.search(r'id="told">(.*?)</pre>', done.stdout)[1]), done.stderr.count("CONSOLE")
 
 
+@pytest.mark.slow
 def test_the_page_of_a_grid_includes_later_maps(typed, finished, typed_small, tmp_path):
     words = ["report", *typed_small, "trainer.max_epochs=1", f"runs_dir={finished.parents[1]}"]
     printed = typed(*words)

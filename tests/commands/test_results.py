@@ -81,6 +81,7 @@ def test_runs_are_exported_and_shown_beside_published_numbers(results, docs):
     assert "| [fer_kd/table1](#fer_kdtable1) | " in overview
 
 
+@pytest.mark.slow
 def test_lines_of_other_machines_stay(results, docs):
     results()
     file = docs / "results" / "tiny-rows.json"
@@ -105,6 +106,7 @@ def test_earlier_runs_count_where_they_are_accepted(results, docs, tmp_path):
     assert "trainer.batch_size 32 -> 28" in section(docs)
 
 
+@pytest.mark.slow
 def test_runs_that_differ_are_not_full_runs(results, docs, tmp_path):
     write_study(tmp_path, STUDY.replace("trainer.batch_size=32, ", ""))
     assert results("trainer.batch_size=32").code == 0

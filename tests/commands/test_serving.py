@@ -27,6 +27,7 @@ def test_a_run_registers_the_model_it_leaves(recorded, tmp_path):
     assert list(scores.columns[-2:]) == ["neutral", "label"]
 
 
+@pytest.mark.slow
 def test_a_model_not_logged_is_a_note(recorded, monkeypatch):
     monkeypatch.setattr("fer_ablate.execution.run_output.trace_network", lambda *_: 1 / 0)
     printed = recorded("tracking.log_model=true")

@@ -94,6 +94,7 @@ def test_the_run_record_describes_its_images(finished):
     assert [sum(counts[role] for counts in stored["classes"].values()) for role in range(3)] == [140, 70, 70]
 
 
+@pytest.mark.slow
 def test_a_missing_picture_is_a_note_until_made(typed, small, finished):
     folder, words = RunFolder(finished), [*small, "tracking.pictures=true", "trainer.max_epochs=1"]
     before = folder.result.splits
@@ -118,6 +119,7 @@ def test_a_missing_picture_is_a_note_until_made(typed, small, finished):
     assert folder.notes == {}
 
 
+@pytest.mark.slow
 def test_pictures_missing_after_a_kill_come_later(typed, small, finished):
     pictures = [finished / name for name in ("confusion.png", "curves.png", "faces.png")]
     before = [picture.read_bytes() for picture in pictures]

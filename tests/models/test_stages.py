@@ -43,7 +43,7 @@ networks = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(config=networks, size=st.tuples(st.integers(1, 24), st.integers(1, 24)))
 def test_shape_arithmetic_agrees_with_torch(config, size):
     keys = {fault.key for fault in network_faults(config, size)}

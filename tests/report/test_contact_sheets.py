@@ -137,6 +137,7 @@ def test_only_pages_of_earlier_drawings_are_removed(tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["augmented.png", "classes-of-mine.png", "classes.png"]
 
 
+@pytest.mark.slow
 def test_the_same_sheets_are_the_same_files(tmp_path):
     steps = [{"op": "flip", "p": 0.5}]
     for name in ("first", "second"):

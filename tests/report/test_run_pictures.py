@@ -69,6 +69,7 @@ def test_long_class_names_are_shown_where_they_fit():
     assert "quite the lo…name of all" in said
 
 
+@pytest.mark.slow
 def test_a_hundred_classes_fit_a_screen(tmp_path):
     picture = run_confusion_figure(np.eye(100, dtype=int), [f"person {number}" for number in range(100)])
     assert not picture.axes[0].texts

@@ -135,6 +135,7 @@ def test_rows_beyond_the_colours_differ_by_dashes():
     assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 20
 
 
+@pytest.mark.slow
 def test_plots_are_small_and_written_reproducibly(tmp_path):
     given = replace(fer_kd_table(), columns=("test/acc",))
     first, second = (save_study_figures(tmp_path / name, given, histories(given)) for name in ("first", "second"))

@@ -126,6 +126,7 @@ def test_a_run_below_the_median_is_pruned(search_of, trial_of):
     assert search.records[1].last == (2, ended.value.value)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_reports_its_earlier_epochs(search_of, trial_of):
     search = search_of({"name": "median", "n_startup_trials": 9})
     first = search.ask().number

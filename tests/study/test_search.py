@@ -101,6 +101,7 @@ def test_a_killed_trial_is_repeated_and_counts_once(plan, sampler):
     assert again.counted == 6
 
 
+@pytest.mark.slow
 def test_a_trial_killed_twice_keeps_its_parameters(plan):
     first = Search.open(plan()).ask()
     second = Search.open(plan()).ask()
@@ -243,6 +244,7 @@ def test_the_best_of_two_objectives_are_undominated(plan):
     assert {trial.number for trial in search.study.best_trials} - {3} == {0, 1, 5}
 
 
+@pytest.mark.slow
 def test_what_decides_the_score_is_found(plan):
     search = Search.open(plan(address="sqlite://", objectives=("val/acc", "run/macs"), directions=("maximize", "minimize")))
     for number in range(24):
@@ -256,6 +258,7 @@ def test_what_decides_the_score_is_found(plan):
     assert sum(found["val/acc"].values()) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_pruned_trials_count_for_the_importance(plan):
     search = Search.open(plan(address="sqlite://"))
     for number in range(12):

@@ -53,6 +53,7 @@ def without_difference(request):
     return np.mean(means), np.mean(differences), sum(called)
 
 
+@pytest.mark.slow
 def test_intervals_of_means_cover(without_difference):
     assert 0.93 <= without_difference[0] <= 0.98
 

@@ -46,7 +46,13 @@ def test_still_training_counts_like_a_test(config_of, task_of):
     assert counted.confusion == confusion_matrix(found.labels, guess, labels=range(7)).tolist()
 
 
-@pytest.mark.parametrize("recipe", [(), ("trainer.ema_decay=0.9",)], ids=["plain weights", "averaged weights"])
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        pytest.param((), id="plain weights", marks=pytest.mark.slow),
+        pytest.param(("trainer.ema_decay=0.9",), id="averaged weights"),
+    ],
+)
 def test_pooled_predictions_are_those_of_all_epochs_together(recipe, config_of, run):
     def splits(epochs):
         config = config_of(POOLED, f"trainer.max_epochs={epochs}", "trainer.keep=last", "optimizer.lr=0.01", *recipe)

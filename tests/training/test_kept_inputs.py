@@ -41,8 +41,15 @@ class Seen(Callback):
             self.shapes.append(tuple(batch[0].shape[1:]))
 
 
-@pytest.mark.parametrize("trained", [0, 2], ids=["features of the whole body", "maps before the last convolutions"])
-@pytest.mark.parametrize("last", ["true", "false"], ids=["channels last", "channels first"])
+@pytest.mark.parametrize(
+    ("trained", "last"),
+    [
+        pytest.param(0, "true", id="features of the whole body, channels last"),
+        pytest.param(2, "false", id="maps before the last convolutions, channels first"),
+        pytest.param(0, "false", id="features of the whole body, channels first", marks=pytest.mark.slow),
+        pytest.param(2, "true", id="maps before the last convolutions, channels last", marks=pytest.mark.slow),
+    ],
+)
 def test_kept_features_train_the_same_head(trained, last, config_of, task_of, slow):
     config = config_of(
         "trainer.max_epochs=3", "model.dropout=0", f"model.trainable_convs={trained}", f"trainer.channels_last={last}"

@@ -111,6 +111,7 @@ def test_a_run_begins_with_published_weights(config_of, task_of, published):
     assert same(kept_weights(prepared.checkpoint_dir), weights | head)
 
 
+@pytest.mark.slow
 def test_only_a_fresh_run_needs_published_weights(config_of, start_of, published):
     build, _ = published
     start, config = start_of(config_of("model.norm=none")), config_of("model.norm=none", "trainer.max_epochs=2")

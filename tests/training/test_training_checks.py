@@ -2,8 +2,6 @@
 
 import pytest
 
-from fer_ablate.config.compose import composed, composer, to_config
-from fer_ablate.config.conf_files import conf_dir
 from fer_ablate.data.load import known_size
 from fer_ablate.training.checks import run_faults, size_faults
 
@@ -28,13 +26,6 @@ def test_the_best_epoch_needs_untrained_images(roles, config_of):
     stopping = config_of(f"data.roles={roles}", "trainer.keep=last", "trainer.early_stopping.patience=3")
     assert len(faults(stopping, "trainer.early_stopping.patience")) == 1
     assert run_faults(config_of(f"data.roles={roles}", "trainer.keep=last")) == []
-
-
-@pytest.mark.parametrize("name", sorted(file.stem for file in (conf_dir() / "experiment").glob("*.yaml")))
-def test_the_recipes_of_the_papers_have_no_fault(name):
-    with composer():
-        config = to_config(composed([f"experiment={name}", "data.path=/nowhere"]))
-    assert [fault.key for fault in run_faults(config)] == ["data.path"]
 
 
 def test_a_crop_needs_a_network_that_fits(config_of):
