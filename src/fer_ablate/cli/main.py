@@ -62,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if verb == DEFAULT and asks_for_help_alone(given):
             print(program_help())
             return 0
+        # Threads that wait for each other sleep: beside a busy process two of them train 1.5 times as fast as when they spin, and
+        # 6 % slower on a quiet machine (benchmarks/README.md). OpenMP reads it when torch is imported.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         # Imported only now, so that a typo is answered at once and no verb waits for the libraries of another.
         command = importlib.import_module(f"fer_ablate.commands.{verb}")
         quiet_libraries()
