@@ -232,7 +232,9 @@ class LiveView:
     def _report_start(self, one: RunProgress) -> None:
         """In a pipe, say that a run has started; on a terminal its bar says so."""
         if self._live is None:
-            resumes = f"  resumes{_after(int(one.epochs))}" if one.resumed else ""
+            # A short run may be some steps further when it is first looked at.
+            before = one.before or (int(one.epochs) if one.resumed else 0)
+            resumes = f"  resumes{_after(before)}" if before else ""
             self._print(f"  {one.run.title} ...{resumes}")
 
     def _report_all(self) -> None:

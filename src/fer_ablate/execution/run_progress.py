@@ -52,6 +52,7 @@ class RunProgress:
         state: `missing` while it waits for its turn, or was interrupted.
         epochs: trained so far, with the fraction of the present one; 0 before the first step of this start.
         resumed: whether all these epochs were trained by an earlier attempt.
+        before: epochs that an earlier attempt had trained when the run was about to be started; 0 if that is not known.
         testing: whether all its epochs are trained and it is being tested.
         value: monitored metric of the last epoch; NaN if not measured yet.
         best: best one so far; NaN if not measured yet.
@@ -64,6 +65,7 @@ class RunProgress:
     state: RunState
     epochs: float = 0.0
     resumed: bool = False
+    before: int = 0
     testing: bool = False
     value: float = math.nan
     best: float = math.nan
@@ -142,6 +144,7 @@ class RunReader:
         self._was_training = False
         self._waiting = RunProgress(run, RunState.missing)
         self._ended: RunProgress | None = None
+        self._before = len(self._rows()) if fresh and not run.anew else 0
 
     def read(self) -> RunProgress:
         """The present progress."""
@@ -197,6 +200,7 @@ class RunReader:
             RunState.running,
             epochs=epochs,
             resumed=resumed and step is None,
+            before=self._before,
             testing=testing,
             value=values[-1] if values else math.nan,
             best=(max if self.run.higher else min)(values, default=math.nan),
