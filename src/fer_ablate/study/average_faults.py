@@ -24,7 +24,7 @@ def different_tests(rows: Sequence[Row], trained: Mapping[str, tuple[Config, str
     for row in rows:
         if listed := "; ".join(_differences({label: trained[label] for label in row.average_of})):
             problem = f"average_of: its rows are tested differently, so their predictions cannot be averaged: {listed}."
-            faults.append(Fault(f"study.rows '{row.label}'", problem, "Name rows that are tested alike on the same images."))
+            faults.append(Fault(f"study.rows '{row.label}'", problem, "Name rows with the same protocol on the same images."))
     return faults
 
 

@@ -21,8 +21,8 @@ INTRODUCTION = """Every table of the five documents: what was published beside w
 
 - Scores in percent where they are fractions; `gap` is measured minus published, `n` the number of seeds, `runs` of seeds x folds.
 - A verdict compares a row with the baseline of its table and allows for the number of rows compared (Holm).
-- `agrees` says whether the published number, as exactly as it is printed, lies where one more run of ours would; that takes two
-  seeds or more.
+- `agrees` says whether the published number, as exactly as it is printed, is within the range of one more run of ours; that
+  takes two seeds or more.
 - Numbers by class are those of a document's classification report, beside ours from the stored counts of predictions.
 - The numbers of single runs are in the JSON files under `results/`. A row that was not run says so."""
 

@@ -131,6 +131,6 @@ def _stamp(file: Path) -> list[int]:
 
 @cache
 def _rules() -> str:
-    """Digest of what the key of a stored run depends on besides its header: an index that was made by other rules is not used."""
+    """Digest of what the key of a stored run depends on besides its header: an index of another version is not used."""
     fields = list(RunBrief.__dataclass_fields__)
     return hashlib.sha256(repr((KEY_RULES, sorted(known_behaviours().items()), fields)).encode()).hexdigest()[:16]
