@@ -11,7 +11,7 @@ from fer_ablate.cli.words import read_command, words_of
 from fer_ablate.config.constraints import one_of
 from fer_ablate.config.overrides import key_of
 from fer_ablate.errors import UserError
-from fer_ablate.execution.mlflow_pages import comparison_facts, rows_address
+from fer_ablate.execution.mlflow_pages import experiment_facts, rows_address
 from fer_ablate.execution.planning import plan_with_bar
 from fer_ablate.execution.run_comparison import RunComparison, compare_runs, comparison_tables, comparison_values
 from fer_ablate.judgement.split_images import PREDICTED
@@ -86,10 +86,11 @@ def _show_study(arguments: Sequence[str]) -> int:
         raise UserError(
             f"tracking.enabled is false, so that nothing of {plan.spec.name} goes to MLflow. Leave tracking=none out."
         )
-    if not rows_address(plan):
+    address = rows_address(plan)
+    if not address:
         way_out = f"This trains what is missing and sends all rows: {study_command(plan.spec)}"
         raise UserError(f"MLflow at {tracking.uri} shows no row of {plan.spec.name} yet. {way_out}")
-    console.facts(comparison_facts(plan))
+    console.facts(experiment_facts(tracking, address))
     return 0
 
 

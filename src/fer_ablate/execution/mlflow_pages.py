@@ -31,7 +31,12 @@ def comparison_facts(plan: Plan) -> list[tuple[str, str]]:
         address = rows_address(plan)
     except UserError:
         address = ""  # what is wrong was said when the study was sent
-    return page_facts(tracking.uri, address, f"experiment {tracking.experiment}") if tracking.enabled else []
+    return experiment_facts(tracking, address) if tracking.enabled else []
+
+
+def experiment_facts(tracking: TrackingConfig, address: str) -> list[tuple[str, str]]:
+    """The lines for a page of an experiment whose address is known; empty: the first page."""
+    return page_facts(tracking.uri, address, f"experiment {tracking.experiment}")
 
 
 def study_facts(tracking: TrackingConfig, runs_dir: Path, study: str) -> list[tuple[str, str]]:
@@ -40,7 +45,7 @@ def study_facts(tracking: TrackingConfig, runs_dir: Path, study: str) -> list[tu
         address = study_address(tracking, runs_dir, study)
     except UserError:
         address = ""
-    return page_facts(tracking.uri, address, f"experiment {tracking.experiment}")
+    return experiment_facts(tracking, address)
 
 
 def page_facts(uri: str, address: str, where: str) -> list[tuple[str, str]]:
