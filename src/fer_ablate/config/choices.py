@@ -101,6 +101,10 @@ class Block(Enum):
     inverted_residual = "inverted_residual"
 
 
+WITH_INNER = (Block.bottleneck, Block.inverted_residual)
+"""Blocks that have channels inside: `inner` of a stage, or `expansion` in a search."""
+
+
 class Pool(Enum):
     """Pooling at the end of a stage or of all stages; `adaptive_*` pools to a map of `pool_kernel` x `pool_kernel`."""
 

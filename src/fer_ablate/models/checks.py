@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from fer_ablate.config.binding import argument_faults, load_plugin
 from fer_ablate.config.bounds import bound_faults
-from fer_ablate.config.choices import Block, Norm, NormPosition
+from fer_ablate.config.choices import WITH_INNER, Block, Norm, NormPosition
 from fer_ablate.config.schema import ModelConfig, StageConfig
 from fer_ablate.errors import Fault, FaultyConfigError
 from fer_ablate.models.published import plugin_transfer_faults, transfer_faults
@@ -114,7 +114,7 @@ def _stage_faults(stage: StageConfig, key: str) -> list[Fault]:
 def _block_faults(stage: StageConfig, key: str) -> list[Fault]:
     faults = []
     name = stage.block.name
-    if stage.inner is not None and stage.block in (Block.conv, Block.basic):
+    if stage.inner is not None and stage.block not in WITH_INNER:
         remedy = "Use block: bottleneck or block: inverted_residual, or leave it out."
         faults.append(Fault(f"{key}.inner", f"{stage.inner} given, but a {name} block has no inner channels.", remedy))
     # The shortcut can only be added to maps of its own size.

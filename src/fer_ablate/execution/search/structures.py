@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from fer_ablate.config.choices import Block, Pool
+from fer_ablate.config.choices import WITH_INNER, Pool
 from fer_ablate.config.overrides import assignment, key_of, parsed_overrides
 from fer_ablate.config.schema import ModelConfig, StageConfig
 from fer_ablate.errors import Fault, FaultyConfigError
@@ -20,9 +20,6 @@ EXPANSION, MOST_EXPANSION = "expansion", 64
 
 ON_A_MAP = re.compile(r" on a \d+x\d+ map\.$")
 """End of the problem where a map is too small for what comes next, as in `kernel 3 on a 0x0 map.`"""
-
-WITH_INNER = (Block.bottleneck, Block.inverted_residual)
-"""Blocks that have channels inside, so an expansion."""
 
 
 def is_encoding(key: str) -> bool:
