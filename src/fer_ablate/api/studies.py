@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from fer_ablate.cli.typed import typed_words
 from fer_ablate.config.overrides import quoted
 from fer_ablate.errors import UserError
 from fer_ablate.execution.planning import plan_of, summary
@@ -61,7 +62,7 @@ def look_up(
     if accept_stale:
         arguments.append("study.accept_stale=true")
     flags = ["--config-dir", str(config_dir)] if config_dir is not None else []
-    return Study(plan_of([*flags, *arguments])[0])
+    return Study(plan_of([*flags, *typed_words(arguments)])[0])
 
 
 def results(

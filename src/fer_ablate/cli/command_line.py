@@ -18,6 +18,7 @@ from fer_ablate.config.binding import names_plugins
 from fer_ablate.config.compose import composed, composer, flat, from_yaml, plain, register_schema, to_config, to_yaml
 from fer_ablate.config.conf_files import CONFIG_NAME, conf_dir
 from fer_ablate.config.diagnosis import diagnose
+from fer_ablate.config.environment import recorded
 from fer_ablate.config.hydra_internals import flag_parser
 from fer_ablate.config.overrides import Override, key_of, parsed_overrides, value_of
 from fer_ablate.config.schema import Config
@@ -84,6 +85,8 @@ class RunSpec:
         folder: of the run, if it was planned; empty otherwise.
         draws: whether the run draws its pictures itself; otherwise the sweep does.
         quiet: whether what the run prints goes to its log, since the sweep shows how far it is.
+        received: folder with what another machine has sent for the run (`execution.received`); empty if this machine has the
+            images itself.
     """
 
     config: Config
@@ -96,6 +99,7 @@ class RunSpec:
     folder: str = ""
     draws: bool = True
     quiet: bool = False
+    received: str = ""
 
     @property
     def title(self) -> str:
@@ -159,14 +163,26 @@ def _run_task(parsed: HydraArguments, overrides: list[str], task: Callable[[Dict
     Raises:
         UserError: Hydra refuses what `diagnose` let pass.
     """
+    begun = False
+
+    def begin(tree: DictConfig) -> None:
+        nonlocal begun
+        begun = True
+        task(tree)
+
     try:
         with composer(parsed.config_dir) as app:
             if parsed.multirun:
-                app.multirun(CONFIG_NAME, task, [*overrides, "hydra.mode=MULTIRUN"])
+                app.multirun(CONFIG_NAME, begin, [*overrides, "hydra.mode=MULTIRUN"])
             else:
-                app.run(CONFIG_NAME, task, overrides)
+                app.run(CONFIG_NAME, begin, overrides)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(f"Hydra: {error}") from error
+    except OSError as error:
+        if begun:
+            raise
+        remedy = "Leave out hydra.run.dir and hydra.sweep.dir, or give a folder that can be written."
+        raise UserError(f"Hydra cannot make {error.filename}: {error.strerror}. {remedy}") from error
 
 
 def _exit_code(action: Callable[[], int]) -> int:
@@ -194,7 +210,7 @@ def parse(arguments: Sequence[str]) -> HydraArguments:
     return HydraArguments(
         overrides=list(parsed.overrides),
         config_dir=Path(parsed.config_dir) if parsed.config_dir else None,
-        multirun=bool(parsed.multirun),
+        multirun=bool(parsed.multirun) or "hydra.mode=MULTIRUN" in parsed.overrides,
         inspects=any(getattr(parsed, flag, None) for flag in INSPECTIONS),
         plain=not any(value for flag, value in vars(parsed).items() if flag not in PLAIN)
         and not any(key_of(text) in ("hydra", "hydra.mode") for text in parsed.overrides),
@@ -240,13 +256,10 @@ def run_spec_of(tree: DictConfig, overrides: Sequence[str], ignore: tuple[str, .
     """
     from fer_ablate.study.faults import config_faults
 
-    try:
-        config = to_config(tree)
-    except OmegaConfBaseException as error:
-        raise FaultyConfigError([Fault("", str(error).splitlines()[0])]) from error
+    config = to_config(tree)
     raise_faults(config_faults(config, overrides), ignore)
     defaults, values = flat(plain(to_config(composed()))), flat(plain(config))
-    changed = {key: str(value) for key, value in values.items() if defaults.get(key) != value}
+    changed = {key: recorded(key, value) for key, value in values.items() if defaults.get(key) != value}
     return RunSpec(config, config.name or _derived_name(overrides), list(overrides), changed, _described(overrides, values))
 
 

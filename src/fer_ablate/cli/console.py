@@ -1,6 +1,5 @@
 """Prints facts, tables and progress bars: with colour on a terminal, as plain lines in a pipe."""
 
-import shlex
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from fer_ablate import shell
 from fer_ablate.errors import UserError
 from fer_ablate.metrics import SplitResult
 from fer_ablate.tracking.disk.files import write_text
@@ -29,7 +29,7 @@ if not console.is_terminal:
 
 def command(arguments: Sequence[str]) -> None:
     """Print a command as a person would type it."""
-    console.print(f"python -m fer_ablate {shlex.join(arguments)}")
+    console.print(shell.program(*arguments))
 
 
 def facts(rows: Sequence[tuple[str, str]]) -> None:

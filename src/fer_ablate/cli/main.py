@@ -5,8 +5,11 @@ import os
 import sys
 from collections.abc import Sequence
 
+from fer_ablate.cli.interrupts import INTERRUPTED, show_interrupted, uninterrupted
+from fer_ablate.cli.output import fit_output, show_bug
 from fer_ablate.cli.program_help import FLAGS, asks_for_help_alone, program_help
 from fer_ablate.cli.quiet_libraries import quiet_libraries
+from fer_ablate.cli.typed import typed_words
 from fer_ablate.errors import UserError, choices
 
 VERBS = {
@@ -33,14 +36,21 @@ VERBS = {
 }
 """Verb -> its line in the list of verbs. Each is a module of `fer_ablate.commands` with `run(arguments) -> exit code`."""
 
+SPEED = {
+    # Threads that wait for each other sleep: beside a busy process two of them train 1.5 times as fast as when they spin, and
+    # 6 % slower on a quiet machine (benchmarks/README.md).
+    "OMP_WAIT_POLICY": "passive",
+    # Linux gives out the memory of large tensors in huge pages: the C library returns it after every step, and clearing it again
+    # in pages of 4 KiB takes up to half of the time of a step.
+    "THP_MEM_ALLOC_ENABLE": "1",
+}
+"""Settings of OpenMP and torch, which read them when torch is imported; what the environment says wins."""
+
 DEFAULT = "train"
 """Verb of a command that names none."""
 
 WORKER = "worker"
 """Verb that the program itself types: one of the processes that share a run."""
-
-INTERRUPTED = 130
-"""Exit code of a shell command ended by Ctrl-C."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,7 +62,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 if all went well, 1 if something was wrong, 130 after Ctrl-C.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        sys.excepthook = show_bug
+        return uninterrupted(lambda: main(sys.argv[1:]))
+    with fit_output():
+        return _command(list(arguments))
+
+
+def _command(given: list[str]) -> int:
     verb = ""
     try:
         named = bool(given) and given[0] in VERBS
@@ -62,9 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if verb == DEFAULT and asks_for_help_alone(given):
             print(program_help())
             return 0
-        # Threads that wait for each other sleep: beside a busy process two of them train 1.5 times as fast as when they spin, and
-        # 6 % slower on a quiet machine (benchmarks/README.md). OpenMP reads it when torch is imported.
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+        for name, value in SPEED.items():
+            os.environ.setdefault(name, value)
+        given = typed_words(given)
         # Imported only now, so that a typo is answered at once and no verb waits for the libraries of another.
         command = importlib.import_module(f"fer_ablate.commands.{verb}")
         quiet_libraries()
@@ -75,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         if verb == WORKER:
             return INTERRUPTED  # the process that launched it prints the message
-        print("\nfer_ablate: interrupted. Finished epochs are kept; the same command goes on from there.", file=sys.stderr)
+        show_interrupted()
         return INTERRUPTED
     except SystemExit as left:  # after a help text, and from rich when the reader of a pipe is gone
         return left.code if isinstance(left.code, int) else int(left.code is not None)

@@ -10,6 +10,7 @@ LOGGERS = (
     "lightning_fabric",
     "mlflow",
     "alembic",
+    "matplotlib",
     "torch.distributed",
 )
 

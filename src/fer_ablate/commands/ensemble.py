@@ -1,6 +1,5 @@
 """`ensemble`: the average of finished networks, from their stored predictions. Trains and predicts nothing."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from fer_ablate.judgement.joint_predictions import EnsembleCandidate
 from fer_ablate.judgement.planned_rows import rows_with_runs
 from fer_ablate.report.ensemble_files import EnsembleFolder
 from fer_ablate.report.quantities import interval, number
+from fer_ablate.shell import program
 from fer_ablate.study.plan import Plan
 from fer_ablate.tracking.disk.lookup import find_run
 from fer_ablate.tracking.disk.run_state import RunState
@@ -122,7 +122,7 @@ def _study_runs(words: EnsembleWords, rest: Sequence[str]) -> Candidates:
     rows = [row for row in rows_with_runs(plan) if row.average is None]
     missing = [row.label for row in rows if not row.runs]
     if missing and (words.rows or len(missing) == len(rows)):
-        way_out = f"Train: {shlex.join(['python', '-m', 'fer_ablate', '-m', *rest])}"
+        way_out = f"Train: {program('-m', *rest)}"
         raise UserError(f"No run of {', '.join(missing)} is finished{_stale_hint(plan)}. {way_out}")
     finished, expected = sum(len(row.runs) for row in rows), sum(row.expected for row in rows)
     notes = (f"{finished} of {expected} runs are finished{_stale_hint(plan)}.",) if finished < expected else ()

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from annotated_types import Ge, Interval
 
+from fer_ablate.addresses import STORE_VARIABLE
 from fer_ablate.cli import console
 from fer_ablate.cli.command_line import raise_faults
 from fer_ablate.cli.words import read_command
@@ -36,6 +37,7 @@ from fer_ablate.inference.export.metadata import ModelMetadata, metadata_of
 from fer_ablate.inference.export.mlflow_model import EXAMPLE
 from fer_ablate.inference.export.onnx_file import OPSETS, PACKAGES
 from fer_ablate.inference.export.quantise import KINDS
+from fer_ablate.shell import program, quoted
 from fer_ablate.sizes import in_key, spelled
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.mlflow.attach import add_to_run
@@ -244,7 +246,7 @@ def _uses(files: Sequence[ExportedFile], output: Path) -> list[tuple[str, str]]:
     names = [file.path.name for file in files]
     lines = []
     if ONNX_FILE in names:
-        lines.append(("use ONNX", f"python -m fer_ablate predict ckpt={output / ONNX_FILE} source=photos/"))
+        lines.append(("use ONNX", program("predict", f"ckpt={output / ONNX_FILE}", "source=photos/")))
     if PROGRAM_FILE in names:
         lines.append(("use torch", f"torch.export.load({str(output / PROGRAM_FILE)!r}).module()(faces)   (needs torch only)"))
     return lines
@@ -254,10 +256,10 @@ def _model_facts(logged: "LoggedNetwork", folder: RunFolder, output: Path) -> li
     """Address of the model in MLflow, and a command that uses it."""
     state = "logged" if logged.new else "was there already"
     registered = f", version {logged.version} of the registered model" if logged.version else ""
-    command = f"mlflow models predict -m {logged.uri} -i {output / EXAMPLE} --content-type json --env-manager local"
+    command = f"mlflow models predict -m {logged.uri} -i {quoted(str(output / EXAMPLE))} --content-type json --env-manager local"
     return [
         ("model", f"{logged.uri} {state}{registered}"),
-        ("use MLflow", f"MLFLOW_TRACKING_URI={folder.header.mlflow_uri} {command}"),
+        ("use MLflow", f"{STORE_VARIABLE}={quoted(folder.header.mlflow_uri or '')} {command}"),
     ]
 
 

@@ -13,6 +13,7 @@ from fer_ablate.execution import study_output
 from fer_ablate.execution.planning import plan_with_bar
 from fer_ablate.report.results.export import export_file, exported_runs, ignored_files, merged_export, page_file, read_export
 from fer_ablate.report.results.page import results_page
+from fer_ablate.shell import program
 from fer_ablate.study.documents import documents, read_studies, study_names
 from fer_ablate.study.plan import Plan
 from fer_ablate.tracking.disk.files import write_text
@@ -74,7 +75,7 @@ def _nothing_finished(plan: Plan) -> str:
     """Why there is nothing to export, and what to do about it."""
     name, runs_dir = plan.spec.name, plan.runs[0].cell.config.runs_dir
     stale = sum(planned.state is RunState.stale for planned in plan.runs)
-    way_out = f"Train it: python -m fer_ablate -m study={name}"
+    way_out = f"Train it: {program('-m', f'study={name}')}"
     if stale:
         found = console.counted(stale, "run")
         way_out = f"{found} of an earlier config, data or code would count with study.accept_stale=true. {way_out}"

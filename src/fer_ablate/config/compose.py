@@ -1,7 +1,7 @@
 """Composes YAML files and command-line overrides into a `Config`; `diagnosis` finds the faults of overrides."""
 
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
@@ -10,11 +10,16 @@ from pathlib import Path
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
+import yaml
 from hydra import compose
 from hydra.core.config_store import ConfigStore
+from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from fer_ablate.addresses import remember, sqlite_address
 from fer_ablate.config.conf_files import CONFIG_NAME, conf_dir
+from fer_ablate.config.environment import KEPT_BY_NAME, PLACES, by_name, readable, refused, register_environment, variables_read
 from fer_ablate.config.hydra_internals import (
     HydraApp,
     dump_yaml,
@@ -28,6 +33,10 @@ from fer_ablate.config.hydra_internals import (
 )
 from fer_ablate.config.overrides import parsed_overrides
 from fer_ablate.config.schema import Config
+from fer_ablate.config.yaml_files import parse_yaml
+from fer_ablate.errors import Fault, FaultyConfigError, UserError
+
+register_environment()
 
 OPEN = ("data.merge",)
 """Mappings whose keys the user chooses: `key={a: ...}` needs no plus."""
@@ -141,33 +150,114 @@ def _base(app: HydraApp, words: tuple[str, ...]) -> _Base:
     for base in known:
         if base.holds_for(own):
             return base
-    with names_read(app) as names:
-        tree = pickle.dumps(compose(CONFIG_NAME, overrides=list(words)))
+    try:
+        with names_read(app) as names:
+            tree = pickle.dumps(compose(CONFIG_NAME, overrides=list(words)))
+    except UserError:
+        raise
+    except (ValueError, TypeError, RecursionError) as error:  # Hydra raises these for some values where a file is to be named
+        raise ConfigCompositionException(first_line(error)) from error
     known.append(_Base(tree, frozenset(names), {name: own[name] for name in own.keys() & names}))
     return known[-1]
 
 
 def to_config(tree: DictConfig) -> Config:
-    """Plain dataclasses with every interpolation resolved.
+    """Plain dataclasses with every interpolation resolved, and without the credentials of the store's address.
 
     Raises:
-        omegaconf.errors.OmegaConfBaseException: a value is missing, or an interpolation refers to a key that does not exist.
+        FaultyConfigError: a value is missing, an interpolation refers to a key that does not exist, or a file asks for a variable
+            of the environment that it may not have, see `config.environment`.
     """
     if "hydra" in tree:
         tree = tree.copy()
         OmegaConf.set_struct(tree, False)
         tree.pop("hydra")
-    return cast(Config, OmegaConf.to_object(tree))
+    try:
+        with variables_read() as variables:
+            config = cast(Config, OmegaConf.to_object(tree))
+    except OmegaConfBaseException as error:
+        if refusal := refused(error):
+            raise FaultyConfigError([Fault(str(error.full_key or ""), str(refusal))]) from None
+        raise FaultyConfigError([resolution_fault(error)]) from error
+    # Resolvers read text of the user's with parsers of their own.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise FaultyConfigError([resolution_fault(error)]) from error
+    if variables:
+        _refuse_names(tree, config)
+    _name_store(config)
+    return config
+
+
+def resolution_fault(error: Exception) -> Fault:
+    """The fault of a config with a missing value, or an interpolation that leads nowhere."""
+    return Fault("", first_line(error), "Give it on the command line, or see --cfg job.")
+
+
+def first_line(error: BaseException) -> str:
+    """First line of a message; the name of the error's class if it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _refuse_names(tree: DictConfig, config: Config) -> None:
+    """Refuse variables of the environment in keys that name or decide a result, since their values would be recorded.
+
+    Raises:
+        FaultyConfigError: with every such key.
+    """
+    faults = []
+    for key in flat(plain(config)):
+        with variables_read() as variables:
+            value = OmegaConf.select(tree, key)
+            if OmegaConf.is_config(value):
+                OmegaConf.to_container(value, resolve=True)
+        if variables and key not in PLACES:
+            problem = f"takes the variable {', '.join(sorted(variables))} of the environment, whose value would be recorded."
+            faults.append(Fault(key, problem, f"Write the value itself. Variables may stand in {', '.join(PLACES)}."))
+    if faults:
+        raise FaultyConfigError(faults)
+
+
+def _name_store(config: Config) -> None:
+    tracking = config.tracking
+    usual = f"{config.runs_dir}/mlflow.db"
+    # In this path the name of the folder is a part of an address, in which a question mark begins something else.
+    tracking.uri = sqlite_address(usual) if tracking.uri == f"sqlite:///{usual}" else remember(tracking.uri)
 
 
 def to_yaml(config: Config) -> str:
-    """The resolved config as YAML; `from_yaml` reads it back."""
-    return dump_yaml(plain(config))
+    """The resolved config as YAML, with variables of the environment by their names; `from_yaml` reads it back."""
+    return dump_yaml(_with_places(plain(config), by_name))
+
+
+def _with_places(values: dict[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
+    """Nested plain values with the places changed that are kept by the names of variables."""
+    for key in KEPT_BY_NAME:
+        *sections, last = key.split(".")
+        section: Any = values
+        for name in sections:
+            section = section.get(name) if isinstance(section, dict) else None
+        if isinstance(section, dict) and last in section:
+            section[last] = change(section[last])
+    return values
 
 
 def from_yaml(text: str) -> Config:
-    """Inverse of `to_yaml`; checks every key and type against the schema."""
-    return to_config(cast(DictConfig, OmegaConf.merge(pickle.loads(_pickled_schema()), OmegaConf.create(text))))
+    """Inverse of `to_yaml`; checks every key and type against the schema. A place that is not known here keeps its name.
+
+    Raises:
+        UserError: the text is no YAML, or exceeds the limits of `yaml_files`.
+        FaultyConfigError: a key or a type is not that of the schema.
+    """
+    stored = parse_yaml(text, "The stored config")
+    if "${" in text:
+        stored = OmegaConf.create(_with_places(cast(dict[str, Any], OmegaConf.to_container(stored)), readable))
+    try:
+        tree = cast(DictConfig, OmegaConf.merge(pickle.loads(_pickled_schema()), stored))
+    except (OmegaConfBaseException, ValueError, TypeError) as error:
+        raise FaultyConfigError([Fault("", first_line(error))]) from error
+    return to_config(tree)
 
 
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -50,7 +50,7 @@ def _are_numbers(value: Any, least: float = -math.inf) -> bool:
 
 
 def _is_part(value: float) -> bool:
-    return value >= 0 and (value <= 1 or value == int(value))
+    return value >= 0 and (value <= 1 or float(value).is_integer())
 
 
 def _compiles(pattern: str) -> bool:
@@ -76,7 +76,8 @@ PART_ABOVE_0 = Constraint("a fraction above 0 up to 1, or a whole number of batc
 PART_OF_BATCHES = Constraint("a fraction from 0 to 1, or a whole number of batches", _is_part)
 DIFFERENT = Constraint(
     "a list of one or more different values",
-    lambda given: isinstance(given, str) or (bool(given) and len(set(given)) == len(given)),
+    # Compared as text: what was typed may hold lists, which no set takes.
+    lambda given: isinstance(given, str) or (bool(given) and len(set(map(str, given))) == len(given)),
 )
 NOT_BLANK = Constraint("a name that is not blank", lambda text: bool(text.strip()))
 PATTERN = Constraint(r"a regular expression, such as '(S\d+)_'", _compiles)

@@ -13,8 +13,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fer_ablate.config.compose import composed, composer, flat
-from fer_ablate.config.overrides import Override, ParsedOverride, parsed_overrides, value_of
+from fer_ablate import shell
+from fer_ablate.config.compose import composed, composer, first_line, flat
+from fer_ablate.config.overrides import Override, ParsedOverride, parsed_overrides, quoted, value_of
 from fer_ablate.config.schema import Config
 from fer_ablate.errors import Fault, choices
 from fer_ablate.extras import install_command
@@ -93,15 +94,28 @@ def _parse(overrides: Sequence[str]) -> tuple[list[ParsedOverride], list[Fault]]
         try:
             parsed += parsed_overrides([text])
         except HydraException as error:
-            faults.append(Fault("", f"'{text}' is not an override: {_first_line(error)}", remedy))
+            faults.append(Fault("", f"'{text}' is not an override: {first_line(error)}", _quoting(text) or remedy))
     return parsed, faults
+
+
+def _quoting(text: str) -> str:
+    """How to write an override whose value Hydra takes only in quotes; empty if quotes do not help."""
+    typed = Override.parse(text)
+    if not typed.value:
+        return ""
+    word = str(typed.with_value(quoted(typed.value)))
+    try:
+        parsed_overrides([word])
+    except HydraException:
+        return ""
+    return f"If all of it is one value, write {shell.quoted(word)}."
 
 
 def _try(overrides: Sequence[str]) -> tuple[DictConfig | None, list[Fault]]:
     try:
         return composed(overrides), []
     except (HydraException, OmegaConfBaseException) as error:
-        return None, [Fault("", _first_line(error), _cause(error))]
+        return None, [Fault("", first_line(error), _cause(error))]
 
 
 def _group_faults(override: ParsedOverride) -> list[Fault]:
@@ -221,10 +235,6 @@ def _value_texts(override: ParsedOverride) -> list[str]:
 def _first_value(override: ParsedOverride) -> str:
     texts = _value_texts(override)
     return texts[0] if texts else str(override.input_line)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def _cause(error: BaseException) -> str:

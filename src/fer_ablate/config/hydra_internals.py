@@ -16,20 +16,25 @@ import yaml
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Override as ParsedOverride
 from hydra.core.plugins import Plugins
-from hydra.errors import ConfigCompositionException
+from hydra.errors import ConfigCompositionException, HydraException
 from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import get_omega_conf_dumper
 from omegaconf.errors import OmegaConfBaseException
+
+from fer_ablate.config.yaml_files import named_code, read_yaml
+from fer_ablate.errors import UserError
 
 
 def dump_yaml(values: Mapping[str, Any]) -> str:
@@ -37,6 +42,9 @@ def dump_yaml(values: Mapping[str, Any]) -> str:
     text: str = yaml.dump(values, Dumper=get_omega_conf_dumper(), default_flow_style=False, allow_unicode=True, sort_keys=False)
     return text
 
+
+OWN_FILES = "command-line"
+"""Hydra's name for what `--config-dir` gives."""
 
 HydraApp = Hydra
 """What composes configs once it is initialised."""
@@ -56,9 +64,7 @@ def make_app(folder: Path, further: Path | None = None) -> HydraApp:
     """
     search_path = create_config_search_path(str(folder))
     if further is not None:
-        search_path.prepend(
-            provider="command-line", path=f"file://{further.resolve()}", anchor=SearchPathQuery(provider="schema")
-        )
+        search_path.prepend(provider=OWN_FILES, path=f"file://{further.resolve()}", anchor=SearchPathQuery(provider="schema"))
     loader = ConfigLoaderImpl(config_search_path=search_path)
     loader.repository = _ReadOnce(search_path)
     return Hydra(task_name="fer_ablate", config_loader=loader)
@@ -111,9 +117,28 @@ class _ReadOnce(ConfigRepository):
         for names in self.names:
             names.add(config_path)
         if config_path not in self._read:
-            self._read[config_path] = pickle.dumps(super().load_config(config_path))
+            self._read[config_path] = pickle.dumps(self._load(config_path))
         found: ConfigResult | None = pickle.loads(self._read[config_path])
         return found
+
+    def _load(self, config_path: str) -> ConfigResult | None:
+        """Read a file, which may be a stranger's: Hydra itself has no limits, and lets the errors of its parsers through."""
+        source = self._find_object_source(config_path, ObjectType.CONFIG)
+        if not isinstance(source, FileConfigSource):
+            return super().load_config(config_path)
+        folder = Path(source.path).resolve()
+        file = (folder / source._normalize_file_name(config_path)).resolve()
+        if not file.is_relative_to(folder):
+            raise UserError(f"{config_path}: outside of {folder}, the folder of the configs. Copy the file into it.")
+        content = read_yaml(file)
+        # A file of the user's may be a stranger's, so only the command line can name code to run.
+        if source.provider == OWN_FILES and (code := named_code(OmegaConf.to_container(content))):
+            raise UserError(f"{file}: {code} would run when this file is used. Remove it; only a command line can name code.")
+        try:
+            return super().load_config(config_path)
+        except (HydraException, OmegaConfBaseException, ValueError, TypeError, AttributeError) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise UserError(f"{file}: {reason}. Mend its defaults list or its first line.") from error
 
 
 @contextmanager
@@ -166,6 +191,11 @@ def set_values(overrides: Sequence[ParsedOverride], tree: DictConfig) -> None:
         ConfigLoaderImpl._apply_overrides_to_config(list(overrides), tree)
     except OmegaConfBaseException as error:
         raise ConfigCompositionException() from error
+    except UserError:
+        raise
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+        # OmegaConf lets these through, such as for a name where a list has numbers.
+        raise ConfigCompositionException(f"It cannot be set: {error}") from error
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from fer_ablate.cli import console
 from fer_ablate.cli.command_line import RunSpec
+from fer_ablate.cli.output import fit_output
 from fer_ablate.errors import BusyError, UserError
 from fer_ablate.execution.run_log import output_to_log
 from fer_ablate.tracking.disk.run_folder import RunFolder
@@ -94,7 +95,7 @@ def do_job(spec: RunSpec, own_process: bool) -> JobResult:
     """
     folder = RunFolder(Path(spec.folder))
     try:
-        with _output(spec, folder, own_process):
+        with fit_output(), _output(spec, folder, own_process):
             return _do_job(spec, folder)
     except UserError as error:  # the log cannot be written
         return _failed(spec.title, spec.key, str(error), "")

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher as HydraLauncher
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fer_ablate.cli.command_line import RunSpec
@@ -35,12 +35,16 @@ from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
 
 if TYPE_CHECKING:
+    from fer_ablate.execution.submitted_jobs import Jobs
     from fer_ablate.execution.workers import Workers
 
 TrainRuns = Callable[[Sequence[PlannedRun]], Sequence[JobResult]]
 """Trains these runs, in whatever processes, and returns when all have ended."""
 
 POLL_SECONDS = 1.0
+
+RAY = "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher"
+"""`_target_` of the launcher of a Ray cluster, whose nodes may lack the disk of the sweep."""
 
 
 class SweepReporter(Protocol):
@@ -138,12 +142,14 @@ class Launcher:
     Args:
         launch: does runs.
         sweeper: values of `hydra.sweeper`.
-        machine: what is known of runs on this machine; None if a launcher of Hydra's does them.
+        machine: what is known of runs on this machine; None if another launcher does them.
+        jobs: the jobs of the runs on a cluster; None if another launcher does them.
     """
 
     launch: Launch
     sweeper: Mapping[str, Any]
     machine: "OnThisMachine | None" = None
+    jobs: "Jobs | None" = None
 
     @property
     def together(self) -> Together:
@@ -155,7 +161,7 @@ class Launcher:
 def open_launcher(
     overrides: Sequence[str], config_dir: Path | None, multirun: Path, shared: Callable[[int | None], Sharing]
 ) -> Iterator[Launcher]:
-    """Open the launcher that `hydra/launcher` names: our own, `machine`, or one of Hydra's.
+    """Open the launcher that `hydra/launcher` names: `machine`, `submitit_slurm` and `submitit_local`, or one of Hydra's.
 
     Args:
         overrides: of Hydra itself, such as `hydra/launcher=joblib`; others only if a file that they choose sets `hydra`.
@@ -164,7 +170,7 @@ def open_launcher(
         shared: most runs at once (None: as many as fit) -> how runs share this machine; called by the first launch at the latest.
 
     Raises:
-        UserError: Hydra cannot build it.
+        UserError: it cannot be built.
     """
     with ExitStack() as stack:
         # For the specs of runs, which launchers of Hydra do not pass on: they know only overrides.
@@ -180,10 +186,24 @@ def open_launcher(
         # Outside the `try`: an error while runs are launched is not one of building the launcher.
         sweeper = dict(tree.hydra.sweeper.items())
         if built is not None:
-            yield Launcher(_through_hydra(built, folder), sweeper)
+            yield Launcher(_launch_of(built, tree.hydra.launcher, folder), sweeper)
+        elif "cluster" in tree.hydra.launcher:
+            from fer_ablate.execution.submitted_jobs import SubmittedJobs
+
+            jobs = SubmittedJobs(_resolved(tree.hydra.launcher), multirun)
+            yield Launcher(jobs.launch, sweeper, jobs=jobs)
         else:
             machine = OnThisMachine(cache(partial(shared, _most_at_once(tree.hydra.launcher))), stack)
             yield Launcher(machine.launch, sweeper, machine)
+
+
+def _launch_of(built: HydraLauncher, settings: DictConfig, folder: Path) -> Launch:
+    launch = _through_hydra(built, folder)
+    if settings.get("_target_") != RAY:
+        return launch
+    from fer_ablate.execution.ray_launching import RayRuns  # Ray need not be installed
+
+    return RayRuns(settings.ray, folder, launch).launch
 
 
 def _through_hydra(built: HydraLauncher, folder: Path) -> Launch:
@@ -263,6 +283,18 @@ class OnThisMachine:
     def _draw(self, spec: RunSpec, result: JobResult) -> None:
         if result.faces is not None and self._pictures is not None:
             self._pictures.draw(RunFolder(Path(spec.folder)), result.faces)
+
+
+def _resolved(settings: DictConfig) -> dict[str, Any]:
+    """Plain values of `hydra.launcher`.
+
+    Raises:
+        UserError: one of them refers to something that is not there.
+    """
+    try:
+        return {str(name): value for name, value in cast(dict[str, Any], OmegaConf.to_container(settings, resolve=True)).items()}
+    except OmegaConfBaseException as error:
+        raise UserError(f"hydra.launcher: {first_line(error)}") from error
 
 
 def _most_at_once(settings: DictConfig) -> int | None:

@@ -16,8 +16,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from pathlib import Path
 from time import monotonic
 from typing import TextIO
 
@@ -28,7 +29,16 @@ from rich.table import Table
 from rich.text import Text
 
 from fer_ablate.cli.console import counted
-from fer_ablate.execution.run_progress import RunProgress, RunReader, WatchedRun, WholeProgress, watched_runs, whole
+from fer_ablate.execution.run_progress import (
+    JobNote,
+    RunProgress,
+    RunReader,
+    WatchedRun,
+    WholeProgress,
+    watched_runs,
+    whole,
+    with_job,
+)
 from fer_ablate.report.quantities import duration, one_line, shorten
 from fer_ablate.study.plan import PlannedRun
 from fer_ablate.tracking.disk.log import first_line
@@ -43,6 +53,9 @@ POLL_SHARE = 50
 PLAIN_SECONDS = 60.0
 """Time between two reports about running runs in a pipe."""
 
+MOST_QUEUED = 20
+"""Queued runs that have a line each in a report in a pipe; the others are counted."""
+
 SHOW_CURSOR = b"\x1b[?25h\r\n"
 """What a terminal shows its cursor for, on a new line."""
 
@@ -51,7 +64,9 @@ LONGEST_TITLE, SHORTEST_BAR, LONGEST_BAR = 60, 6, 40
 
 
 @contextmanager
-def live_view(planned: Sequence[PlannedRun], watching: bool = False) -> Iterator["LiveView"]:
+def live_view(
+    planned: Sequence[PlannedRun], watching: bool = False, job_note: Callable[[Path], JobNote | None] | None = None
+) -> Iterator["LiveView"]:
     """Show how far runs are while other code trains them, from a thread of this process.
 
     Within the context, what this process prints on the terminal appears above the display. When it is left, the terminal is as it
@@ -61,11 +76,12 @@ def live_view(planned: Sequence[PlannedRun], watching: bool = False) -> Iterator
         planned: the runs, in their order; each key is shown once.
         watching: another process trains the runs. What is on disk already counts, and lines have no numbers, which only the
             sweep itself knows. Otherwise the runs are about to be started, and what earlier attempts left does not count.
+        job_note: see `LiveView`.
 
     Yields:
         The view.
     """
-    with showing(LiveView(watched_runs(planned, numbered=not watching), fresh=not watching)) as view:
+    with showing(LiveView(watched_runs(planned, numbered=not watching), fresh=not watching, job_note=job_note)) as view:
         yield view
 
 
@@ -88,12 +104,13 @@ class LiveView:
     Args:
         runs: the runs.
         fresh: see `RunReader`.
+        job_note: folder of a run -> what is known of its job; None where runs are no jobs of a cluster.
 
     Attributes:
         progress: of every run, at the last look.
     """
 
-    def __init__(self, runs: Sequence[WatchedRun], fresh: bool) -> None:
+    def __init__(self, runs: Sequence[WatchedRun], fresh: bool, job_note: Callable[[Path], JobNote | None] | None = None) -> None:
         # The stream as it is now: runs in this process redirect `sys.stdout` to their logs.
         self._out, self._err = sys.stdout, sys.stderr
         self._screen = Console(file=self._out, highlight=False, markup=False, emoji=False)
@@ -102,7 +119,7 @@ class LiveView:
             self._live = Live(
                 console=self._screen, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
             )
-        self._fresh = fresh
+        self._fresh, self._job_note = fresh, job_note
         self._readers = [RunReader(run, fresh) for run in runs]
         self._reading = threading.Lock()
         self._to_come = 0
@@ -206,14 +223,20 @@ class LiveView:
     def _look(self) -> None:
         """Read all folders, print what has happened since the last look, and draw the display."""
         with self._reading:
-            before, self.progress = self.progress, [reader.read() for reader in self._readers]
+            before, self.progress = self.progress, [self._read(reader) for reader in self._readers]
         for earlier, one in zip(before, self.progress, strict=True):
             if one.state is not earlier.state:
                 self._report(earlier, one)
+            if one.queued and not earlier.queued and self._live is None:
+                self._print(f"  {_queued(one)}")
         if self._live is not None:
             self._live.update(self._display(), refresh=True)
         elif monotonic() - self._reported > PLAIN_SECONDS:
             self._report_all()
+
+    def _read(self, reader: RunReader) -> RunProgress:
+        progress = reader.read()
+        return progress if self._job_note is None else with_job(progress, self._job_note(reader.run.folder.path))
 
     def _report(self, earlier: RunProgress, one: RunProgress) -> None:
         """Print what happened to a run."""
@@ -222,8 +245,10 @@ class LiveView:
         elif one.state is RunState.finished:
             self._print(_finished(one))
         elif one.state is RunState.failed:
-            text = f"fer_ablate: {one.run.title}: failed: {one.problem}\n    log: {one.run.folder.log_file}"
-            self._print(text, error=True)
+            log = one.run.folder.log_file
+            # A job that was cancelled while it waited has none.
+            where = f"\n    log: {log}" if log.is_file() else ""
+            self._print(f"fer_ablate: {one.run.title}: failed: {one.problem}{where}", error=True)
         elif one.state is RunState.pruned:
             self._print(f"  {one.run.title}: {one.problem}")
         elif earlier.state is RunState.running:
@@ -244,7 +269,12 @@ class LiveView:
         for one in running:
             parts = [f"{one.run.title}: {_epoch(one)}", _metric(one, best=True), _left(one)]
             self._print("  " + "  ".join(part for part in parts if part))
-        if running:
+        queued = [one for one in self.progress if one.queued]
+        for one in queued[:MOST_QUEUED]:
+            self._print(f"  {_queued(one)}")
+        if len(queued) > MOST_QUEUED:
+            self._print(f"  and {len(queued) - MOST_QUEUED} more are queued")
+        if running or queued:
             self._print(f"  {_whole_line(self.whole)}")
 
     def _print(self, text: str, error: bool = False) -> None:
@@ -259,10 +289,15 @@ class LiveView:
         stream.flush()
 
     def _display(self) -> RenderableType:
-        """The running runs, as many as fit on the screen, and the line for all of them."""
+        """The running runs and those whose jobs are queued, as many as fit on the screen, and the line for all of them."""
         running = [one for one in self.progress if one.state is RunState.running]
         shown = running[: max(self._screen.height - 3, 1)]
         more = [Text(f"  and {len(running) - len(shown)} more are running", style="dim")] if len(shown) < len(running) else []
+        queued = [one for one in self.progress if one.queued]
+        room = max(self._screen.height - 4 - len(shown), 0)
+        more += [Text(f"  {_queued(one)}", style="dim", overflow="ellipsis", no_wrap=True) for one in queued[:room]]
+        if len(queued) > room:
+            more.append(Text(f"  and {len(queued) - room} more are queued", style="dim"))
         return Group(_lines(shown, self._screen.width), *more, Text(f"  {_whole_line(self.whole)}", style="bold"))
 
 
@@ -320,6 +355,10 @@ def _lines(running: Sequence[RunProgress], width: int) -> Table:
             "", shorten(one_line(one.run.title), title), drawn, epoch, Text(metric, style="cyan"), Text(left, style="dim")
         )
     return grid
+
+
+def _queued(one: RunProgress) -> str:
+    return f"{one.run.title}: {one.queued}"
 
 
 def _after(epochs: int) -> str:

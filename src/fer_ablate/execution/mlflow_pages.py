@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from fer_ablate.addresses import home_page, start_command
 from fer_ablate.config.schema import TrackingConfig
 from fer_ablate.errors import UserError
 from fer_ablate.study.averaged_rows import averaged_networks
 from fer_ablate.study.plan import Plan
-from fer_ablate.tracking.mlflow.addresses import home_page, start_command
 from fer_ablate.tracking.mlflow.study_runs import comparison_address, study_address
 
 

@@ -23,6 +23,7 @@ from fer_ablate.data.load import load_faces
 from fer_ablate.data.summary import dataset_record
 from fer_ablate.errors import UserError
 from fer_ablate.execution import run_output, run_summary
+from fer_ablate.execution.received import Received, is_elsewhere
 from fer_ablate.report.plots.run import RunFaces
 from fer_ablate.search.pruning import Pruned, build_pruning
 from fer_ablate.tracking.disk.lookup import resolve_start
@@ -81,8 +82,9 @@ def train_here(spec: RunSpec) -> RunOutcome:
     config = spec.config
     use_threads(config.trainer)
     with _bar(spec, "reading the images") as report_progress:
-        data = role_set(config, load_faces(config.data, report_progress))
-    start = _start(config)
+        received = Received(Path(spec.received)) if spec.received else None
+        data = role_set(config, received.faces(report_progress) if received else load_faces(config.data, report_progress))
+    start = received.start() if received else _start(config)
     # A planned run has its key already, but images, code and machine may be others by now: what is trained decides the key.
     identity = _identity(config, data, start)
     key = identity.key
@@ -106,6 +108,12 @@ def train_here(spec: RunSpec) -> RunOutcome:
             # Only with the lock: without it another process may be training this very run.
             folder.clear()
         return RunOutcome(key, _train_and_record(spec, prepared, folder, _header(spec, prepared, identity)))
+
+
+def _reaches_search(spec: RunSpec) -> bool:
+    """Whether the trials of the search can be reached from this machine, if the run is one of them."""
+    storage = spec.config.search.storage
+    return not (spec.received and storage is not None and is_elsewhere(storage))
 
 
 def _start(config: Config) -> Start | None:
@@ -154,11 +162,14 @@ def _train_and_record(spec: RunSpec, prepared: PreparedRun, folder: RunFolder, h
     config = spec.config
     run_summary.show_start(spec, prepared, finished_epochs(folder.checkpoints))
     folder.write_config(to_yaml(config))
-    recorder = build_recorder(config.tracking, config.runs_dir, folder)
+    # A store that is a file of another machine is written there, once the folder of the run is.
+    apart = bool(spec.received) and is_elsewhere(config.tracking.uri)
+    tracking = replace(config.tracking, enabled=False) if apart else config.tracking
+    recorder = build_recorder(tracking, config.runs_dir, folder)
     recorder.start(header)
     progress = _progress(spec, folder)
     try:
-        pruning = build_pruning(config, folder.history)
+        pruning = build_pruning(config, folder.history) if _reaches_search(spec) else None
         observers = [progress, pruning] if pruning is not None else [progress]
         module = fit(prepared, [recorder, *observers], observers)
         if config.trainer.devices > 1:
@@ -186,7 +197,7 @@ def _train_and_record(spec: RunSpec, prepared: PreparedRun, folder: RunFolder, h
     model = ""
     if run_output.logs_model(config):
         with _bar(spec, "logging the model in MLflow"):
-            model, problem = run_output.log_model(prepared, folder, recorder.warning)
+            model, problem = run_output.log_model(prepared, folder, recorder.warning or ("apart" if apart else ""))
         problems += [problem] if problem else []
     if model and not spec.place:
         console.facts([("model", model)])

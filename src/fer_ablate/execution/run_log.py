@@ -7,6 +7,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TextIO
 
+from fer_ablate.cli.output import hiding
 from fer_ablate.tracking.disk.files import write_error
 
 
@@ -27,7 +28,8 @@ def output_to_log(log: Path, whole_process: bool) -> Iterator[None]:
         stream = log.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
     except OSError as error:
         raise write_error(log, error) from error
-    with stream, redirect_stdout(stream), redirect_stderr(stream):
+    shown = hiding(stream)
+    with stream, redirect_stdout(shown), redirect_stderr(shown):
         if not whole_process:
             yield
             return

@@ -19,6 +19,7 @@ from fer_ablate.inference.export.torch_program import save_program, trace_networ
 from fer_ablate.inference.network import load_network
 from fer_ablate.report.plots.contact_sheets import KINDS, Material, save_sheets
 from fer_ablate.report.plots.run import RunFaces, missing_figures, save_run_figures, shown_faces
+from fer_ablate.shell import program
 from fer_ablate.tracking.disk.log import append_to_log, first_line
 from fer_ablate.tracking.disk.run_folder import SHEETS, RunFolder
 from fer_ablate.tracking.mlflow.attach import add_to_run
@@ -140,7 +141,7 @@ def log_model(prepared: PreparedRun, folder: RunFolder, warning: str) -> tuple[s
     Returns:
         What was logged, and what went wrong, in words; one of them is empty.
     """
-    later = f"Later: python -m fer_ablate export run={folder.path} format=mlflow"
+    later = f"Later: {program('export', f'run={folder.path}', 'format=mlflow')}"
     model, problem = "", ""
     if warning:
         # A model belongs to a run of MLflow, so without the run there is nowhere to log it.

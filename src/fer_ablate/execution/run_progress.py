@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
 
@@ -44,6 +44,19 @@ class WatchedRun:
 
 
 @dataclass(frozen=True)
+class JobNote:
+    """What is known of the job of a run that a cluster does; what the run itself does is in its folder.
+
+    Args:
+        waiting: such as `queued (Resources), job 17_3`; empty if the job has ended.
+        problem: why it ended without a result; empty otherwise.
+    """
+
+    waiting: str
+    problem: str = ""
+
+
+@dataclass(frozen=True)
 class RunProgress:
     """How far a run is.
 
@@ -59,6 +72,7 @@ class RunProgress:
         seconds_per_epoch: None if not known yet.
         result: of a finished run; None if it cannot be read.
         problem: why it failed or was pruned; empty otherwise.
+        queued: of a waiting run, what is known of its job, see `JobNote`; empty if it has none.
     """
 
     run: WatchedRun
@@ -72,6 +86,7 @@ class RunProgress:
     seconds_per_epoch: float | None = None
     result: RunResult | None = None
     problem: str = ""
+    queued: str = ""
 
     @property
     def epoch(self) -> int:
@@ -83,6 +98,15 @@ class RunProgress:
         """Until the last epoch ends; None if not known yet. A run may stop early."""
         left = 0.0 if self.testing else max(self.run.max_epochs - self.epochs, 0.0)
         return None if self.seconds_per_epoch is None else left * self.seconds_per_epoch
+
+
+def with_job(progress: RunProgress, note: JobNote | None) -> RunProgress:
+    """The progress with what is known of the run's job, as far as its folder does not say more."""
+    if note is None or progress.state is not RunState.missing:
+        return progress
+    if note.problem:
+        return replace(progress, state=RunState.failed, problem=note.problem)
+    return replace(progress, queued=note.waiting)
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,22 @@
 from fer_ablate.cli import console
 from fer_ablate.cli.command_line import RunSpec
 from fer_ablate.config.key import short
+from fer_ablate.config.overrides import quoted
+from fer_ablate.config.schema import Config
 from fer_ablate.config.study_rows import repeat_of
 from fer_ablate.data.summary import class_counts, class_counts_text, left_out_text
 from fer_ablate.execution.mlflow_pages import page_facts
 from fer_ablate.report.quantities import duration
+from fer_ablate.shell import program
 from fer_ablate.sizes import spelled
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.training.hardware import environment
 from fer_ablate.training.result import RunResult
 from fer_ablate.training.role_set import RoleSet
 from fer_ablate.training.run import PreparedRun
+
+USUAL_RUNS = "runs"
+"""Folder of all runs unless another is given, see conf/config.yaml."""
 
 
 def show_start(spec: RunSpec, prepared: PreparedRun, finished: int) -> None:
@@ -77,11 +83,16 @@ def show_result(spec: RunSpec, folder: RunFolder, result: RunResult) -> None:
         ),
         ("run", f"{short(result.key)}  {folder.path}/"),
         *([("pictures", ", ".join(found))] if (found := _pictures(folder)) else []),
-        ("again", f"python -m fer_ablate evaluate run={short(result.key)} evaluation.tta=flip"),
+        ("again", program("evaluate", f"run={short(result.key)}", *_place(spec.config), "evaluation.tta=flip")),
     ]
     if header.mlflow_uri:
         rows += page_facts(header.mlflow_uri, "", "there: Model training, top left")
     console.facts(rows)
+
+
+def _place(config: Config) -> list[str]:
+    """The word that names the folder of all runs, unless it is the usual one."""
+    return [] if config.runs_dir == USUAL_RUNS else [f"runs_dir={quoted(config.runs_dir)}"]
 
 
 def _images(name: str, data: RoleSet) -> list[tuple[str, str]]:

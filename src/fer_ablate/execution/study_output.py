@@ -162,6 +162,6 @@ def _page(plan: Plan, table: JudgedTable, rows: Sequence[RowRuns], folder: Path)
 def stored_table(plan: Plan) -> JudgedTable | None:
     """The table that is in the folder of a study already; None if it is damaged."""
     try:
-        return JudgedTable.from_json((study_folder(plan) / "table.json").read_text())
+        return JudgedTable.from_json((study_folder(plan) / "table.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None

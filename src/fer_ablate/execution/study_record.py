@@ -10,8 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import fer_ablate
+from fer_ablate.errors import UserError
 from fer_ablate.study.plan import Plan
-from fer_ablate.tracking.disk.files import write_json
+from fer_ablate.tracking.disk.files import read_dataclass, write_json
 from fer_ablate.tracking.disk.log import LOG
 from fer_ablate.tracking.disk.scan import study_path
 from fer_ablate.tracking.mlflow.study_runs import sent_digest
@@ -55,8 +56,8 @@ class OutputRecord:
 def read_record(folder: Path) -> OutputRecord:
     """The record in the folder of a study; empty if there is none, or only that of an earlier version."""
     try:
-        return OutputRecord(**json.loads((folder / RECORD).read_text()))
-    except (OSError, ValueError, TypeError):
+        return read_dataclass(folder / RECORD, OutputRecord)
+    except UserError:
         return OutputRecord()
 
 

@@ -23,6 +23,7 @@ from fer_ablate.execution.mlflow_summary import mlflow_summary
 from fer_ablate.execution.planning import cost, plan_with_bar, summary
 from fer_ablate.execution.run_pictures import draw_left
 from fer_ablate.execution.sharing import Sharing, share, this_machine
+from fer_ablate.execution.submitted_jobs import Jobs
 from fer_ablate.execution.together import one_after_another
 from fer_ablate.study.plan import Plan, PlannedRun, make_plan
 from fer_ablate.study.spec import is_hydra
@@ -47,14 +48,20 @@ def run_sweep(arguments: Sequence[str]) -> int:
         return 0 if _show_again(plan) else _finish(plan, plan, {})
     hydra_words = [text for text in parsed.overrides if is_hydra(text)]
     results: dict[str, JobResult] | None = None
+    jobs: Jobs | None = None
     try:
         with _launcher(plan, hydra_words, parsed.config_dir) as launcher:
+            jobs = launcher.jobs
             results = _train(plan, launcher)
             # The same cells: config, data and code are those that were trained, whatever was edited meanwhile.
             return _finish(plan, make_plan(plan.spec, cells), results, launcher)
     except KeyboardInterrupt:
-        if results is None:
-            _show_and_record(make_plan(plan.spec, cells), RunState.missing)
+        try:
+            if results is None:
+                _show_and_record(make_plan(plan.spec, cells), RunState.missing)
+        finally:
+            if jobs is not None:
+                jobs.show_left()  # last of all, so that it stands at the end of what is read
         raise
 
 
@@ -124,7 +131,7 @@ def _train(plan: Plan, launcher: Launcher) -> dict[str, JobResult]:
     def train_runs(runs: Sequence[PlannedRun]) -> Sequence[JobResult]:
         return launcher.launch([_run_spec(planned, parents, places[planned.cell.key]) for planned in runs])
 
-    with live_view(plan.to_train):
+    with live_view(plan.to_train, job_note=launcher.jobs.note if launcher.jobs is not None else None):
         return train_planned(plan, train_runs, _ConsoleReporter())
 
 

@@ -1,6 +1,5 @@
 """A trial of a study: one epoch of every row on few images, which shows whether it runs and estimates the whole cost."""
 
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from fer_ablate.execution.planning import plan_with_bar
 from fer_ablate.report.quantities import ABSENT, duration, one_line
 from fer_ablate.report.results.costs import RowTrial, cost_in_words, costs, merged_trials, read_trials, write_trials
 from fer_ablate.report.results.export import trials_file
+from fer_ablate.shell import joined
 from fer_ablate.study.cells import Cell
 from fer_ablate.study.plan import PlannedRun
 from fer_ablate.tracking.disk.run_state import RunState
@@ -96,7 +96,7 @@ def try_table(spec: TableTrialSpec, train: Callable[[Sequence[str]], int]) -> in
     code = train(["-m", *arguments])
     # Planned a second time, which finds the runs that were just trained.
     trained, _, _ = plan_with_bar(arguments)
-    typed = shlex.join(text for text in others if key_of(text) not in NO_CHANGE_OF_ROWS)
+    typed = joined(text for text in others if key_of(text) not in NO_CHANGE_OF_ROWS)
     trials = [_row_trial(spec.study, planned, rows[planned.cell.row.label], typed) for planned in trained.runs]
     kept = merged_trials(read_trials(spec.folder), trials)
     write_trials(spec.folder, kept)

@@ -19,12 +19,13 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
 from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.backend import resource_tracker as loky_tracker
 
 from fer_ablate.cli.command_line import RunSpec
 from fer_ablate.config.schema import TrackingConfig
@@ -119,6 +120,9 @@ class Worker:
 
 @contextmanager
 def _sigint_blocked() -> Iterator[None]:
+    # Started before, since each of them unblocks the signal once its process runs.
+    resource_tracker.ensure_running()
+    loky_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -163,7 +163,7 @@ def _file_names(classes: Sequence[str]) -> list[str]:
 def _earlier(folder: Path) -> set[str]:
     """Read the names of the files that an earlier explanation in this folder wrote."""
     try:
-        names = json.loads((folder / JSON).read_text())["files"]
-    except (OSError, ValueError, KeyError, TypeError):
+        names = json.loads((folder / JSON).read_text(encoding="utf-8"))["files"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return set()
-    return {name for name in names if isinstance(name, str) and Path(name).name == name}
+    return {name for name in (names if isinstance(names, list) else ()) if isinstance(name, str) and Path(name).name == name}

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from fer_ablate.config.choices import Fit
@@ -73,16 +72,19 @@ def load_network(path: Path, plugins: Sequence[str] = ()) -> TrainedNetwork:
     description = checkpoint["fer_ablate"]
     try:
         config = from_yaml(description["config"])
-    except OmegaConfBaseException as error:
-        problem = str(error).splitlines()[0]
+    except UserError as error:
+        problem = str(error).splitlines()[-1].strip()
         raise UserError(
             f"{path}: its config does not fit this version ({problem}). Use the fer_ablate version that wrote it."
         ) from error
     # Whose code may run is decided by the person who loads the checkpoint, never by the file.
     config.plugins = list(plugins)
-    classes, image_size = tuple(json.loads(description["classes"])), read_spelled(description["image_size"])
-    # Checkpoints of earlier versions do not hold the channels.
-    channels = int(description.get("channels", config.data.channels or 1))
+    try:
+        classes, image_size = tuple(map(str, json.loads(description["classes"]))), read_spelled(description["image_size"])
+        # Checkpoints of earlier versions do not hold the channels.
+        channels, epoch = int(description.get("channels", config.data.channels or 1)), int(description["epoch"])
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise UserError(f"{path}: its description is damaged ({type(error).__name__}: {error}). Use another file.") from error
     network = build_formatted_network(config, image_size, len(classes))
     checkpoints.load_weights(network, checkpoint, path)
     return TrainedNetwork(
@@ -95,6 +97,6 @@ def load_network(path: Path, plugins: Sequence[str] = ()) -> TrainedNetwork:
         channels=channels,
         # The same versions stretched every picture.
         fit=config.data.fit if "channels" in description else Fit.stretch,
-        epoch=int(description["epoch"]),
+        epoch=epoch,
         data_digest=description.get("data_digest", ""),
     )

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from fer_ablate.addresses import present_store
 from fer_ablate.ensemble.average import Ensemble, Member
 from fer_ablate.report.plots.canvas import save_figure
 from fer_ablate.report.plots.run import run_confusion_figure
@@ -34,7 +35,7 @@ class EnsembleFolder:
 
     def recorded(self, uri: str) -> EnsembleRecord:
         """What is recorded in the store at this address; `UserError` if the file is damaged."""
-        return self._stores().get(uri, EnsembleRecord())
+        return self._stores().get(self._present(uri), EnsembleRecord())
 
     def write(self, name: str, ensemble: Ensemble) -> str:
         """Write all files; returns the digest of the description."""
@@ -53,14 +54,17 @@ class EnsembleFolder:
         content = read_json(self.path / DESCRIPTION, dict)
         # The description itself stays as written: only what the stores know has changed.
         content.pop("mlflow")
-        self._write(content, {**stores, uri: recorded})
+        self._write(content, {**stores, self._present(uri): recorded})
+
+    def _present(self, uri: str) -> str:
+        return present_store(uri, self.path.parents[2])
 
     def _stores(self) -> dict[str, EnsembleRecord]:
         file = self.path / DESCRIPTION
         if not file.is_file():
             return {}
         known: dict[str, EnsembleRecord] = read_json(
-            file, lambda stored: {uri: EnsembleRecord(**one) for uri, one in stored["mlflow"].items()}
+            file, lambda stored: {self._present(uri): EnsembleRecord(**one) for uri, one in stored["mlflow"].items()}
         )
         return known
 

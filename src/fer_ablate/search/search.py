@@ -14,6 +14,7 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import TrialState
 
+from fer_ablate.addresses import hide
 from fer_ablate.errors import BusyError, UserError
 from fer_ablate.search.optuna_internals import known_params, reopened_trial
 from fer_ablate.search.trial_store import open_store, reachable
@@ -167,7 +168,7 @@ class Search:
 
     def failed(self, number: int, problem: str, log: str = "") -> None:
         """End a trial with an error; the search goes on."""
-        self._end(number, TrialState.FAIL, {PROBLEM: problem, ERROR_LOG: log})
+        self._end(number, TrialState.FAIL, {PROBLEM: hide(problem), ERROR_LOG: log})
 
     def interrupted(self, number: int) -> None:
         """End a trial whose process died or whose run another process trains; it is repeated when the search is continued."""

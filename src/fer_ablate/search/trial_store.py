@@ -11,8 +11,10 @@ from optuna.storages import RDBStorage
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from fer_ablate.addresses import bare, hide, remember, sqlite_address, usable
 from fer_ablate.errors import UserError
 from fer_ablate.tracking.disk.files import write_error
+from fer_ablate.tracking.disk.log import first_line
 
 SQLITE = "sqlite"
 SQLITE_SECONDS = 60
@@ -21,26 +23,25 @@ SQLITE_SECONDS = 60
 
 def default_address(runs_dir: Path) -> str:
     """Address of the file that holds all searches of a runs folder."""
-    return f"sqlite:///{(runs_dir / 'search.db').resolve()}"
+    return sqlite_address((runs_dir / "search.db").resolve())
 
 
 def absolute(address: str) -> str:
-    """The address with an absolute path, for processes that start in another folder.
+    """The address with an absolute path, for processes that start in another folder, and without credentials.
+
+    The credentials are remembered for this process and for those that it starts, see `addresses.remember`.
 
     Raises:
-        UserError: it is not an address of a database, or contains a password.
+        UserError: it is not an address of a database.
     """
     try:
         url = make_url(address)
     except SQLAlchemyError as error:
         remedy = "Give hydra.sweeper.storage=sqlite:///FILE, or leave it out for search.db in runs_dir."
-        raise UserError(f"hydra.sweeper.storage: '{address}' is not an address of a database. {remedy}") from error
-    if url.password is not None:
-        remedy = "Leave it out, and give it to the database's own client, as in PGPASSWORD or ~/.pgpass."
-        raise UserError(f"hydra.sweeper.storage: the password in it would be stored with every trial. {remedy}")
+        raise UserError(f"hydra.sweeper.storage: '{hide(address)}' is not an address of a database. {remedy}") from error
     if url.get_backend_name() != SQLITE or not url.database:
-        return address
-    return f"sqlite:///{Path(url.database).resolve()}"
+        return remember(address)
+    return sqlite_address(Path(url.database).resolve())
 
 
 def open_store(address: str) -> RDBStorage:
@@ -53,7 +54,7 @@ def open_store(address: str) -> RDBStorage:
     url = make_url(address)
     with reachable(address):
         if url.get_backend_name() != SQLITE or not url.database:
-            return RDBStorage(address)
+            return RDBStorage(usable(address))
         file = Path(url.database)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +71,5 @@ def reachable(address: str) -> Iterator[None]:
         yield
     except (SQLAlchemyError, OptunaError, ImportError, RuntimeError) as error:
         cause = error.__cause__ if isinstance(error.__cause__, SQLAlchemyError) else error
-        first = next(iter(str(cause).splitlines()), type(cause).__name__)
-        shown = make_url(address).render_as_string(hide_password=True)
         way_out = "Repair it, or give another hydra.sweeper.storage."
-        raise UserError(f"The search's database {shown} does not answer: {first}. {way_out}") from error
+        raise UserError(f"The search's database {bare(address)} does not answer: {first_line(cause)}. {way_out}") from error

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from fer_ablate.config.compose import flat, plain, to_config
 from fer_ablate.config.diagnosis import diagnose
+from fer_ablate.config.environment import recorded
 from fer_ablate.config.overrides import key_of, value_of
 from fer_ablate.config.schema import Config, DataConfig
 from fer_ablate.config.study_rows import FOLD_KEYS, Repeat, Row, repeat_of, repeats, waves
@@ -19,7 +19,7 @@ from fer_ablate.data.faces import FaceSet
 from fer_ablate.data.load import load_faces
 from fer_ablate.errors import Fault, FaultyConfigError
 from fer_ablate.study.average_faults import different_tests
-from fer_ablate.study.faults import config_faults, resolution_fault, study_faults
+from fer_ablate.study.faults import config_faults, study_faults
 from fer_ablate.study.spec import StudySpec, last_of_each_key
 from fer_ablate.tracking.disk.lookup import resolve_start
 from fer_ablate.training.identity import RunIdentity, identity_of_repeat, run_identity
@@ -117,11 +117,11 @@ def _row_configs(row: Row, spec: StudySpec, config_dir: Path | None) -> tuple[_R
     tree = diagnosis.tree
     if diagnosis.faults or tree is None:
         return _RowConfigs(), list(diagnosis.faults)
-    repeated = repeats(spec.seeds if spec.seeds is not None else (int(tree.seed),), spec.folds)
     try:
+        repeated = repeats(spec.seeds if spec.seeds is not None else (to_config(tree).seed,), spec.folds)
         first = _resolved(tree, row.label, repeated[0], spec)
-    except OmegaConfBaseException as error:
-        return _RowConfigs(), [resolution_fault(error)]
+    except FaultyConfigError as error:
+        return _RowConfigs(), list(error.faults)
     if faults := config_faults(first, spec.typed) or study_faults(first, spec.study):
         return _RowConfigs(), faults
     # Resolving takes long, so it is done once, unless an interpolation such as runs_dir=runs/${seed} makes the rest depend on it.
@@ -189,7 +189,9 @@ def _cell(row: Row, config: Config, reference: dict[str, Any], shared: "_Shared"
     identity = run_identity(config, faces.digest, weights)
     leaves = flat(plain(config))
     apart = ("name", "seed", *(FOLD_KEYS if spec.folds is not None else ()))
-    changed = {name: str(value) for name, value in leaves.items() if reference.get(name) != value and name not in apart}
+    changed = {
+        name: recorded(name, value) for name, value in leaves.items() if reference.get(name) != value and name not in apart
+    }
     value, start_key = _factor_value(row, leaves, spec.factor), start.key if start else None
     return Cell(row, config, identity, changed, value, start_key, shared.notes(config, faces))
 

@@ -6,12 +6,12 @@ from typing import cast
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from fer_ablate.config.by_class import report_columns
 from fer_ablate.config.conf_files import conf_dir
 from fer_ablate.config.schema import StudyConfig
 from fer_ablate.config.study_rows import baseline_of, rows_of, study_file_faults
+from fer_ablate.config.yaml_files import read_yaml
 from fer_ablate.errors import FaultyConfigError, UserError, choices
 from fer_ablate.study.spec import StudySpec, study_file, switch_faults
 
@@ -61,8 +61,8 @@ def _read(name: str, config_dir: Path | None) -> StudySpec:
     if faults := switch_faults(file):
         raise FaultyConfigError(faults)
     try:
-        study = cast(StudyConfig, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(StudyConfig), OmegaConf.load(file))))
-    except (OSError, YAMLError, OmegaConfBaseException) as error:
+        study = cast(StudyConfig, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(StudyConfig), read_yaml(file))))
+    except OmegaConfBaseException as error:
         raise UserError(f"{file}: {next(iter(str(error).splitlines()), type(error).__name__)}") from error
     if faults := study_file_faults(study):
         raise UserError(f"{file}: {FaultyConfigError(faults)}")

@@ -3,15 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from omegaconf.errors import OmegaConfBaseException
-
 from fer_ablate.config.binding import plugin_faults
 from fer_ablate.config.choices import Roles
 from fer_ablate.config.compose import to_config
 from fer_ablate.config.diagnosis import Diagnosis
 from fer_ablate.config.schema import Config, StudyConfig
 from fer_ablate.data.load import known_size
-from fer_ablate.errors import Fault, choices
+from fer_ablate.errors import Fault, FaultyConfigError, choices
 from fer_ablate.labels import METRIC_NAMES, SIDE
 from fer_ablate.tracking.mlflow.connection import tracking_faults
 from fer_ablate.training.checks import run_faults
@@ -32,14 +30,9 @@ def content_faults(diagnosis: Diagnosis, typed: Sequence[str] | None = None) -> 
         return []
     try:
         config = to_config(diagnosis.tree)
-    except OmegaConfBaseException as error:
-        return [resolution_fault(error)]
+    except FaultyConfigError as error:
+        return list(error.faults)
     return config_faults(config, diagnosis.sound if typed is None else typed)
-
-
-def resolution_fault(error: OmegaConfBaseException) -> Fault:
-    """The fault of a config with a missing value, or an interpolation that leads nowhere."""
-    return Fault("", str(error).splitlines()[0], "Give it on the command line, or see --cfg job.")
 
 
 def study_faults(config: Config, study: StudyConfig) -> list[Fault]:

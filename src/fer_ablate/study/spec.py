@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from fer_ablate.config.compose import to_config
 from fer_ablate.config.conf_files import conf_dir
@@ -18,7 +17,8 @@ from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.config.overrides import Override, ParsedOverride, assignment, key_of, parsed_overrides, value_of
 from fer_ablate.config.schema import StudyConfig, StudyKeys, StudySwitches
 from fer_ablate.config.study_rows import FOLD_KEYS, Row, baseline_of, rows_of, study_file_faults
-from fer_ablate.errors import Fault, FaultyConfigError, choices
+from fer_ablate.config.yaml_files import read_yaml
+from fer_ablate.errors import Fault, FaultyConfigError, UserError, choices
 from fer_ablate.study.faults import content_faults
 
 GRID_DIGITS = 8
@@ -122,8 +122,8 @@ def study_file(name: str, config_dir: Path | None = None) -> Path:
 def switch_faults(file: Path) -> list[Fault]:
     """Switches of a command that stand in a study's file, which describes a document and holds for every command."""
     try:
-        content = OmegaConf.to_container(OmegaConf.load(file))
-    except (OSError, YAMLError, OmegaConfBaseException):
+        content = OmegaConf.to_container(read_yaml(file))
+    except (UserError, OmegaConfBaseException):
         return []  # whoever reads the file for its rows says what is wrong with it
     return [_switch_fault(str(file), name, content[name]) for name in SWITCHES if isinstance(content, dict) and name in content]
 

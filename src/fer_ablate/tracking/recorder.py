@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from fer_ablate.addresses import bare, sqlite_file
 from fer_ablate.config.schema import TrackingConfig
 from fer_ablate.errors import UserError
 from fer_ablate.tracking.disk.files import write_text
@@ -106,7 +107,7 @@ class Recorder:
         self._calls.put(lambda store: self._finish(store, result, state))
         # Ends the thread once everything before it is sent.
         self._calls.put(None)
-        patience = max(self.timeout, LOCAL_SECONDS) if str(self.uri).startswith("sqlite:") else self.timeout
+        patience = max(self.timeout, LOCAL_SECONDS) if sqlite_file(self.uri or "") is not None else self.timeout
         self._worker.join(patience)
         if self._worker.is_alive():
             self._warn(f"did not take everything within {patience} seconds")
@@ -144,7 +145,7 @@ class Recorder:
     def _warn(self, problem: str) -> None:
         if not self.warning:
             way_out = "A later run brings it, or `python -m fer_ablate sync`."
-            self.warning = f"MLflow at {self.uri} {problem}. The run is complete in {self.folder.path}. {way_out}"
+            self.warning = f"MLflow at {bare(self.uri or '')} {problem}. The run is complete in {self.folder.path}. {way_out}"
 
 
 def build_recorder(config: TrackingConfig, runs_dir: str, folder: RunFolder) -> Recorder:
@@ -192,7 +193,7 @@ def _upload_all(runs_dir: Path, config: TrackingConfig) -> int:
         except UserError as error:
             problems.append(str(error))
         except Exception as error:  # the store does not answer: nor would it for the next run
-            problems.append(f"MLflow at {config.uri} failed ({first_line(error)})")
+            problems.append(f"MLflow at {bare(config.uri)} failed ({first_line(error)})")
             break
     if problems:
         raise UserError("\n".join(["Some runs could not be brought into MLflow and wait for the next upload:", *problems]))

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import pickle
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -11,6 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from fer_ablate.errors import UserError
+
+DAMAGE = (
+    *(RuntimeError, EOFError, BadZipFile, OSError, ValueError, LookupError, TypeError),
+    # What a program of pickle's that was changed in a few bytes can raise besides, also where it may call nothing:
+    *(AttributeError, ImportError, AssertionError, OverflowError, MemoryError, RecursionError, struct.error, zlib.error),
+)
+"""Errors of a checkpoint that is damaged."""
 
 FORMAT = "1"
 """Version of the entry `fer_ablate` that is added to Lightning's checkpoints."""
@@ -25,17 +34,18 @@ def read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: there is no such checkpoint. Name a .ckpt file, or a run by run=<id>.")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = "it holds Python objects, which could run code when loaded, or it is damaged"
         raise UserError(f"{path}: refused, because {reason}. Only checkpoints of plain tensors are read.") from error
     except PermissionError as error:
         raise UserError(f"{path}: permission denied. Use another file, or have its owner let you read it.") from error
-    except (RuntimeError, EOFError, BadZipFile, OSError, ValueError, KeyError) as error:
+    except DAMAGE as error:
         raise UserError(
             f"{path}: truncated, or not a checkpoint at all. Use another file, or train again with force=true."
         ) from error
-    if not isinstance(checkpoint, dict) or "fer_ablate" not in checkpoint or "state_dict" not in checkpoint:
+    ours = isinstance(checkpoint, dict) and all(isinstance(checkpoint.get(name), dict) for name in ("fer_ablate", "state_dict"))
+    if not ours:
         raise UserError(f"{path}: a checkpoint, but not one of fer_ablate. Train one with `python -m fer_ablate`.")
     written = checkpoint["fer_ablate"].get("format")
     if written != FORMAT:
@@ -65,7 +75,7 @@ def load_weights(network: nn.Module, checkpoint: dict[str, Any], path: Path) -> 
     """
     try:
         network.load_state_dict(network_weights(checkpoint))
-    except RuntimeError as error:
+    except (RuntimeError, AttributeError, TypeError) as error:  # the last two where an entry is no tensor
         lines = [line.strip() for line in str(error).splitlines()[1:4]]
         raise UserError(
             f"{path}: these weights belong to another network. {' '.join(lines)} Give the model=... it was trained with."

@@ -14,7 +14,8 @@ REMEDY = "The file may be damaged or edited: correct the line, or copy or downlo
 _MARKS = b"[](){},;|\t\r\n\v\f\"'"
 _MARKS_AS_BLANKS = bytes.maketrans(_MARKS, b" " * len(_MARKS))
 _WHOLE = re.compile(rb"(?<=\d)\.0*(?= |$)")
-_POWER = re.compile(rb"(?<![^ ])\d+\.?\d*e[+-]?\d{1,3}(?![^ ])", re.IGNORECASE)
+# Bounded, since every digit of a number without end would be tried as the last one before the point.
+_POWER = re.compile(rb"(?<![^ ])\d{1,40}\.?\d{0,40}e[+-]?\d{1,3}(?![^ ])", re.IGNORECASE)
 _PLUS = re.compile(rb"(?:(?<= )|^)\+(?=\d)")
 
 

@@ -1,6 +1,5 @@
 """Files of the front of a search for several objectives: a study that trains these networks again, and one for each network."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from fer_ablate.config.overrides import key_of, value_of
 from fer_ablate.execution.search.plan import PreparedSearch
 from fer_ablate.execution.search.structures import is_encoding, network_text, varies_stages
 from fer_ablate.search.trials import SearchSummary, TrialRecord
+from fer_ablate.shell import program, quoted
 from fer_ablate.study.cells import Cell
 from fer_ablate.tracking.disk.files import write_text
 
@@ -117,12 +117,12 @@ def _own_words(cell: Cell, shared: Sequence[str]) -> list[str]:
 def _command(prepared: PreparedSearch, file: Path, verb: Sequence[str], words: Sequence[str]) -> str:
     """A command that uses a file of the search's folder, as a person types it."""
     config_dir = prepared.config_dir or prepared.folder
-    command = f"python -m fer_ablate {shlex.join([*verb, '--config-dir', str(config_dir), *words])}"
+    command = program(*verb, "--config-dir", config_dir, *words)
     if prepared.config_dir is None:
         return command
     # Hydra takes one folder of the user's, and the search's experiment may stand in that one.
-    goal = shlex.quote(str(config_dir / file.parent.name))
-    return f"mkdir -p {goal} && cp {shlex.quote(str(file))} {goal} && {command}"
+    goal = quoted(str(config_dir / file.parent.name))
+    return f"mkdir -p {goal} && cp {quoted(str(file))} {goal} && {command}"
 
 
 def _label(trial: TrialRecord) -> str:

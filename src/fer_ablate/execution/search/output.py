@@ -2,7 +2,6 @@
 
 import csv
 import io
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from fer_ablate.report.quantities import count, metric_title, scale
 from fer_ablate.search.objectives import COSTS, MAXIMIZE, why_not_pruned
 from fer_ablate.search.search import Search
 from fer_ablate.search.trials import COUNTED, SearchSummary, TrialRecord, search_summary
+from fer_ablate.shell import program
 from fer_ablate.study.cells import Cell
 from fer_ablate.tracking.disk.files import write_text
 from fer_ablate.tracking.disk.log import LOG, attempt
@@ -192,15 +192,15 @@ def _commands(
         described = [("describe", f"{front.describe}   (so for each of them)")] if front.describe else []
         return [*described, ("confirm", f"{front.train}   (the best of many trials are partly luck)")]
     # The seed is given anew; name and search keys belong to the search itself.
-    words = shlex.join(word for word in cells[0].row.overrides if not word.startswith(("seed=", "name=", "search.")))
+    words = [word for word in cells[0].row.overrides if not word.startswith(("seed=", "name=", "search."))]
     seed = prepared.config.seed
     seeds = ",".join(str(seed + number) for number in range(1, FRESH_SEEDS + 1))
-    own = f" seed={seed}" if seed else ""
+    own = [f"seed={seed}"] if seed else []
     # The file of an experiment that lists what to search would make a search of the seeds as well.
-    grid = "hydra/sweeper=study " if prepared.settings.params else ""
+    grid = ["hydra/sweeper=study"] if prepared.settings.params else []
     return [
-        ("again", f"python -m fer_ablate {words}{own}"),
-        ("confirm", f"python -m fer_ablate -m {grid}{words} seed={seeds}   (the best of many trials is partly luck)"),
+        ("again", program(*words, *own)),
+        ("confirm", f"{program('-m', *grid, *words, f'seed={seeds}')}   (the best of many trials is partly luck)"),
     ]
 
 

@@ -24,6 +24,7 @@ from fer_ablate.execution.search.plan import PreparedSearch, prepare_search
 from fer_ablate.execution.search.settings import KEY, SweeperSettings, single_valued
 from fer_ablate.execution.search.structures import impossible, is_encoding
 from fer_ablate.execution.sharing import Sharing, share, this_machine
+from fer_ablate.execution.submitted_jobs import Jobs
 from fer_ablate.search.objectives import objective_values
 from fer_ablate.search.search import Search, Suggestion, search_lock
 from fer_ablate.study.cells import Cell
@@ -67,7 +68,12 @@ def run_search(arguments: Sequence[str]) -> int:
     known = [text for text in typed if text not in encoding]
     with open_launcher([*of_hydra, *single_valued(known)], config_dir, multirun, shared) as launcher:
         prepared = prepare_search(SweeperSettings.read(launcher.sweeper), typed, config_dir)
-        return run_trials(prepared, launcher.launch)
+        try:
+            return run_trials(prepared, launcher.launch, launcher.jobs)
+        except KeyboardInterrupt:
+            if launcher.jobs is not None:
+                launcher.jobs.show_left()
+            raise
 
 
 MOST_NAMED = 8
@@ -89,12 +95,13 @@ class Trial:
         return self.suggestion.number
 
 
-def run_trials(prepared: PreparedSearch, launch: Launch) -> int:
+def run_trials(prepared: PreparedSearch, launch: Launch, jobs: Jobs | None = None) -> int:
     """Run the trials that are missing, then show the best.
 
     Args:
         prepared: the search.
         launch: starts runs.
+        jobs: the jobs of the runs on a cluster, if it starts them as such.
 
     Returns:
         1 if a trial of this start failed or was interrupted, else 0.
@@ -105,7 +112,7 @@ def run_trials(prepared: PreparedSearch, launch: Launch) -> int:
         missing = max(0, prepared.n_trials - search.counted)
         output.begin(search, prepared.config, prepared.n_trials, missing, prepared.settings.n_jobs)
         parent = output.open_parent(search, prepared.config) if missing else None
-        view = LiveView([], fresh=True)
+        view = LiveView([], fresh=True, job_note=jobs.note if jobs is not None else None)
         trials = Trials(prepared, search, launch, parent, view)
         try:
             with showing(view) if missing else nullcontext():

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_ablate.addresses import bare
 from fer_ablate.config.schema import TrackingConfig
 from fer_ablate.errors import FaultyConfigError, UserError
 from fer_ablate.inference.export.metadata import ModelMetadata
 from fer_ablate.inference.network import TrainedNetwork
 from fer_ablate.sizes import Size, spelled
+from fer_ablate.tracking.disk.log import first_line
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.mlflow.connection import open_store, tracking_faults
 
@@ -73,8 +75,7 @@ def log_network(
     except UserError:
         raise
     except Exception as error:  # MLflow's own kinds, and those of the network and the database below it
-        first = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"MLflow at {uri} failed ({first}). The same command tries again.") from error
+        raise UserError(f"MLflow at {bare(uri)} failed ({first_line(error)}). The same command tries again.") from error
     return logged
 
 

@@ -1,18 +1,14 @@
 """Shell commands that reproduce a study, a run or its environment."""
 
-import shlex
 from collections.abc import Mapping, Sequence
-
-import yaml
 
 from fer_ablate.config.conf_files import conf_dir
 from fer_ablate.config.key import short
 from fer_ablate.config.overrides import Override
 from fer_ablate.config.study_rows import rows_of
+from fer_ablate.shell import program
 from fer_ablate.study.spec import StudySpec
 from fer_ablate.tracking.disk.run_folder import RunFolder
-
-PROGRAM = "python -m fer_ablate"
 
 PLACES = ("runs_dir=", "tracking=", "tracking.", "force=", "hydra/", "hydra.", "init_from=")
 """Beginnings of words that name places, which differ for every reader."""
@@ -21,13 +17,6 @@ OWN_PACKAGE = "fer-ablate"
 
 NOT_PACKAGES = ("device", "devices", "hardware", "threads", "precision", "python", "platform", OWN_PACKAGE)
 """Entries of an environment that pip cannot install from an index."""
-
-
-def quoted(word: str) -> str:
-    """A word quoted for a shell; one with an apostrophe in double quotes, which are easier to read than the quoting of shlex."""
-    if "'" in word and not set(word) & set('"$`\\!'):
-        return f'"{word}"'
-    return shlex.quote(word)
 
 
 def study_command(spec: StudySpec, verb: str = "-m") -> str:
@@ -48,7 +37,7 @@ def study_command(spec: StudySpec, verb: str = "-m") -> str:
         words.append(f"seed={','.join(map(str, spec.seeds))}")
     if spec.folds is not None:
         words.append(f"study.folds={spec.folds}")
-    return " ".join([PROGRAM, verb, *map(quoted, words)])
+    return program(verb, *words)
 
 
 def own_file(spec: StudySpec) -> bool:
@@ -60,16 +49,15 @@ def run_command(folder: RunFolder) -> str:
     """The command that trains one run."""
     header = folder.header
     words = [word for word in header.overrides if not word.startswith(PLACES)]
-    start = (yaml.safe_load(folder.config_yaml) or {}).get("init_from")
-    if start:
+    if start := folder.init_from:
         # A key is of letters and digits alone; all else is a path or an address.
         words.append(f"init_from={short(start) if start.isalnum() else start}")
-    return " ".join([PROGRAM, *map(quoted, words)])
+    return program(*words)
 
 
 def explain_command(key: str) -> str:
     """The command that draws the heat maps of a run."""
-    return f"{PROGRAM} explain run={short(key)}"
+    return program("explain", f"run={short(key)}")
 
 
 def installing(environment: Mapping[str, str]) -> str:

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fer_ablate.tracking.disk.files import read_json, write_json
+from fer_ablate.addresses import hide
+from fer_ablate.tracking.disk.files import check_types, read_dataclass, read_json, write_json
 from fer_ablate.tracking.disk.log import append_to_log
 
 
@@ -55,14 +56,15 @@ def write_failure(path: Path, log: Path, problem: str, traceback: str) -> None:
     """
     # The log first, so that a failure on record always has its traceback.
     at = append_to_log(log, f"failed: {problem}", traceback)
-    write_json(path, {"problem": problem, "at": at, "log": log.name})
+    write_json(path, {"problem": hide(problem), "at": at, "log": log.name})
 
 
 def read_failure(path: Path) -> RunFailure | None:
     """The content of failure.json, None if there is no such file; `UserError` if it is damaged."""
 
     def build(stored: dict[str, Any]) -> RunFailure:
-        return RunFailure(stored["problem"], stored["at"], path.with_name(stored["log"]))
+        problem, at, log = (check_types(str, stored[name]) for name in ("problem", "at", "log"))
+        return RunFailure(problem, at, path.with_name(log))
 
     return read_json(path, build) if path.is_file() else None
 
@@ -74,4 +76,4 @@ def write_pruned(path: Path, pruned: RunPruned) -> None:
 
 def read_pruned(path: Path) -> RunPruned | None:
     """The content of pruned.json, None if there is no such file; `UserError` if it is damaged."""
-    return read_json(path, lambda stored: RunPruned(**stored)) if path.is_file() else None
+    return read_dataclass(path, RunPruned) if path.is_file() else None

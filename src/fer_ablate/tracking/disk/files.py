@@ -4,10 +4,23 @@ import errno
 import json
 import os
 from collections.abc import Callable
+from dataclasses import fields
+from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 from fer_ablate.errors import UserError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+T = TypeVar("T")
+
+MOST_BYTES = 50_000_000
+"""Of a text file of a run; the history of 100,000 epochs has half of it."""
+
+LONGEST_REASON = 300
+"""Letters of a parser's message, which may quote the file."""
 
 REASONS = {
     errno.ENOSPC: "the disk is full",
@@ -65,16 +78,69 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
+def read_text(path: Path) -> str:
+    """The text of a file of a run.
+
+    Raises:
+        UserError: the file is missing, no text, or larger than any that is written here.
+    """
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror}. Train the run again (force=true), or name another.") from error
+    if len(content) > MOST_BYTES:
+        raise UserError(f"{path} is damaged: it has more than {MOST_BYTES:,} bytes. Train the run again with force=true.")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is damaged: not UTF-8 text ({error.reason}). Train the run again with force=true.") from error
+
+
 def read_json(path: Path, build: Callable[[dict[str, Any]], Any]) -> Any:
     """Read a JSON file and give its content to `build`.
 
     Raises:
         UserError: the file is missing, not JSON, or has other fields than `build` expects.
     """
+    text = read_text(path)
     try:
-        return build(json.loads(path.read_text()))
-    except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror}. Train the run again (force=true), or name another.") from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise UserError(f"{path} is damaged or of another version ({reason}). Train the run again with force=true.") from error
+        return build(json.loads(text))
+    # Python's parser calls itself for each list within a list.
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        reason = "; ".join(str(error).splitlines()[:3])[:LONGEST_REASON]
+        raise UserError(
+            f"{path} is damaged or of another version ({type(error).__name__}: {reason}). Train the run again with force=true."
+        ) from error
+
+
+def read_dataclass(path: Path, kind: type[T]) -> T:
+    """Read a dataclass that was stored as JSON, with the type of every field checked: a file may have been edited.
+
+    Raises:
+        UserError: the file is missing, not JSON, or has other fields or types.
+    """
+    return cast(T, read_json(path, lambda stored: checked(kind, stored)))
+
+
+def checked(kind: type[T], stored: dict[str, Any]) -> T:
+    """Build a dataclass from plain values.
+
+    Raises:
+        ValueError: a field is missing, unknown, or of another type.
+    """
+    if unknown := stored.keys() - {one.name for one in fields(cast(Any, kind))}:
+        raise ValueError(f"unknown fields {', '.join(sorted(map(str, unknown)))}")
+    return check_types(kind, stored)
+
+
+def check_types(kind: type[T], stored: Any) -> T:
+    """Plain values as a type such as `dict[str, int]` takes them; `ValueError` if it does not."""
+    return cast(T, _adapter(cast(Any, kind)).validate_python(stored))
+
+
+@cache
+def _adapter(kind: Any) -> "TypeAdapter[Any]":
+    from pydantic import TypeAdapter  # a tenth of a second, which only those who read should wait for
+
+    return TypeAdapter(kind)

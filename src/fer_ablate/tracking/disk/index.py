@@ -11,13 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from fer_ablate.config.behaviour import known_behaviours
 from fer_ablate.config.key import KEY_RULES
 from fer_ablate.config.study_rows import Repeat
 from fer_ablate.errors import UserError
-from fer_ablate.tracking.disk.files import write_text
+from fer_ablate.tracking.disk.files import check_types, checked, read_json, write_text
 from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader
 
 FILE = ".index.json"
@@ -96,8 +96,10 @@ class RunIndex:
         stamp = _stamp(folder.header_file)
         known = self._known.get(name)
         if known is not None and known[:2] == stamp:
-            self._current[name] = known
-            return RunBrief(*known[2])
+            with suppress(ValueError, TypeError, LookupError):  # an entry that is damaged does not count
+                brief = checked(RunBrief, dict(zip(RunBrief.__dataclass_fields__, known[2], strict=True)))
+                self._current[name] = known
+                return brief
         header = folder.header
         brief = RunBrief.of(header)
         # The key of any other run is worked out from more files than its header, each of which may change.
@@ -115,10 +117,14 @@ class RunIndex:
 
 def _read(file: Path) -> Mapping[str, list[Any]]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        return dict(content["runs"]) if content["rules"] == _rules() else {}
-    except (OSError, ValueError, TypeError, KeyError):
-        return {}  # there is none, or another version wrote it
+        return cast(dict[str, list[Any]], read_json(file, _runs))
+    except UserError:
+        return {}  # there is none, or it is damaged
+
+
+def _runs(content: dict[str, Any]) -> dict[str, list[Any]]:
+    # Another version may have had other rules.
+    return check_types(dict[str, list[Any]], content["runs"]) if content["rules"] == _rules() else {}
 
 
 def _stamp(file: Path) -> list[int]:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from fer_ablate.addresses import hide
 from fer_ablate.errors import UserError
 from fer_ablate.tracking.disk.files import write_error
 
@@ -23,7 +24,7 @@ def append_to_log(log: Path, problem: str, trace: str) -> str:
         log.parent.mkdir(parents=True, exist_ok=True)
         # File names in a message may hold bytes that are not UTF-8; they must not cost the traceback.
         with log.open("a", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.write(f"{at}  {problem}\n{trace.rstrip()}\n\n")
+            stream.write(hide(f"{at}  {problem}\n{trace.rstrip()}\n\n"))
     except OSError as error:
         raise write_error(log, error) from error
     return at
@@ -51,5 +52,5 @@ def attempt(log: Path, what: str, make: Callable[[], object]) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """First line of an error's message; the name of its class if the message is empty."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+    """First line of an error's message without credentials; the name of its class if the message is empty."""
+    return hide(next(iter(str(error).splitlines()), "")) or type(error).__name__

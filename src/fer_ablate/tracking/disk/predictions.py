@@ -1,11 +1,14 @@
 """predictions.npz: the scores of the kept weights for every tested image, and which images form which split."""
 
+import lzma
+import math
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
-from typing import Any, TypeVar
-from zipfile import BadZipFile
+from typing import Any, TypeVar, cast
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +19,9 @@ from fer_ablate.tracking.disk.files import write_atomically
 T = TypeVar("T")
 
 Flags = NDArray[np.bool_]
+
+MOST_BYTES = 500_000_000
+"""Of an array when unpacked; the probabilities of FER2013's 7,178 tested images have 200,000."""
 
 SPLIT = "split_"
 """Beginning of the names of the arrays that mark the images of a split of the result."""
@@ -82,9 +88,16 @@ def write_predictions(path: Path, predictions: StoredPredictions) -> None:
 def read_predictions(path: Path) -> StoredPredictions:
     """Everything; `UserError` if missing or damaged."""
 
-    def build(arrays: Any) -> StoredPredictions:
+    def build(arrays: Mapping[str, NDArray[Any]]) -> StoredPredictions:
         rows, usage, labels = (arrays[name].astype(np.int64) for name in ("rows", "usage", "labels"))
-        return StoredPredictions(rows, usage, labels, arrays["probabilities"], _splits(arrays))
+        probabilities = arrays["probabilities"]
+        if probabilities.ndim != 2 or probabilities.dtype.kind != "f" or not np.isfinite(probabilities).all():
+            raise ValueError("the probabilities are not finite numbers of each image and class")
+        if labels.size and not 0 <= labels.min() <= labels.max() < probabilities.shape[1]:
+            raise ValueError("a label is none of the classes")
+        splits = _splits(arrays)
+        _check_lengths(len(rows), usage, labels, probabilities[:, 0], *splits.values())
+        return StoredPredictions(rows, usage, labels, probabilities, splits)
 
     return _read(path, build)
 
@@ -92,23 +105,65 @@ def read_predictions(path: Path) -> StoredPredictions:
 def read_predicted(path: Path) -> PredictedLabels:
     """All but the probabilities, which stay packed; `UserError` if missing or damaged."""
 
-    def build(arrays: Any) -> PredictedLabels:
+    def build(arrays: Mapping[str, NDArray[Any]]) -> PredictedLabels:
         # Runs that finished before `predicted` was stored have the probabilities only, and wider integers.
-        found = arrays["predicted"] if "predicted" in arrays.files else arrays["probabilities"].argmax(axis=1)
+        found = arrays["predicted"] if "predicted" in arrays else arrays["probabilities"].argmax(axis=1)
         usage, labels, predicted = (values.astype(np.uint8, copy=False) for values in (arrays["usage"], arrays["labels"], found))
-        return PredictedLabels(arrays["rows"].astype(np.int32, copy=False), usage, labels, predicted, _splits(arrays))
+        rows, splits = arrays["rows"].astype(np.int32, copy=False), _splits(arrays)
+        _check_lengths(len(rows), usage, labels, predicted, *splits.values())
+        return PredictedLabels(rows, usage, labels, predicted, splits)
 
     return _read(path, build)
 
 
-def _splits(arrays: Any) -> dict[str, Flags]:
-    return {name.removeprefix(SPLIT): arrays[name].astype(bool) for name in arrays.files if name.startswith(SPLIT)}
+def _splits(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Flags]:
+    return {name.removeprefix(SPLIT): arrays[name].astype(bool) for name in arrays if name.startswith(SPLIT)}
 
 
-def _read(path: Path, build: Callable[[Any], T]) -> T:
+def _check_lengths(images: int, *parts: NDArray[Any]) -> None:
+    if any(part.shape != (images,) for part in parts):
+        raise ValueError("its arrays are not of the same images")
+
+
+class _Arrays(Mapping[str, NDArray[Any]]):
+    """The arrays of an npz file, each read when it is taken; numpy would make room for whatever size a file claims.
+
+    Args:
+        archive: the opened file.
+    """
+
+    def __init__(self, archive: ZipFile) -> None:
+        self._archive = archive
+        self._members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        """Read an array of numbers; `ValueError` if it is none, or its size is not that of the stored bytes."""
+        info = self._members[name]
+        if info.file_size > MOST_BYTES:
+            raise ValueError(f"{name} has more than {MOST_BYTES:,} bytes")
+        with self._archive.open(info) as member:
+            content = member.read()
+        stream = BytesIO(content)
+        version = np.lib.format.read_magic(stream)
+        if version != (1, 0):
+            raise ValueError(f"{name} is in format {version} of numpy")
+        shape, _, kind = np.lib.format.read_array_header_1_0(stream)
+        # In this order: Python's whole numbers have no limit, and an array of objects may hold code.
+        if kind.hasobject or math.prod(shape) * kind.itemsize != len(content) - stream.tell():
+            raise ValueError(f"{name} is not an array of as many numbers as it claims")
+        return cast(NDArray[Any], np.load(BytesIO(content), allow_pickle=False))
+
+
+def _read(path: Path, build: Callable[[Mapping[str, NDArray[Any]]], T]) -> T:
     try:
-        # numpy forgets to close a file it cannot make sense of, hence the stream.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            return build(arrays)
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
+        with ZipFile(path) as archive:
+            return build(_Arrays(archive))
+    # A member may be encrypted (RuntimeError), or packed in a way that Python does not know (NotImplementedError).
+    except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile, RuntimeError, zlib.error, lzma.LZMAError) as error:
         raise UserError(f"Cannot read {path} ({error}). Train the run again with force=true.") from error

@@ -5,6 +5,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from fer_ablate.errors import UserError
+from fer_ablate.tracking.disk.files import read_dataclass
+
 PROGRESS = "progress.json"
 
 
@@ -33,15 +36,15 @@ def write_progress(path: Path, progress: StepProgress) -> None:
     partial = path.with_name(f".{path.name}.partial")
     # Not `write_json`, which waits for the disk: after a power failure nobody needs this file.
     with suppress(OSError):
-        partial.write_text(json.dumps(asdict(progress)))
+        partial.write_text(json.dumps(asdict(progress)), encoding="utf-8")
         partial.replace(path)
 
 
 def read_progress(path: Path) -> StepProgress | None:
     """The content; None if there is no such file or it cannot be read."""
     try:
-        return StepProgress(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
+        return read_dataclass(path, StepProgress)
+    except UserError:
         return None
 
 

@@ -7,16 +7,19 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
 from filelock import FileLock, Timeout
 
+from fer_ablate.addresses import bare, hide, present_store
 from fer_ablate.config.key import KEY_RULES, run_key
 from fer_ablate.config.study_rows import Repeat
 from fer_ablate.errors import BusyError, UserError
+from fer_ablate.metrics import CLASS_SCORES
 from fer_ablate.tracking.disk.failure_files import RunFailure, RunPruned, read_failure, read_pruned, write_failure, write_pruned
-from fer_ablate.tracking.disk.files import read_json, write_error, write_json, write_text
+from fer_ablate.tracking.disk.files import check_types, checked, read_json, read_text, write_error, write_json, write_text
 from fer_ablate.tracking.disk.history import EpochRow, append_epoch, read_history
 from fer_ablate.tracking.disk.log import LOG, attempt
 from fer_ablate.tracking.disk.predictions import (
@@ -102,6 +105,49 @@ class RunHeader:
         return self.settings.get("data.folds")
 
 
+@dataclass(kw_only=True)
+class _Dataset:
+    """The parts of `RunHeader.dataset`, each of which may be absent, for the check of a stored one."""
+
+    name: str = ""
+    train: int = 0
+    val: int = 0
+    test: int = 0
+    preset: str = ""
+    classes: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    size: tuple[int, int] = (0, 0)
+    channels: int = 0
+    groups: int | None = None
+    left_out: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def _header(stored: dict[str, Any]) -> RunHeader:
+    """A header from its JSON; `ValueError` if a field is missing, unknown or of another type."""
+    header = checked(RunHeader, stored)
+    datetime.fromisoformat(header.started_at)
+    check_types(_Dataset, header.dataset)
+    check_types(dict[str, int | None], {name: header.settings.get(name) for name in ("data.folds", "data.fold")})
+    return header
+
+
+def _result(stored: dict[str, Any]) -> RunResult:
+    """A result from its JSON; `ValueError` if a field is missing, unknown or of another type."""
+    result = checked(RunResult, stored)
+    datetime.fromisoformat(result.finished_at)
+    sides = {len(result.classes)}
+    for name, split in result.splits.items():
+        if {len(split.confusion), *map(len, split.confusion)} != sides:
+            raise ValueError(f"splits.{name}.confusion has other sides than there are classes")
+        if any(not scores.keys() >= set(CLASS_SCORES) for scores in split.per_class.values()):
+            raise ValueError(f"splits.{name}.per_class lacks some of {', '.join(CLASS_SCORES)}")
+    return result
+
+
+def _notes(stored: Any) -> dict[str, str]:
+    return {check_types(str, name): check_types(str, text) for name, text in stored.items()}
+
+
 class RunFolder:
     """The files of one run.
 
@@ -152,7 +198,7 @@ class RunFolder:
     @property
     def config_yaml(self) -> str:
         """The resolved config; empty if it was never written."""
-        return self.config_file.read_text() if self.config_file.is_file() else ""
+        return read_text(self.config_file) if self.config_file.is_file() else ""
 
     @property
     def init_from(self) -> str | None:
@@ -168,16 +214,21 @@ class RunFolder:
     @property
     def header(self) -> RunHeader:
         """The stored header; `UserError` if missing or damaged."""
-        return with_present_key(self, cast(RunHeader, read_json(self.header_file, lambda stored: RunHeader(**stored))))
+        header = cast(RunHeader, read_json(self.header_file, _header))
+        if header.mlflow_uri is not None:
+            header.mlflow_uri = present_store(header.mlflow_uri, self.path.parent.parent)
+        return with_present_key(self, header)
 
     def write_header(self, header: RunHeader) -> None:
         """Keep the header."""
-        write_json(self.header_file, asdict(header))
+        # Headers of earlier versions, too, are without credentials once they are written again.
+        address = header.mlflow_uri
+        write_json(self.header_file, {**asdict(header), "mlflow_uri": bare(address) if address is not None else None})
 
     @property
     def result(self) -> RunResult:
         """The stored result; `UserError` if missing or damaged."""
-        return cast(RunResult, read_json(self.result_file, RunResult.from_json))
+        return cast(RunResult, read_json(self.result_file, _result))
 
     def write_result(self, result: RunResult) -> None:
         """Keep the result: from here on the run is finished, and whatever still goes wrong is a note (`attempt`)."""
@@ -224,13 +275,13 @@ class RunFolder:
 
     def _kept_notes(self) -> dict[str, str]:
         try:
-            return dict(read_json(self.notes_file, dict)) if self.notes_file.is_file() else {}
+            return cast(dict[str, str], read_json(self.notes_file, _notes)) if self.notes_file.is_file() else {}
         except UserError:  # a damaged note must not hide the result
             return {NOTES: f"{self.notes_file} is damaged, so some of what the run lacks is not known."}
 
     def keep_note(self, what: str, problem: str) -> None:
         """Record what the finished run lacks and why; an empty problem removes the note."""
-        notes = self._kept_notes()
+        notes, problem = self._kept_notes(), hide(problem)
         if notes.get(what, "") == problem:
             return
         notes = {name: text for name, text in {**notes, what: problem}.items() if text and name != NOTES}
@@ -309,7 +360,10 @@ class RunFolder:
     @property
     def owner(self) -> str:
         """The process that trains the run, for people: `process 4711 on host`."""
-        return self.owner_file.read_text() if self.owner_file.is_file() else "another process"
+        try:
+            return read_text(self.owner_file) if self.owner_file.is_file() else "another process"
+        except UserError:  # it ended meanwhile
+            return "another process"
 
     @property
     def in_training(self) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fer_ablate.addresses import bare
 from fer_ablate.config.schema import TrackingConfig
 from fer_ablate.tracking.disk.log import first_line
 from fer_ablate.tracking.disk.run_folder import RunFolder
@@ -109,6 +110,6 @@ def record_ensemble(
     except Exception as error:  # whatever is wrong with MLflow must not lose what was computed
         return (
             known,
-            f"MLflow at {tracking.uri} failed ({first_line(error)}). Everything is kept; the same command brings it later.",
+            f"MLflow at {bare(tracking.uri)} failed ({first_line(error)}). Everything is kept; the same command brings it later.",
         )
     return known, ""

@@ -25,7 +25,7 @@ def open_store(uri: str, experiment: str, runs_dir: str, timeout: int) -> "Store
     """Import MLflow and open (or create) an experiment of a store.
 
     Args:
-        uri: MLflow tracking URI.
+        uri: MLflow tracking URI; its credentials may be left to the environment, see `addresses.usable`.
         experiment: its name.
         runs_dir: a store without a server keeps its artifacts below it.
         timeout: seconds a request to a server may take.

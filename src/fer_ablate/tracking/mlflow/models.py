@@ -15,7 +15,9 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from numpy.typing import NDArray
 
+from fer_ablate.addresses import is_server, usable
 from fer_ablate.errors import UserError
+from fer_ablate.tracking.disk.log import first_line
 from fer_ablate.tracking.mlflow.store import Store
 from fer_ablate.tracking.quiet import quiet
 
@@ -91,7 +93,9 @@ def write_example(store: Store, logged: LoggedNetwork, target: Path) -> None:
     """Copy the request of the model's input example, as `mlflow models predict -i` reads it."""
     with quiet("mlflow"), tempfile.TemporaryDirectory() as folder:
         uri = store.client.get_logged_model(logged.uri.removeprefix("models:/")).artifact_location
-        found = mlflow.artifacts.download_artifacts(f"{uri}/serving_input_example.json", dst_path=folder, tracking_uri=store.uri)
+        found = mlflow.artifacts.download_artifacts(
+            f"{uri}/serving_input_example.json", dst_path=folder, tracking_uri=usable(store.uri)
+        )
         shutil.copyfile(found, target)
 
 
@@ -165,11 +169,10 @@ def _registered_version(store: Store, run_id: str, model: LoggedModel, name: str
             if one.tags.get(MODEL) == model.model_id:
                 return str(one.version)
         # MLflow resolves `models:/` in the store that the process is set to, which may be another one; a server does it itself.
-        source = f"models:/{model.model_id}" if store.uri.startswith("http") else model.artifact_location
+        source = f"models:/{model.model_id}" if is_server(store.uri) else model.artifact_location
         made = client.create_model_version(name, source, run_id, {MODEL: model.model_id}, model_id=model.model_id)
     except mlflow.MlflowException as error:
-        first = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(
-            f"register={name}: MLflow at {store.uri} refused it ({first}). The model is models:/{model.model_id}."
+            f"register={name}: MLflow at {store.uri} refused it ({first_line(error)}). The model is models:/{model.model_id}."
         ) from error
     return str(made.version)

@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import yaml
-
 from fer_ablate.config.compose import flat
+from fer_ablate.config.yaml_files import plain_yaml
 
 # The parser in C reads a config ten times as fast; not every build of PyYAML has it.
-_Loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH = 250, 6000, 5000
 """MLflow 3.17 refuses longer keys (250), parameters (6000) and tags (8000; some of its databases hold 5000)."""
@@ -64,7 +62,7 @@ def parameters(config_yaml: str, changed: Mapping[str, str]) -> dict[str, str]:
         config_yaml: resolved config; may be empty.
         changed: dotted key -> value of what differs from the defaults.
     """
-    config = flat(yaml.load(config_yaml, _Loader) or {})
+    config = flat(plain_yaml(config_yaml, "The stored config.yaml") or {})
     leaves = {parameter_name(key): parameter_text(value) for key, value in config.items() if key}
     first = {parameter_name(key): leaves.get(parameter_name(key), str(value)) for key, value in changed.items()}
     return {key: shorten(value, PARAM_LENGTH) for key, value in {**first, **leaves}.items()}

@@ -17,9 +17,11 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run
 from mlflow.exceptions import MlflowException
 
+from fer_ablate.addresses import bare, is_server, sqlite_file, usable
 from fer_ablate.errors import UserError
 from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader
 from fer_ablate.tracking.disk.run_state import RunState, mlflow_status
+from fer_ablate.tracking.mlflow.moved import artifact_location, follow_runs
 from fer_ablate.tracking.mlflow.notes import NOTE, with_part
 from fer_ablate.tracking.mlflow.params import PARAM_LENGTH, RUN_NAME_LENGTH, milliseconds, parameter_name, parameters, shorten
 from fer_ablate.tracking.mlflow.values import EPOCH_SECONDS, as_tags, dataset_of, epoch_metrics, failure_tags, final_metrics
@@ -51,28 +53,31 @@ class Store:
     """One experiment of an MLflow store.
 
     Args:
-        uri: tracking URI.
+        uri: tracking URI; credentials that it lacks are taken from the environment, see `addresses.usable`.
         experiment: name; created if missing.
         runs_dir: artifacts of a store without a server go to `<runs_dir>/artifacts/<experiment>`.
+
+    Attributes:
+        uri: without credentials.
     """
 
     def __init__(self, uri: str, experiment: str, runs_dir: str) -> None:
         _silence()
-        self.uri = uri
+        self.uri = bare(uri)
         self._parents: set[str] = set()
-        database = Path(uri.removeprefix("sqlite:///").partition("?")[0]) if uri.startswith("sqlite:///") else None
+        database = sqlite_file(uri)
         if database is not None:
             database.parent.mkdir(parents=True, exist_ok=True)
         # MLflow creates and migrates a database without a lock: processes that start together would trip over each other.
         with FileLock(f"{database}.lock", timeout=CREATION_SECONDS) if database is not None else nullcontext():
-            self.client = MlflowClient(uri)
+            follow_runs(uri, Path(runs_dir))
+            self.client = MlflowClient(usable(uri))
             self.experiment_id = self._experiment(experiment, runs_dir)
 
     def _experiment(self, name: str, runs_dir: str) -> str:
         found = self.client.get_experiment_by_name(name)
         if found is None:
-            remote = self.uri.startswith("http")
-            location = None if remote else (Path(runs_dir) / "artifacts" / name.replace("/", "_")).resolve().as_uri()
+            location = None if is_server(self.uri) else artifact_location(Path(runs_dir), name)
             try:
                 return str(self.client.create_experiment(name, artifact_location=location))
             except MlflowException as error:

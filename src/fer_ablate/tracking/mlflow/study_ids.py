@@ -11,8 +11,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from fer_ablate.addresses import present_store
 from fer_ablate.errors import UserError
-from fer_ablate.tracking.disk.files import write_error, write_json
+from fer_ablate.tracking.disk.files import checked, write_error, write_json
 from fer_ablate.tracking.disk.scan import folder_name
 
 LOCK_SECONDS = 60
@@ -57,15 +58,16 @@ class StudyIdsFile:
     def __init__(self, runs_dir: Path, experiment: str, study: str, uri: str) -> None:
         self.path = runs_dir / folder_name(experiment) / f"{folder_name(study)}.study.json"
         self.study = study
-        self.uri = uri
+        self.uri = present_store(uri, runs_dir)
+        self.runs_dir = runs_dir
 
     def read(self) -> StudyIds:
         """The stored ids; blank if there are none."""
-        return _read(self.path).get(self.study, {}).get(self.uri, StudyIds())
+        return _read(self.path, self.runs_dir).get(self.study, {}).get(self.uri, StudyIds())
 
     def write(self, ids: StudyIds) -> None:
         """Store these; other studies and stores in the file stay as they are."""
-        everything = _read(self.path)
+        everything = _read(self.path, self.runs_dir)
         everything.setdefault(self.study, {})[self.uri] = ids
         write_json(
             self.path, {study: {uri: vars(known) for uri, known in stores.items()} for study, stores in everything.items()}
@@ -88,20 +90,25 @@ def digest_of(*values: Mapping[str, object]) -> str:
 
 def row_run(runs_dir: Path, experiment: str, uri: str, label: str) -> str | None:
     """The run of the row with this label, if exactly one study of the experiment has such a row in this store."""
-    found = set()
+    found, uri = set(), present_store(uri, runs_dir)
     for path in sorted((runs_dir / folder_name(experiment)).glob("*.study.json")):
-        found |= {stores[uri].rows[label] for stores in _read(path).values() if uri in stores and label in stores[uri].rows}
+        every = _read(path, runs_dir).values()
+        found |= {stores[uri].rows[label] for stores in every if uri in stores and label in stores[uri].rows}
     return found.pop() if len(found) == 1 else None
 
 
-def _read(path: Path) -> dict[str, dict[str, StudyIds]]:
+def _read(path: Path, runs_dir: Path) -> dict[str, dict[str, StudyIds]]:
+    """Study -> address of the store, as it is now if the runs were moved -> ids."""
     try:
-        stored = json.loads(path.read_text())
-        return {study: {uri: StudyIds(**ids) for uri, ids in stores.items()} for study, stores in stored.items()}
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            study: {present_store(uri, runs_dir): checked(StudyIds, ids) for uri, ids in stores.items()}
+            for study, stores in stored.items()
+        }
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror}. Allow reading it, or use another runs_dir.") from error
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         way_out = "Remove it: the study then gets new parent runs in MLflow."
         raise UserError(f"{path} is damaged or of another version ({type(error).__name__}: {error}). {way_out}") from error

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 from filelock import Timeout
 
+from fer_ablate.addresses import bare, comparison_page, home_page, run_page
 from fer_ablate.config.schema import TrackingConfig
 from fer_ablate.errors import UserError
 from fer_ablate.tracking.disk.log import first_line
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState, mlflow_status
-from fer_ablate.tracking.mlflow.addresses import comparison_page, home_page, run_page
 from fer_ablate.tracking.mlflow.connection import open_store
+from fer_ablate.tracking.mlflow.moved import follow_runs
 from fer_ablate.tracking.mlflow.nested_runs import NestedRuns
 from fer_ablate.tracking.mlflow.params import RUN_NAME_LENGTH, distinct_names, shorten
 from fer_ablate.tracking.mlflow.study_ids import StudyIds, StudyIdsFile, digest_of
@@ -155,6 +156,7 @@ def close_study(tracking: TrackingConfig, runs_dir: Path, study: str, summary: S
     file = StudyIdsFile(runs_dir, tracking.experiment, study, tracking.uri)
     try:
         digest = _digest(summary)
+        follow_runs(tracking.uri, runs_dir)
         # First without the lock and without MLflow, which is slow to import: often nothing is new.
         if _is_sent(file.read(), digest):
             return ""
@@ -359,4 +361,5 @@ def _hash(value: object) -> str:
 
 def _warning(tracking: TrackingConfig, study: str, error: Exception) -> str:
     reason = "another process is bringing this study there" if isinstance(error, Timeout) else first_line(error)
-    return f"MLflow at {tracking.uri} does not show the study {study} as it is ({reason}). The next start of the study brings it."
+    store = bare(tracking.uri)
+    return f"MLflow at {store} does not show the study {study} as it is ({reason}). The next start of the study brings it."
