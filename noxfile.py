@@ -1,5 +1,6 @@
 """One task, one session: `nox -s tests`. With `--no-venv` they use the environment that nox itself is in, and no network."""
 
+import os
 import sys
 from typing import TextIO
 
@@ -30,6 +31,13 @@ def tests(session: nox.Session) -> None:
 def slow(session: nox.Session) -> None:
     """The slow tests: whole trainings, kills and resumes."""
     run(session, "pytest", "-m", "slow", "-n", "0", *session.posargs)  # they time out where others take the cores
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """10,000 hostile inputs; FER_ABLATE_FUZZ gives another number, FER_ABLATE_FUZZ_SEED draws others."""
+    os.environ.setdefault("FER_ABLATE_FUZZ", "10000")
+    run(session, "pytest", "-n", "0", "tests/fuzz", *session.posargs)
 
 
 @nox.session

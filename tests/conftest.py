@@ -7,17 +7,20 @@ from pathlib import Path
 # Before torch reads it: workers with a thread for every core wait for each other, and equal weights need a fixed number.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from fer_ablate.config.compose import composed, composer, to_config
+
+# Collecting the tests imports all libraries and keeps nearly all that it makes: a search for garbage would only take time.
+gc.disable()
 
 TOGETHER = {
     "studies": (
         "config/test_compos",
         "config/test_study_rows",
         "study/test_study_files",
+        "study/test_published",
         "commands/test_re",
         "report/test_results",
     ),
@@ -68,8 +71,8 @@ def pytest_collection_modifyitems(items):
 
 def pytest_collection_finish(session):
     """Leave what was imported out of garbage collection, which would look at all of it again and again."""
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

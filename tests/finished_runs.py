@@ -30,7 +30,9 @@ def make_header(**changes):
 def make_result(header=None, **changes):
     """The result of a run with this header; every split is right about three of four images."""
     header = header or make_header()
-    split = SplitResult(n=8, metrics={"acc": 0.75, "loss": 0.5}, per_class={"happy": {"f1": 0.75}}, confusion=[[3, 1], [1, 3]])
+    scores = {"precision": 0.75, "recall": 0.75, "f1": 0.75, "support": 4.0}
+    metrics, per_class = {"acc": 0.75, "loss": 0.5}, {name: scores for name in CLASSES}
+    split = SplitResult(n=8, metrics=metrics, per_class=per_class, confusion=[[3, 1], [1, 3]])
     fields = {
         "key": header.key,
         "name": header.name,

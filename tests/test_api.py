@@ -148,6 +148,7 @@ def test_a_picture_is_shown_by_a_notebook():
     assert picture._repr_png_().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_the_snippets_of_the_document_run(capsys):
     words = ", ".join(map(repr, (*TINY, "seed=0")))
     names: dict[str, object] = {}

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from fer_ablate.cli.command_line import run_hydra
-from fer_ablate.cli.main import main
+from fer_ablate.cli.main import SPEED, main
 from fer_ablate.cli.program_help import asks_for_help_alone, program_help
 
 
@@ -21,10 +21,11 @@ def test_words_beside_the_help_are_left_to_hydra():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("given", "policy"), [(None, "passive"), ("active", "active")])
-def test_waiting_threads_sleep_unless_told_to_spin(given, policy, monkeypatch):
-    monkeypatch.setenv("OMP_WAIT_POLICY", given or "")
+@pytest.mark.parametrize("given", [None, "0"])
+@pytest.mark.parametrize("name", list(SPEED))
+def test_the_environment_sets_threads_and_memory(name, given, monkeypatch):
+    monkeypatch.setenv(name, given or "")
     if given is None:
-        monkeypatch.delenv("OMP_WAIT_POLICY")
+        monkeypatch.delenv(name)
     main(["table", "study=nosuch"])
-    assert os.environ["OMP_WAIT_POLICY"] == policy
+    assert os.environ[name] == (given or SPEED[name])

@@ -3,6 +3,8 @@
 import pytest
 from PIL import Image
 
+from ..cases import cases
+
 
 @pytest.fixture
 def pictures(tmp_path):
@@ -27,8 +29,9 @@ UNREAD = {
 }
 
 
-@pytest.mark.parametrize(("words", "title"), UNREAD.values(), ids=UNREAD)
-def test_images_are_not_needed_for_known_sizes(typed, words, title):
+@pytest.mark.parametrize("case", cases(UNREAD, slow=["drawn faces in larger classes", "a folder of which all is told"]))
+def test_images_are_not_needed_for_known_sizes(typed, case):
+    words, title = case
     printed = typed("describe", "model=pisa", *words)
     assert (printed.code, printed.err) == (0, "")
     assert title in printed.out
@@ -38,7 +41,12 @@ def test_images_are_not_needed_for_known_sizes(typed, words, title):
     ("words", "title"),
     [
         pytest.param((), "3x40x56 -> 3 classes", id="as they are"),
-        pytest.param(("data.merge={pet: [cat, dog], wild: [fox]}",), "3x40x56 -> 2 classes", id="in larger classes"),
+        pytest.param(
+            ("data.merge={pet: [cat, dog], wild: [fox]}",),
+            "3x40x56 -> 2 classes",
+            id="in larger classes",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_folder_tells_the_rest(typed, pictures, words, title):

@@ -85,6 +85,7 @@ def test_renamed_and_reordered_folders_score_the_same(typed, finished, faces, tm
     assert "These are other images than the network was trained on; they are read as 48x48 gray, as those were." in out
 
 
+@pytest.mark.slow
 def test_a_folder_without_splits_is_tested_whole(typed, finished, faces, tmp_path):
     folder = write_folder(faces, tmp_path / "seen", {"Training": "."})
     kept, out = evaluated(typed, finished, "data=folder", f"data.path={folder}")

@@ -5,22 +5,32 @@ import pytest
 import torch
 
 from fer_ablate.inference.export.onnx_file import load_onnx
+from fer_ablate.inference.export.torch_program import load_program
 
 
 def runs_dir(finished):
     return f"runs_dir={finished.parents[1]}"
 
 
-def test_an_onnx_file_is_written_checked_and_explained(typed, finished):
-    printed = typed("export", f"run={finished}", runs_dir(finished), "images=20")
+@pytest.mark.parametrize(
+    ("words", "file", "title", "use", "load"),
+    [
+        pytest.param(["format=torch"], "model.pt2", "torch.export ", "{}').module()(faces)", load_program, id="torch"),
+        pytest.param(
+            [], "model.onnx", "ONNX", "predict ckpt={}", lambda path: load_onnx(path, 1), id="onnx", marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_a_file_is_written_checked_and_explained(typed, finished, words, file, title, use, load):
+    printed = typed("export", f"run={finished}", runs_dir(finished), "images=20", *words)
     assert printed.code == 0, printed.err
-    path = finished / "export" / "model.onnx"
-    assert [file.name for file in path.parent.iterdir()] == ["model.onnx"]
+    path = finished / "export" / file
+    assert [file.name for file in path.parent.iterdir()] == [file]
     assert "20 real images of the test split" in printed.out
-    assert f"predict ckpt={path}" in printed.out
-    (row,) = (line.split() for line in printed.out.splitlines() if line.startswith("ONNX"))
+    assert use.format(path) in printed.out
+    (row,) = (line.split() for line in printed.out.splitlines() if line.startswith(title))
     assert float(row[-1]) < 1e-4
-    assert load_onnx(path, 1).probabilities(np.zeros((1, 1, 48, 48), np.uint8)).sum() == pytest.approx(1.0)
+    assert load(path).probabilities(np.zeros((1, 1, 48, 48), np.uint8)).sum() == pytest.approx(1.0)
 
 
 REFUSED = {

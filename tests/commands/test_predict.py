@@ -85,6 +85,7 @@ def test_a_video_keeps_its_frames_size_and_rate(typed, finished, drawn, tmp_path
     assert facts == pytest.approx([20, 12.5, 320])
 
 
+@pytest.mark.slow
 def test_several_networks_are_averaged(typed, finished, photos, tmp_path):
     words = (f"source={photos / 'sub' / '0.png'}", "detector=none", "annotate=false", f"output={tmp_path / 'out'}")
     assert typed("predict", best(finished), *words).code == 0

@@ -49,6 +49,7 @@ def line_of(printed, *words):
     return found
 
 
+@pytest.mark.slow
 def test_all_tables_are_listed_with_published_numbers(reproduce):
     printed = reproduce("tracking=none")
     assert printed.code == 0, printed.err

@@ -127,6 +127,7 @@ def test_a_broken_study_names_its_file(typed, tmp_path, docs):
     assert "rows.yaml: Key 'sedes' not in 'StudyConfig'" in printed.err
 
 
+@pytest.mark.slow
 def test_the_page_needs_no_runs(typed, docs):
     printed = typed("results", f"folder={docs}")
     assert printed.code == 0, printed.err

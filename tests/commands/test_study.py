@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
@@ -33,9 +34,9 @@ def conf(tmp_path):
 def study(typed, conf, tmp_path):
     """Type a verb about the study; `-m` trains it."""
 
-    def command(verb, *words):
+    def command(verb, *words, more=()):
         places = ("--config-dir", str(conf.parents[1]), "study=tiny", f"runs_dir={tmp_path / 'runs'}")
-        return typed(verb, *places, "tracking=none", "tracking.pictures=false", *words)
+        return typed(verb, *places, "tracking=none", "tracking.pictures=false", *words, *more)
 
     return command
 
@@ -45,10 +46,12 @@ def trained(printed):
     return re.findall(r"\[\d+/\d+\] (.+?): val/acc", printed.out)
 
 
-def test_a_study_is_trained_once_and_judged(study, conf, tmp_path):
+@pytest.mark.parametrize("seeds", [(0,), pytest.param((0, 1), marks=pytest.mark.slow)], ids=["one seed", "two seeds"])
+def test_a_study_is_trained_once_and_judged(study, conf, tmp_path, seeds):
+    study = partial(study, more=[f"seed={','.join(map(str, seeds))}"])
     first = study("-m")
     assert first.code == 0, first.err
-    assert trained(first) == ["all, seed 0", "all, seed 1", "-2 conv, seed 0", "-2 conv, seed 1"]
+    assert trained(first) == [f"{label}, seed {seed}" for label in ("all", "-2 conv") for seed in seeds]
     assert "60.5" in first.out  # the published number beside the measured one
     files = {file.name for file in (tmp_path / "runs" / "tiny" / "table").iterdir()}
     assert {"table.md", "table.tex", "table.csv", "table.html", "table.json"} <= files
@@ -57,11 +60,11 @@ def test_a_study_is_trained_once_and_judged(study, conf, tmp_path):
     again = study("-m")
     assert (tmp_path / "runs" / "tiny" / "table" / "table.md").is_file()
     assert (again.code, trained(again)) == (0, [])
-    assert "4 finished" in again.out
+    assert f"{2 * len(seeds)} finished" in again.out
 
     conf.write_text(STUDY.replace("conv_layers=4", "conv_layers=3"))
-    assert study("plan").out.count("stale") >= 2
-    assert trained(study("-m")) == ["-2 conv, seed 0", "-2 conv, seed 1"]
+    assert study("plan").out.count("stale") >= len(seeds)
+    assert trained(study("-m")) == [f"-2 conv, seed {seed}" for seed in seeds]
 
 
 @pytest.mark.slow

@@ -59,6 +59,7 @@ def other_pythons():
     return sorted({str(path.resolve()): path for path in found}.values())
 
 
+@pytest.mark.slow
 def test_every_python_takes_the_same_digest():
     # Not `code_digest`, which would read what another Python has kept.
     code = f"import runpy; own = runpy.run_path({module.__file__!r}); print(own['_digest'](sorted(own['covered_files']())))"

@@ -53,7 +53,7 @@ def test_no_other_module_looks_into_hydra():
     looking = [
         file
         for file in package.rglob("*.py")
-        if re.search(r"hydra\._internal|omegaconf\._|from hydra\.\w+ import _", file.read_text())
+        if re.search(r"(?:from|import) (?:hydra\._internal|omegaconf\._)|from hydra\.\w+ import _", file.read_text())
     ]
     assert [file.relative_to(package).as_posix() for file in looking] == [MODULE]
 

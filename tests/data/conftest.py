@@ -76,11 +76,11 @@ def set_of():
 
 @pytest.fixture(scope="session")
 def real_config(tmp_path_factory):
-    """FER2013 itself, parsed once."""
+    """FER2013 itself, parsed once: in this process, or by an earlier one into the cache that FER_ABLATE_CACHE names."""
     path = os.environ.get("FER_ABLATE_DATA")
     if not path:
         pytest.skip("FER_ABLATE_DATA does not say where FER2013 is")
-    cache_dir = str(tmp_path_factory.mktemp("cache"))
+    cache_dir = os.environ.get("FER_ABLATE_CACHE") or str(tmp_path_factory.mktemp("cache"))
     config = DataConfig(source=Source.fer2013, path=path, cache_dir=cache_dir, roles=Roles.official)
     load_faces(config)
     return config

@@ -122,7 +122,8 @@ def exported(module, channels):
         return torch.export.export(module, (faces_u8(2, channels),), dynamic_shapes=({0: Dim("batch", min=1)},))
 
 
-@pytest.mark.parametrize("channels", [pytest.param(1, id="gray", marks=pytest.mark.slow), pytest.param(3, id="colour")])
+@pytest.mark.slow
+@pytest.mark.parametrize("channels", [1, 3], ids=["gray", "colour"])
 def test_preparation_exports_for_any_batch_size(channels):
     module = Deployed(list(STEPS.values())).eval()
     program = exported(module, channels).module()

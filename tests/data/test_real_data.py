@@ -28,6 +28,14 @@ def test_counts_are_the_published_ones(faces):
 
 
 @pytest.mark.slow
+def test_a_fresh_cache_has_the_same_faces(real_config, faces, tmp_path):
+    fresh = load_faces(replace(real_config, cache_dir=str(tmp_path)))
+    assert fresh.digest == faces.digest
+    assert np.array_equal(fresh.faces, faces.faces)
+    assert np.array_equal(fresh.labels, faces.labels)
+
+
+@pytest.mark.slow
 def test_the_audit_finds_the_known_copies_and_conflicts(faces):
     found = audit(faces)
     assert (found.distinct, len(found.surplus), found.groups, len(found.copied)) == (34034, 1853, 1516, 3369)

@@ -292,7 +292,7 @@ TABLES = st.tuples(
 )
 
 
-@settings(max_examples=120, deadline=10_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=10_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(TABLES, st.binary(max_size=8), st.integers(0, 300))
 def test_any_text_is_read_or_plainly_refused(tmp_path, table, noise, place):
     header, rows, delimiter, line_end, encoding = table
@@ -310,7 +310,7 @@ def test_any_text_is_read_or_plainly_refused(tmp_path, table, noise, place):
         assert faces.shape[2] == faces.shape[3]
 
 
-@settings(max_examples=60, deadline=10_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=10_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(st.integers(0, 255), min_size=9, max_size=9), min_size=1, max_size=6), st.randoms(use_true_random=False))
 def test_other_number_spellings_give_the_same_faces(tmp_path, faces, rand: random.Random):
     def written(value):

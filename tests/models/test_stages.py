@@ -43,7 +43,7 @@ networks = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(config=networks, size=st.tuples(st.integers(1, 24), st.integers(1, 24)))
 def test_shape_arithmetic_agrees_with_torch(config, size):
     keys = {fault.key for fault in network_faults(config, size)}
@@ -73,7 +73,7 @@ def test_resolving_twice_changes_nothing(load):
     assert [stage.depth for stage in once.stages] == [2, 1, 0, 0, 0]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(config=networks)
 def test_convolutions_are_counted_as_they_are_built(config):
     network = build_network(replace(config, head_pool=Pool.adaptive_avg, head_pool_size=1), (24, 24), 7)

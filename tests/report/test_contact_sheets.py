@@ -120,7 +120,14 @@ def test_images_are_drawn_in_whole_pixels(tmp_path):
     assert notes == []
 
 
-@pytest.mark.parametrize(("count", "pages"), [(MOST_LINES, 1), (MOST_LINES + 1, 2), (2 * MOST_LINES + 1, 2)])
+@pytest.mark.parametrize(
+    ("count", "pages"),
+    [
+        pytest.param(MOST_LINES, 1, marks=pytest.mark.slow),
+        pytest.param(MOST_LINES + 1, 2, marks=pytest.mark.slow),
+        (2 * MOST_LINES + 1, 2),
+    ],
+)
 def test_many_classes_get_a_limited_number_of_pages(tmp_path, count, pages):
     tile = Tile(np.zeros((1, 8, 8), np.uint8))
     sheet = Sheet("classes", "Each class", [Block([tile], f"class {number}") for number in range(count)])

@@ -9,8 +9,9 @@ from PIL import Image
 
 from fer_ablate.report.page.album import Album, explained, heat_maps, trust
 from fer_ablate.report.page.elements import Code, Details, Facts, Grid, Notes, PageImage, Section, Text, rendered
-from fer_ablate.report.page.shell_commands import installing, quoted, study_command
+from fer_ablate.report.page.shell_commands import installing, study_command
 from fer_ablate.report.page.tables import changed_grid, environments, settings_grid
+from fer_ablate.shell import quoted
 from fer_ablate.study.spec import study_spec
 from fer_ablate.tracking.disk.run_folder import RunFolder
 

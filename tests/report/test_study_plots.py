@@ -12,6 +12,7 @@ from fer_ablate.report.plots.canvas import GRAY, GREEN, ORANGE, save_figure
 from fer_ablate.report.plots.cost import cost_figure
 from fer_ablate.report.plots.study import differences_figure, factor_figure, save_study_figures, study_curves_figure
 
+from ..cases import cases
 from .example_tables import difference, fer_kd_table, long_table, odd_tables, row, score, table, unfinished_table
 
 ODD = odd_tables()
@@ -92,7 +93,7 @@ def test_two_panels_show_the_costs_of_rows():
         assert {text.get_text() for text in axes.texts} == labels
 
 
-@pytest.mark.parametrize("given", [fer_kd_table(), fer_kd_table(1), long_table(14)], ids=["8 x 3", "8 x 1", "14 x 1"])
+@pytest.mark.parametrize("given", cases({"14 x 1": long_table(14), "8 x 3": fer_kd_table(), "8 x 1": fer_kd_table(1)}, slow=...))
 def test_names_in_the_cost_plot_do_not_overlap(given):
     picture = cost_figure(given, "test/acc")
     picture.canvas.draw()
@@ -163,7 +164,9 @@ def test_pictures_that_are_no_longer_drawn_go_away(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] if name == "thirty rows" else []) for name in ODD])
+@pytest.mark.parametrize(
+    "name", cases({name: name for name in ODD}, slow=["one row", "no baseline finished", "no spread", "thirty rows"])
+)
 def test_odd_tables_are_drawn_or_left_out(name, tmp_path):
     written = save_study_figures(tmp_path, ODD[name], histories(ODD[name]))
     finished = any(np.isfinite(one.mean) for each in ODD[name].rows for one in each.scores.values())

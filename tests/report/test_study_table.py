@@ -261,7 +261,7 @@ def test_csv_leaves_empty_what_is_not_there():
     assert back.loc["+1 FC", "stale"] == 2
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(TABLES)
 def test_json_gives_back_every_table(judged):
     back = JudgedTable.from_json(judged.to_json())

@@ -110,6 +110,7 @@ def test_a_promising_run_reports_every_epoch(search_of, trial_of):
     assert len(folder.history) == 4
 
 
+@pytest.mark.slow
 def test_a_run_below_the_median_is_pruned(search_of, trial_of):
     search = search_of({"name": "median", "n_startup_trials": 1, "n_warmup_steps": 2})
     good = search.ask().number

@@ -11,6 +11,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.pruners import NopPruner
 from optuna.samplers import CmaEsSampler, GridSampler, NSGAIISampler, RandomSampler, TPESampler
 
+from fer_ablate import addresses
 from fer_ablate.errors import BusyError, UserError
 from fer_ablate.search.objectives import check_objectives, objective_directions, why_not_pruned
 from fer_ablate.search.search import Search, SearchPlan, search_lock
@@ -75,7 +76,7 @@ def test_the_same_search_goes_on_where_it_stopped(plan):
     assert [trial.number for trial in search.records] == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("sampler", each_sampler(usually=("tpe", "genetic")))
+@pytest.mark.parametrize("sampler", each_sampler(usually=("tpe",)))
 def test_an_interrupted_search_suggests_the_same_trials(plan, sampler):
     unbroken = run(Search.open(plan(sampler=sampler, name="unbroken")), 9)
     broken = run(Search.open(plan(sampler=sampler)), 4)
@@ -173,6 +174,7 @@ def test_a_name_does_not_stand_for_two_searches(plan, change, message):
         Search.open(plan(**change))
 
 
+@pytest.mark.slow
 def test_another_sampler_may_take_a_search_further(plan):
     run(Search.open(plan()), 3)
     search = Search.open(plan(sampler=SAMPLERS["tpe"]))
@@ -223,15 +225,18 @@ def test_a_database_that_does_not_answer_is_named(plan, tmp_path):
         absolute("runs")
 
 
-def test_no_password_is_written_down():
-    with pytest.raises(UserError, match=r"(?s)^((?!secret).)*password in it would be stored.*PGPASSWORD"):
-        absolute("postgresql://user:secret@host/db")
+def test_no_password_is_written_down(monkeypatch):
+    monkeypatch.setattr(addresses, "_addresses", {})
+    monkeypatch.setenv(addresses.CREDENTIALS, "[]")
+    stored = absolute("postgresql://user:secret@host/db")
+    assert stored == "postgresql://host/db"
+    assert addresses.usable(stored) == "postgresql://user:secret@host/db"
 
 
 def test_relative_addresses_hold_in_every_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert absolute("sqlite:///search.db") == f"sqlite:///{tmp_path / 'search.db'}"
-    assert absolute("postgresql://user@host/db") == "postgresql://user@host/db"
+    assert absolute("postgresql://host/db") == "postgresql://host/db"
 
 
 def test_the_best_of_two_objectives_are_undominated(plan):

@@ -96,7 +96,7 @@ FOLDS = {
     "ten folds by person": {"folds": 10, "persons": 20},
     "five folds, linear": {"folds": 5, "learner": "linear"},
 }
-QUICK = ("three folds", "ten folds by person")
+QUICK = ("three folds",)
 """Those of the default tests; the others take longer."""
 
 

@@ -54,6 +54,7 @@ def served(models, program, digest="one"):
     return models.ServableModel(program, CLASSES, digest, FACES, {"key": "0123", "epoch": "2"})
 
 
+@pytest.mark.slow
 def test_a_logged_model_answers_as_pytorch_does(store, models, program, folder, tmp_path, monkeypatch):
     import mlflow
 

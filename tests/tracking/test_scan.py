@@ -59,6 +59,7 @@ def test_without_a_runs_folder_there_are_no_runs(tmp_path):
     assert scan(tmp_path / "none").records == []
 
 
+@pytest.mark.slow
 def test_a_thousand_runs_take_two_seconds(tmp_path):
     first = fill(RunFolder(tmp_path / "depth" / "0"))
     for number in range(1, 1000):

@@ -18,6 +18,7 @@ from fer_ablate.tracking.mlflow.study_ids import StudyIdsFile
 from fer_ablate.tracking.mlflow.study_runs import RowDetails, StudySummary, close_study, comparison_address, open_study
 from fer_ablate.tracking.recorder import Recorder, upload_pending
 
+from ..cases import cases
 from ..finished_runs import fill, make_header, make_result
 
 NOBODY = "http://127.0.0.1:9"
@@ -81,6 +82,7 @@ def test_a_study_is_shown_above_its_rows(tracking, runs_dir, client):
     assert (row.data.tags["kind"], row.info.status) == ("row", "RUNNING")
 
 
+@pytest.mark.slow
 def test_a_restarted_study_keeps_its_runs(tracking, runs_dir, client):
     first = closed(tracking, runs_dir, StudySummary({label: {"n": 2.0} for label in LABELS[:2]}, {}))
     parent = opened(tracking, runs_dir).parent_id
@@ -186,7 +188,7 @@ def test_an_existing_run_moves_below_its_row(tracking, runs_dir, client, folder)
     assert client.get_run(trained.header.mlflow_run_id).data.tags["mlflow.parentRunId"] == rows["4 layers"]
 
 
-@pytest.mark.parametrize("known", [True, False], ids=["recorded_elsewhere", "never_recorded"])
+@pytest.mark.parametrize("known", cases({"recorded_elsewhere": True, "never_recorded": False}, slow=...))
 def test_a_foreign_run_is_copied_once(tracking, runs_dir, client, folder, known):
     elsewhere = replace(tracking, experiment="elsewhere")
     trained = recorded(folder, elsewhere, runs_dir) if known else fill(folder)
@@ -287,6 +289,7 @@ def test_a_damaged_memory_is_named_with_remedy(tracking, tmp_path):
     assert "Remove it" in warning
 
 
+@pytest.mark.slow
 def test_threads_send_a_closed_study_once(tracking, runs_dir, client):
     opened(tracking, runs_dir)
     summary = StudySummary({"4 layers": {"n": 1.0}}, {})

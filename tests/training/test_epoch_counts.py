@@ -76,6 +76,7 @@ def test_pooled_predictions_are_those_of_all_epochs_together(recipe, config_of, 
         pytest.param(
             ("model.trainable_convs=1", "scheduler=plateau", "scheduler.patience=0"),
             id="parts that stay in evaluation mode and a schedule that watches",
+            marks=pytest.mark.slow,
         ),
     ],
 )

@@ -9,6 +9,7 @@ from fer_ablate.training import epoch_loop
 from fer_ablate.training.checkpoints import read
 from fer_ablate.training.run import fit
 
+from ..cases import cases
 from .small_runs import Notes
 
 
@@ -56,7 +57,7 @@ RECIPES = {
 }
 
 
-@pytest.mark.parametrize("recipe", [pytest.param(words, id=name) for name, words in RECIPES.items()])
+@pytest.mark.parametrize("recipe", cases(RECIPES, slow=["adam and one cycle"]))
 def test_plain_steps_equal_those_of_lightning(recipe, config_of, task_of, monkeypatch):
     config, found = config_of("trainer.max_epochs=2", *recipe), []
     monkeypatch.setattr(epoch_loop, "_is_known", lambda _: True)

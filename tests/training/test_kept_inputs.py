@@ -44,7 +44,7 @@ class Seen(Callback):
 @pytest.mark.parametrize(
     ("trained", "last"),
     [
-        pytest.param(0, "true", id="features of the whole body, channels last"),
+        pytest.param(0, "true", id="features of the whole body, channels last", marks=pytest.mark.slow),
         pytest.param(2, "false", id="maps before the last convolutions, channels first"),
         pytest.param(0, "false", id="features of the whole body, channels first", marks=pytest.mark.slow),
         pytest.param(2, "true", id="maps before the last convolutions, channels last", marks=pytest.mark.slow),

@@ -9,6 +9,7 @@ import pytest
 from fer_ablate.errors import UserError
 from fer_ablate.training.run import assess, finished_epochs, fit
 
+from ..cases import cases
 from .small_runs import Breaker, Broken, Notes, kept_weights, same
 
 STOPPING = ("optimizer.lr=0", "trainer.max_epochs=9", "trainer.early_stopping.patience=2")
@@ -17,14 +18,14 @@ PLATEAU = (
     "trainer.accumulate=2", "trainer.gradient_clip=0.5",
 )  # fmt: skip
 RECIPES = {
-    "accumulated and clipped gradients, and a plateau that acts": PLATEAU,
-    "early stopping": STOPPING,
     "random images, averaged weights, warm-up": (
         "augment=pisa", "model.dropout=0.5", "trainer.ema_decay=0.9", "trainer.keep=last", "scheduler=cosine",
         "scheduler.warmup_epochs=1.5",
     ),
 }  # fmt: skip
 MORE = {
+    "accumulated and clipped gradients, and a plateau that acts": PLATEAU,
+    "early stopping": STOPPING,
     "adam with a constant rate": (),
     "one cycle": ("optimizer=sgd_nesterov", "scheduler=onecycle"),
     "random crops": ("augment=vggnet_one_crop",),
@@ -32,13 +33,7 @@ MORE = {
 """Further parts whose state is kept like that of the above."""
 
 
-@pytest.mark.parametrize(
-    "recipe",
-    [
-        *(pytest.param(recipe, id=name) for name, recipe in RECIPES.items()),
-        *(pytest.param(recipe, id=name, marks=pytest.mark.slow) for name, recipe in MORE.items()),
-    ],
-)
+@pytest.mark.parametrize("recipe", cases(RECIPES | MORE, slow=MORE))
 def test_an_interrupted_run_equals_an_unbroken_one(recipe, config_of, run, task_of, tmp_path):
     config = config_of("trainer.max_epochs=3", "evaluation.pool_epochs=true", *recipe)
     unbroken, expected = run(config, "unbroken")

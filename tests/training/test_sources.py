@@ -28,7 +28,7 @@ def pictures(tmp_path):
     return tmp_path / "pictures"
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_folder_of_pictures_trains_end_to_end(channels, pictures, config_of, run):
     source = ("data=folder", f"data.path={pictures}", "data.val_fraction=0.25", f"model.in_channels={channels}")
     quick = ("trainer.max_epochs=4", "trainer.batch_size=12", "trainer.keep=last", "optimizer.lr=0.02", "model.width=0.25")
@@ -42,9 +42,9 @@ def test_a_folder_of_pictures_trains_end_to_end(channels, pictures, config_of, r
 @pytest.mark.parametrize(
     "overrides",
     [
-        pytest.param(("loss=focal",), id="focal"),
+        pytest.param(("loss=focal",), id="focal", marks=pytest.mark.slow),
         pytest.param(("loss.label_smoothing=0.1",), id="smoothed labels"),
-        pytest.param(("loss.class_weight=balanced",), id="balanced class weights"),
+        pytest.param(("loss.class_weight=balanced",), id="balanced class weights", marks=pytest.mark.slow),
         pytest.param(("loss=focal", "loss.class_weight=balanced", "trainer.ema_decay=0.9"), id="all with averaged weights"),
         pytest.param(("data.roles=combined", "trainer.keep=last"), id="val trained on as well"),
         pytest.param(("data.roles=holdout", "data.train_fraction=0.5"), id="val held out of half of train"),

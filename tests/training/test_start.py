@@ -14,6 +14,7 @@ from fer_ablate.training.checkpoints import load_start, weights_identity
 from fer_ablate.training.run import fit
 from fer_ablate.training.start import Start
 
+from ..cases import cases
 from .small_runs import Breaker, Broken, kept_weights, same
 
 STILL = ("optimizer.lr=0", "model.norm=none")  # trains without changing a weight
@@ -32,11 +33,15 @@ def start_of(task_of):
     return build
 
 
-@pytest.mark.parametrize(
-    "overrides",
-    [(), ("trainer.ema_decay=0.5",), ("trainer.channels_last=false",), ("trainer.keep=last", "seed=5")],
-    ids=["plainly", "averaged", "in the other memory format", "with another seed"],
-)
+STARTED = {
+    "plainly": (),
+    "averaged": ("trainer.ema_decay=0.5",),
+    "in the other memory format": ("trainer.channels_last=false",),
+    "with another seed": ("trainer.keep=last", "seed=5"),
+}
+
+
+@pytest.mark.parametrize("overrides", cases(STARTED, slow=["plainly", "with another seed"]))
 def test_a_still_run_keeps_its_first_weights(overrides, config_of, task_of, start_of):
     start = start_of(config_of("model.norm=none"))
     prepared = replace(task_of(config_of(*STILL, *overrides)), start=start)
@@ -66,11 +71,11 @@ def test_the_optimizer_begins_anew(config_of, task_of, start_of):
 
 
 def test_an_interrupted_run_does_not_start_over(config_of, task_of, start_of, tmp_path):
-    start, config = start_of(config_of()), config_of("trainer.max_epochs=3", "seed=1")
+    start, config = start_of(config_of()), config_of("trainer.max_epochs=2", "seed=1")
     fit(replace(task_of(config, "unbroken"), start=start))
     broken = replace(task_of(config, "broken"), start=start)
     with pytest.raises(Broken):
-        fit(broken, [Breaker(3)])
+        fit(broken, [Breaker(2)])
     fit(broken)
     assert same(kept_weights(tmp_path / "unbroken"), kept_weights(tmp_path / "broken"))
 
