@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import make_url
 
 from fer_ablate import addresses
-from fer_ablate.addresses import bare, hide, present_store, remember, sqlite_address, sqlite_file, start_command, usable
+from fer_ablate.addresses import bare, hide, keep_secret, present_store, remember, sqlite_address, sqlite_file, start_command, usable
 from fer_ablate.cli.typed import typed_word
 from fer_ablate.shell import program
 
@@ -15,7 +15,7 @@ from fer_ablate.shell import program
 @pytest.fixture(autouse=True)
 def nothing_remembered(monkeypatch):
     monkeypatch.setattr(addresses, "_addresses", {})
-    monkeypatch.setattr(addresses, "_values", set())
+    monkeypatch.setattr(addresses, "_values", {})
     monkeypatch.setenv(addresses.CREDENTIALS, "[]")
     monkeypatch.delenv(addresses.STORE_VARIABLE, raising=False)
 
@@ -55,15 +55,22 @@ def test_the_store_of_the_environment_is_known(monkeypatch):
 
 
 def test_messages_of_libraries_lose_passwords(monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "open-sesame")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "Open-Sesame")
     remember("http://me:hunter%232@host")
-    said = "GET http://me:hunter%232@host/api?password=hunter%232 failed: hunter#2 and open-sesame were refused"
+    said = "GET http://me:hunter%232@host/api?password=hunter%232 failed: hunter#2 and Open-Sesame were refused"
     assert hide(said) == "GET http://host/api?password=*** failed: *** and *** were refused"
 
 
-def test_short_passwords_spare_other_words(monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "test")
-    assert hide("test/acc of http://me:test@host") == "test/acc of http://host"
+@pytest.mark.parametrize("password", ["test", "resnet", "fer2013", "quickstart"])
+def test_ordinary_words_are_hidden_as_passwords_only(monkeypatch, password):
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", password)
+    said = f"model={password}/acc of http://me:{password}@host: password={password}, {{'Password': '{password}'}}"
+    assert hide(said) == f"model={password}/acc of http://host: password=***, {{'Password': '***'}}"
+
+
+def test_a_place_is_shown_by_the_name_of_its_variable():
+    keep_secret("/lab/faces", "${oc.env:LAB}")
+    assert hide("'/lab/faces/a' and /lab/faces2, x/lab/faces") == "'${oc.env:LAB}/a' and /lab/faces2, x/lab/faces"
 
 
 @pytest.mark.parametrize("name", ["why?", "50%20 #1", "ünï 😀", "plain/runs"])

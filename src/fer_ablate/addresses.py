@@ -33,8 +33,8 @@ QUOTED_SQLITE = "sqlite+pysqlite:///"
 
 HIDDEN = "***"
 
-LEAST_SECRET = 6
-"""Characters from which a secret is hidden wherever it is met: a shorter one may be part of any word."""
+LEAST_SECRET, LONG_SECRET = 6, 16
+"""Characters from which a secret is hidden wherever it is met: of one that mixes kinds of letters and signs, and of any other."""
 
 # A password may hold every character but @ unquoted, and then what follows the first colon is no port. The file of
 # `sqlite:///a:b@c` has nothing between the slashes, hence no credentials.
@@ -42,13 +42,14 @@ _USER = re.compile(r"(?<=://)(?:[^\s:/?#@]*:(?!\d{1,5}(?:[/?#]|$))[^\s@]+@(?:[^\
 _USER_IN_TEXT = re.compile(r"(?<=://)[^\s/?#'\"<>]+@")
 _SECRET_NAME = r"\w*(?:pass(?:word|wd|phrase)?|pwd|token|secret|api_?key|access_?key|credentials?|signature|odbc_connect)"
 _VALUE = re.compile(rf"(?i)(?<=[?&;])({_SECRET_NAME})=([^&;#\s'\"<>]*)")
+_NAMED_SO = rf"(?i:{_SECRET_NAME})['\"]?\s*[=:]\s*['\"]?"
 _SECRET_VARIABLE = re.compile(r"(?:PASSWORD|PASSWD|PASSPHRASE|TOKEN|SECRET|API_?KEY|ACCESS_KEY(?:_ID)?|_KEY)$")
 
 _addresses: dict[str, str] = {}
 """Bare address -> the whole one, as it was given to this process."""
 
-_values: set[str] = set()
-"""Further secrets that this process has read."""
+_values: dict[str, str] = {}
+"""Further values that are not shown -> what is shown in their place."""
 
 
 def bare(address: str) -> str:
@@ -107,31 +108,47 @@ def without_credentials(word: str) -> str:
     return f"{key}={quote_sign}{','.join(map(remember, addresses))}{quote_sign}"
 
 
-def keep_secret(value: str) -> None:
-    """Hide a value from now on in whatever `hide` is given."""
-    _values.add(value)
+def keep_secret(value: str, shown: str) -> None:
+    """Let `hide` show something else in place of a value.
+
+    Args:
+        value: path or secret that was read from the environment.
+        shown: what stands for it, without backslashes.
+    """
+    _values[value] = shown
 
 
 def hide(text: str) -> str:
     """A text, such as the message of a library, without credentials.
 
     Those in addresses are found by their form, and all that this process knows by their value: passwords of addresses, and
-    variables of the environment whose names end in PASSWORD, TOKEN, SECRET and the like.
+    variables of the environment whose names end in PASSWORD, TOKEN, SECRET and the like. A password that could be a word of any
+    text, such as `resnet`, is hidden only where the text calls it a password.
     """
     if "://" in text:
         text = _VALUE.sub(rf"\1={HIDDEN}", _USER_IN_TEXT.sub("", text))
     for secret in _secrets():
         if secret in text:
-            text = text.replace(secret, HIDDEN)
+            before = "" if _stands_out(secret) else _NAMED_SO
+            text = re.sub(f"({before}){re.escape(secret)}", rf"\g<1>{HIDDEN}", text)
+    for value, shown in _values.items():
+        if value in text and ("/" in value or _stands_out(value)):
+            text = re.sub(rf"(?<![\w.]){re.escape(value)}(?!\w)", shown, text)
     return text
 
 
+def _stands_out(secret: str) -> bool:
+    """Whether a secret can be told from the words of a text: it is long, or mixes three kinds of letters, digits and signs."""
+    kinds = sum(any(map(test, secret)) for test in (str.islower, str.isupper, str.isdigit, lambda sign: not sign.isalnum()))
+    return len(secret) >= LONG_SECRET or (len(secret) >= LEAST_SECRET and kinds >= 3)
+
+
 def _secrets() -> list[str]:
-    """Known secrets that are long enough to be recognised, the longest first."""
-    found = {value for name, value in os.environ.items() if _SECRET_VARIABLE.search(name)} | _values
+    """Known secrets, the longest first."""
+    found = {value for name, value in os.environ.items() if _SECRET_VARIABLE.search(name)}
     for address in (os.environ.get(STORE_VARIABLE, ""), *_inherited().values(), *_addresses.values()):
         found |= set(_credentials(address))
-    return sorted((one for one in found if len(one) >= LEAST_SECRET), key=len, reverse=True)
+    return sorted(filter(None, found), key=len, reverse=True)
 
 
 def _credentials(address: str) -> Iterator[str]:

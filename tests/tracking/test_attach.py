@@ -1,16 +1,33 @@
-"""Ensembles in MLflow."""
+"""What is attached to MLflow beside a training: ensembles, and files of finished runs."""
 
 import pytest
 
 from fer_ablate.config.schema import TrackingConfig
-from fer_ablate.tracking.mlflow.attach import EnsembleRecord, EnsembleSummary, record_ensemble
+from fer_ablate.tracking.disk.run_folder import RunFolder
+from fer_ablate.tracking.disk.run_state import RunState
+from fer_ablate.tracking.mlflow.attach import EnsembleRecord, EnsembleSummary, begin_additions, end_additions, record_ensemble
 from fer_ablate.tracking.mlflow.connection import open_store
 from fer_ablate.tracking.mlflow.study_runs import open_study
+from fer_ablate.tracking.recorder import Recorder, upload_pending
+
+from ..finished_runs import make_header, make_result
 
 
 @pytest.fixture
 def tracking(uri, request):
     return TrackingConfig(uri=uri, experiment=request.node.name)
+
+
+@pytest.fixture
+def folder_of_run(tracking, runs_dir):
+    """The folder of a finished run that MLflow has."""
+    folder = RunFolder(runs_dir / tracking.experiment / "run")
+    recorder = Recorder(folder, tracking.uri, str(runs_dir), timeout=5)
+    recorder.start(make_header(experiment=tracking.experiment))
+    folder.write_config("seed: 3")
+    folder.write_result(make_result())
+    recorder.finish(make_result(), RunState.finished)
+    return folder
 
 
 def summary(tmp_path, digest="one", acc=0.5):
@@ -53,3 +70,26 @@ def test_a_dead_server_is_a_warning(tracking, runs_dir, tmp_path):
     assert recorded == EnsembleRecord()
     assert warning.startswith("MLflow at http://127.0.0.1:9 failed")
     assert "the same command brings it later" in warning
+
+
+def test_files_of_a_killed_process_are_sent_later(folder_of_run, tracking, runs_dir):
+    """A process draws the pictures of a run that MLflow has, and is killed before it sends them."""
+    assert begin_additions(folder_of_run)
+    picture = folder_of_run.path / "curves.png"
+    picture.write_bytes(b"drawn")
+    assert not begin_additions(folder_of_run)  # the upload takes along what comes after the kill
+    assert upload_pending(runs_dir, tracking) == 1
+    client = open_store(tracking.uri, tracking.experiment, str(runs_dir), 5).client
+    assert "curves.png" in [file.path for file in client.list_artifacts(folder_of_run.header.mlflow_run_id)]
+
+
+def test_sent_files_leave_nothing_to_upload(folder_of_run, runs_dir):
+    assert begin_additions(folder_of_run)
+    assert end_additions(folder_of_run, runs_dir, {"": [folder_of_run.config_file]}) == ""
+    assert not folder_of_run.pending_file.exists()
+
+
+def test_runs_without_mlflow_wait_for_no_upload(folder):
+    folder.write_header(make_header())
+    assert not begin_additions(folder)
+    assert not folder.pending_file.exists()

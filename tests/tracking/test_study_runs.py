@@ -366,3 +366,29 @@ def test_a_server_has_its_own_address(tracking, runs_dir):
     assert comparison_address(server, runs_dir, "depth", LABELS).startswith(
         "https://example.org/mlflow/#/compare-runs?runs=%5B%22"
     )
+
+
+class Killed(BaseException):
+    """Nothing that runs catches it, as nothing catches a kill."""
+
+
+@pytest.mark.parametrize("writes", cases({"before the study's id": 1, "before a row's": 2, "before the next row's": 3}))
+def test_kills_before_ids_are_written_double_nothing(tracking, runs_dir, client, monkeypatch, writes):
+    write, count = StudyIdsFile.write, 0
+
+    def killed_at(file, ids):
+        nonlocal count
+        count += 1
+        if count > writes:
+            raise Killed
+        write(file, ids)
+
+    monkeypatch.setattr(StudyIdsFile, "write", killed_at)
+    with pytest.raises(Killed):
+        close_study(tracking, runs_dir, "depth", MEASURED)
+    monkeypatch.undo()
+    rows = closed(tracking, runs_dir, MEASURED)
+    experiment = client.get_experiment_by_name(tracking.experiment).experiment_id
+    shown = client.search_runs([experiment])
+    assert sorted(run.info.run_name for run in shown) == sorted(["depth", *LABELS])
+    assert set(rows.values()) < {run.info.run_id for run in shown}

@@ -106,6 +106,13 @@ class RunSpec:
         """Beginning of its lines in a sweep, where several runs may print at once."""
         return f"[{self.place}] {self.name}, {repeat_of(self.config)}"
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Launchers leave pickles on disk, where values of the environment have no place.
+        return {**vars(self), "config": to_yaml(self.config)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({**state, "config": from_yaml(state["config"])})
+
     def save(self, path: Path) -> None:
         """Write it to a file for another process."""
         write_text(path, json.dumps({**vars(self), "config": to_yaml(self.config)}))

@@ -23,10 +23,7 @@ from fer_ablate.extras import install_command
 FOLDERED = ("study",)
 """Groups whose files are in folders, one for each document."""
 
-EXTRAS = {
-    name: f"Install it: {install_command(extra)}."
-    for name, extra in (("ray", "ray"), ("submitit_local", "slurm"), ("submitit_slurm", "slurm"))
-}
+EXTRAS = {"ray": f"Install it: {install_command('ray')}."}
 """Launcher that comes with an extra of the package -> how to install it."""
 
 

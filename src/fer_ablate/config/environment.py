@@ -87,7 +87,7 @@ def by_name(value: Any) -> Any:
         for name, read in sorted(_read.items(), key=lambda item: -len(item[1])):
             # A short value may be part of any path.
             if value == read or (len(read) >= 3 and read in value):
-                value = value.replace(read, f"${{oc.env:{name}}}")
+                value = value.replace(read, _named(name))
     return value
 
 
@@ -101,6 +101,10 @@ def readable(value: Any) -> Any:
     if not isinstance(value, str) or all(name in os.environ and name in _allowed() for name in _TYPED.findall(value)):
         return value
     return value.replace("${", r"\${")
+
+
+def _named(name: str) -> str:
+    return f"${{oc.env:{name}}}"
 
 
 def _allowed() -> set[str]:
@@ -119,8 +123,8 @@ def _variable(key: str, default: Any = _NO_DEFAULT) -> str | None:
     name = str(key)
     if name not in OWN and name not in _allowed():
         raise RefusedVariableError(
-            f"A file asks for the variable {name} of your environment, whose value would be used for this run. If you trust "
-            f"the file, allow it: {ALLOWED}={name} before the command, or type the key with ${{oc.env:{name}}}."
+            f"A file asks for the variable {name} of your environment, whose value would be used for this run. If you "
+            f"trust the file, allow it: export {ALLOWED}={name} (several with commas), or type the key with {_named(name)}."
         )
     value = os.environ.get(name)
     if value is None or (name == STORE_VARIABLE and not value.strip()) or (name == "HOME" and not _takes_cache(value)):
@@ -131,7 +135,7 @@ def _variable(key: str, default: Any = _NO_DEFAULT) -> str | None:
     if name not in OWN:
         if value:
             _read[name] = value
-            keep_secret(value)
+            keep_secret(value, _named(name))
         for names in _watching:
             names.add(name)
     return value

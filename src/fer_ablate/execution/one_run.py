@@ -25,7 +25,7 @@ from fer_ablate.errors import UserError
 from fer_ablate.execution import run_output, run_summary
 from fer_ablate.execution.received import Received, is_elsewhere
 from fer_ablate.report.plots.run import RunFaces
-from fer_ablate.search.pruning import Pruned, build_pruning
+from fer_ablate.search.pruning import Pruned, Pruning, build_pruning
 from fer_ablate.tracking.disk.lookup import resolve_start
 from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader, StoredPredictions
 from fer_ablate.tracking.disk.run_state import RunState
@@ -110,10 +110,22 @@ def train_here(spec: RunSpec) -> RunOutcome:
         return RunOutcome(key, _train_and_record(spec, prepared, folder, _header(spec, prepared, identity)))
 
 
-def _reaches_search(spec: RunSpec) -> bool:
-    """Whether the trials of the search can be reached from this machine, if the run is one of them."""
+def _pruning(spec: RunSpec, folder: RunFolder) -> Pruning | None:
+    """The pruning of the run; None if it is no trial of a search, or if this machine cannot reach the search's database.
+
+    Raises:
+        UserError: the database does not answer, although the run was planned on this machine.
+    """
     storage = spec.config.search.storage
-    return not (spec.received and storage is not None and is_elsewhere(storage))
+    if spec.received and storage is not None and is_elsewhere(storage):
+        return None
+    try:
+        return build_pruning(spec.config, folder.history)
+    except UserError as error:
+        if not spec.received:
+            raise
+        _show_notes(spec, [f"This trial is not pruned. {error}"])
+        return None
 
 
 def _start(config: Config) -> Start | None:
@@ -162,14 +174,14 @@ def _train_and_record(spec: RunSpec, prepared: PreparedRun, folder: RunFolder, h
     config = spec.config
     run_summary.show_start(spec, prepared, finished_epochs(folder.checkpoints))
     folder.write_config(to_yaml(config))
-    # A store that is a file of another machine is written there, once the folder of the run is.
-    apart = bool(spec.received) and is_elsewhere(config.tracking.uri)
+    # The machine that planned the run sends it to MLflow: this one does not see a file there, and has no credentials of a server.
+    apart = bool(spec.received)
     tracking = replace(config.tracking, enabled=False) if apart else config.tracking
     recorder = build_recorder(tracking, config.runs_dir, folder)
     recorder.start(header)
     progress = _progress(spec, folder)
     try:
-        pruning = build_pruning(config, folder.history) if _reaches_search(spec) else None
+        pruning = _pruning(spec, folder)
         observers = [progress, pruning] if pruning is not None else [progress]
         module = fit(prepared, [recorder, *observers], observers)
         if config.trainer.devices > 1:

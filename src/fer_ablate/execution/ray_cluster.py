@@ -1,19 +1,11 @@
-"""The nodes of a Ray cluster: calls on one of them, which of them can train, and which get no runs and why."""
+"""The nodes of a Ray cluster: calls on one of them, which of them are there, and which get no runs and why."""
 
-import pickle
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-from fer_ablate.execution.ray_node import Expected, Survey
-from fer_ablate.tracking.disk.log import first_line
-
-ANSWER_SECONDS = 120.0
-"""How long a node may take to say what it is good for: a process has to start there and import the package."""
 
 NODE_ID = "ray.io/node-id"
 """Label that Ray itself gives to every node."""
@@ -29,7 +21,7 @@ def _by_value() -> Callable[..., Any]:
         except Exception as error:  # whatever is wrong with an installation there
             import ray
 
-            return {"node": ray.get_runtime_context().get_node_id(), "problem": f"{type(error).__name__}: {error}"}
+            return ray.get_runtime_context().get_node_id(), f"{type(error).__name__}: {error}"
         return getattr(functions, name)(*arguments)
 
     return call
@@ -38,7 +30,7 @@ def _by_value() -> Callable[..., Any]:
 def remote_call(options: Mapping[str, Any], name: str, *arguments: Any) -> Any:
     """Call a function of `ray_node` with these options of Ray's; returns the reference of what it returns.
 
-    That is a dict with `node` and `problem` where the package cannot be imported.
+    That is a pair of the node's id and the reason where the package cannot be imported; all functions return something else.
     """
     return ray.remote(_by_value()).options(**options).remote(name, *arguments)
 
@@ -75,68 +67,41 @@ def nodes() -> list[Node]:
 
 
 class Nodes:
-    """What is known about the nodes of a cluster.
+    """The nodes of a cluster, and which of them get no runs.
 
     Args:
-        expected: of every node.
-        named: called once with a sentence about each node that gets no runs, or none of some run.
+        named: called once with a sentence about each node that gets no runs.
         needed: resources of a run: a node without them is not looked at.
     """
 
-    def __init__(self, expected: Expected, named: Callable[[str], None], needed: Mapping[str, float]) -> None:
-        self.expected, self._named, self._needed = expected, named, needed
-        self._surveys: dict[str, Survey] = {}
-        self._unfit: dict[str, str] = {}
+    def __init__(self, named: Callable[[str], None], needed: Mapping[str, float]) -> None:
+        self._named, self.needed = named, needed
+        self.unfit: dict[str, str] = {}
+        self.here: list[Node] = []
 
-    def look(self) -> list[str]:
-        """Ask nodes that have joined what they are good for, and wait for their answers.
+    def look(self) -> None:
+        """Look again which nodes with the resources of a run are there."""
+        self.here = [one for one in nodes() if one.holds(self.needed)]
 
-        Returns:
-            Ids of nodes that turned out to be unfit.
-        """
-        new = [one for one in nodes() if one.id not in self._surveys and one.id not in self._unfit and one.holds(self._needed)]
-        asked = [(one, on_node(one.id, "survey", pickle.dumps(self.expected))) for one in new]
-        unfit = []
-        for node, reference in asked:
-            found = _answer(reference)
-            if isinstance(found, Survey):
-                self._surveys[node.id] = found
-            problem = found.unfit if isinstance(found, Survey) else found
-            if problem and self.exclude(node.id, node.host, problem):
-                unfit.append(node.id)
-        return unfit
+    def host(self, node: str) -> str:
+        """The name of a node's machine, with the beginning of the node's id."""
+        found = next((f"{one.host} " for one in self.here if one.id == node), "")
+        return f"{found}({node[:8]})"
 
-    def exclude(self, node: str, host: str, problem: str) -> bool:
-        """Give no more runs to a node; returns whether that is new."""
-        if node in self._unfit:
-            return False
-        self._unfit[node] = f"{host} ({node[:8]}): {problem}"
-        self._named(f"the Ray node {host} ({node[:8]}) is given no runs: {problem}")
-        return True
-
-    @property
-    def unfit(self) -> dict[str, str]:
-        """Id -> name and reason, of nodes that get no runs."""
-        return self._unfit
-
-    @property
-    def all_shared(self) -> bool:
-        """Whether all nodes can train and see the disk of the sweep."""
-        return not self._unfit and all(survey.shared for survey in self._surveys.values())
-
-    @property
-    def apart(self) -> list[str]:
-        """Ids of nodes that can train but do not see the disk of the sweep."""
-        return [node for node, survey in self._surveys.items() if not survey.shared and node not in self._unfit]
+    def exclude(self, node: str, problem: str) -> None:
+        """Give no more runs to a node."""
+        if node not in self.unfit:
+            self.unfit[node] = f"{self.host(node)}: {problem}"
+            self._named(f"the Ray node {self.host(node)} is given no runs: {problem}")
 
     def left_for(self, excluded: Iterable[str]) -> bool:
-        """Whether a node that is there may train a run that these nodes cannot train."""
-        kept_away = {*self._unfit, *excluded}
-        return any(one.id not in kept_away and one.holds(self._needed) for one in nodes())
+        """Whether a run that these nodes cannot train may be trained by another one, or by one that may yet join."""
+        kept_away = {*self.unfit, *excluded}
+        return not self.here or any(one.id not in kept_away for one in self.here)
 
     def selector(self, excluded: Iterable[str]) -> dict[str, str]:
         """Ray's selector of the nodes that may train a run; empty if all may."""
-        kept_away = sorted({*self._unfit, *excluded})
+        kept_away = sorted({*self.unfit, *excluded})
         return {NODE_ID: f"!in({','.join(kept_away)})"} if kept_away else {}
 
 
@@ -144,17 +109,6 @@ def needed_by(options: Mapping[str, Any]) -> dict[str, float]:
     """The resources of a task with these options of Ray's."""
     plain = {"CPU": options.get("num_cpus", 1), "GPU": options.get("num_gpus", 0), **(options.get("resources") or {})}
     return {name: float(amount or 0) for name, amount in plain.items() if amount}
-
-
-def _answer(reference: Any) -> Survey | str:
-    """What a node answered, or in words why it did not."""
-    try:
-        found = ray.get(reference, timeout=ANSWER_SECONDS)
-    except GetTimeoutError:
-        return f"no answer within {ANSWER_SECONDS:.0f} seconds"
-    except RayError as error:
-        return first_line(error)
-    return found if isinstance(found, Survey) else f"fer_ablate cannot be imported there ({found['problem']})"
 
 
 def ready(references: Sequence[Any], seconds: float) -> list[Any]:

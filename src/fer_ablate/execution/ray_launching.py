@@ -1,9 +1,9 @@
 """Runs on a Ray cluster whose nodes need the package, but neither the folders nor the images of the machine of the sweep.
 
-Where every node sees the disk of the sweep, Hydra's launcher does it all. Otherwise the images go out once through Ray's object
-store, requests travel with the tasks, and run folders come back while they grow (`run_parcels`), so that the folder of the sweep
-is the truth here as well. A run whose process or node is gone goes on from the last checkpoint that came back. Ray itself decides
-where a run is trained; it is only told which nodes cannot.
+A node that sees the disk of the sweep trains in its folders. To any other one the images go once through Ray's object store,
+requests travel with the tasks, and run folders come back while they grow (`run_parcels`), so that the folder of the sweep is the
+truth here as well. A run whose process or node is gone goes on from the last checkpoint that came back. Ray decides where a run
+is trained; only nodes that turned out unable are kept from it. Where Ray is this machine alone, Hydra's launcher does it all.
 """
 
 import os
@@ -22,18 +22,19 @@ from typing import Any, cast
 import numpy as np
 import ray
 from omegaconf import DictConfig, OmegaConf
-from ray.exceptions import RayError, RayTaskError, TaskCancelledError
+from ray.exceptions import RayError, RayTaskError
 
 from fer_ablate.cli import console
 from fer_ablate.cli.command_line import RunSpec
 from fer_ablate.config.behaviour import code_digest, plugin_files
+from fer_ablate.config.choices import Source
 from fer_ablate.config.schema import DataConfig
 from fer_ablate.data.load import load_faces
 from fer_ablate.errors import BusyError, UserError
 from fer_ablate.execution.job import JobResult, result_on_disk
 from fer_ablate.execution.ray_cluster import Nodes, needed_by, nodes, on_node, ready, remote_call
 from fer_ablate.execution.ray_node import Expected, Reply, Request, SentImages
-from fer_ablate.execution.received import description, is_elsewhere, pixel_digest
+from fer_ablate.execution.received import description, pixel_digest
 from fer_ablate.execution.run_parcels import Parcel, Stamp, pack_unfinished, unpack
 from fer_ablate.tracking.disk.files import write_text
 from fer_ablate.tracking.disk.log import first_line
@@ -47,8 +48,8 @@ Launch = Callable[[Sequence[RunSpec]], Sequence[JobResult]]
 POLL_SECONDS = 1.0
 """Time between two questions to a node about the runs that it trains."""
 
-LOOK_SECONDS = 10.0
-"""Time between two looks for nodes that have joined."""
+SLOW_SECONDS = 120.0
+"""Time after which a node that has not answered at all is named; to start a process there can take a minute on a busy machine."""
 
 RETRIES = 3
 """How often a run is begun again whose process or node was lost, as Ray does by default."""
@@ -71,32 +72,22 @@ class RayRuns:
         self._init: dict[str, Any] = plain.get("init") or {}
         self._options: dict[str, Any] = plain.get("remote") or {}
         self._folder, self._hydra = folder, hydra
-        self._nodes: Nodes | None = None
+        self._nodes = Nodes(_note, needed_by(self._options))
         self._sent = _Sent()
 
     def launch(self, specs: Sequence[RunSpec]) -> Sequence[JobResult]:
         """Do runs; returns their results when all have ended."""
         if not ray.is_initialized():
             ray.init(**self._init)
-        if self._nodes is None:
-            self._nodes = self._surveyed()
-        if self._by_hydra(self._nodes):
+        if self._own:
             return self._hydra(specs)
-        with _staged_plugins(specs) as environment:
-            options = {**environment, **self._options, "max_retries": 0}
-            return _Sweep(self._nodes, options, int(self._options.get("max_retries", RETRIES)), self._sent).launch(specs)
-
-    def _surveyed(self) -> Nodes:
         token = self._folder.absolute() / "seen-by"
         write_text(token, text := uuid.uuid4().hex)
-        found = Nodes(Expected(code_digest(()), (str(token), text)), _note, needed_by(self._options))
-        if not self._own:
-            found.look()
-        return found
-
-    def _by_hydra(self, known: Nodes) -> bool:
-        # A head that is alone so far may be that of a cluster that grows when there are runs.
-        return self._own or (known.all_shared and len(nodes()) > 1)
+        expected = Expected(code_digest(()), (str(token), text), _places(specs))
+        with _staged_plugins(specs) as environment:
+            options = {**environment, **self._options, "max_retries": 0}
+            retries = int(self._options.get("max_retries", RETRIES))
+            return _Sweep(self._nodes, expected, options, retries, self._sent).launch(specs)
 
     @property
     def _own(self) -> bool:
@@ -113,7 +104,8 @@ class _Flight:
         spec: the run.
         excluded: nodes that cannot train this run -> why.
         lost: how often its process or node was lost.
-        place: node that trains it, as far as is known.
+        place: node apart that trains it, as far as is known.
+        places: all such nodes so far.
         known: name -> stamp of the files that came back from there.
         state_at: when the last checkpoint came back.
         held: holds the lock of its folder once it has begun.
@@ -123,6 +115,7 @@ class _Flight:
     excluded: dict[str, str] = field(default_factory=dict)
     lost: int = 0
     place: str = ""
+    places: set[str] = field(default_factory=set)
     known: dict[str, Stamp] = field(default_factory=dict)
     state_at: float = field(default_factory=monotonic)
     held: ExitStack = field(default_factory=ExitStack)
@@ -169,29 +162,35 @@ class _Sweep:
 
     Args:
         known: the nodes of the cluster.
+        expected: of every node.
         options: of the tasks, Ray's.
         retries: how often a run is begun again.
         sent: what is in the object store already.
     """
 
-    def __init__(self, known: Nodes, options: Mapping[str, Any], retries: int, sent: _Sent) -> None:
-        self._nodes, self._options, self._retries, self._sent = known, options, retries, sent
+    def __init__(self, known: Nodes, expected: Expected, options: Mapping[str, Any], retries: int, sent: _Sent) -> None:
+        self._nodes, self._expected, self._options, self._retries, self._sent = known, expected, options, retries, sent
         self._flights: dict[Any, _Flight] = {}
         self._polls: dict[Any, str] = {}
-        self._polled_at: dict[str, float] = {}
-        self._looked_at = monotonic()
+        self._asked_at: dict[str, float] = {}
+        self._looked_at = 0.0
+        self._answered: set[str] = set()
+        self._shared: set[str] = set()
+        self._named: set[str] = set()
         self._results: dict[int, JobResult] = {}
 
     def launch(self, specs: Sequence[RunSpec]) -> list[JobResult]:
         """Do the runs."""
-        self._sent.always |= bool(self._nodes.apart)
         flights = [_Flight(spec) for spec in specs]
         try:
+            self._nodes.look()
             for flight in flights:
                 self._submit(flight)
             while self._flights:
-                self._look()
-                self._ask()
+                if monotonic() - self._looked_at >= POLL_SECONDS:
+                    self._looked_at = monotonic()
+                    self._look()
+                    self._ask()
                 for reference in ready([*self._flights, *self._polls], POLL_SECONDS):
                     if reference in self._polls:
                         self._take_changes(reference)
@@ -235,35 +234,55 @@ class _Sweep:
                 pretrained = number(self._sent.file(Path(spec.config.model.pretrained_path)))
             if not spec.config.force and (left := pack_unfinished(flight.folder)) is not None:
                 state = number(ray.put(left))
-        request = Request(pickle.dumps(spec), spec.key, str(Path.cwd()), self._nodes.expected, images, start, pretrained, state)
+        request = Request(pickle.dumps(spec), spec.key, str(Path.cwd()), self._expected, images, start, pretrained, state)
         return pickle.dumps(request), references
 
     def _look(self) -> None:
-        """Look for nodes that have joined."""
-        if monotonic() - self._looked_at > LOOK_SECONDS:
-            self._looked_at = monotonic()
-            if self._nodes.look():
-                self._resubmit_waiting()
+        """Look for nodes that have come and gone, and give up runs for which none is left."""
+        self._nodes.look()
+        if not self._nodes.here:
+            needed = ", ".join(f"{amount:g} {name}" for name, amount in self._nodes.needed.items())
+            self._name_once(f"no node of the Ray cluster has what a run needs ({needed}); the runs wait for one")
+        for task, flight in list(self._flights.items()):
+            if not flight.begun and not self._nodes.left_for(flight.excluded):
+                del self._flights[task]
+                ray.cancel(task, force=True)
+                self._end(flight, _no_node(flight, self._nodes))
 
     def _ask(self) -> None:
-        """Ask each node about the runs that it may be training."""
-        present = {one.id for one in nodes()}
-        busy = set(self._polls.values())
+        """Ask each node that does not train in the folders of the sweep what is new of the runs that it may be training."""
         now = monotonic()
-        asked = {one.spec.key: (one.known, now - one.state_at) for one in self._flights.values()}
-        for node in self._nodes.apart:
-            if node in present and node not in busy and now - self._polled_at.get(node, 0.0) >= POLL_SECONDS:
-                self._polled_at[node] = now
-                self._polls[on_node(node, "running", asked)] = node
+        expected = pickle.dumps(self._expected)  # since a node without the package could not read it
+        known = {flight.spec.key: (flight.known, now - flight.state_at) for flight in self._flights.values()}
+        for node in self._nodes.here:
+            if node.id in self._shared or node.id in self._nodes.unfit:
+                continue
+            if node.id not in self._polls.values():
+                self._asked_at[node.id] = now
+                self._polls[on_node(node.id, "running", expected, known)] = node.id
+            elif node.id not in self._answered and now - self._asked_at[node.id] > SLOW_SECONDS:
+                self._name_once(f"the Ray node {self._nodes.host(node.id)} has not answered for {SLOW_SECONDS:.0f} seconds")
+
+    def _name_once(self, text: str) -> None:
+        if text not in self._named:
+            self._named.add(text)
+            _note(text)
 
     def _take_changes(self, reference: Any) -> None:
         node = self._polls.pop(reference)
-        with suppress(RayError):  # the node is gone; so are its runs, which Ray says itself
-            found: dict[str, Parcel] = ray.get(reference)
+        try:
+            found: dict[str, Parcel] | tuple[str, str] | None = ray.get(reference)
+        except RayError:  # the node is gone; so are its runs, which Ray says itself
+            return
+        self._answered.add(node)
+        if found is None:
+            self._shared.add(node)
+        elif isinstance(found, tuple):
+            self._nodes.exclude(node, _not_imported(found[1]))
+        else:
             by_key = {flight.spec.key: (task, flight) for task, flight in self._flights.items()}
-            for key, parcel in found.items():
-                if key in by_key:
-                    self._take_parcel(*by_key[key], node, parcel)
+            for key in found.keys() & by_key.keys():
+                self._take_parcel(*by_key[key], node, found[key])
 
     def _take_parcel(self, task: Any, flight: _Flight, node: str, parcel: Parcel) -> None:
         try:
@@ -291,48 +310,53 @@ class _Sweep:
                 flight.folder.clear()
         if flight.place != node:
             flight.place = node
-            host = next((one.host for one in nodes() if one.id == node), node[:8])
+            flight.places.add(node)
             # Once for each node: by the time of this file whoever watches knows what is new.
-            write_text(flight.folder.owner_file, f"the Ray node {host} ({node[:8]}), for {_this_process()}")
+            write_text(flight.folder.owner_file, f"the Ray node {self._nodes.host(node)}, for {_this_process()}")
 
     def _take_reply(self, reference: Any) -> None:
         """Take what a task returned, or find out why it returned nothing."""
         flight = self._flights.pop(reference)
         try:
-            found = ray.get(reference)
-        except TaskCancelledError:
-            self._submit(flight)
-            return
+            found: Reply | tuple[str, str] = ray.get(reference)
         except RayTaskError as error:
-            self._lost(flight, f"{type(error.cause).__name__}: {first_line(error.cause)}")
-            return
+            found, problem = Reply(""), f"{type(error.cause).__name__}: {first_line(error.cause)}"
         except RayError as error:
-            self._lost(flight, f"{type(error).__name__}: {first_line(error)}")
-            return
-        if not isinstance(found, Reply):
-            node = found["node"]
-            host = next((one.host for one in nodes() if one.id == node), "?")
-            found = Reply(node, host, unfit=f"fer_ablate cannot be imported there ({found['problem']})")
-        self._take(flight, found)
+            found, problem = Reply(""), f"{type(error).__name__}: {first_line(error)}"
+        if isinstance(found, tuple):
+            found = Reply(found[0], unfit=_not_imported(found[1]))
+        try:
+            if found.node:
+                self._take(flight, found)
+            else:
+                self._lost(flight, problem)
+        except BusyError:  # another process trains it into the same folder
+            self._end(flight, JobResult(RunState.running, flight.spec.key))
 
     def _take(self, flight: _Flight, reply: Reply) -> None:
         if reply.lacks_images:
             self._sent.always = True
             self._submit(flight)
-        elif reply.unfit or reply.unfit_for_run:
+        elif problem := reply.unfit or reply.unfit_for_run:
             self._bring(flight, reply.node)
-            flight.excluded[reply.node] = f"{reply.host} ({reply.node[:8]}): {reply.unfit or reply.unfit_for_run}"
-            if reply.unfit and self._nodes.exclude(reply.node, reply.host, reply.unfit):
-                self._resubmit_waiting()
+            flight.excluded[reply.node] = f"{self._nodes.host(reply.node)}: {problem}"
+            if reply.unfit:
+                self._nodes.exclude(reply.node, reply.unfit)
             self._submit(flight)
         elif reply.shared or reply.result is None or reply.result.state is RunState.running:
             self._end(flight, reply.result or JobResult(RunState.missing, flight.spec.key))
         elif self._bring(flight, reply.node):
-            with suppress(RayError):
-                ray.get(on_node(reply.node, "forget", flight.spec.key))
+            self._forget(flight, reply.node)
             self._end(flight, _as_kept(reply.result, flight))
         else:
             self._lost(flight, "its node was lost before its result came back")
+
+    def _forget(self, flight: _Flight, node: str) -> None:
+        """Let the nodes that have trained a run delete what they have of it, since it has come back."""
+        there = {one.id for one in self._nodes.here}
+        references = {one: on_node(one, "forget", flight.spec.key) for one in {*flight.places, node} & there}
+        with suppress(RayError):
+            ray.get(references[node])
 
     def _bring(self, flight: _Flight, node: str) -> bool:
         """Bring everything that a node has of a run that has ended there; returns whether that worked."""
@@ -346,7 +370,8 @@ class _Sweep:
         self._begin(flight, node)
         unpack(parcel, flight.folder)
         tracking = flight.spec.config.tracking
-        if tracking.enabled and is_elsewhere(tracking.uri) and flight.folder.begun:
+        if tracking.enabled and flight.folder.begun:
+            # Nodes apart have no credentials of a server, and do not see a file: this machine sends the run to MLflow.
             write_text(flight.folder.pending_file, "")
         if flight.folder.finished:
             flight.folder.last_checkpoint.unlink(missing_ok=True)
@@ -355,8 +380,8 @@ class _Sweep:
     def _lost(self, flight: _Flight, problem: str) -> None:
         """Begin a run again whose process or node is gone, from what has come back of it."""
         flight.lost += 1
-        if flight.place and any(one.id == flight.place for one in nodes()):
-            self._bring(flight, flight.place)  # the process is gone, but not its disk
+        if flight.place:
+            self._bring(flight, flight.place)  # the process may be gone, but not the disk of its node
         if flight.folder.finished and flight.begun:
             self._end(flight, JobResult(RunState.finished, flight.spec.key))
         elif flight.lost > self._retries:
@@ -370,12 +395,6 @@ class _Sweep:
         else:
             _note(f"{flight.spec.title}: its process is gone ({problem}); it goes on from what has come back")
             self._submit(flight)
-
-    def _resubmit_waiting(self) -> None:
-        """Take back the runs that have not begun: Ray may have planned them for a node that now gets none."""
-        for task, flight in self._flights.items():
-            if not flight.begun:
-                ray.cancel(task)
 
     def _end(self, flight: _Flight, result: JobResult) -> None:
         flight.held.close()
@@ -401,8 +420,23 @@ def _as_kept(result: JobResult, flight: _Flight) -> JobResult:
 
 
 def _no_node(flight: _Flight, known: Nodes) -> JobResult:
-    reasons = "; ".join({**known.unfit, **flight.excluded}.values()) or "none has the resources that a run needs"
+    reasons = "; ".join({**known.unfit, **flight.excluded}.values()) or "none is left"
     return JobResult(RunState.failed, flight.spec.key, f"no node of the Ray cluster can train it: {reasons}")
+
+
+def _not_imported(problem: str) -> str:
+    return f"fer_ablate cannot be imported there ({problem})"
+
+
+def _places(specs: Sequence[RunSpec]) -> tuple[str, ...]:
+    """What the runs read beside the folders of runs: images, and files of weights."""
+    found: set[str | None] = set()
+    for spec in specs:
+        config = spec.config
+        found |= {config.data.path, config.data.ferplus_path} if config.data.source is not Source.synthetic else set()
+        found |= {config.model.pretrained_path, config.init_from}
+    paths = (Path(one).expanduser().absolute() for one in found if one is not None)
+    return tuple(sorted(str(path) for path in paths if path.exists()))  # `init_from` may name a run instead
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""What happens on a node of a Ray cluster: whether it can train, one run, and what of the run goes back.
+"""What happens on a node of a Ray cluster: one run, and what of the run goes back.
 
 A node that sees the folders of the sweep trains in them. Any other one trains in a folder of its own, below its cache of images.
-All functions are called by name (`ray_cluster.call`), since a node may lack this package, and take and return plain values.
+All functions are called by name (`ray_cluster.remote_call`) with plain values, since a node may lack this package.
 """
 
 import gc
@@ -9,7 +9,6 @@ import importlib.metadata
 import os
 import pickle
 import shutil
-import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -40,8 +39,8 @@ from fer_ablate.tracking.disk.run_state import RunState
 ROOM = 200_000_000
 """Bytes that have to be free on the disk of a node before it begins a run."""
 
-KEPT_SECONDS = 30 * 24 * 3600.0
-"""How long a node keeps what is left of a run whose sweep was killed."""
+KEPT_SECONDS = 24 * 3600.0
+"""How long a node keeps what is left of a run whose sweep was killed: the sweep has all but its last minutes."""
 
 FULL = 20_000_000
 """A run that failed while fewer bytes were free has failed for lack of room."""
@@ -54,10 +53,20 @@ class Expected:
     Args:
         code: digest of the code that decides results, see `behaviour.code_digest`.
         token: a file in the folder of the sweep, and its content: whoever reads the same sees the same disk.
+        places: files and folders beside those of the runs that the runs read, such as the images.
     """
 
     code: str
     token: tuple[str, str]
+    places: tuple[str, ...]
+
+    @property
+    def met(self) -> bool:
+        """Whether this machine sees all that a run reads and writes; a folder of runs that only some share does not suffice."""
+        try:
+            return Path(self.token[0]).read_text() == self.token[1] and all(Path(place).exists() for place in self.places)
+        except OSError:
+            return False
 
 
 @dataclass(frozen=True)
@@ -108,42 +117,19 @@ class Reply:
 
     Args:
         node: id of the node.
-        host: its name.
         result: None if the node could not train it.
         shared: whether it was trained in the folders of the sweep.
         unfit: why the node cannot train; empty if it can.
         unfit_for_run: why it cannot train this run; others it may.
-        lacks_images: whether the node sees no images and was sent none.
+        lacks_images: whether the node sees no disk of the sweep and was sent no images.
     """
 
     node: str
-    host: str
     result: JobResult | None = None
     shared: bool = False
     unfit: str = ""
     unfit_for_run: str = ""
     lacks_images: bool = False
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What a node is good for.
-
-    Args:
-        unfit: why it cannot train; empty if it can.
-        shared: whether it sees the disk of the sweep.
-    """
-
-    unfit: str
-    shared: bool
-
-
-def survey(expected: bytes) -> Survey:
-    """What this node is good for."""
-    known: Expected = pickle.loads(expected)
-    _sweep_left_over()
-    shared = _sees(known.token)
-    return Survey(_unfit(known) or ("" if shared else _no_room(0)), shared)
 
 
 def train(request: bytes, references: list[Any]) -> Reply:
@@ -154,10 +140,10 @@ def train(request: bytes, references: list[Any]) -> Reply:
         references: given apart, since Ray has to see them.
     """
     asked: Request = with_references(pickle.loads(request), references)
-    reply = Reply(ray.get_runtime_context().get_node_id(), socket.gethostname())
-    if unfit := _unfit(asked.expected):
+    reply = Reply(ray.get_runtime_context().get_node_id())
+    if unfit := _unfit(asked.expected.code):
         return replace(reply, unfit=unfit)
-    if _sees(asked.expected.token):
+    if asked.expected.met:
         os.chdir(asked.cwd)
         return replace(reply, result=do_job(pickle.loads(asked.spec), own_process=True), shared=True)
     if asked.images is None:
@@ -168,12 +154,15 @@ def train(request: bytes, references: list[Any]) -> Reply:
         gc.collect()  # modules and trainers refer to each other in circles, and hold the memory of a whole run
 
 
-def running(asked: Mapping[str, tuple[dict[str, Stamp], float]]) -> dict[str, Parcel]:
-    """What has changed in the folders of runs that this node trains just now.
+def running(expected: bytes, asked: Mapping[str, tuple[dict[str, Stamp], float]]) -> dict[str, Parcel] | None:
+    """What has changed in the folders of runs that this node trains just now; None if it trains in the folders of the sweep.
 
     Args:
+        expected: a pickled `Expected`.
         asked: key -> what the sweep has of the run, and seconds since it got the checkpoints.
     """
+    if pickle.loads(expected).met:
+        return None
     found: dict[str, Parcel] = {}
     for key, (known, seconds) in asked.items():
         folder = _run_folder(key)
@@ -191,7 +180,8 @@ def ended(key: str, known: dict[str, Stamp]) -> Parcel | None:
 
 def forget(key: str) -> None:
     """Delete what this node has of a run, which the sweep has now."""
-    shutil.rmtree(_home(key), ignore_errors=True)
+    if not _run_folder(key).in_training:  # by another sweep, which plans the same run
+        shutil.rmtree(_home(key), ignore_errors=True)
 
 
 def cache_dir() -> Path:
@@ -220,6 +210,7 @@ def _train_here(asked: Request, images: SentImages, reply: Reply) -> Reply:
         return replace(reply, result=JobResult(RunState.running, asked.key))
     try:
         cache_dir().mkdir(parents=True, exist_ok=True)
+        _sweep_left_over()
         missing = 0 if has_pixels(cache_dir(), images.pixels) else images.size
         if reason := _no_room(missing):
             return replace(reply, unfit=reason)
@@ -287,14 +278,14 @@ def _other_run(spec: Any, received: Received) -> str:
     )
 
 
-def _unfit(expected: Expected) -> str:
+def _unfit(code: str) -> str:
     """Why this node cannot train, whatever the run; empty if it can."""
     try:
         importlib.metadata.version("torch")
     except importlib.metadata.PackageNotFoundError:
         return "torch is not installed there"
     found = code_digest(())
-    return "" if found == expected.code else f"its fer_ablate is another version (code {found}, here {expected.code})"
+    return "" if found == code else f"its fer_ablate is another version (code {found}, here {code})"
 
 
 def _no_room(size: int) -> str:
@@ -314,13 +305,6 @@ def _no_room(size: int) -> str:
 
 def _free() -> int:
     return shutil.disk_usage(cache_dir()).free
-
-
-def _sees(token: tuple[str, str]) -> bool:
-    try:
-        return Path(token[0]).read_text() == token[1]
-    except OSError:
-        return False
 
 
 def _sweep_left_over() -> None:

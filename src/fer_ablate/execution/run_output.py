@@ -22,7 +22,7 @@ from fer_ablate.report.plots.run import RunFaces, missing_figures, save_run_figu
 from fer_ablate.shell import program
 from fer_ablate.tracking.disk.log import append_to_log, first_line
 from fer_ablate.tracking.disk.run_folder import SHEETS, RunFolder
-from fer_ablate.tracking.mlflow.attach import add_to_run
+from fer_ablate.tracking.mlflow.attach import begin_additions, end_additions
 from fer_ablate.training.evaluation import Predictions
 from fer_ablate.training.result import RunResult
 from fer_ablate.training.run import PreparedRun
@@ -95,22 +95,20 @@ def draw_missing(prepared: PreparedRun, folder: RunFolder) -> list[str]:
         return []
     try:
         stored, result = folder.predictions, folder.result
+        sends = begin_additions(folder)
     except UserError as error:
         return [str(error)]
     problems = draw(prepared, folder, result, Predictions(stored.rows, stored.labels, stored.probabilities))
-    # A run that still waits for its upload will take the figures along.
-    if not folder.pending_file.is_file() and (problem := _attach_figures(prepared, folder)):
+    if sends and (problem := end_additions(folder, Path(prepared.config.runs_dir), _figures(folder))):
         problems.append(problem)
     return problems
 
 
-def _attach_figures(prepared: PreparedRun, folder: RunFolder) -> str:
-    """Copy the figures to where MLflow shows the run already; returns why that did not work, or nothing."""
+def _figures(folder: RunFolder) -> dict[str, list[Path]]:
+    """Folder within the artifacts of the run in MLflow -> the figures there."""
     figures = [file for file in folder.artifacts if file.suffix == ".png"]
-    runs_dir = Path(prepared.config.runs_dir)
     own = [file for file in figures if file.parent == folder.path]
-    sheets = [file for file in figures if file.parent != folder.path]
-    return add_to_run(folder, runs_dir, own, "", {}) or add_to_run(folder, runs_dir, sheets, SHEETS, {})
+    return {"": own, SHEETS: [file for file in figures if file.parent != folder.path]}
 
 
 def _save_sheets(prepared: PreparedRun, folder: RunFolder) -> None:

@@ -119,13 +119,13 @@ def draw_pictures(folder: RunFolder, faces: "RunFaces", runs_dir: Path) -> list[
     """
     # matplotlib takes half a second to import, which nothing but drawing has to wait for.
     from fer_ablate.report.plots.run import save_run_figures
-    from fer_ablate.tracking.mlflow.attach import add_to_run
+    from fer_ablate.tracking.mlflow.attach import begin_additions, end_additions
 
+    sends = begin_additions(folder)
     problems = save_run_figures(folder, folder.result, lambda: faces)
-    # A run that still waits for its upload will take the figures along.
-    if not folder.pending_file.is_file():
+    if sends:
         drawn = [folder.path / name for name in PICTURES if (folder.path / name).is_file()]
-        problems.append(add_to_run(folder, runs_dir, drawn, "", {}))
+        problems.append(end_additions(folder, runs_dir, {"": drawn}))
     return [problem for problem in problems if problem]
 
 

@@ -2,6 +2,7 @@
 
 from fer_ablate.cli import console
 from fer_ablate.cli.command_line import RunSpec
+from fer_ablate.config.environment import recorded
 from fer_ablate.config.key import short
 from fer_ablate.config.overrides import quoted
 from fer_ablate.config.schema import Config
@@ -92,7 +93,7 @@ def show_result(spec: RunSpec, folder: RunFolder, result: RunResult) -> None:
 
 def _place(config: Config) -> list[str]:
     """The word that names the folder of all runs, unless it is the usual one."""
-    return [] if config.runs_dir == USUAL_RUNS else [f"runs_dir={quoted(config.runs_dir)}"]
+    return [] if config.runs_dir == USUAL_RUNS else [f"runs_dir={quoted(recorded('runs_dir', config.runs_dir))}"]
 
 
 def _images(name: str, data: RoleSet) -> list[tuple[str, str]]:

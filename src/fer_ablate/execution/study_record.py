@@ -12,7 +12,7 @@ from pathlib import Path
 import fer_ablate
 from fer_ablate.errors import UserError
 from fer_ablate.study.plan import Plan
-from fer_ablate.tracking.disk.files import read_dataclass, write_json
+from fer_ablate.tracking.disk.files import PARTIAL, read_dataclass, write_json
 from fer_ablate.tracking.disk.log import LOG
 from fer_ablate.tracking.disk.scan import study_path
 from fer_ablate.tracking.mlflow.study_runs import sent_digest
@@ -131,7 +131,7 @@ def _files(folder: str, prefix: str) -> Iterator[tuple[str, list[int]]]:
         return
     for entry in entries:
         # A partial file is being written, and takes its name when it is whole.
-        if entry.name in UNSEEN or entry.name.endswith(".partial"):
+        if entry.name in UNSEEN or entry.name.endswith(PARTIAL):
             continue
         # A link may lead back into its own folder.
         if entry.is_dir(follow_symlinks=False):

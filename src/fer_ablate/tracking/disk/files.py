@@ -3,7 +3,11 @@
 import errno
 import json
 import os
+import re
+import socket
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -21,6 +25,14 @@ MOST_BYTES = 50_000_000
 
 LONGEST_REASON = 300
 """Letters of a parser's message, which may quote the file."""
+
+PARTIAL = ".partial"
+"""End of the names of files that are being written."""
+
+OLD_SECONDS = 3600.0
+"""Age at which an unfinished file counts as left over, whoever writes it: no file of a run takes that long."""
+
+_WRITER = re.compile(r"\.(?P<host>[\w-]+)\.(?P<pid>\d+)$")
 
 REASONS = {
     errno.ENOSPC: "the disk is full",
@@ -41,6 +53,74 @@ def write_error(path: Path, error: OSError) -> UserError:
     return UserError(f"Cannot write {path}: {reason}. Make room or allow writing there, or choose another folder by runs_dir=...")
 
 
+def writer_name() -> str:
+    """`host.4711`, the end of a name that says which process writes there; see `is_left`."""
+    return f"{_host()}.{os.getpid()}"
+
+
+def is_left(name: str) -> bool:
+    """Whether what a process of this machine writes was left by one that is gone.
+
+    Args:
+        name: ends with the `writer_name` of the process; other names say nothing about it.
+    """
+    writer = _WRITER.search(name)
+    # Only this machine's processes can be looked for: a shared disk has writers on others too.
+    return writer is not None and writer["host"] == _host() and not _exists(int(writer["pid"]))
+
+
+def _is_old(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime > OLD_SECONDS
+    except OSError:
+        return False  # it is whole by now, or gone
+
+
+def sweep(folder: Path, alone: bool = False) -> None:
+    """Remove the unfinished files in a folder that were left by processes that were killed.
+
+    They are those of this machine's processes that are gone, and those that have not changed for `OLD_SECONDS`.
+
+    Args:
+        folder: need not exist.
+        alone: whether no other process can be writing there, so that all unfinished files are left over.
+    """
+    # What cannot be removed takes up space and does no harm.
+    with suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            name = entry.name
+            if name.startswith(".") and name.endswith(PARTIAL):
+                path = Path(entry.path)
+                if alone or is_left(name.removesuffix(PARTIAL)) or _is_old(path):
+                    path.unlink(missing_ok=True)
+
+
+@cache
+def _swept(folder: Path, pid: int) -> None:
+    """Sweep a folder once in each process: whatever is left was left before it began."""
+    sweep(folder)
+
+
+@cache
+def _host() -> str:
+    return re.sub(r"[^\w-]+", "-", socket.gethostname())
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)  # signal 0 only checks that the process exists
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True  # it is another user's
+    return True
+
+
+def partial_file(path: Path) -> Path:
+    """Where a file is written before it gets its name: in the same folder, and by process, since several may write it."""
+    return path.with_name(f".{path.name}.{writer_name()}{PARTIAL}")
+
+
 def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """Replace `path` by what `write` puts into a stream, or leave it as it was.
 
@@ -51,10 +131,10 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     Raises:
         UserError: the disk is full, read-only or forbidden.
     """
-    # In the same folder, since renaming is atomic only within a file system; by process, since several may write.
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = partial_file(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _swept(path.parent, os.getpid())
         try:
             with partial.open("wb") as stream:
                 write(stream)

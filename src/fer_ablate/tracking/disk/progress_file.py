@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fer_ablate.errors import UserError
-from fer_ablate.tracking.disk.files import read_dataclass
+from fer_ablate.tracking.disk.files import partial_file, read_dataclass
 
 PROGRESS = "progress.json"
 
@@ -33,7 +33,7 @@ class StepProgress:
 
 def write_progress(path: Path, progress: StepProgress) -> None:
     """Replace the file, or leave it as it was: training must not fail because nobody can watch it."""
-    partial = path.with_name(f".{path.name}.partial")
+    partial = partial_file(path)
     # Not `write_json`, which waits for the disk: after a power failure nobody needs this file.
     with suppress(OSError):
         partial.write_text(json.dumps(asdict(progress)), encoding="utf-8")

@@ -19,7 +19,7 @@ from fer_ablate.config.study_rows import Repeat
 from fer_ablate.errors import BusyError, UserError
 from fer_ablate.metrics import CLASS_SCORES
 from fer_ablate.tracking.disk.failure_files import RunFailure, RunPruned, read_failure, read_pruned, write_failure, write_pruned
-from fer_ablate.tracking.disk.files import check_types, checked, read_json, read_text, write_error, write_json, write_text
+from fer_ablate.tracking.disk.files import check_types, checked, read_json, read_text, sweep, write_error, write_json, write_text
 from fer_ablate.tracking.disk.history import EpochRow, append_epoch, read_history
 from fer_ablate.tracking.disk.log import LOG, attempt
 from fer_ablate.tracking.disk.predictions import (
@@ -350,6 +350,8 @@ class RunFolder:
         except OSError as error:
             raise write_error(self.path, error) from error
         try:
+            # Only who holds the lock writes checkpoints, on whichever machine.
+            sweep(self.checkpoints, alone=True)
             write_text(owner, f"process {os.getpid()} on {socket.gethostname()}")
             yield
         finally:

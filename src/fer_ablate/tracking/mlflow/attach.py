@@ -6,9 +6,10 @@ from pathlib import Path
 
 from fer_ablate.addresses import bare
 from fer_ablate.config.schema import TrackingConfig
+from fer_ablate.tracking.disk.files import write_text
 from fer_ablate.tracking.disk.log import first_line
 from fer_ablate.tracking.disk.run_folder import RunFolder
-from fer_ablate.tracking.disk.run_state import RunState
+from fer_ablate.tracking.disk.run_state import RunState, mlflow_status
 from fer_ablate.tracking.mlflow.connection import open_store
 from fer_ablate.tracking.mlflow.study_ids import StudyIdsFile
 
@@ -45,6 +46,43 @@ def add_to_run(folder: RunFolder, runs_dir: Path, files: Sequence[Path], place: 
         store.log_summary(header.mlflow_run_id, metrics)
     except Exception as error:  # whatever is wrong with MLflow must not lose what was computed
         return f"{where} failed ({first_line(error)}). {kept}"
+    return ""
+
+
+def begin_additions(folder: RunFolder) -> bool:
+    """Let a run wait for an upload while files are made that MLflow gets as well: a kill meanwhile then does not keep them back.
+
+    Args:
+        folder: folder of a finished run.
+
+    Returns:
+        Whether `end_additions` is to send them; otherwise the upload that the run waits for anyway takes them along, or it was
+        never recorded in MLflow.
+
+    Raises:
+        UserError: the folder cannot be written, or its header is damaged.
+    """
+    if folder.pending_file.is_file() or not folder.header.mlflow_run_id:
+        return False
+    write_text(folder.pending_file, mlflow_status(RunState.finished))
+    return True
+
+
+def end_additions(folder: RunFolder, runs_dir: Path, files: Mapping[str, Sequence[Path]]) -> str:
+    """Copy the files to the MLflow run of a folder, which then waits for no upload any more.
+
+    Args:
+        folder: folder of a finished run.
+        runs_dir: a store without a server keeps its artifacts below it.
+        files: folder within the artifacts of the run -> files.
+
+    Returns:
+        Why MLflow does not have them; empty if it has.
+    """
+    for place, some in files.items():
+        if problem := add_to_run(folder, runs_dir, some, place, {}):
+            return problem
+    folder.pending_file.unlink(missing_ok=True)
     return ""
 
 

@@ -15,6 +15,9 @@ from fer_ablate.config.yaml_files import plain_yaml
 KEY_LENGTH, PARAM_LENGTH, TAG_LENGTH = 250, 6000, 5000
 """MLflow 3.17 refuses longer keys (250), parameters (6000) and tags (8000; some of its databases hold 5000)."""
 
+ATTEMPT = "attempt"
+"""Tag that finds a run whose process was killed before it could write down the id."""
+
 RUN_NAME_LENGTH = 250
 """Characters of a run's name that MLflow 3.17 stores."""
 

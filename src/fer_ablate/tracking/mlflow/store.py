@@ -23,7 +23,15 @@ from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader
 from fer_ablate.tracking.disk.run_state import RunState, mlflow_status
 from fer_ablate.tracking.mlflow.moved import artifact_location, follow_runs
 from fer_ablate.tracking.mlflow.notes import NOTE, with_part
-from fer_ablate.tracking.mlflow.params import PARAM_LENGTH, RUN_NAME_LENGTH, milliseconds, parameter_name, parameters, shorten
+from fer_ablate.tracking.mlflow.params import (
+    ATTEMPT,
+    PARAM_LENGTH,
+    RUN_NAME_LENGTH,
+    milliseconds,
+    parameter_name,
+    parameters,
+    shorten,
+)
 from fer_ablate.tracking.mlflow.values import EPOCH_SECONDS, as_tags, dataset_of, epoch_metrics, failure_tags, final_metrics
 from fer_ablate.training.result import RunResult
 
@@ -44,9 +52,6 @@ PAGE = 1000
 
 EARLIER_ROW = "earlier row"
 """Tag `kind` of a row with settings that its study had before."""
-
-ATTEMPT = "attempt"
-"""Tag that finds a run whose process was killed before it could write down the id."""
 
 
 class Store:
@@ -100,12 +105,13 @@ class Store:
         """
         run = self.active(header.mlflow_run_id)
         # A process may have been killed between making the run and writing down its id; a second run would show it twice.
-        if run is None and header.mlflow_run_id is None and header.attempt and not copy and not new:
-            run = self._run_of_attempt(header.attempt)
+        attempt = f"{header.attempt} below {header.parent_run_id}" if copy and header.attempt else header.attempt
+        if run is None and header.mlflow_run_id is None and attempt and not new:
+            run = self.active(self.run_of_attempt(attempt))
         tags = self._tags(header)
         if run is None:
             name = shorten(header.name, RUN_NAME_LENGTH)
-            shown = {tag.key: tag.value for tag in as_tags(tags)} | ({} if copy else {ATTEMPT: header.attempt})
+            shown = {tag.key: tag.value for tag in as_tags(tags)} | {ATTEMPT: attempt}
             started = milliseconds(header.started_at)
             run = self.client.create_run(self.experiment_id, start_time=started, tags=shown, run_name=name)
             tags = {}
@@ -133,10 +139,10 @@ class Store:
             tags[PARENT] = str(header.parent_run_id)
         return tags
 
-    def _run_of_attempt(self, attempt: str) -> Run | None:
-        """The run that a process made before it was killed, without having written down the id."""
+    def run_of_attempt(self, attempt: str) -> str:
+        """The id of the run that a process made before it was killed, without having written it down; empty if there is none."""
         found = self.client.search_runs([self.experiment_id], f"tags.{ATTEMPT} = '{attempt}'", max_results=1)
-        return found[0] if found else None
+        return str(found[0].info.run_id) if found else ""
 
     def active(self, run_id: str | None) -> Run | None:
         """The run with this id; None if this store does not have it, or if it was deleted there."""

@@ -26,6 +26,7 @@ class StudyIds:
 
     Args:
         parent: run of the study; empty if there is none yet.
+        attempt: random; tag of the run of the study, by which it is found if its id could not be written any more.
         rows: label -> run of the row.
         placed: run of a seed -> run of the row that it is shown below.
         copies: `<row run>/<original>` -> copy of a run that could not be moved; the original is an id, or else a key.
@@ -43,6 +44,7 @@ class StudyIds:
     digest: str = ""
     running: bool = False
     experiment_id: str = ""
+    attempt: str = ""
 
 
 class StudyIdsFile:

@@ -7,6 +7,7 @@ scores, the published numbers, the table and the plots. Both can be repeated at 
 
 import hashlib
 import json
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ from fer_ablate.tracking.disk.run_state import RunState, mlflow_status
 from fer_ablate.tracking.mlflow.connection import open_store
 from fer_ablate.tracking.mlflow.moved import follow_runs
 from fer_ablate.tracking.mlflow.nested_runs import NestedRuns
-from fer_ablate.tracking.mlflow.params import RUN_NAME_LENGTH, distinct_names, shorten
+from fer_ablate.tracking.mlflow.params import ATTEMPT, RUN_NAME_LENGTH, distinct_names, shorten
 from fer_ablate.tracking.mlflow.study_ids import StudyIds, StudyIdsFile, digest_of
 
 if TYPE_CHECKING:
@@ -211,7 +212,14 @@ def _is_sent(ids: StudyIds, digest: str) -> bool:
 
 def _make_study(store: "Store", file: StudyIdsFile, ids: StudyIds, tags: Mapping[str, str], started: int | None = None) -> None:
     """Make the run of the study, or find it again; its id is written at once, for a kill may come."""
-    parent = store.group(ids.parent, file.study, {"kind": "study", "study": file.study, **tags}, started=started)
+    known = ids.parent
+    if not known and ids.attempt:
+        known = store.run_of_attempt(ids.attempt)  # made by a process that was killed before it wrote down the id
+    if not ids.attempt:
+        ids.attempt = uuid.uuid4().hex
+        file.write(ids)
+    shown = {"kind": "study", "study": file.study, ATTEMPT: ids.attempt, **tags}
+    parent = store.group(known, file.study, shown, started=started)
     if parent != ids.parent:
         # A new run has nothing of what was sent to the one before it.
         ids.parent, ids.digest, ids.sent = parent, "", {}
@@ -224,6 +232,10 @@ def _make_rows(
 ) -> list[str]:
     """Make those of the labelled rows that have something to show, or find them `below` the study; returns their labels."""
     unfinished = _unfinished_by_label(labels, below)
+    # A process may have been killed between making a row and writing down its id.
+    for label in labels:
+        if label not in ids.rows and (made := _row_below(label, below)):
+            ids.rows[label] = made
     present = {run.info.run_id: run.data.params for run in below if run.data.tags.get("kind") == ROW}
     begun = [label for label in labels if _has_begun(label, summary) or label in unfinished or ids.rows.get(label, "") in present]
     for label in begun:
@@ -247,6 +259,12 @@ def _make_rows(
             store.nest(run.info.run_id, ids.rows[label])
             ids.placed[run.info.run_id] = ids.rows[label]
     return begun
+
+
+def _row_below(label: str, below: Sequence["Run"]) -> str:
+    """The id of the row with this label among the runs below the study; empty if there is none."""
+    found = (run for run in below if run.data.tags.get("kind") == ROW and run.data.tags.get("label") == label)
+    return next((str(run.info.run_id) for run in found), "")
 
 
 def _has_begun(label: str, summary: StudySummary) -> bool:
