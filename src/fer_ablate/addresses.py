@@ -129,12 +129,17 @@ def hide(text: str) -> str:
         text = _VALUE.sub(rf"\1={HIDDEN}", _USER_IN_TEXT.sub("", text))
     for secret in _secrets():
         if secret in text:
-            before = "" if _stands_out(secret) else _NAMED_SO
-            text = re.sub(f"({before}){re.escape(secret)}", rf"\g<1>{HIDDEN}", text)
+            text = _without(secret, text)
     for value, shown in _values.items():
         if value in text and ("/" in value or _stands_out(value)):
             text = re.sub(rf"(?<![\w.]){re.escape(value)}(?!\w)", shown, text)
     return text
+
+
+def _without(secret: str, text: str) -> str:
+    if _stands_out(secret):
+        return text.replace(secret, HIDDEN)
+    return re.sub(rf"({_NAMED_SO}|(?<=:)(?={re.escape(secret)}@)){re.escape(secret)}", rf"\g<1>{HIDDEN}", text)
 
 
 def _stands_out(secret: str) -> bool:

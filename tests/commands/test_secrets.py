@@ -29,8 +29,10 @@ def server(tmp_path):
     (tmp_path / "server").mkdir()
     command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
     stores = ["--backend-store-uri", "sqlite:///mlflow.db", "--artifacts-destination", "artifacts"]
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # else nine further processes import MLflow
     with (tmp_path / "server.txt").open("w") as said:
-        process = subprocess.Popen([*command, *stores], cwd=tmp_path / "server", stdout=said, stderr=said, start_new_session=True)
+        where = {"cwd": tmp_path / "server", "env": environment, "stdout": said, "stderr": said}
+        process = subprocess.Popen([*command, *stores], **where, start_new_session=True)
     try:
         for _ in range(SECONDS):
             try:

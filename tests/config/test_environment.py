@@ -1,9 +1,11 @@
 """`${oc.env:NAME}`: who may ask for a variable, and where its value may stand."""
 
 import os
+import pickle
 
 import pytest
 
+from fer_ablate.cli.command_line import RunSpec
 from fer_ablate.config import environment
 from fer_ablate.config.compose import composed, composer, from_yaml, to_config, to_yaml
 from fer_ablate.config.environment import ALLOWED, allow_typed
@@ -53,6 +55,13 @@ def test_a_record_has_the_name_of_the_variable():
     assert "hunter2" not in stored
     assert "path: ${oc.env:LAB_DATA}" in stored
     assert from_yaml(stored).data.path == "/lab/hunter2/faces"
+
+
+def test_a_pickled_request_has_names_of_variables():
+    allow_typed([PATH])
+    request = pickle.dumps(RunSpec(config_of_words(PATH), "all"))
+    assert b"hunter2" not in request
+    assert pickle.loads(request).config.data.path == "/lab/hunter2/faces"
 
 
 def test_a_record_is_read_without_the_variable(monkeypatch):
