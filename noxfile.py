@@ -41,6 +41,12 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def chaos(session: nox.Session) -> None:
+    """Kills studies at 100 seeded random moments, for hours on two cores; `-- moments=20 seed=7 launchers=joblib` for others."""
+    run(session, "tests.chaos", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style: ruff."""
     run(session, "ruff", "check", ".")

@@ -1,8 +1,13 @@
 """A study whose output is all there is not judged, drawn and sent again; whatever may show in it makes it stale."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from fer_ablate.execution import study_record
+from fer_ablate.execution.left_over import remove_left_over
 from fer_ablate.execution.study_record import (
     OutputRecord,
     is_current,
@@ -15,6 +20,7 @@ from fer_ablate.execution.study_record import (
 from fer_ablate.study.cells import compose_cells
 from fer_ablate.study.plan import make_plan
 from fer_ablate.study.spec import study_spec
+from fer_ablate.tracking.disk.files import writer_name
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.scan import run_path
 
@@ -84,3 +90,29 @@ def test_a_record_of_an_earlier_version_is_none(study):
     plan, _ = study
     (study_folder(plan()) / study_record.RECORD).write_text("5e8a\ntable.md")
     assert not is_current(plan())
+
+
+def test_what_killed_commands_left_is_removed(study):
+    plan, run = study
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    host, mine = writer_name().rpartition(".")[0], writer_name()
+    folders = (run.path, study_folder(plan()), run.path.parent, run.path.parent.parent)
+    for writer in (f"{host}.{process.pid}", mine):
+        for folder in folders:
+            (folder / f".a.{writer}.partial").touch()
+        (Path("runs/multirun") / f"specs-1.{writer}").mkdir(parents=True)
+    state = [run.last_checkpoint, run.owner_file]  # of a process that was killed after the result
+    run.checkpoints.mkdir(exist_ok=True)
+    for file in state:
+        file.touch()
+    with run.lock():
+        run.owner_file.touch()
+        remove_left_over(plan())
+        assert [file.is_file() for file in state] == [True, True]
+    run.owner_file.touch()
+    remove_left_over(plan())
+    assert [file.is_file() for file in state] == [False, False]
+    assert [sorted(file.name for file in folder.glob(".*.partial")) for folder in folders] == [[f".a.{mine}.partial"]] * 4
+    assert [folder.name for folder in Path("runs/multirun").iterdir()] == [f"specs-1.{mine}"]
+    assert is_current(plan())

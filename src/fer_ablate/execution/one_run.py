@@ -23,6 +23,7 @@ from fer_ablate.data.load import load_faces
 from fer_ablate.data.summary import dataset_record
 from fer_ablate.errors import UserError
 from fer_ablate.execution import run_output, run_summary
+from fer_ablate.execution.left_over import remove_state
 from fer_ablate.execution.received import Received, is_elsewhere
 from fer_ablate.report.plots.run import RunFaces
 from fer_ablate.search.pruning import Pruned, Pruning, build_pruning
@@ -289,6 +290,7 @@ def _progress(spec: RunSpec, folder: RunFolder) -> TrainingProgress:
 
 
 def _show_finished(spec: RunSpec, prepared: PreparedRun, folder: RunFolder) -> None:
+    remove_state(folder)
     if spec.place:
         console.console.print(f"  {spec.title}: finished {folder.result.finished_at}")
         return

@@ -17,6 +17,7 @@ from fer_ablate.errors import UserError
 from fer_ablate.execution import study_output, study_record
 from fer_ablate.execution.job import JobResult
 from fer_ablate.execution.launching import Launcher, open_launcher, train_planned
+from fer_ablate.execution.left_over import remove_left_over
 from fer_ablate.execution.live_view import live_view
 from fer_ablate.execution.mlflow_pages import comparison_facts
 from fer_ablate.execution.mlflow_summary import mlflow_summary
@@ -44,6 +45,7 @@ def run_sweep(arguments: Sequence[str]) -> int:
     quiet_libraries()
     plan, cells, parsed = plan_with_bar(arguments)
     console.facts([("study" if plan.spec.from_file else "grid", f"{plan.spec.name}, {summary(plan)}"), *_facts(plan)])
+    remove_left_over(plan)
     if not plan.to_train:
         return 0 if _show_again(plan) else _finish(plan, plan, {})
     hydra_words = [text for text in parsed.overrides if is_hydra(text)]
@@ -185,6 +187,7 @@ def _finish(before: Plan, after: Plan, results: dict[str, JobResult], launcher: 
     problems = [f"{planned.cell.name}: {_problem(planned, results)}" for planned in missing]
     if launcher is not None and launcher.machine is not None:
         launcher.machine.draw_rest(meanwhile=study_output.import_judgement)
+    remove_left_over(after)
     for note in [*draw_left(after.runs), *_upload_earlier_runs(_config(after))]:
         console.console.print(f"  note: {note}", style="yellow")
     if warning := _show_and_record(after, RunState.failed if missing else RunState.finished, launcher):
