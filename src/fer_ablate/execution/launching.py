@@ -26,11 +26,12 @@ from fer_ablate.config.schema import TrackingConfig
 from fer_ablate.config.study_rows import waves
 from fer_ablate.errors import UserError
 from fer_ablate.execution.job import JobResult, SweepJob, do_job, result_on_disk, run_spec_file
+from fer_ablate.execution.left_over import SPECS
 from fer_ablate.execution.run_pictures import PictureThread
 from fer_ablate.execution.sharing import Sharing
 from fer_ablate.execution.together import Together, one_after_another
 from fer_ablate.study.plan import Plan, PlannedRun
-from fer_ablate.tracking.disk.files import is_left, writer_name
+from fer_ablate.tracking.disk.files import writer_name
 from fer_ablate.tracking.disk.log import first_line
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
@@ -175,10 +176,7 @@ def open_launcher(
     """
     with ExitStack() as stack:
         # For the specs of runs, which launchers of Hydra do not pass on: they know only overrides.
-        for left in multirun.glob("specs-*"):  # by a command that was killed
-            if is_left(left.name):
-                shutil.rmtree(left, ignore_errors=True)
-        folder = multirun / f"specs-{uuid.uuid4().hex[:8]}.{writer_name()}"
+        folder = multirun / f"{SPECS}{uuid.uuid4().hex[:8]}.{writer_name()}"
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         try:
             hydra = stack.enter_context(composer(config_dir))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, cast
 
 import ray
@@ -27,18 +28,28 @@ def _by_value() -> Callable[..., Any]:
     return call
 
 
+@cache
+def _task() -> Any:
+    return ray.remote(_by_value())
+
+
+@cache
+def _resident() -> Any:
+    call = _by_value()
+
+    class Resident:
+        def call(self, name: str, *arguments: Any) -> Any:
+            return call(name, *arguments)
+
+    return ray.remote(Resident)
+
+
 def remote_call(options: Mapping[str, Any], name: str, *arguments: Any) -> Any:
     """Call a function of `ray_node` with these options of Ray's; returns the reference of what it returns.
 
     That is a pair of the node's id and the reason where the package cannot be imported; all functions return something else.
     """
-    return ray.remote(_by_value()).options(**options).remote(name, *arguments)
-
-
-def on_node(node: str, name: str, *arguments: Any) -> Any:
-    """Call a function of `ray_node` on this node beside the runs; returns the reference of what it returns."""
-    place = NodeAffinitySchedulingStrategy(node, soft=False)
-    return remote_call({"num_cpus": 0, "max_retries": 0, "scheduling_strategy": place}, name, *arguments)
+    return _task().options(**options).remote(name, *arguments)
 
 
 @dataclass(frozen=True)
@@ -78,10 +89,23 @@ class Nodes:
         self._named, self.needed = named, needed
         self.unfit: dict[str, str] = {}
         self.here: list[Node] = []
+        self._residents: dict[str, Any] = {}
 
     def look(self) -> None:
         """Look again which nodes with the resources of a run are there."""
         self.here = [one for one in nodes() if one.holds(self.needed)]
+
+    def ask(self, node: str, name: str, *arguments: Any) -> Any:
+        """Call a function of `ray_node` on this node beside the runs, see `remote_call`."""
+        if node not in self._residents:
+            # An actor, since Ray ends idle processes of tasks within a second, and to start one takes seconds.
+            place = NodeAffinitySchedulingStrategy(node, soft=False)
+            self._residents[node] = _resident().options(num_cpus=0, scheduling_strategy=place).remote()
+        return self._residents[node].call.remote(name, *arguments)
+
+    def dismiss(self, node: str) -> None:
+        """Let the next question to this node start another process there, since the present one does not answer any more."""
+        self._residents.pop(node, None)
 
     def host(self, node: str) -> str:
         """The name of a node's machine, with the beginning of the node's id."""

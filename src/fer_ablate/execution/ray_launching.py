@@ -32,7 +32,7 @@ from fer_ablate.config.schema import DataConfig
 from fer_ablate.data.load import load_faces
 from fer_ablate.errors import BusyError, UserError
 from fer_ablate.execution.job import JobResult, result_on_disk
-from fer_ablate.execution.ray_cluster import Nodes, needed_by, nodes, on_node, ready, remote_call
+from fer_ablate.execution.ray_cluster import Nodes, needed_by, nodes, ready, remote_call
 from fer_ablate.execution.ray_node import Expected, Reply, Request, SentImages
 from fer_ablate.execution.received import description, pixel_digest
 from fer_ablate.execution.run_parcels import Parcel, Stamp, pack_unfinished, unpack
@@ -259,7 +259,7 @@ class _Sweep:
                 continue
             if node.id not in self._polls.values():
                 self._asked_at[node.id] = now
-                self._polls[on_node(node.id, "running", expected, known)] = node.id
+                self._polls[self._nodes.ask(node.id, "running", expected, known)] = node.id
             elif node.id not in self._answered and now - self._asked_at[node.id] > SLOW_SECONDS:
                 self._name_once(f"the Ray node {self._nodes.host(node.id)} has not answered for {SLOW_SECONDS:.0f} seconds")
 
@@ -272,7 +272,8 @@ class _Sweep:
         node = self._polls.pop(reference)
         try:
             found: dict[str, Parcel] | tuple[str, str] | None = ray.get(reference)
-        except RayError:  # the node is gone; so are its runs, which Ray says itself
+        except RayError:  # if the node is gone, so are its runs, which Ray says itself
+            self._nodes.dismiss(node)
             return
         self._answered.add(node)
         if found is None:
@@ -322,7 +323,8 @@ class _Sweep:
         except RayTaskError as error:
             found, problem = Reply(""), f"{type(error.cause).__name__}: {first_line(error.cause)}"
         except RayError as error:
-            found, problem = Reply(""), f"{type(error).__name__}: {first_line(error)}"
+            # The first sentence: those that follow name commands of Ray's for every run again.
+            found, problem = Reply(""), f"{type(error).__name__}: {first_line(error).partition('. ')[0]}"
         if isinstance(found, tuple):
             found = Reply(found[0], unfit=_not_imported(found[1]))
         try:
@@ -349,20 +351,22 @@ class _Sweep:
             self._forget(flight, reply.node)
             self._end(flight, _as_kept(reply.result, flight))
         else:
-            self._lost(flight, "its node was lost before its result came back")
+            flight.place = reply.node
+            self._lost(flight, "its result did not come back")
 
     def _forget(self, flight: _Flight, node: str) -> None:
         """Let the nodes that have trained a run delete what they have of it, since it has come back."""
         there = {one.id for one in self._nodes.here}
-        references = {one: on_node(one, "forget", flight.spec.key) for one in {*flight.places, node} & there}
-        with suppress(RayError):
-            ray.get(references[node])
+        for reference in [self._nodes.ask(one, "forget", flight.spec.key) for one in {*flight.places, node} & there]:
+            with suppress(RayError):
+                ray.get(reference)
 
     def _bring(self, flight: _Flight, node: str) -> bool:
         """Bring everything that a node has of a run that has ended there; returns whether that worked."""
         try:
-            parcel: Parcel | None = ray.get(on_node(node, "ended", flight.spec.key, flight.known))
+            parcel: Parcel | None = ray.get(self._nodes.ask(node, "ended", flight.spec.key, flight.known))
         except RayError:
+            self._nodes.dismiss(node)
             return False
         if not isinstance(parcel, Parcel):
             # A run that tries a few batches keeps nothing.
@@ -380,8 +384,9 @@ class _Sweep:
     def _lost(self, flight: _Flight, problem: str) -> None:
         """Begin a run again whose process or node is gone, from what has come back of it."""
         flight.lost += 1
-        if flight.place:
-            self._bring(flight, flight.place)  # the process may be gone, but not the disk of its node
+        self._nodes.look()
+        if any(one.id == flight.place for one in self._nodes.here):
+            self._bring(flight, flight.place)  # the process is gone, but not the disk of its node
         if flight.folder.finished and flight.begun:
             self._end(flight, JobResult(RunState.finished, flight.spec.key))
         elif flight.lost > self._retries:
