@@ -19,6 +19,17 @@ CREDENTIALS = "FER_ABLATE_CREDENTIALS"
 STORE_VARIABLE = "MLFLOW_TRACKING_URI"
 """Environment variable in which MLflow and this program find the address of a store."""
 
+PLACES = (
+    "runs_dir",
+    "init_from",
+    "data.path",
+    "data.ferplus_path",
+    "data.cache_dir",
+    "model.pretrained_path",
+    "tracking.uri",
+)
+"""Keys that say where something is, and neither name nor decide a result."""
+
 LOCAL_PAGE = "http://127.0.0.1:5000"
 """Where `mlflow ui` listens unless it is given another host or port."""
 

@@ -3,18 +3,9 @@
 import re
 from collections.abc import Iterable
 
-from fer_ablate.addresses import without_credentials
+from fer_ablate.addresses import PLACES, without_credentials
 
-PATHS = (
-    "runs_dir",
-    "init_from",
-    "data.path",
-    "data.ferplus_path",
-    "data.cache_dir",
-    "model.pretrained_path",
-    "tracking.uri",
-    "hydra.sweeper.storage",
-)
+PATHS = (*PLACES, "hydra.sweeper.storage")
 """Keys with a path or an address."""
 
 _MEANS_MORE = re.compile(r"[,()\[\]{}'\"$\\]")

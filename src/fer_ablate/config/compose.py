@@ -17,9 +17,9 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fer_ablate.addresses import remember, sqlite_address
+from fer_ablate.addresses import PLACES, remember, sqlite_address
 from fer_ablate.config.conf_files import CONFIG_NAME, conf_dir
-from fer_ablate.config.environment import KEPT_BY_NAME, PLACES, by_name, readable, refused, register_environment, variables_read
+from fer_ablate.config.environment import KEPT_BY_NAME, by_name, readable, refused, register_environment, variables_read
 from fer_ablate.config.hydra_internals import (
     HydraApp,
     dump_yaml,

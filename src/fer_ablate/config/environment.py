@@ -14,7 +14,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from fer_ablate.addresses import STORE_VARIABLE, keep_secret, remember
+from fer_ablate.addresses import PLACES, STORE_VARIABLE, keep_secret, remember
 from fer_ablate.errors import UserError
 
 ALLOWED = "FER_ABLATE_ENV"
@@ -22,17 +22,6 @@ ALLOWED = "FER_ABLATE_ENV"
 
 OWN = ("FER_ABLATE_DATA", "FER_ABLATE_CACHE", "HOME", STORE_VARIABLE)
 """Variables that the program's own files read: places that every record has."""
-
-PLACES = (
-    "runs_dir",
-    "init_from",
-    "data.path",
-    "data.ferplus_path",
-    "data.cache_dir",
-    "model.pretrained_path",
-    "tracking.uri",
-)
-"""Keys that say where something is, and neither name nor decide a result."""
 
 KEPT_BY_NAME = tuple(key for key in PLACES if key != "tracking.uri")
 """Those of which a record has the name of the variable; the address of the store it has without credentials."""
