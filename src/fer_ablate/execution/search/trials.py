@@ -29,6 +29,7 @@ from fer_ablate.search.objectives import objective_values
 from fer_ablate.search.search import Search, Suggestion, search_lock
 from fer_ablate.study.cells import Cell
 from fer_ablate.study.spec import is_hydra
+from fer_ablate.tracking.disk.log import first_line
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
 from fer_ablate.tracking.disk.scan import scan
@@ -198,10 +199,10 @@ class Trials:
             ended = self.launch([self._run_spec(trial) for trial in waiting.values()])
             return outcomes | dict(zip(waiting, ended, strict=True))
         except Exception as error:  # launchers raise errors of their own: a worker was killed, a cluster is gone
-            first_line = next(iter(str(error).splitlines()), type(error).__name__)
+            problem = first_line(error)
             sys.stdout.flush()
-            print(f"fer_ablate: the launcher broke off: {first_line}", file=sys.stderr, flush=True)
-            return outcomes | {key: result_on_disk(trial.folder, key, first_line) for key, trial in waiting.items()}
+            print(f"fer_ablate: the launcher broke off: {problem}", file=sys.stderr, flush=True)
+            return outcomes | {key: result_on_disk(trial.folder, key, problem) for key, trial in waiting.items()}
 
     def _run_spec(self, trial: Trial) -> RunSpec:
         plan, config = self.prepared.plan, trial.cell.config

@@ -18,6 +18,7 @@ from torch.export import ExportedProgram
 from fer_ablate.errors import UserError
 from fer_ablate.extras import imported
 from fer_ablate.inference.export.metadata import INPUT, OUTPUT, ExportedScorer, ModelMetadata, read_metadata
+from fer_ablate.tracking.disk.log import first_line
 from fer_ablate.tracking.quiet import quiet
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -146,7 +147,7 @@ def load_onnx(path: Path, threads: int | None = None) -> OnnxScorer:
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror}. Name a file that you may read.") from error
     except Exception as error:  # onnxruntime's own kinds have no common class but this
-        first = next(iter(str(error).splitlines()), type(error).__name__)
+        first = first_line(error)
         raise UserError(
             f"{path}: damaged, or not an ONNX file that onnxruntime {runtime.__version__} can run ({first})."
         ) from error

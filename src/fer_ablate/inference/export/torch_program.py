@@ -19,6 +19,7 @@ from fer_ablate.data.transform import Preprocess
 from fer_ablate.errors import UserError
 from fer_ablate.inference.export.metadata import ExportedScorer, ModelMetadata, read_metadata
 from fer_ablate.inference.network import TrainedNetwork
+from fer_ablate.tracking.disk.log import first_line
 from fer_ablate.tracking.quiet import quiet
 
 METADATA_FILE = "fer_ablate.json"
@@ -66,7 +67,7 @@ def trace_network(trained: TrainedNetwork) -> ExportedProgram:
         try:
             return torch.export.export(deployed_network(trained), (faces,), dynamic_shapes=({0: Dim("batch", min=1)},))
         except Exception as error:  # torch raises some dozen kinds, and whatever the network's own code raises
-            first = next(iter(str(error).splitlines()), type(error).__name__)
+            first = first_line(error)
             raise UserError(
                 f"torch.export cannot follow the network {trained.config.model.name} of {trained.path}: {first}\n"
                 "Its forward must not depend on values in the images or on the number of them. `predict ckpt=` runs it as it is."
