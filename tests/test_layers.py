@@ -11,8 +11,9 @@ import fer_ablate
 
 PACKAGE = Path(fer_ablate.__file__).parent
 ROWS = (
-    ("labels", "errors", "sizes", "metrics", "machine", "shell"),
+    ("labels", "sizes", "metrics", "machine", "shell"),
     ("addresses",),
+    ("errors",),
     ("extras",),
     ("config",),
     ("data", "models", "optim"),

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from fer_ablate.addresses import hide
+
 
 class UserError(ValueError):
     """Something outside the program (a file, a key, a value) is wrong; the message names it and says what to do about it."""
@@ -47,3 +49,8 @@ def choices(given: str, known: Iterable[str]) -> str:
     near = get_close_matches(given, names, n=1, cutoff=0.5)
     hint = f"Did you mean '{near[0]}'? " if near else ""
     return f"{hint}Choices: {', '.join(names)}."
+
+
+def first_line(error: BaseException) -> str:
+    """First line of an error's message without credentials; the name of its class if the message is empty."""
+    return hide(next(iter(str(error).strip().splitlines()), "")) or type(error).__name__

@@ -34,7 +34,7 @@ from fer_ablate.config.hydra_internals import (
 from fer_ablate.config.overrides import parsed_overrides
 from fer_ablate.config.schema import Config
 from fer_ablate.config.yaml_files import parse_yaml
-from fer_ablate.errors import Fault, FaultyConfigError, UserError
+from fer_ablate.errors import Fault, FaultyConfigError, UserError, first_line
 
 register_environment()
 
@@ -193,11 +193,6 @@ def to_config(tree: DictConfig) -> Config:
 def resolution_fault(error: Exception) -> Fault:
     """The fault of a config with a missing value, or an interpolation that leads nowhere."""
     return Fault("", first_line(error), "Give it on the command line, or see --cfg job.")
-
-
-def first_line(error: BaseException) -> str:
-    """First line of a message; the name of the error's class if it has none."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _refuse_names(tree: DictConfig, config: Config) -> None:

@@ -14,10 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fer_ablate import shell
-from fer_ablate.config.compose import composed, composer, first_line, flat
+from fer_ablate.config.compose import composed, composer, flat
 from fer_ablate.config.overrides import Override, ParsedOverride, parsed_overrides, quoted, value_of
 from fer_ablate.config.schema import Config
-from fer_ablate.errors import Fault, choices
+from fer_ablate.errors import Fault, choices, first_line
 from fer_ablate.extras import install_command
 
 FOLDERED = ("study",)

@@ -34,7 +34,7 @@ from omegaconf._utils import get_omega_conf_dumper
 from omegaconf.errors import OmegaConfBaseException
 
 from fer_ablate.config.yaml_files import named_code, read_yaml
-from fer_ablate.errors import UserError
+from fer_ablate.errors import UserError, first_line
 
 
 def dump_yaml(values: Mapping[str, Any]) -> str:
@@ -137,8 +137,7 @@ class _ReadOnce(ConfigRepository):
         try:
             return super().load_config(config_path)
         except (HydraException, OmegaConfBaseException, ValueError, TypeError, AttributeError) as error:
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
-            raise UserError(f"{file}: {reason}. Mend its defaults list or its first line.") from error
+            raise UserError(f"{file}: {first_line(error)}. Mend its defaults list or its first line.") from error
 
 
 @contextmanager

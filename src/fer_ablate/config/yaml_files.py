@@ -10,7 +10,7 @@ import yaml
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fer_ablate.errors import UserError
+from fer_ablate.errors import UserError, first_line
 
 T = TypeVar("T")
 
@@ -107,8 +107,9 @@ def _parsed(text: str, source: str, parse: Callable[[], T]) -> T:
         raise
     # What the constructors of numbers raise is a ValueError; OmegaConf's own error for a text or a number alone is an OSError.
     except (yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError, KeyError, OSError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"{source}: not a YAML file of keys and values ({reason}). Mend it, or name another file.") from error
+        raise UserError(
+            f"{source}: not a YAML file of keys and values ({first_line(error)}). Mend it, or name another file."
+        ) from error
 
 
 def _check_limits(text: str, source: str) -> None:

@@ -12,9 +12,8 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from fer_ablate.addresses import bare, hide, remember, sqlite_address, usable
-from fer_ablate.errors import UserError
+from fer_ablate.errors import UserError, first_line
 from fer_ablate.tracking.disk.files import write_error
-from fer_ablate.tracking.disk.log import first_line
 
 SQLITE = "sqlite"
 SQLITE_SECONDS = 60

@@ -12,7 +12,7 @@ from fer_ablate.config.conf_files import conf_dir
 from fer_ablate.config.schema import StudyConfig
 from fer_ablate.config.study_rows import baseline_of, rows_of, study_file_faults
 from fer_ablate.config.yaml_files import read_yaml
-from fer_ablate.errors import FaultyConfigError, UserError, choices
+from fer_ablate.errors import FaultyConfigError, UserError, choices, first_line
 from fer_ablate.study.spec import StudySpec, study_file, switch_faults
 
 
@@ -63,7 +63,7 @@ def _read(name: str, config_dir: Path | None) -> StudySpec:
     try:
         study = cast(StudyConfig, OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(StudyConfig), read_yaml(file))))
     except OmegaConfBaseException as error:
-        raise UserError(f"{file}: {next(iter(str(error).splitlines()), type(error).__name__)}") from error
+        raise UserError(f"{file}: {first_line(error)}") from error
     if faults := study_file_faults(study):
         raise UserError(f"{file}: {FaultyConfigError(faults)}")
     return StudySpec(

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from fer_ablate.addresses import bare
 from fer_ablate.config.schema import TrackingConfig
-from fer_ablate.errors import FaultyConfigError, UserError
+from fer_ablate.errors import FaultyConfigError, UserError, first_line
 from fer_ablate.inference.export.metadata import ModelMetadata
 from fer_ablate.inference.network import TrainedNetwork
 from fer_ablate.sizes import Size, spelled
-from fer_ablate.tracking.disk.log import first_line
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.mlflow.connection import open_store, tracking_faults
 

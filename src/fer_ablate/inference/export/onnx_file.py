@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from fer_ablate.errors import UserError
+from fer_ablate.errors import UserError, first_line
 from fer_ablate.extras import imported
 from fer_ablate.inference.export.metadata import INPUT, OUTPUT, ExportedScorer, ModelMetadata, read_metadata
-from fer_ablate.tracking.disk.log import first_line
 from fer_ablate.tracking.quiet import quiet
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")

@@ -16,10 +16,9 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from fer_ablate.data.transform import Preprocess
-from fer_ablate.errors import UserError
+from fer_ablate.errors import UserError, first_line
 from fer_ablate.inference.export.metadata import ExportedScorer, ModelMetadata, read_metadata
 from fer_ablate.inference.network import TrainedNetwork
-from fer_ablate.tracking.disk.log import first_line
 from fer_ablate.tracking.quiet import quiet
 
 METADATA_FILE = "fer_ablate.json"

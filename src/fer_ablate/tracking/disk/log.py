@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fer_ablate.addresses import hide
-from fer_ablate.errors import UserError
+from fer_ablate.errors import UserError, first_line
 from fer_ablate.tracking.disk.files import write_error
 
 LOG = "log.txt"
@@ -49,8 +49,3 @@ def attempt(log: Path, what: str, make: Callable[[], object]) -> str:
             append_to_log(log, problem, traceback.format_exc())
         return problem
     return ""
-
-
-def first_line(error: BaseException) -> str:
-    """First line of an error's message without credentials; the name of its class if the message is empty."""
-    return hide(next(iter(str(error).splitlines()), "")) or type(error).__name__
