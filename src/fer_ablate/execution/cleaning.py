@@ -10,10 +10,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from fer_ablate.errors import UserError
+from fer_ablate.errors import UserError, first_line
 from fer_ablate.study.plan import Plan, RunName, name_of_cell, name_of_run
 from fer_ablate.tracking.disk.index import RunBrief
-from fer_ablate.tracking.disk.log import first_line
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
 from fer_ablate.tracking.disk.scan import RunRecord, Scan

@@ -24,7 +24,7 @@ from fer_ablate.config.hydra_internals import launcher
 from fer_ablate.config.overrides import assignment
 from fer_ablate.config.schema import TrackingConfig
 from fer_ablate.config.study_rows import waves
-from fer_ablate.errors import UserError
+from fer_ablate.errors import UserError, first_line
 from fer_ablate.execution.job import JobResult, SweepJob, do_job, result_on_disk, run_spec_file
 from fer_ablate.execution.left_over import SPECS
 from fer_ablate.execution.run_pictures import PictureThread
@@ -32,7 +32,6 @@ from fer_ablate.execution.sharing import Sharing
 from fer_ablate.execution.together import Together, one_after_another
 from fer_ablate.study.plan import Plan, PlannedRun
 from fer_ablate.tracking.disk.files import writer_name
-from fer_ablate.tracking.disk.log import first_line
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
 

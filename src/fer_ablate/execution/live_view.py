@@ -29,6 +29,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fer_ablate.cli.console import counted
+from fer_ablate.errors import first_line
 from fer_ablate.execution.run_progress import (
     JobNote,
     RunProgress,
@@ -41,7 +42,6 @@ from fer_ablate.execution.run_progress import (
 )
 from fer_ablate.report.quantities import duration, one_line, shorten
 from fer_ablate.study.plan import PlannedRun
-from fer_ablate.tracking.disk.log import first_line
 from fer_ablate.tracking.disk.run_state import RunState
 
 POLL_SECONDS = 1.0

@@ -11,7 +11,7 @@ import numpy as np
 
 from fer_ablate.config.schema import Config
 from fer_ablate.data.transform import build_preprocess
-from fer_ablate.errors import UserError
+from fer_ablate.errors import UserError, first_line
 from fer_ablate.inference.export.formats import PROGRAM_FILE
 from fer_ablate.inference.export.metadata import metadata_of
 from fer_ablate.inference.export.mlflow_model import EXAMPLES, log_network
@@ -20,7 +20,7 @@ from fer_ablate.inference.network import load_network
 from fer_ablate.report.plots.contact_sheets import KINDS, Material, save_sheets
 from fer_ablate.report.plots.run import RunFaces, missing_figures, save_run_figures, shown_faces
 from fer_ablate.shell import program
-from fer_ablate.tracking.disk.log import append_to_log, first_line
+from fer_ablate.tracking.disk.log import append_to_log
 from fer_ablate.tracking.disk.run_folder import SHEETS, RunFolder
 from fer_ablate.tracking.mlflow.attach import begin_additions, end_additions
 from fer_ablate.training.evaluation import Predictions

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fer_ablate.cli import console
-from fer_ablate.errors import UserError
+from fer_ablate.errors import UserError, first_line
 from fer_ablate.study.plan import PlannedRun
-from fer_ablate.tracking.disk.log import first_line
 from fer_ablate.tracking.disk.run_folder import PICTURES, RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
 

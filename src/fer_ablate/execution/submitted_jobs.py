@@ -16,13 +16,12 @@ from typing import Any, Protocol
 
 from fer_ablate.cli import console
 from fer_ablate.cli.command_line import RunSpec
-from fer_ablate.errors import UserError
+from fer_ablate.errors import UserError, first_line
 from fer_ablate.execution.job import JobResult, do_job
 from fer_ablate.execution.job_queue import LocalQueue, Queue, QueuedJob, QueueSilentError, SlurmQueue, how_it_ended, packed
 from fer_ablate.execution.run_progress import JobNote
 from fer_ablate.extras import install_command
 from fer_ablate.tracking.disk.files import read_json, write_json
-from fer_ablate.tracking.disk.log import first_line
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
 

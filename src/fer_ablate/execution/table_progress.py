@@ -8,12 +8,11 @@ from pathlib import Path
 from fer_ablate.config.compose import to_config
 from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.config.study_rows import repeats, trained_labels
-from fer_ablate.errors import FaultyConfigError, UserError
+from fer_ablate.errors import FaultyConfigError, UserError, first_line
 from fer_ablate.study.cells import compose_cells
 from fer_ablate.study.faults import content_faults
 from fer_ablate.study.plan import make_plan
 from fer_ablate.study.spec import StudySpec, last_of_each_key, study_spec
-from fer_ablate.tracking.disk.log import first_line
 from fer_ablate.tracking.disk.run_state import RunState
 from fer_ablate.tracking.disk.scan import Scan, scan
 

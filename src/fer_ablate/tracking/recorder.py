@@ -16,9 +16,9 @@ from filelock import FileLock, Timeout
 
 from fer_ablate.addresses import bare, sqlite_file
 from fer_ablate.config.schema import TrackingConfig
-from fer_ablate.errors import UserError
+from fer_ablate.errors import UserError, first_line
 from fer_ablate.tracking.disk.files import write_text
-from fer_ablate.tracking.disk.log import append_to_log, first_line
+from fer_ablate.tracking.disk.log import append_to_log
 from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader
 from fer_ablate.tracking.disk.run_state import RunState, mlflow_status
 from fer_ablate.tracking.mlflow.connection import open_store

@@ -14,7 +14,7 @@ from fer_ablate.config.choices import Mode
 from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.config.overrides import key_of
 from fer_ablate.config.schema import SearchConfig
-from fer_ablate.errors import Fault, FaultyConfigError, UserError
+from fer_ablate.errors import Fault, FaultyConfigError, UserError, first_line
 from fer_ablate.execution.job import JobResult, result_on_disk
 from fer_ablate.execution.launching import Launch, open_launcher
 from fer_ablate.execution.live_view import LiveView, showing
@@ -29,7 +29,6 @@ from fer_ablate.search.objectives import objective_values
 from fer_ablate.search.search import Search, Suggestion, search_lock
 from fer_ablate.study.cells import Cell
 from fer_ablate.study.spec import is_hydra
-from fer_ablate.tracking.disk.log import first_line
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
 from fer_ablate.tracking.disk.scan import scan

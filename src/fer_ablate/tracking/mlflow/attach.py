@@ -6,8 +6,8 @@ from pathlib import Path
 
 from fer_ablate.addresses import bare
 from fer_ablate.config.schema import TrackingConfig
+from fer_ablate.errors import first_line
 from fer_ablate.tracking.disk.files import write_text
-from fer_ablate.tracking.disk.log import first_line
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState, mlflow_status
 from fer_ablate.tracking.mlflow.connection import open_store

@@ -16,8 +16,7 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from numpy.typing import NDArray
 
 from fer_ablate.addresses import is_server, usable
-from fer_ablate.errors import UserError
-from fer_ablate.tracking.disk.log import first_line
+from fer_ablate.errors import UserError, first_line
 from fer_ablate.tracking.mlflow.store import Store
 from fer_ablate.tracking.quiet import quiet
 

@@ -17,8 +17,7 @@ from filelock import Timeout
 
 from fer_ablate.addresses import bare, comparison_page, home_page, run_page
 from fer_ablate.config.schema import TrackingConfig
-from fer_ablate.errors import UserError
-from fer_ablate.tracking.disk.log import first_line
+from fer_ablate.errors import UserError, first_line
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState, mlflow_status
 from fer_ablate.tracking.mlflow.connection import open_store
