@@ -10,8 +10,6 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from fer_ablate.config.compose import composed, composer, to_config
-
 # Collecting the tests imports all libraries and keeps nearly all that it makes: a search for garbage would only take time.
 gc.disable()
 
@@ -97,6 +95,8 @@ def small_run():
 @pytest.fixture
 def config_of(cache_dir, small_run, tmp_path):
     """The config of a small run of one epoch with outputs in a temporary folder."""
+    # Imported here, since the process that hands out the tests reads this file as well and the others wait for it.
+    from fer_ablate.config.compose import composed, composer, to_config
 
     def compose(*overrides: str):
         places = (f"data.cache_dir={cache_dir}", f"runs_dir={tmp_path / 'runs'}")

@@ -51,7 +51,7 @@ PartitionName=main Nodes={host} Default=YES State=UP
 """
 
 STUDY = """
-base: [model=small, model.width=0.25, trainer=cpu, trainer.batch_size=32, trainer.max_epochs=2, trainer.num_threads=1,
+base: [model=small, model.width=0.25, trainer=cpu, trainer.batch_size=32, trainer.max_epochs=40, trainer.num_threads=1,
   data.synthetic.train=140, data.synthetic.val=70, data.synthetic.test=70]
 baseline: all
 seeds: [0, 1]

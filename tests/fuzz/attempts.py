@@ -12,6 +12,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,11 @@ class Answer:
 
 def type_words(words: tuple[str, ...]) -> Answer:
     """Type the words after `python -m fer_ablate`."""
+    return answer_of(words, lambda: main(words))
+
+
+def answer_of(words: tuple[str, ...], call: Callable[[], int]) -> Answer:
+    """Call what these words stand for, which returns an exit code, and see how it ends."""
     out, err, began = io.StringIO(), io.StringIO(), time.monotonic()
     code, error = None, ""
     hydra, known = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
@@ -73,7 +79,7 @@ def type_words(words: tuple[str, ...]) -> Answer:
         with _limit(), warnings.catch_warnings(), redirect_stdout(out), redirect_stderr(err):
             warnings.simplefilter("default")  # a warning is no error for who types a command
             sys.argv = ["fer_ablate"]
-            code = main(words)
+            code = call()
     except (Exception, TooSlowError):
         error = traceback.format_exc()
     finally:
@@ -83,7 +89,7 @@ def type_words(words: tuple[str, ...]) -> Answer:
     return Answer(words, code, out.getvalue(), err.getvalue(), error, time.monotonic() - began)
 
 
-def type_all(kind: str, share: float, strategy, commands) -> None:
+def type_all(kind: str, share: float, strategy, commands, answer=type_words) -> None:
     """Draw inputs, type the commands that they make, and list every kind of bad end at once.
 
     Args:
@@ -91,6 +97,7 @@ def type_all(kind: str, share: float, strategy, commands) -> None:
         share: of all inputs that are drawn.
         strategy: draws an input.
         commands: writes what the input needs into the present folder, and gives the commands as tuples of words.
+        answer: types one of them.
     """
     counts, bad = OUTCOMES.setdefault(kind, Counter()), {}
 
@@ -105,9 +112,9 @@ def type_all(kind: str, share: float, strategy, commands) -> None:
     @given(strategy)
     def each(value):
         for words in commands(value):
-            answer = type_words(words)
-            problem = problem_of(answer)
-            counts["bad" if problem else "message" if answer.code else "done"] += 1
+            ended = answer(words)
+            problem = problem_of(ended)
+            counts["bad" if problem else "message" if ended.code else "done"] += 1
             if problem:
                 lines = [line.strip() for line in problem.strip().splitlines()]
                 place = next((line for line in reversed(lines) if "fer_ablate/" in line), "")

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from sklearn.metrics import confusion_matrix, f1_score, log_loss
 from statsmodels.stats.contingency_tables import mcnemar
 
 from fer_ablate.config.study_rows import Repeat
@@ -45,15 +44,14 @@ def guesses(right, seed=0):
 def scored(probabilities, labels):
     """The few scores needed here, in a fraction of the time that all of them take."""
     predicted = probabilities.argmax(axis=1)
+    confusion = np.bincount(3 * labels + predicted, minlength=9).reshape(3, 3)
     metrics = {
         "acc": (predicted == labels).mean(dtype=np.float32),
-        "loss": log_loss(labels, probabilities),
-        "macro_f1": f1_score(labels, predicted, average="macro"),
+        "loss": -np.log(probabilities[np.arange(len(labels)), labels]).mean(),
+        "macro_f1": (2 * confusion.diagonal() / (confusion.sum(axis=0) + confusion.sum(axis=1))).mean(),
     }
-    confusion = confusion_matrix(labels, predicted, labels=[0, 1, 2]).tolist()
-    return SplitResult(
-        n=len(labels), metrics={name: float(value) for name, value in metrics.items()}, per_class={}, confusion=confusion
-    )
+    metrics = {name: float(value) for name, value in metrics.items()}
+    return SplitResult(n=len(labels), metrics=metrics, per_class={}, confusion=confusion.tolist())
 
 
 @pytest.fixture
