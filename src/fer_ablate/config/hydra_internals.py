@@ -26,14 +26,14 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Override as ParsedOverride
 from hydra.core.plugins import Plugins
 from hydra.errors import ConfigCompositionException, HydraException
-from hydra.plugins.config_source import ConfigResult
+from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import get_omega_conf_dumper
 from omegaconf.errors import OmegaConfBaseException
 
-from fer_ablate.config.yaml_files import named_code, read_yaml
+from fer_ablate.config.yaml_files import named_code, parse_yaml, read_text
 from fer_ablate.errors import UserError, first_line
 
 
@@ -45,6 +45,9 @@ def dump_yaml(values: Mapping[str, Any]) -> str:
 
 OWN_FILES = "command-line"
 """Hydra's name for what `--config-dir` gives."""
+
+HEADER_LETTERS = 512
+"""Beginning of a file in which Hydra looks for lines such as `# @package _global_`."""
 
 HydraApp = Hydra
 """What composes configs once it is initialised."""
@@ -109,6 +112,9 @@ class _ReadOnce(ConfigRepository):
     def initialize_sources(self, config_search_path: ConfigSearchPath) -> None:
         """Search other folders from now on, in which the same name may be another file."""
         super().initialize_sources(config_search_path)
+        self.sources = [
+            _LimitedFiles(one.provider, one.path) if isinstance(one, FileConfigSource) else one for one in self.sources
+        ]
         self._read: dict[str, bytes] = {}
         self.names: list[set[str]] = []  # one set for each `names_read` that goes on
 
@@ -122,22 +128,43 @@ class _ReadOnce(ConfigRepository):
         return found
 
     def _load(self, config_path: str) -> ConfigResult | None:
-        """Read a file, which may be a stranger's: Hydra itself has no limits, and lets the errors of its parsers through."""
-        source = self._find_object_source(config_path, ObjectType.CONFIG)
-        if not isinstance(source, FileConfigSource):
-            return super().load_config(config_path)
-        folder = Path(source.path).resolve()
-        file = (folder / source._normalize_file_name(config_path)).resolve()
-        if not file.is_relative_to(folder):
-            raise UserError(f"{config_path}: outside of {folder}, the folder of the configs. Copy the file into it.")
-        content = read_yaml(file)
-        # A file of the user's may be a stranger's, so only the command line can name code to run.
-        if source.provider == OWN_FILES and (code := named_code(OmegaConf.to_container(content))):
-            raise UserError(f"{file}: {code} would run when this file is used. Remove it; only a command line can name code.")
         try:
             return super().load_config(config_path)
+        except UserError:
+            raise
         except (HydraException, OmegaConfBaseException, ValueError, TypeError, AttributeError) as error:
-            raise UserError(f"{file}: {first_line(error)}. Mend its defaults list or its first line.") from error
+            source = self._find_object_source(config_path, ObjectType.CONFIG)
+            if not isinstance(source, _LimitedFiles):
+                raise
+            remedy = "Mend its defaults list or its first line."
+            raise UserError(f"{source.file(config_path)}: {first_line(error)}. {remedy}") from error
+
+
+class _LimitedFiles(FileConfigSource):
+    """A folder whose files may be a stranger's: Hydra itself has no limits, and lets the errors of its parsers through."""
+
+    def file(self, config_path: str) -> Path:
+        """The file of a name such as `model/pisa`, which has to be in the folder."""
+        folder = Path(self.path).resolve()
+        file = (folder / self._normalize_file_name(config_path)).resolve()
+        if not file.is_relative_to(folder):
+            raise UserError(f"{config_path}: outside of {folder}, the folder of the configs. Copy the file into it.")
+        return file
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """Read a file within the limits of `yaml_files`; a file of the user's names no code."""
+        file = self.file(config_path)
+        text = read_text(file)
+        content = parse_yaml(text, str(file))
+        # A file of the user's may be a stranger's, so only the command line can name code to run.
+        if self.provider == OWN_FILES and (code := named_code(OmegaConf.to_container(content))):
+            raise UserError(f"{file}: {code} would run when this file is used. Remove it; only a command line can name code.")
+        header = ConfigSource._get_header_dict(text[:HEADER_LETTERS])
+        return ConfigResult(provider=self.provider, path=f"{self.scheme()}://{self.path}", config=content, header=header)
+
+
+def _limited(source: ConfigSource) -> ConfigSource:
+    return _LimitedFiles(source.provider, source.path) if isinstance(source, FileConfigSource) else source
 
 
 @contextmanager

@@ -46,13 +46,22 @@ def read_yaml(file: Path) -> DictConfig | ListConfig:
     Raises:
         UserError: the file cannot be read, is no YAML, or exceeds the limits.
     """
+    return parse_yaml(read_text(file), str(file))
+
+
+def read_text(file: Path) -> str:
+    """The text of a YAML file, or as much of it as shows that it is too long.
+
+    Raises:
+        UserError: the file cannot be read, or is no UTF-8 text.
+    """
     try:
         with file.open("rb") as stream:
             content = stream.read(MOST_BYTES + 1)
     except OSError as error:
         raise UserError(f"Cannot read {file}: {error.strerror}. Name another file, or have its owner let you read it.") from error
     try:
-        return parse_yaml(content.decode("utf-8-sig"), str(file))
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise UserError(f"{file}, line {line}: not UTF-8 text ({error.reason}). Save the file as UTF-8.") from error
