@@ -3,6 +3,7 @@
 import os
 import time
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
@@ -10,10 +11,13 @@ from fer_ablate.cli.command_line import RunSpec
 from fer_ablate.config.compose import composed, composer, to_config
 from fer_ablate.errors import UserError
 from fer_ablate.execution import submitted_jobs as module
+from fer_ablate.execution import submitted_run
 from fer_ablate.execution.job import JobResult
 from fer_ablate.execution.job_queue import LocalQueue, QueuedJob, QueueSilentError, SlurmQueue, how_it_ended, packed, read_squeue
+from fer_ablate.execution.job_records import JobRecord
 from fer_ablate.execution.run_progress import JobNote, RunProgress, WatchedRun, with_job
-from fer_ablate.execution.submitted_jobs import JobRecord, SubmittedJobs, SubmittedRun
+from fer_ablate.execution.submitted_jobs import SubmittedJobs
+from fer_ablate.execution.submitted_run import SubmittedRun, changed_at
 from fer_ablate.tracking.disk.files import write_json
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
@@ -173,7 +177,7 @@ def test_a_job_that_vanished_may_have_finished(submitted, spec):
     jobs = submitted(queue)
     jobs._take_up([spec])
     queue.known.clear()
-    folder = RunFolder(jobs._open[spec.key].record and module.Path(spec.folder))
+    folder = RunFolder(jobs._open[spec.key].record and Path(spec.folder))
     folder.write_header(make_header())
     finish_run(folder)
     assert jobs.launch([spec])[0].state is RunState.finished
@@ -207,7 +211,7 @@ def test_starts_without_an_epoch_end_at_last(spec, tmp_path):
     pytest.importorskip("submitit", reason="comes with the extra slurm")
     run = SubmittedRun(spec, tmp_path)
     run = run.checkpoint().function
-    RunFolder(module.Path(spec.folder)).append_epoch(1, epoch_metrics(1), 1000)
+    RunFolder(Path(spec.folder)).append_epoch(1, epoch_metrics(1), 1000)
     run = run.checkpoint().function
     assert run.idle == 0
     run.begun_with = 1
@@ -221,12 +225,12 @@ def test_starts_without_an_epoch_end_at_last(spec, tmp_path):
 
 def test_a_job_started_again_does_not_begin_anew(spec, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(module, "do_job", lambda spec, own_process: seen.append(spec.config.force))
+    monkeypatch.setattr(submitted_run, "do_job", lambda spec, own_process: seen.append(spec.config.force))
     monkeypatch.chdir(tmp_path)
-    folder = RunFolder(module.Path(spec.folder))
+    folder = RunFolder(Path(spec.folder))
     folder.write_header(make_header())
     forced = replace(spec, config=replace(spec.config, force=True))
-    run = SubmittedRun(forced, tmp_path, module._changed_at(folder.header_file))
+    run = SubmittedRun(forced, tmp_path, changed_at(folder.header_file))
     run()
     os.utime(folder.header_file, (time.time() + 5,) * 2)  # its own start has written it anew
     run()

@@ -4,24 +4,24 @@ A job holds all that its run needs, and its id is kept in `<runs_dir>/multirun/j
 the command that submitted it: that may be interrupted or killed, and the same command finds its jobs again.
 """
 
-import os
 import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from fer_ablate.cli import console
 from fer_ablate.cli.command_line import RunSpec
 from fer_ablate.errors import UserError, first_line
-from fer_ablate.execution.job import JobResult, do_job
+from fer_ablate.execution.job import JobResult
 from fer_ablate.execution.job_queue import LocalQueue, Queue, QueuedJob, QueueSilentError, SlurmQueue, how_it_ended, packed
+from fer_ablate.execution.job_records import JobRecord, JobRecords
 from fer_ablate.execution.run_progress import JobNote
+from fer_ablate.execution.submitted_run import SubmittedRun, changed_at, epochs_of
 from fer_ablate.extras import install_command
-from fer_ablate.tracking.disk.files import read_json, write_json
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
 
@@ -43,9 +43,6 @@ GRACE_SECONDS = 20.0
 MOST_ELEMENTS = 1000
 """Jobs submitted together: Slurm takes arrays of 1,000 elements unless it is set up for more (`MaxArraySize`)."""
 
-IDLE_STARTS = 3
-"""Starts in a row that may end without a new epoch before a run gives up."""
-
 EXECUTOR_KEYS = ("max_num_timeout", "python")
 COMMON_KEYS = (
     "timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes", "name", "stderr_to_stdout",
@@ -53,104 +50,6 @@ COMMON_KEYS = (
 """Settings that submitit takes for every kind of cluster; the others are named for one."""
 
 ENDED_STATES = (RunState.finished, RunState.failed, RunState.pruned)
-
-
-@dataclass
-class SubmittedRun:
-    """What a job calls; submitit pickles it.
-
-    Args:
-        spec: what to train.
-        cwd: folder that relative paths start from.
-        header_at: time of the run's header when the job was submitted, None if it had none; a later one is of the job itself.
-        idle: starts in a row until now that ended without a new epoch.
-    """
-
-    spec: RunSpec
-    cwd: Path
-    header_at: int | None = None
-    idle: int = 0
-    begun_with: int = field(default=0, init=False)
-
-    def __call__(self) -> JobResult:
-        """Do the run, or go on with it where an earlier start of this job left it."""
-        if os.environ.get("SUBMITIT_EXECUTOR") == "local":
-            _leave_terminal()
-        os.chdir(self.cwd)
-        folder = RunFolder(Path(self.spec.folder))
-        spec = self.spec
-        if spec.config.force and _changed_at(folder.header_file) != self.header_at:
-            # An earlier start of this job has cleared the folder; to clear it again would lose its epochs.
-            spec = replace(spec, config=replace(spec.config, force=False))
-        self.begun_with = 0 if spec.config.force else _epochs(folder)
-        return do_job(spec, own_process=True)
-
-    def checkpoint(self) -> Any:
-        """What submitit queues again when the time limit is near: this, for the epochs are on disk.
-
-        Raises:
-            UserError: several starts have brought no epoch.
-        """
-        from submitit.helpers import DelayedSubmission
-
-        idle = 0 if _epochs(RunFolder(Path(self.spec.folder))) > self.begun_with else self.idle + 1
-        if idle >= IDLE_STARTS:
-            raise UserError(
-                f"{idle} starts in a row were stopped before they had trained an epoch. Give the jobs more time: "
-                "hydra.launcher.timeout_min=..."
-            )
-        return DelayedSubmission(replace(self, idle=idle))
-
-
-@dataclass(frozen=True)
-class JobRecord:
-    """A job as it is kept on disk.
-
-    Args:
-        cluster: `slurm` or `local`.
-        job: its id.
-        name: of the job in the queue.
-        folder: submitit's, with `%j` for the id.
-    """
-
-    cluster: str
-    job: str
-    name: str
-    folder: str
-
-    def result(self) -> tuple[str, Any] | None:
-        """What the job returned: `success` and a `JobResult`, or `error` and a traceback; None as long as it has not."""
-        from submitit.core.utils import pickle_load
-
-        if not self.returned:
-            return None
-        try:
-            outcome: tuple[str, Any] = pickle_load(self._paths.result_pickle)
-        except Exception:  # half of it is here yet, or never will be: then the queue says that the job has ended
-            return None
-        return outcome
-
-    @property
-    def returned(self) -> bool:
-        """Whether the job has left a result."""
-        return bool(self._paths.result_pickle.is_file())
-
-    @property
-    def log(self) -> Path:
-        """What the job printed before and after its run, which has a log of its own."""
-        return Path(self._paths.stderr)
-
-    def refresh(self) -> None:
-        """Let a network file system look at the folder anew, as submitit does."""
-        with suppress(OSError):
-            folder = self._paths.folder
-            folder.chmod(folder.stat().st_mode)
-
-    @property
-    def _paths(self) -> Any:
-        from submitit.core.utils import JobPaths
-
-        return JobPaths(self.folder, self.job, 0)
 
 
 @dataclass
@@ -192,7 +91,7 @@ class SubmittedJobs:
         self._cluster = str(self._settings.pop("cluster"))
         self._folder = str(self._settings.pop("submitit_folder"))
         self._queue: Queue = LocalQueue() if self._cluster == "local" else SlurmQueue()
-        self._records = multirun / JOBS
+        self._records = JobRecords(multirun / JOBS, self._cluster)
         self._open: dict[str, _Open] = {}
         self._notes: dict[str, JobNote] = {}
         self._executor = self._build()
@@ -205,7 +104,7 @@ class SubmittedJobs:
         """
         results: dict[str, JobResult] = {}
         self._take_up(specs)
-        self._forget_returned()
+        self._records.forget_returned(self._open)
         fresh = [spec for spec in specs if spec.key not in self._open]
         for start in range(0, len(fresh), MOST_ELEMENTS):
             results |= self._submit(fresh[start : start + MOST_ELEMENTS])
@@ -243,7 +142,7 @@ class SubmittedJobs:
 
     def _take_up(self, specs: Sequence[RunSpec]) -> None:
         """Find the jobs that an earlier command has submitted for these runs, as far as they are queued or running."""
-        records = {spec.key: record for spec in specs if (record := self._recorded(spec.key)) is not None}
+        records = {spec.key: record for spec in specs if (record := self._records.read(spec.key)) is not None}
         if not records:
             return
         queued = self._asked([record.job for record in records.values()])
@@ -257,33 +156,12 @@ class SubmittedJobs:
             ids = packed([one.record.job for one in self._open.values()])
             console.facts([("takes up", f"{console.counted(len(self._open), 'job')} of an earlier command: {' '.join(ids)}")])
 
-    def _recorded(self, key: str) -> JobRecord | None:
-        file = self._record_file(key)
-        if not file.is_file():
-            return None
-        try:
-            record: JobRecord = read_json(file, lambda stored: JobRecord(**stored))
-        except UserError:  # of another version; the lock of the run still keeps two jobs from training it at once
-            return None
-        return record if record.cluster == self._cluster else None
-
-    def _forget_returned(self) -> None:
-        """Remove the records of jobs that have returned while no command waited for them."""
-        for file in self._records.glob("*.json"):
-            record = self._recorded(file.stem)
-            if file.stem not in self._open and record is not None and record.returned:
-                with suppress(OSError):
-                    file.unlink(missing_ok=True)
-
-    def _record_file(self, key: str) -> Path:
-        return self._records / f"{key}.json"
-
     def _submit(self, specs: Sequence[RunSpec]) -> dict[str, JobResult]:
         """Submit runs together; gives results only if the cluster refuses them."""
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
         cwd = Path.cwd()
-        runs = [SubmittedRun(spec, cwd, _changed_at(RunFolder(Path(spec.folder)).header_file)) for spec in specs]
+        runs = [SubmittedRun(spec, cwd, changed_at(RunFolder(Path(spec.folder)).header_file)) for spec in specs]
         while True:
             try:
                 # Ctrl-C waits: a job that was submitted but not recorded would be queued a second time.
@@ -293,7 +171,7 @@ class SubmittedJobs:
                         record = JobRecord(self._cluster, job.job_id, str(self._settings.get("name")), self._folder)
                         self._begin_waiting(spec, record, None)
                         try:
-                            write_json(self._record_file(spec.key), asdict(record))
+                            self._records.write(spec.key, record)
                         except UserError as error:
                             _warn(f"job {job.job_id} would not be found by a later command: {error}")
                 break
@@ -331,7 +209,7 @@ class SubmittedJobs:
                 continue  # the queue has lost the job, as after its controller was set up anew, but not the run
             accounted = "" if one.queued is not None and one.queued.ended else self._queue.ending(one.record.job)
             problem = how_it_ended(one.record.job, one.queued, accounted)
-            if epochs := _epochs(folder):
+            if epochs := epochs_of(folder):
                 problem += f"; the same command resumes it after epoch {epochs}"
             results[key] = self._settle(one.spec, _ended_on_disk(one, problem))
         return results
@@ -342,8 +220,7 @@ class SubmittedJobs:
         if result.state is RunState.failed:
             self._notes[spec.folder] = JobNote("", result.problem)
         if one is not None:
-            with suppress(OSError):
-                self._record_file(spec.key).unlink(missing_ok=True)
+            self._records.forget(spec.key)
         return result
 
     def _look(self, silent: bool) -> bool:
@@ -437,32 +314,7 @@ def _ended_on_disk(one: _Open, problem: str) -> JobResult:
 def _ends(folder: RunFolder) -> dict[RunState, int | None]:
     """Times of the files that say how a run ended."""
     files = (folder.result_file, folder.failure_file, folder.pruned_file)
-    return {state: _changed_at(file) for state, file in zip(ENDED_STATES, files, strict=True)}
-
-
-def _changed_at(file: Path) -> int | None:
-    try:
-        return file.stat().st_mtime_ns
-    except OSError:
-        return None
-
-
-def _epochs(folder: RunFolder) -> int:
-    try:
-        return len(folder.history)
-    except (UserError, OSError):
-        return 0
-
-
-def _leave_terminal() -> None:
-    """Let Ctrl-C in the terminal of the command not reach this process, and `kill` interrupt its run."""
-    os.setpgid(0, 0)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    signal.signal(signal.SIGTERM, _interrupt)
-
-
-def _interrupt(*_: Any) -> None:
-    raise KeyboardInterrupt
+    return {state: changed_at(file) for state, file in zip(ENDED_STATES, files, strict=True)}
 
 
 @contextmanager
