@@ -73,7 +73,7 @@ class Command:
             choice: from 0 to 1; which one of several workers.
 
         Returns:
-            What was killed; empty if there was none of the kind.
+            What was killed: the driver where there is no worker yet; empty if nothing lives.
         """
         living = self.processes()
         if victim == "group":
@@ -82,6 +82,8 @@ class Command:
             return "group"
         workers = [pid for pid in owners if pid in living and pid != self.process.pid]
         workers = workers or [pid for pid, line in living.items() if pid != self.process.pid and _is_worker(line)]
+        if victim == "worker" and not workers:
+            victim = "driver"
         chosen = {
             "driver": [self.process.pid],
             "worker": workers[int(choice * len(workers)) :][:1],
