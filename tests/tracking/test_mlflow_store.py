@@ -23,6 +23,11 @@ def recorded(store, run_id):
     return run.info.status, run.info.end_time, run.data.params, run.data.tags, steps, files, len(run.inputs.dataset_inputs)
 
 
+def test_a_database_is_made_whole(uri, runs_dir):
+    opened(uri, runs_dir)
+    assert sorted(file.name for file in runs_dir.glob("*mlflow.db*")) == ["mlflow.db", "mlflow.db.lock"]
+
+
 def test_a_second_upload_changes_nothing(folder, uri, runs_dir):
     store = opened(uri, runs_dir)
     run_id = store.upload(fill(folder))
