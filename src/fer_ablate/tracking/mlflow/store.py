@@ -21,6 +21,7 @@ from fer_ablate.addresses import bare, is_server, sqlite_file, usable
 from fer_ablate.errors import UserError
 from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader
 from fer_ablate.tracking.disk.run_state import RunState, mlflow_status
+from fer_ablate.tracking.mlflow.database import make_database
 from fer_ablate.tracking.mlflow.moved import artifact_location, follow_runs
 from fer_ablate.tracking.mlflow.notes import NOTE, with_part
 from fer_ablate.tracking.mlflow.params import (
@@ -75,6 +76,8 @@ class Store:
             database.parent.mkdir(parents=True, exist_ok=True)
         # MLflow creates and migrates a database without a lock: processes that start together would trip over each other.
         with FileLock(f"{database}.lock", timeout=CREATION_SECONDS) if database is not None else nullcontext():
+            if database is not None:
+                make_database(database)
             follow_runs(uri, Path(runs_dir))
             self.client = MlflowClient(usable(uri))
             self.experiment_id = self._experiment(experiment, runs_dir)
