@@ -14,6 +14,7 @@ from fer_ablate.errors import UserError, choices
 
 VERBS = {
     "train": "train one run, or with -m a study, a grid or a search (the default verb)",
+    "init": "a folder for a study of your own that runs as it is: init my_study",
     "plan": "what a study would train, what is finished or stale and why, and the cost: plan study=quickstart",
     "table": "the judged table of a study: table study=quickstart [format=markdown|latex|csv|html|json] [output=FILE]",
     "watch": "how far a study or grid is while it trains, from any terminal: watch study=quickstart",

@@ -1,0 +1,39 @@
+"""`init` makes a folder whose study composes as it is made."""
+
+import pytest
+
+from fer_ablate.cli.main import main
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["init", "my_study"]) == 0
+    return tmp_path / "my_study"
+
+
+def test_all_its_rows_can_be_planned(made, monkeypatch):
+    monkeypatch.chdir(made)
+    monkeypatch.syspath_prepend(str(made))
+    plan = ["plan", "--config-dir", "conf", "study=my_study", f"runs_dir={made}/runs"]
+    assert main([*plan, "plugins=[my_parts]"]) == 0
+    assert main(plan) == 1  # code runs only if the command line names it
+
+
+def test_its_files_name_the_study(made):
+    assert {file.relative_to(made).as_posix() for file in made.rglob("*") if file.is_file()} == {
+        "README.md",
+        "my_parts.py",
+        "conf/model/my_model.yaml",
+        "conf/study/my_study.yaml",
+    }
+    assert "study=my_study" in (made / "README.md").read_text()
+    assert not [file for file in made.rglob("*") if file.is_file() and ("$" in file.read_text() or "NAME" in file.read_text())]
+
+
+@pytest.mark.parametrize("name", ["my_study", "a b", "-x", "x=1", "$name"])
+def test_a_bad_name_makes_nothing(made, name, capsys):
+    before = sorted(made.parent.rglob("*"))
+    assert main(["init", name]) == 1
+    assert capsys.readouterr().err.startswith("fer_ablate: ")
+    assert sorted(made.parent.rglob("*")) == before
