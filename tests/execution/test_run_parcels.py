@@ -5,7 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from fer_ablate.execution.run_parcels import pack_ended, pack_running, pack_unfinished, replace_with, state_is_due, unpack
+from fer_ablate.execution.run_parcels import (
+    pack_ended,
+    pack_running,
+    pack_unfinished,
+    replace_with,
+    state_is_due,
+    take_up,
+    unpack,
+)
 from fer_ablate.tracking.disk.progress_file import PROGRESS, StepProgress, write_progress
 from fer_ablate.tracking.disk.run_folder import RunFolder
 
@@ -108,3 +116,38 @@ def test_another_machine_gets_what_it_goes_on_from(there, here, tmp_path):
 
 def test_a_run_that_never_began_has_nothing(here):
     assert pack_unfinished(here) is None
+
+
+def test_a_node_goes_on_from_the_further_state(there, here):
+    sent = pack_unfinished(there)
+    replace_with(sent, here)
+    here.append_epoch(3, epoch_metrics(3), time_ms=3000)  # of which nothing had come back when the sweep was killed
+    here.write_failure("killed", "Traceback")
+    take_up(here, sent)
+    assert len(here.history) == 3
+    assert here.failure is None
+    there.append_epoch(3, epoch_metrics(3), time_ms=3000)
+    there.append_epoch(4, epoch_metrics(4), time_ms=4000)
+    take_up(here, pack_unfinished(there))
+    assert here.history == there.history
+    assert sorted(folder.name for folder in here.path.parent.iterdir()) == ["run"]
+
+
+def test_the_log_names_the_place_of_the_run(there, here):
+    there.write_failure(f"Cannot write {there.path}/checkpoints/last.ckpt: the disk is full", "Traceback")
+    take_up(here, pack_unfinished(there))
+    assert f"Cannot write {here.path}/checkpoints/last.ckpt" in here.log_file.read_text()
+
+
+def test_another_attempt_replaces_what_was_left(there, here):
+    replace_with(pack_unfinished(there), here)
+    here.append_epoch(3, epoch_metrics(3), time_ms=3000)
+    there.write_header(make_header(attempt="b"))
+    take_up(here, pack_unfinished(there))
+    assert here.header.attempt == "b"
+    assert len(here.history) == 2
+
+
+def test_a_run_unknown_to_the_sweep_begins_anew(there):
+    take_up(there, None)
+    assert not there.path.exists()

@@ -1,5 +1,7 @@
 """The nodes of a Ray cluster: calls on one of them, which of them are there, and which get no runs and why."""
 
+import importlib.metadata
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -8,21 +10,30 @@ from typing import Any, cast
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from fer_ablate.addresses import hide
+from fer_ablate.errors import UserError
+
 NODE_ID = "ray.io/node-id"
 """Label that Ray itself gives to every node."""
 
 
 def _by_value() -> Callable[..., Any]:
     # Defined within a function: Ray then sends its code, which also runs where this package is not installed.
-    def call(name: str, *arguments: Any) -> Any:
-        import importlib
+    def call(version: str, name: str, *arguments: Any) -> Any:
+        import importlib.metadata
 
+        problem = ""
         try:
             functions = importlib.import_module("fer_ablate.execution.ray_node")
+            there = importlib.metadata.version("fer-ablate")
+            if there != version:
+                problem = f"its fer_ablate is another version ({there}, here {version})"
         except Exception as error:  # whatever is wrong with an installation there
+            problem = f"fer_ablate cannot be imported there ({type(error).__name__}: {error})"
+        if problem:
             import ray
 
-            return ray.get_runtime_context().get_node_id(), f"{type(error).__name__}: {error}"
+            return ray.get_runtime_context().get_node_id(), problem
         return getattr(functions, name)(*arguments)
 
     return call
@@ -38,18 +49,52 @@ def _resident() -> Any:
     call = _by_value()
 
     class Resident:
-        def call(self, name: str, *arguments: Any) -> Any:
-            return call(name, *arguments)
+        def call(self, version: str, name: str, *arguments: Any) -> Any:
+            return call(version, name, *arguments)
 
     return ray.remote(Resident)
+
+
+@cache
+def _version() -> str:
+    return importlib.metadata.version("fer-ablate")
 
 
 def remote_call(options: Mapping[str, Any], name: str, *arguments: Any) -> Any:
     """Call a function of `ray_node` with these options of Ray's; returns the reference of what it returns.
 
-    That is a pair of the node's id and the reason where the package cannot be imported; all functions return something else.
+    That is a pair of the node's id and the reason where the package is missing or another version; all functions return something
+    else.
     """
-    return _task().options(**options).remote(name, *arguments)
+    return _task().options(**options).remote(_version(), name, *arguments)
+
+
+def connect(settings: Mapping[str, Any]) -> None:
+    """Connect this process to a cluster, or start Ray on this machine, unless that was done before.
+
+    Args:
+        settings: arguments of `ray.init`.
+
+    Raises:
+        UserError: a password was typed, and this version of Ray would show it to everybody on the cluster.
+    """
+    if not ray.is_initialized():
+        _hide_command()
+        ray.init(**settings)
+
+
+def _hide_command() -> None:
+    """Leave passwords out of the command of this process: Ray reads it from the system, keeps it and shows it on all nodes."""
+    typed = " ".join(sys.orig_argv)
+    if hide(typed) == typed:
+        return
+    set_title = getattr(ray._raylet, "setproctitle", None)  # with which Ray names its own processes
+    if set_title is None:
+        raise UserError(
+            "This version of Ray shows typed commands to everybody on the cluster. Give the password in the environment instead, "
+            "as in MLFLOW_TRACKING_URI."
+        )
+    set_title(hide(typed))
 
 
 @dataclass(frozen=True)
@@ -101,7 +146,7 @@ class Nodes:
             # An actor, since Ray ends idle processes of tasks within a second, and to start one takes seconds.
             place = NodeAffinitySchedulingStrategy(node, soft=False)
             self._residents[node] = _resident().options(num_cpus=0, scheduling_strategy=place).remote()
-        return self._residents[node].call.remote(name, *arguments)
+        return self._residents[node].call.remote(_version(), name, *arguments)
 
     def dismiss(self, node: str) -> None:
         """Let the next question to this node start another process there, since the present one does not answer any more."""

@@ -9,36 +9,30 @@ is trained; only nodes that turned out unable are kept from it. Where Ray is thi
 import os
 import pickle
 import socket
-import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from time import monotonic
 from typing import Any, cast
 
-import numpy as np
 import ray
 from omegaconf import DictConfig, OmegaConf
 from ray.exceptions import RayError, RayTaskError
 
 from fer_ablate.cli import console
 from fer_ablate.cli.command_line import RunSpec
-from fer_ablate.config.behaviour import code_digest, plugin_files
-from fer_ablate.config.choices import Source
-from fer_ablate.config.schema import DataConfig
-from fer_ablate.data.load import load_faces
-from fer_ablate.errors import BusyError, UserError
+from fer_ablate.config.behaviour import code_digest
+from fer_ablate.errors import BusyError, UserError, first_line
 from fer_ablate.execution.job import JobResult, result_on_disk
-from fer_ablate.execution.ray_cluster import Nodes, needed_by, nodes, ready, remote_call
-from fer_ablate.execution.ray_node import Expected, Reply, Request, SentImages
-from fer_ablate.execution.received import description, pixel_digest
-from fer_ablate.execution.run_parcels import Parcel, Stamp, pack_unfinished, unpack
+from fer_ablate.execution.ray_cluster import Nodes, connect, needed_by, nodes, ready, remote_call
+from fer_ablate.execution.ray_node import Expected, Reply
+from fer_ablate.execution.ray_sent import Sent, places, staged_plugins
+from fer_ablate.execution.run_parcels import Parcel, Stamp, unpack
 from fer_ablate.tracking.disk.files import write_text
-from fer_ablate.tracking.disk.log import first_line
-from fer_ablate.tracking.disk.lookup import resolve_start
 from fer_ablate.tracking.disk.progress_file import PROGRESS, remove_progress
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
@@ -51,11 +45,11 @@ POLL_SECONDS = 1.0
 SLOW_SECONDS = 120.0
 """Time after which a node that has not answered at all is named; to start a process there can take a minute on a busy machine."""
 
+DEATHS = 3
+"""So many processes in a row that end before they answer show that a node is unable, as where Ray's own folder there is full."""
+
 RETRIES = 3
 """How often a run is begun again whose process or node was lost, as Ray does by default."""
-
-BLOCK_BYTES = 256 << 20
-"""Images travel in blocks of this size, so that a node needs no more memory for them."""
 
 
 class RayRuns:
@@ -73,18 +67,17 @@ class RayRuns:
         self._options: dict[str, Any] = plain.get("remote") or {}
         self._folder, self._hydra = folder, hydra
         self._nodes = Nodes(_note, needed_by(self._options))
-        self._sent = _Sent()
+        self._sent = Sent()
 
     def launch(self, specs: Sequence[RunSpec]) -> Sequence[JobResult]:
         """Do runs; returns their results when all have ended."""
-        if not ray.is_initialized():
-            ray.init(**self._init)
+        connect(self._init)
         if self._own:
             return self._hydra(specs)
         token = self._folder.absolute() / "seen-by"
         write_text(token, text := uuid.uuid4().hex)
-        expected = Expected(code_digest(()), (str(token), text), _places(specs))
-        with _staged_plugins(specs) as environment:
+        expected = Expected(code_digest(()), (str(token), text), places(specs))
+        with staged_plugins(specs) as environment:
             options = {**environment, **self._options, "max_retries": 0}
             retries = int(self._options.get("max_retries", RETRIES))
             return _Sweep(self._nodes, expected, options, retries, self._sent).launch(specs)
@@ -127,36 +120,6 @@ class _Flight:
         return RunFolder(Path(self.spec.folder))
 
 
-class _Sent:
-    """What has been put into Ray's object store: images by data config, files by name and time."""
-
-    def __init__(self) -> None:
-        self.always = False
-        self._pixels: dict[str, list[Any]] = {}
-        self._images: dict[str, SentImages] = {}
-        self._files: dict[tuple[str, int], Any] = {}
-
-    def images(self, config: DataConfig) -> SentImages:
-        """The images of a data config."""
-        name = repr(config)
-        if name not in self._images:
-            faces = load_faces(config)
-            digest = pixel_digest(faces.faces)
-            if digest not in self._pixels:
-                step = max(BLOCK_BYTES * len(faces.faces) // max(faces.faces.nbytes, 1), 1)
-                blocks = (faces.faces[first : first + step] for first in range(0, len(faces.faces), step))
-                self._pixels[digest] = [ray.put(np.array(block)) for block in blocks]
-            self._images[name] = SentImages(digest, faces.faces.nbytes, self._pixels[digest], ray.put(description(faces)))
-        return self._images[name]
-
-    def file(self, path: Path) -> Any:
-        """A file, as bytes."""
-        name = (str(path), path.stat().st_mtime_ns)
-        if name not in self._files:
-            self._files[name] = ray.put(np.fromfile(path, np.uint8))
-        return self._files[name]
-
-
 class _Sweep:
     """Some runs, from their requests to their results.
 
@@ -168,13 +131,14 @@ class _Sweep:
         sent: what is in the object store already.
     """
 
-    def __init__(self, known: Nodes, expected: Expected, options: Mapping[str, Any], retries: int, sent: _Sent) -> None:
+    def __init__(self, known: Nodes, expected: Expected, options: Mapping[str, Any], retries: int, sent: Sent) -> None:
         self._nodes, self._expected, self._options, self._retries, self._sent = known, expected, options, retries, sent
         self._flights: dict[Any, _Flight] = {}
         self._polls: dict[Any, str] = {}
         self._asked_at: dict[str, float] = {}
         self._looked_at = 0.0
         self._answered: set[str] = set()
+        self._deaths: Counter[str] = Counter()
         self._shared: set[str] = set()
         self._named: set[str] = set()
         self._results: dict[int, JobResult] = {}
@@ -206,7 +170,7 @@ class _Sweep:
             self._end(flight, _no_node(flight, self._nodes))
             return
         try:
-            packed, references = self._packed(flight)
+            packed, references = self._sent.request(flight.spec, self._expected)
         except (UserError, OSError) as error:  # of the images or the weights to begin with
             self._end(flight, JobResult(RunState.failed, flight.spec.key, str(error)))
             return
@@ -214,28 +178,6 @@ class _Sweep:
         options = {**self._options, **({"label_selector": selector} if selector else {})}
         flight.place, flight.known, flight.state_at = "", {}, monotonic()
         self._flights[remote_call(options, "train", packed, references)] = flight
-
-    def _packed(self, flight: _Flight) -> tuple[bytes, list[Any]]:
-        """The request, with numbers in place of references, which Ray has to see."""
-        spec, references = flight.spec, []
-
-        def number(reference: Any) -> int:
-            references.append(reference)
-            return len(references) - 1
-
-        images, start, pretrained, state = None, None, None, None
-        if self._sent.always:
-            sent = self._sent.images(spec.config.data)
-            images = replace(sent, blocks=[number(one) for one in sent.blocks], description=number(sent.description))
-            if spec.config.init_from is not None:
-                found = resolve_start(spec.config.init_from, Path(spec.config.runs_dir))
-                start = (found.identity, number(self._sent.file(found.path)))
-            if spec.config.model.pretrained is not None and spec.config.model.pretrained_path is not None:
-                pretrained = number(self._sent.file(Path(spec.config.model.pretrained_path)))
-            if not spec.config.force and (left := pack_unfinished(flight.folder)) is not None:
-                state = number(ray.put(left))
-        request = Request(pickle.dumps(spec), spec.key, str(Path.cwd()), self._expected, images, start, pretrained, state)
-        return pickle.dumps(request), references
 
     def _look(self) -> None:
         """Look for nodes that have come and gone, and give up runs for which none is left."""
@@ -272,18 +214,32 @@ class _Sweep:
         node = self._polls.pop(reference)
         try:
             found: dict[str, Parcel] | tuple[str, str] | None = ray.get(reference)
-        except RayError:  # if the node is gone, so are its runs, which Ray says itself
-            self._nodes.dismiss(node)
+        except RayTaskError as error:
+            self._nodes.exclude(node, f"it cannot answer the sweep ({type(error.cause).__name__}: {first_line(error.cause)})")
+            return
+        except RayError as error:
+            self._no_answer(node, _first_sentence(error))
             return
         self._answered.add(node)
+        del self._deaths[node]
         if found is None:
             self._shared.add(node)
         elif isinstance(found, tuple):
-            self._nodes.exclude(node, _not_imported(found[1]))
+            self._nodes.exclude(node, found[1])
         else:
             by_key = {flight.spec.key: (task, flight) for task, flight in self._flights.items()}
             for key in found.keys() & by_key.keys():
                 self._take_parcel(*by_key[key], node, found[key])
+
+    def _no_answer(self, node: str, problem: str) -> None:
+        """Ask a node by another process the next time, or give it up."""
+        self._nodes.dismiss(node)
+        self._nodes.look()
+        if any(one.id == node for one in self._nodes.here):  # if the node is gone, so are its runs, which Ray says itself
+            self._deaths[node] += 1
+            if self._deaths[node] == DEATHS:
+                del self._deaths[node]
+                self._nodes.exclude(node, f"its processes end before they answer ({problem}); see the logs of Ray there")
 
     def _take_parcel(self, task: Any, flight: _Flight, node: str, parcel: Parcel) -> None:
         try:
@@ -323,10 +279,9 @@ class _Sweep:
         except RayTaskError as error:
             found, problem = Reply(""), f"{type(error.cause).__name__}: {first_line(error.cause)}"
         except RayError as error:
-            # The first sentence: those that follow name commands of Ray's for every run again.
-            found, problem = Reply(""), f"{type(error).__name__}: {first_line(error).partition('. ')[0]}"
+            found, problem = Reply(""), _first_sentence(error)
         if isinstance(found, tuple):
-            found = Reply(found[0], unfit=_not_imported(found[1]))
+            found = Reply(found[0], unfit=found[1])
         try:
             if found.node:
                 self._take(flight, found)
@@ -383,8 +338,10 @@ class _Sweep:
 
     def _lost(self, flight: _Flight, problem: str) -> None:
         """Begin a run again whose process or node is gone, from what has come back of it."""
-        flight.lost += 1
         self._nodes.look()
+        if flight.place or not any(one.id in self._deaths for one in self._nodes.here):
+            # A node whose processes end before they answer is no fault of the run, which it may have been given again and again.
+            flight.lost += 1
         if any(one.id == flight.place for one in self._nodes.here):
             self._bring(flight, flight.place)  # the process is gone, but not the disk of its node
         if flight.folder.finished and flight.begun:
@@ -398,7 +355,8 @@ class _Sweep:
                 found = replace(found, problem=f"its process ended before it began ({problem})")
             self._end(flight, found)
         else:
-            _note(f"{flight.spec.title}: its process is gone ({problem}); it goes on from what has come back")
+            follows = "goes on from what has come back" if flight.begun else "is begun again"
+            _note(f"{flight.spec.title}: its process is gone ({problem}); it {follows}")
             self._submit(flight)
 
     def _end(self, flight: _Flight, result: JobResult) -> None:
@@ -429,37 +387,9 @@ def _no_node(flight: _Flight, known: Nodes) -> JobResult:
     return JobResult(RunState.failed, flight.spec.key, f"no node of the Ray cluster can train it: {reasons}")
 
 
-def _not_imported(problem: str) -> str:
-    return f"fer_ablate cannot be imported there ({problem})"
-
-
-def _places(specs: Sequence[RunSpec]) -> tuple[str, ...]:
-    """What the runs read beside the folders of runs: images, and files of weights."""
-    found: set[str | None] = set()
-    for spec in specs:
-        config = spec.config
-        found |= {config.data.path, config.data.ferplus_path} if config.data.source is not Source.synthetic else set()
-        found |= {config.model.pretrained_path, config.init_from}
-    paths = (Path(one).expanduser().absolute() for one in found if one is not None)
-    return tuple(sorted(str(path) for path in paths if path.exists()))  # `init_from` may name a run instead
-
-
-@contextmanager
-def _staged_plugins(specs: Sequence[RunSpec]) -> Iterator[dict[str, Any]]:
-    """Options that bring the plugins of the runs, and the modules of the user's own that they import, to every node."""
-    files = plugin_files({name for spec in specs for name in spec.config.plugins})
-    if not files:
-        yield {}
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(os.path.commonpath([file.parent for file in files]))
-        while (root / "__init__.py").is_file():
-            root = root.parent
-        for file in files:
-            target = Path(folder) / file.relative_to(root)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(file.read_bytes())
-        yield {"runtime_env": {"working_dir": folder}}
+def _first_sentence(error: RayError) -> str:
+    """Kind and first sentence of an error: those that follow name commands of Ray's for every run again."""
+    return f"{type(error).__name__}: {first_line(error).partition('. ')[0].rstrip('.')}"
 
 
 @cache

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import ray
 
+from fer_ablate.cli.command_line import RunSpec
 from fer_ablate.config.behaviour import code_digest
 from fer_ablate.config.key import short
 from fer_ablate.errors import UserError
@@ -29,8 +30,8 @@ from fer_ablate.execution.run_parcels import (
     Stamp,
     pack_ended,
     pack_running,
-    replace_with,
     state_is_due,
+    take_up,
 )
 from fer_ablate.tracking.disk.files import write_atomically
 from fer_ablate.tracking.disk.run_folder import RunFolder
@@ -139,17 +140,22 @@ def train(request: bytes, references: list[Any]) -> Reply:
         request: a pickled `Request` with numbers of references in place of these.
         references: given apart, since Ray has to see them.
     """
-    asked: Request = with_references(pickle.loads(request), references)
     reply = Reply(ray.get_runtime_context().get_node_id())
-    if unfit := _unfit(asked.expected.code):
-        return replace(reply, unfit=unfit)
+    try:
+        asked = with_references(pickle.loads(request), references)
+        if unfit := _unfit(asked.expected.code):
+            return replace(reply, unfit=unfit)
+        spec = pickle.loads(asked.spec)
+    except (AttributeError, ImportError, TypeError) as error:
+        # Code that decides no result differs, so that neither the version nor the digest shows it.
+        return replace(reply, unfit=f"its fer_ablate cannot read what the sweep sends ({type(error).__name__}: {error})")
     if asked.expected.met:
         os.chdir(asked.cwd)
-        return replace(reply, result=do_job(pickle.loads(asked.spec), own_process=True), shared=True)
+        return replace(reply, result=do_job(spec, own_process=True), shared=True)
     if asked.images is None:
         return replace(reply, lacks_images=True)
     try:
-        return _train_here(asked, asked.images, reply)
+        return _train_here(asked, spec, asked.images, reply)
     finally:
         gc.collect()  # modules and trainers refer to each other in circles, and hold the memory of a whole run
 
@@ -202,9 +208,8 @@ def with_references(request: Request, references: list[Any]) -> Request:
     return replace(request, images=images, start=start, pretrained=one(request.pretrained), state=one(request.state))
 
 
-def _train_here(asked: Request, images: SentImages, reply: Reply) -> Reply:
+def _train_here(asked: Request, spec: RunSpec, images: SentImages, reply: Reply) -> Reply:
     """Do a run in a folder of this node."""
-    spec = pickle.loads(asked.spec)
     home, folder = _home(asked.key), _run_folder(asked.key)
     if folder.in_training:
         return replace(reply, result=JobResult(RunState.running, asked.key))
@@ -218,11 +223,12 @@ def _train_here(asked: Request, images: SentImages, reply: Reply) -> Reply:
         received = Received(home / "received")
         start = (asked.start[0], ray.get(asked.start[1])) if asked.start is not None else None
         received.write(cache_dir(), images.pixels, ray.get(images.description), start)
-        _take_up(folder, ray.get(asked.state) if asked.state is not None else None)
+        take_up(folder, ray.get(asked.state) if asked.state is not None else None)
     except (UserError, OSError) as error:  # of the disk of this node
         return replace(reply, unfit=str(error))
     os.chdir(home.parent)  # not into the folder of the run, which is deleted while this process goes on
-    if asked.pretrained is not None and (reason := _put_in_place(Path(spec.config.model.pretrained_path), asked.pretrained)):
+    path = spec.config.model.pretrained_path
+    if asked.pretrained is not None and path is not None and (reason := _put_in_place(Path(path), asked.pretrained)):
         return replace(reply, unfit_for_run=reason)
     if reason := _other_run(spec, received):
         return replace(reply, unfit_for_run=reason)
@@ -230,26 +236,6 @@ def _train_here(asked: Request, images: SentImages, reply: Reply) -> Reply:
     if result.state is RunState.failed and _free() < FULL:
         return replace(reply, unfit=f"the disk of {cache_dir()} is full")
     return replace(reply, result=result)
-
-
-def _take_up(folder: RunFolder, sent: Parcel | None) -> None:
-    """Leave in the folder the further of what this node and the sweep have of a run."""
-    if sent is None:
-        # What this node has is of a run that the sweep does not know, for it was deleted there.
-        shutil.rmtree(folder.path, ignore_errors=True)
-        return
-    theirs = RunFolder(folder.path.with_name("sent"))
-    replace_with(sent, theirs)
-    try:
-        same = folder.begun and folder.header.attempt == theirs.header.attempt
-        keep = same and folder.last_checkpoint.is_file() and len(folder.history) >= len(theirs.history)
-    except UserError:  # damaged by whatever ended the run
-        keep = False
-    if not keep:
-        shutil.rmtree(folder.path, ignore_errors=True)
-        theirs.path.replace(folder.path)
-    shutil.rmtree(theirs.path, ignore_errors=True)
-    folder.remove_failure_files()
 
 
 def _put_in_place(path: Path, content: Any) -> str:
@@ -264,7 +250,7 @@ def _put_in_place(path: Path, content: Any) -> str:
     return ""
 
 
-def _other_run(spec: Any, received: Received) -> str:
+def _other_run(spec: RunSpec, received: Received) -> str:
     """Why this node would train another run than the planned one; empty if it trains the same."""
     from fer_ablate.training.identity import run_identity
 

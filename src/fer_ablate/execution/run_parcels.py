@@ -15,6 +15,7 @@ from typing import BinaryIO
 import numpy as np
 
 from fer_ablate.data.faces import Bytes
+from fer_ablate.errors import UserError
 from fer_ablate.tracking.disk.files import write_atomically
 from fer_ablate.tracking.disk.log import LOG
 from fer_ablate.tracking.disk.progress_file import PROGRESS
@@ -96,14 +97,19 @@ def pack_unfinished(folder: RunFolder) -> Parcel | None:
     return _pack(folder, [*_STATE, "run.json", "metrics.csv", LOG], {}) if folder.begun else None
 
 
-def unpack(parcel: Parcel, folder: RunFolder) -> None:
+def unpack(parcel: Parcel, folder: RunFolder, place: Path | None = None) -> None:
     """Put the files of a parcel into a folder, the result last, since it is what makes a run finished.
+
+    Args:
+        parcel: the files.
+        folder: where they are put.
+        place: where the folder will be at last, as its files name it; None: where it is.
 
     Raises:
         UserError: the disk is full, read-only or forbidden.
     """
     for name in sorted(parcel.files, key=lambda name: (name == folder.result_file.name, name)):
-        content = _renamed(name, parcel.files[name], parcel.origin, str(folder.path))
+        content = _renamed(name, parcel.files[name], parcel.origin, str(place or folder.path))
         target = folder.path / name
         # A file that is the same already keeps its time of change, by which whoever watches tells old epochs from new ones.
         if not _holds(target, content):
@@ -112,10 +118,35 @@ def unpack(parcel: Parcel, folder: RunFolder) -> None:
         (folder.path / name).unlink(missing_ok=True)
 
 
-def replace_with(parcel: Parcel, folder: RunFolder) -> None:
-    """Empty a folder that nobody trains, then put the files of a parcel into it."""
+def replace_with(parcel: Parcel, folder: RunFolder, place: Path | None = None) -> None:
+    """Empty a folder that nobody trains, then put the files of a parcel into it, see `unpack`."""
     shutil.rmtree(folder.path, ignore_errors=True)
-    unpack(parcel, folder)
+    unpack(parcel, folder, place)
+
+
+def take_up(folder: RunFolder, sent: Parcel | None) -> None:
+    """Leave in a folder the further of what this machine and another one have of a run; neither trains it now.
+
+    Args:
+        folder: of the run on this machine.
+        sent: what the other machine has, see `pack_unfinished`; None if it knows nothing of the run, which is begun anew then.
+    """
+    if sent is None:
+        # What is here is of a run that was deleted there.
+        shutil.rmtree(folder.path, ignore_errors=True)
+        return
+    theirs = RunFolder(folder.path.with_name("sent"))
+    replace_with(sent, theirs, folder.path)
+    try:
+        same = folder.begun and folder.header.attempt == theirs.header.attempt
+        keep = same and folder.last_checkpoint.is_file() and len(folder.history) >= len(theirs.history)
+    except UserError:  # damaged by whatever ended the run
+        keep = False
+    if not keep:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        theirs.path.replace(folder.path)
+    shutil.rmtree(theirs.path, ignore_errors=True)
+    folder.remove_failure_files()
 
 
 def _write(content: Bytes, stream: BinaryIO) -> None:
