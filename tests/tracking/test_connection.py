@@ -1,8 +1,11 @@
+import socket
+import threading
+
 import pytest
 
 from fer_ablate.config.compose import composed, composer, to_config
 from fer_ablate.config.schema import TrackingConfig
-from fer_ablate.tracking.mlflow.connection import tracking_faults
+from fer_ablate.tracking.mlflow.connection import prepare_environment, reason, tracking_faults
 
 
 @pytest.mark.parametrize("uri", ["sqlite:///runs/mlflow.db", "http://host:5000", "postgresql+psycopg2://host/db"])
@@ -32,3 +35,45 @@ def test_a_typed_server_overrides_the_environment(monkeypatch):
         monkeypatch.delenv("MLFLOW_TRACKING_URI")
         assert to_config(composed(["name=x", "runs_dir=out"])).tracking.uri == "sqlite:///out/mlflow.db"
         assert not to_config(composed(["name=x", "tracking=none"])).tracking.enabled
+
+
+def requests_without_answer(send):
+    """How often a server that hangs up is sent a request, and how that is described."""
+    from mlflow import MlflowClient  # slow to import
+    from mlflow.exceptions import MlflowException
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = []
+
+        def hang_up():
+            while True:
+                connection, _ = server.accept()
+                with connection:
+                    taken.append(connection.recv(12))
+                if taken[-1] == b"":
+                    return
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        try:
+            with pytest.raises(MlflowException) as raised:
+                send(MlflowClient(f"http://127.0.0.1:{server.getsockname()[1]}"))
+        finally:
+            socket.create_connection(server.getsockname()).close()
+            thread.join()
+    return len(taken) - 1, reason(raised.value)
+
+
+def test_what_makes_a_run_is_sent_once(monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+    prepare_environment(5)
+    from fer_ablate.tracking.mlflow.store import sent_once  # reads the environment as it is imported
+
+    def make(client):
+        with sent_once():
+            client.create_run("1")
+
+    number, why = requests_without_answer(make)
+    assert number == 1
+    assert why.startswith("it does not answer: ")
+    assert requests_without_answer(lambda client: client.get_run("0" * 32))[0] == 2

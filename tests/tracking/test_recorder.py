@@ -49,7 +49,7 @@ def test_a_later_upload_mends_a_dead_server(tmp_path, uri, runs_dir):
     record(recorder, result=make_result())
     assert time.monotonic() - began < 10
     assert folder.result == make_result()
-    assert recorder.warning.startswith(f"MLflow at {NOBODY} ")
+    assert recorder.warning.startswith(f"MLflow at {NOBODY} failed (it does not answer: Connection refused). ")
     assert [found.path for found in pending(tmp_path)] == [folder.path]
     assert folder.notes == {"MLflow": "MLflow does not have all of this run yet; `python -m fer_ablate sync` brings it."}
     assert "Traceback" in folder.log_file.read_text()

@@ -14,7 +14,7 @@ from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
 from fer_ablate.tracking.mlflow.connection import open_store
 from fer_ablate.tracking.mlflow.notes import NOTE
-from fer_ablate.tracking.mlflow.study_ids import StudyIdsFile
+from fer_ablate.tracking.mlflow.study_ids import StudyIdsFile, unsent_studies
 from fer_ablate.tracking.mlflow.study_runs import RowDetails, StudySummary, close_study, comparison_address, open_study
 from fer_ablate.tracking.recorder import Recorder, upload_pending
 
@@ -259,7 +259,9 @@ def test_an_absent_store_is_updated_later(tracking, runs_dir, client, tmp_path):
     assert "The next start of the study brings it." in close_study(away, tmp_path, "depth", summary)
     assert time.monotonic() - began < 20
     assert close_study(tracking, tmp_path, "depth", summary) == ""
+    assert unsent_studies(tmp_path, tracking.uri) == []
     assert below(client, opened(tracking, tmp_path).parent_id) == ["4 layers"]
+    assert unsent_studies(tmp_path, tracking.uri) == ["depth"]
 
 
 def test_nobody_waits_for_a_silent_server(tracking, tmp_path, monkeypatch):

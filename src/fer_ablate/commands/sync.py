@@ -5,7 +5,8 @@ from pathlib import Path
 
 from fer_ablate.cli import console
 from fer_ablate.cli.command_line import RunSpec, run_hydra
-from fer_ablate.tracking.recorder import upload_pending
+from fer_ablate.tracking.mlflow.study_ids import unsent_studies
+from fer_ablate.tracking.recorder import pending, upload_pending
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -15,9 +16,15 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _sync(spec: RunSpec) -> int:
-    config = spec.config
-    number = upload_pending(Path(config.runs_dir), config.tracking)
-    console.console.print(
-        f"  {console.counted(number, 'run')} brought into {config.tracking.uri}" if number else "  MLflow has every run"
-    )
+    config, runs_dir = spec.config, Path(spec.config.runs_dir)
+    number = upload_pending(runs_dir, config.tracking)
+    waiting = len(pending(runs_dir))
+    if number:
+        console.console.print(f"  {console.counted(number, 'run')} brought into {config.tracking.uri}")
+    elif waiting:
+        console.console.print(f"  another process is bringing {console.counted(waiting, 'run')} into {config.tracking.uri}")
+    else:
+        console.console.print("  MLflow has every run")
+    for study in unsent_studies(runs_dir, config.tracking.uri):
+        console.console.print(f"  note: the outcome of the study {study} is not there; its next start brings it", style="yellow")
     return 0

@@ -16,12 +16,12 @@ from filelock import FileLock, Timeout
 
 from fer_ablate.addresses import bare, sqlite_file
 from fer_ablate.config.schema import TrackingConfig
-from fer_ablate.errors import UserError, first_line
+from fer_ablate.errors import UserError
 from fer_ablate.tracking.disk.files import write_text
 from fer_ablate.tracking.disk.log import append_to_log
 from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader
 from fer_ablate.tracking.disk.run_state import RunState, mlflow_status
-from fer_ablate.tracking.mlflow.connection import open_store
+from fer_ablate.tracking.mlflow.connection import open_store, reason, refused
 from fer_ablate.tracking.mlflow.study_ids import row_run
 from fer_ablate.training.result import RunResult
 
@@ -62,6 +62,9 @@ class Recorder:
         self.warning = ""
         self._calls: queue.SimpleQueue[StoreCall | None] = queue.SimpleQueue()
         self._worker: threading.Thread | None = None
+        # Held while the MLflow run of this run is made and written down.
+        self._making = threading.Lock()
+        self._given_up = False
         self._run_id = ""
         self._recorded: set[int] = set()
         self._sent_at = -math.inf
@@ -111,22 +114,30 @@ class Recorder:
         self._worker.join(patience)
         if self._worker.is_alive():
             self._warn(f"did not take everything within {patience} seconds")
+            self._given_up = True
+            # Whoever uploads this run now has to see whether it has an MLflow run, or would make a second one. What is under way
+            # ends, since each request is given up after a while, and nothing begins any more.
+            with self._making:
+                pass
 
     def _work(self, experiment: str) -> None:
         # Whatever goes wrong here, from a broken installation to a full disk, must not reach the training.
         try:
             assert self.uri is not None
             store = open_store(self.uri, experiment, self.runs_dir, self.timeout)
-            while (call := self._calls.get()) is not None:
+            while (call := self._calls.get()) is not None and not self._given_up:
                 call(store)
         except Exception as error:
-            self._warn(f"failed ({first_line(error)})")
+            self._warn(f"failed ({reason(error)})")
             with suppress(UserError):
                 append_to_log(self.folder.log_file, self.warning, traceback.format_exc())
 
     def _start(self, store: "Store", header: RunHeader, new: bool) -> None:
-        self._run_id = store.start_run(header, self.folder.config_yaml, new=new)
-        self.folder.write_header(replace(header, mlflow_run_id=self._run_id, mlflow_uri=store.uri))
+        with self._making:
+            if self._given_up:
+                return
+            self._run_id = store.start_run(header, self.folder.config_yaml, new=new)
+            self.folder.write_header(replace(header, mlflow_run_id=self._run_id, mlflow_uri=store.uri))
         self._recorded = set() if new else store.catch_up(self._run_id, self.folder)
 
     def _send_epochs(self, store: "Store") -> None:
@@ -181,10 +192,13 @@ def _upload_all(runs_dir: Path, config: TrackingConfig) -> int:
     stores: dict[str, Store] = {}
     uploaded = 0
     problems = []
+    closed: set[str] = set()
     for folder in pending(runs_dir):
         try:
             header = folder.header
             experiment = header.experiment
+            if experiment in closed:
+                continue
             if experiment not in stores:
                 stores[experiment] = open_store(config.uri, experiment, str(runs_dir), config.timeout)
             stores[experiment].upload(folder, row_run(runs_dir, experiment, config.uri, header.name))
@@ -192,9 +206,11 @@ def _upload_all(runs_dir: Path, config: TrackingConfig) -> int:
             uploaded += 1
         except UserError as error:
             problems.append(str(error))
-        except Exception as error:  # the store does not answer: nor would it for the next run
-            problems.append(f"MLflow at {bare(config.uri)} failed ({first_line(error)})")
-            break
+        except Exception as error:
+            problems.append(f"MLflow at {bare(config.uri)} failed ({reason(error)}): experiment {experiment!r}")
+            if not refused(error):
+                break  # the store does not answer: nor would it for the next run
+            closed.add(experiment)  # this user may be allowed other experiments
     if problems:
         raise UserError("\n".join(["Some runs could not be brought into MLflow and wait for the next upload:", *problems]))
     return uploaded

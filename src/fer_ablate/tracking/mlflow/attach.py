@@ -6,11 +6,10 @@ from pathlib import Path
 
 from fer_ablate.addresses import bare
 from fer_ablate.config.schema import TrackingConfig
-from fer_ablate.errors import first_line
 from fer_ablate.tracking.disk.files import write_text
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState, mlflow_status
-from fer_ablate.tracking.mlflow.connection import open_store
+from fer_ablate.tracking.mlflow.connection import open_store, reason
 from fer_ablate.tracking.mlflow.study_ids import StudyIdsFile
 
 SECONDS = 5
@@ -45,7 +44,7 @@ def add_to_run(folder: RunFolder, runs_dir: Path, files: Sequence[Path], place: 
         store.log_files(header.mlflow_run_id, files, place)
         store.log_summary(header.mlflow_run_id, metrics)
     except Exception as error:  # whatever is wrong with MLflow must not lose what was computed
-        return f"{where} failed ({first_line(error)}). {kept}"
+        return f"{where} failed ({reason(error)}). {kept}"
     return ""
 
 
@@ -148,6 +147,6 @@ def record_ensemble(
     except Exception as error:  # whatever is wrong with MLflow must not lose what was computed
         return (
             known,
-            f"MLflow at {bare(tracking.uri)} failed ({first_line(error)}). Everything is kept; the same command brings it later.",
+            f"MLflow at {bare(tracking.uri)} failed ({reason(error)}). Everything is kept; the same command brings it later.",
         )
     return known, ""

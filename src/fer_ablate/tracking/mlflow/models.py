@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fer_ablate.addresses import is_server, usable
 from fer_ablate.errors import UserError, first_line
-from fer_ablate.tracking.mlflow.store import Store
+from fer_ablate.tracking.mlflow.store import Store, sent_once
 from fer_ablate.tracking.quiet import quiet
 
 NAME = "expressions"
@@ -111,7 +111,9 @@ def _experiment_of(store: Store, run_id: str) -> str:
 def _log(store: Store, run_id: str, model: ServableModel) -> LoggedModel:
     client = store.client
     tags = {DIGEST: model.digest}
-    made = client.create_logged_model(_experiment_of(store, run_id), NAME, run_id, tags, model.facts, "classifier")
+    experiment = _experiment_of(store, run_id)
+    with sent_once():
+        made = client.create_logged_model(experiment, NAME, run_id, tags, model.facts, "classifier")
     try:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model"
@@ -169,7 +171,8 @@ def _registered_version(store: Store, run_id: str, model: LoggedModel, name: str
                 return str(one.version)
         # MLflow resolves `models:/` in the store that the process is set to, which may be another one; a server does it itself.
         source = f"models:/{model.model_id}" if is_server(store.uri) else model.artifact_location
-        made = client.create_model_version(name, source, run_id, {MODEL: model.model_id}, model_id=model.model_id)
+        with sent_once():
+            made = client.create_model_version(name, source, run_id, {MODEL: model.model_id}, model_id=model.model_id)
     except mlflow.MlflowException as error:
         raise UserError(
             f"register={name}: MLflow at {store.uri} refused it ({first_line(error)}). The model is models:/{model.model_id}."

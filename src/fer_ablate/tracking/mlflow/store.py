@@ -5,10 +5,12 @@ Import it through `connection.open_store` only: MLflow is slow to import and rea
 
 import logging
 import math
+import os
+import threading
 import time
 import warnings
-from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from fer_ablate.addresses import bare, is_server, sqlite_file, usable
 from fer_ablate.errors import UserError
 from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader
 from fer_ablate.tracking.disk.run_state import RunState, mlflow_status
+from fer_ablate.tracking.mlflow.connection import RETRIES
 from fer_ablate.tracking.mlflow.database import make_database
 from fer_ablate.tracking.mlflow.moved import artifact_location, follow_runs
 from fer_ablate.tracking.mlflow.notes import NOTE, with_part
@@ -53,6 +56,10 @@ PAGE = 1000
 
 EARLIER_ROW = "earlier row"
 """Tag `kind` of a row with settings that its study had before."""
+
+
+_creation = threading.Lock()
+"""Held by `sent_once`, which changes the environment."""
 
 
 class Store:
@@ -116,7 +123,8 @@ class Store:
             name = shorten(header.name, RUN_NAME_LENGTH)
             shown = {tag.key: tag.value for tag in as_tags(tags)} | {ATTEMPT: attempt}
             started = milliseconds(header.started_at)
-            run = self.client.create_run(self.experiment_id, start_time=started, tags=shown, run_name=name)
+            with sent_once():
+                run = self.client.create_run(self.experiment_id, start_time=started, tags=shown, run_name=name)
             tags = {}
         run_id = str(run.info.run_id)
         if run.info.status != "RUNNING":
@@ -154,7 +162,8 @@ class Store:
         try:
             run = self.client.get_run(run_id)
         except MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            # A server with users denies a run that it does not have, so that nobody can find out which ones there are.
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "PERMISSION_DENIED"):
                 return None
             raise
         return run if run.info.lifecycle_stage == "active" else None
@@ -256,7 +265,8 @@ class Store:
         if self.active(run_id) is None:
             shown = {tag.key: tag.value for tag in as_tags(every)}
             run_name = shorten(name, RUN_NAME_LENGTH)
-            made = self.client.create_run(self.experiment_id, start_time=started, tags=shown, run_name=run_name)
+            with sent_once():
+                made = self.client.create_run(self.experiment_id, start_time=started, tags=shown, run_name=run_name)
             return str(made.info.run_id)
         self.client.log_batch(run_id, tags=as_tags(every))
         return run_id
@@ -349,6 +359,22 @@ class Store:
     def parent_of(self, run: Run) -> str | None:
         """The id of the run that it is shown below; None if it stands alone."""
         return run.data.tags.get(PARENT)
+
+
+@contextmanager
+def sent_once() -> Iterator[None]:
+    """Requests within are sent once, for what makes something new.
+
+    MLflow repeats a request that was not answered in time, whatever it does. A server that was only late has then made two runs,
+    and the first one stays for ever. Without an answer the run is found later by its tag, see `run_of_attempt`.
+    """
+    with _creation:
+        earlier = os.environ[RETRIES]
+        os.environ[RETRIES] = "0"
+        try:
+            yield
+        finally:
+            os.environ[RETRIES] = earlier
 
 
 def _silence() -> None:

@@ -99,6 +99,18 @@ def row_run(runs_dir: Path, experiment: str, uri: str, label: str) -> str | None
     return found.pop() if len(found) == 1 else None
 
 
+def unsent_studies(runs_dir: Path, uri: str) -> list[str]:
+    """Names of the studies that were begun in this store, and whose outcome it does not have."""
+    uri = present_store(uri, runs_dir)
+    files = (_read(path, runs_dir) for path in sorted(runs_dir.glob("*/*.study.json")))
+    return [
+        study
+        for studies in files
+        for study, stores in studies.items()
+        if uri in stores and (stores[uri].running or not stores[uri].digest)
+    ]
+
+
 def _read(path: Path, runs_dir: Path) -> dict[str, dict[str, StudyIds]]:
     """Study -> address of the store, as it is now if the runs were moved -> ids."""
     try:

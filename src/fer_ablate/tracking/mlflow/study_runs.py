@@ -17,10 +17,10 @@ from filelock import Timeout
 
 from fer_ablate.addresses import bare, comparison_page, home_page, run_page
 from fer_ablate.config.schema import TrackingConfig
-from fer_ablate.errors import UserError, first_line
+from fer_ablate.errors import UserError
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState, mlflow_status
-from fer_ablate.tracking.mlflow.connection import open_store
+from fer_ablate.tracking.mlflow.connection import open_store, reason
 from fer_ablate.tracking.mlflow.moved import follow_runs
 from fer_ablate.tracking.mlflow.nested_runs import NestedRuns
 from fer_ablate.tracking.mlflow.params import ATTEMPT, RUN_NAME_LENGTH, distinct_names, shorten
@@ -377,6 +377,6 @@ def _hash(value: object) -> str:
 
 
 def _warning(tracking: TrackingConfig, study: str, error: Exception) -> str:
-    reason = "another process is bringing this study there" if isinstance(error, Timeout) else first_line(error)
+    why = "another process is bringing this study there" if isinstance(error, Timeout) else reason(error)
     store = bare(tracking.uri)
-    return f"MLflow at {store} does not show the study {study} as it is ({reason}). The next start of the study brings it."
+    return f"MLflow at {store} does not show the study {study} as it is ({why}). The next start of the study brings it."
