@@ -77,3 +77,11 @@ def reference(session: nox.Session) -> None:
 def quickstart(session: nox.Session) -> None:
     """The main job on the embedded data."""
     run(session, "fer_ablate", "-m", "study=quickstart", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation as a site in build/docs, without a warning; needs nothing of the package."""
+    if session.virtualenv.venv_backend != "none":
+        session.install("mkdocs-material>=9.6")
+    session.run("mkdocs", "build", "--strict", env={"NO_MKDOCS_2_WARNING": "1"}, external=True)

@@ -20,7 +20,7 @@ LAUNCHERS = {
 }
 """Name -> words that choose it. `forked` does all runs in a copy of the process of these tests, which has imported everything."""
 
-ENDING_SECONDS = 30.0
+ENDING_SECONDS = 90.0
 """Time for processes to notice that the one they work for is gone."""
 
 RESULTS_SECONDS = 12.0

@@ -1,5 +1,8 @@
 """`init` makes a folder whose study composes as it is made."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from fer_ablate.cli.main import main
@@ -37,3 +40,21 @@ def test_a_bad_name_makes_nothing(made, name, capsys):
     assert main(["init", name]) == 1
     assert capsys.readouterr().err.startswith("fer_ablate: ")
     assert sorted(made.parent.rglob("*")) == before
+
+
+def test_the_tutorial_shows_its_files(made):
+    tutorial = (Path(__file__).parents[2] / "docs" / "first_study.md").read_text()
+    study = (made / "conf" / "study" / "my_study.yaml").read_text()
+    (shown,) = re.findall(r"```yaml\n(.*?)```", tutorial, re.S)
+    assert [line for line in shown.splitlines() if line not in [one.split("  #")[0].rstrip() for one in study.splitlines()]] == []
+    commands = re.findall(r"^python -m fer_ablate .*study=my_study[^#\n]*", (made / "README.md").read_text(), re.M)
+    assert [command for command in commands if command.strip() not in tutorial] == []
+
+
+@pytest.mark.slow
+def test_its_study_trains_as_it_is_made(made, monkeypatch):
+    monkeypatch.chdir(made)
+    monkeypatch.syspath_prepend(str(made))
+    words = ["study=my_study", "plugins=[my_parts]", "study.seeds=[0]", "trainer.max_epochs=1", "hydra/launcher=basic"]
+    assert main(["-m", "--config-dir", "conf", *words]) == 0
+    assert len(list((made / "runs" / "my_study").rglob("result.json"))) == 4
