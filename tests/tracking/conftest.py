@@ -4,7 +4,6 @@ import pytest
 
 from fer_ablate.tracking.disk.run_folder import RunFolder
 
-
 UNFINISHED = (".mlflow.db.host.4711.partial", ".mlflow.db.host.4711.partial-journal")
 """What a process leaves that is killed while it makes a database."""
 

@@ -10,9 +10,12 @@ import torch
 from torch import nn
 
 from fer_ablate.config.choices import Fit
+from fer_ablate.config.schema import TrackingConfig
+from fer_ablate.errors import UserError
 from fer_ablate.inference.export.metadata import ModelMetadata
 from fer_ablate.inference.export.torch_program import save_program
 from fer_ablate.tracking.mlflow.connection import open_store
+from fer_ablate.tracking.mlflow.registry import run_of_model
 
 from ..finished_runs import CLASSES, fill
 
@@ -98,3 +101,22 @@ def test_mlflow_models_predict_answers_the_example(store, models, program, folde
     done = subprocess.run([sys.executable, "-m", "mlflow", *words], capture_output=True, text=True, check=True, cwd=tmp_path)
     answer = json.loads(done.stdout.splitlines()[-1])["predictions"]
     assert [row["label"] for row in answer] == ["happy", "sad", "sad"]
+
+
+@pytest.mark.parametrize("name", ["models:/", "models:/faces", "models:/faces/one", "models:/a/b/1"])
+def test_a_malformed_model_name_says_how(name, uri, runs_dir):
+    with pytest.raises(UserError, match="models:/faces/1"):
+        run_of_model(name, TrackingConfig(uri=uri, experiment="models"), str(runs_dir))
+
+
+def test_a_registered_model_leads_to_its_run(store, uri, runs_dir):
+    tracking = TrackingConfig(uri=uri, experiment="models")
+    made = store.client.create_run(store.experiment_id)
+    store.client.create_registered_model("smiles")
+    for _ in range(2):
+        store.client.create_model_version("smiles", f"{runs_dir.as_uri()}/model", made.info.run_id)
+    store.client.set_registered_model_alias("smiles", "champion", "1")
+    for name in ("smiles/1", "smiles/latest", "smiles@champion"):
+        assert run_of_model(f"models:/{name}", tracking, str(runs_dir)) == made.info.run_id
+    with pytest.raises(UserError, match="no model called 'nosuch'"):
+        run_of_model("models:/nosuch/latest", tracking, str(runs_dir))

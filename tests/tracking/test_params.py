@@ -1,7 +1,14 @@
 import posixpath
 import re
 
-from fer_ablate.tracking.mlflow.params import PARAM_LENGTH, ROW_NAME_LENGTH, distinct_names, parameter_name, parameters
+from fer_ablate.tracking.mlflow.params import (
+    PARAM_LENGTH,
+    ROW_NAME_LENGTH,
+    distinct_names,
+    own_tags,
+    parameter_name,
+    parameters,
+)
 
 CONFIG = "seed: 3\nname: null\nmodel: {conv_layers: 4, width: 1.0, stages: [{channels: 64}]}\n"
 
@@ -47,3 +54,8 @@ def test_row_labels_stay_distinct_in_mlflow():
 def test_later_rows_leave_the_names_of_others():
     first = distinct_names(["lr=0.1", "lr:0.1"])
     assert distinct_names(["lr=0.1", "lr:0.1", "lr@0.1"]).items() >= first.items()
+
+
+def test_tags_of_the_users_own_are_texts():
+    assert own_tags("tracking: {tags: {owner: ada, cards: 2}}") == {"owner": "ada", "cards": "2"}
+    assert own_tags("tracking: {uri: x}") == own_tags("") == {}

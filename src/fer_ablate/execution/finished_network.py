@@ -16,6 +16,7 @@ from fer_ablate.config.schema import Config
 from fer_ablate.errors import Fault, UserError, choices
 from fer_ablate.tracking.disk.lookup import finished_run
 from fer_ablate.tracking.disk.run_folder import RunFolder
+from fer_ablate.tracking.mlflow.registry import PREFIX, run_of_model
 
 if TYPE_CHECKING:
     from fer_ablate.inference.network import TrainedNetwork
@@ -40,7 +41,7 @@ HARDWARE = ("accelerator", "devices", "strategy", "num_threads")
 class NetworkWords:
     """Words that name finished networks."""
 
-    # Finished run: its key (first digits do), a row of a study ('quickstart/-1 Conv'), MLflow id or folder.
+    # Finished run: its key (first digits do), a row ('quickstart/-1 Conv'), MLflow id, model (models:/faces/1) or folder.
     run: tuple[str, ...] = ()
     ckpt: tuple[str, ...] = ()  # checkpoint file, instead of a run
 
@@ -167,13 +168,23 @@ def find_networks(words: NetworkWords, overrides: NetworkOverrides) -> list[Fini
 
     found = []
     for name, value in words.named:
-        folder = finished_run(overrides.runs_dir, value) if name == "run" else None
+        folder = _named_run(value, overrides) if name == "run" else None
         path = folder.best_checkpoint if folder is not None else Path(value).expanduser()
         trained = load_network(path, overrides.config.plugins)
         found.append(FinishedNetwork(trained, _changed(trained.config, overrides), folder, overrides))
     if not found:
         raise UserError("Give run=<id> or ckpt=<file>; --help shows how.")
     return found
+
+
+def _named_run(name: str, overrides: NetworkOverrides) -> RunFolder:
+    if not name.startswith(PREFIX):
+        return finished_run(overrides.runs_dir, name)
+    run_id = run_of_model(name, overrides.config.tracking, overrides.config.runs_dir)
+    try:
+        return finished_run(overrides.runs_dir, run_id)
+    except UserError as error:
+        raise UserError(f"{name} is of MLflow's run {run_id}, which is not here. {error}") from error
 
 
 def _unchangeable(overrides: Sequence[str], known: Sequence[str], changeable: Sequence[str]) -> list[Fault]:

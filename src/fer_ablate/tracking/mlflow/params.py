@@ -71,6 +71,12 @@ def parameters(config_yaml: str, changed: Mapping[str, str]) -> dict[str, str]:
     return {key: shorten(value, PARAM_LENGTH) for key, value in {**first, **leaves}.items()}
 
 
+def own_tags(config_yaml: str) -> dict[str, str]:
+    """The tags that the user gives the runs of a config; it may be empty, or of a version that had none."""
+    config = plain_yaml(config_yaml, "The stored config.yaml") or {}
+    return {str(name): str(value) for name, value in (config.get("tracking", {}).get("tags") or {}).items()}
+
+
 def milliseconds(moment: str) -> int:
     """Unix time in milliseconds of an ISO 8601 date with time."""
     return int(datetime.fromisoformat(moment).timestamp() * 1000)

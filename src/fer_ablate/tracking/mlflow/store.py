@@ -32,6 +32,7 @@ from fer_ablate.tracking.mlflow.params import (
     PARAM_LENGTH,
     RUN_NAME_LENGTH,
     milliseconds,
+    own_tags,
     parameter_name,
     parameters,
     shorten,
@@ -118,7 +119,7 @@ class Store:
         attempt = f"{header.attempt} below {header.parent_run_id}" if copy and header.attempt else header.attempt
         if run is None and header.mlflow_run_id is None and attempt and not new:
             run = self.active(self.run_of_attempt(attempt))
-        tags = self._tags(header)
+        tags = {**own_tags(config_yaml), **self._tags(header)}
         if run is None:
             name = shorten(header.name, RUN_NAME_LENGTH)
             shown = {tag.key: tag.value for tag in as_tags(tags)} | {ATTEMPT: attempt}

@@ -126,7 +126,7 @@ def open_study(
             store = open_store(tracking.uri, tracking.experiment, str(runs_dir), tracking.timeout)
             ids = file.read()
             ids.running = True
-            _make_study(store, file, ids, tags)
+            _make_study(store, file, ids, {**tracking.tags, **tags})
             present = store.rows_below(ids.parent) if labels else {}
             # A row is made when its first run has ended: MLflow keeps the time at which a run was made as its start.
             rows = {label: ids.rows[label] if ids.rows.get(label) in present else ids.parent for label in labels}
