@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ from fer_ablate.training.result import RunResult
 
 if TYPE_CHECKING:
     from fer_ablate.tracking.mlflow.store import Store
+    from fer_ablate.tracking.mlflow.system_metrics import Monitor
 
 StoreCall = Callable[["Store"], None]
 """One thing to be sent to MLflow."""
@@ -49,17 +51,20 @@ class Recorder:
         uri: MLflow tracking URI, or None to write the folder only.
         runs_dir: a store without a server keeps its artifacts below it.
         timeout: seconds that a request to a server may take, and that `finish` may wait.
+        system_metrics: whether the load of the machine is recorded; it goes to MLflow alone, so a server that is away misses it.
 
     Attributes:
         warning: why MLflow does not have everything; empty if it has, or may yet have.
     """
 
-    def __init__(self, folder: RunFolder, uri: str | None, runs_dir: str, timeout: int) -> None:
+    def __init__(self, folder: RunFolder, uri: str | None, runs_dir: str, timeout: int, system_metrics: bool = False) -> None:
         self.folder = folder
         self.uri = uri
         self.runs_dir = runs_dir
         self.timeout = timeout
         self.warning = ""
+        self._system_metrics = system_metrics
+        self._monitor: Monitor | None = None
         self._calls: queue.SimpleQueue[StoreCall | None] = queue.SimpleQueue()
         self._worker: threading.Thread | None = None
         # Held while the MLflow run of this run is made and written down.
@@ -139,6 +144,8 @@ class Recorder:
             self._run_id = store.start_run(header, self.folder.config_yaml, new=new)
             self.folder.write_header(replace(header, mlflow_run_id=self._run_id, mlflow_uri=store.uri))
         self._recorded = set() if new else store.catch_up(self._run_id, self.folder)
+        if self._system_metrics:
+            self._monitor = import_module("fer_ablate.tracking.mlflow.system_metrics").monitor_system(self.uri, self._run_id)
 
     def _send_epochs(self, store: "Store") -> None:
         """Send the epochs that are in the folder and not yet in the store, unless some were sent just now."""
@@ -148,6 +155,8 @@ class Recorder:
         self._sent_at = monotonic()
 
     def _finish(self, store: "Store", result: RunResult | None, state: RunState) -> None:
+        if self._monitor is not None:
+            self._monitor.finish()
         store.catch_up(self._run_id, self.folder, self._recorded)
         # In this order: until MLflow has everything, the run waits for an upload.
         store.finish(self._run_id, self.folder, result, state)
@@ -161,7 +170,7 @@ class Recorder:
 
 def build_recorder(config: TrackingConfig, runs_dir: str, folder: RunFolder) -> Recorder:
     """The recorder that a config describes."""
-    return Recorder(folder, config.uri if config.enabled else None, runs_dir, config.timeout)
+    return Recorder(folder, config.uri if config.enabled else None, runs_dir, config.timeout, config.system_metrics)
 
 
 def pending(runs_dir: Path) -> list[RunFolder]:

@@ -2,11 +2,13 @@
 
 import importlib
 import os
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 
 from fer_ablate.config.bounds import bound_faults
 from fer_ablate.config.schema import TrackingConfig
 from fer_ablate.errors import Fault, first_line
+from fer_ablate.extras import install_command
 
 if TYPE_CHECKING:
     from fer_ablate.tracking.mlflow.store import Store
@@ -25,10 +27,13 @@ REFUSALS = {
 def tracking_faults(config: TrackingConfig) -> list[Fault]:
     """Faults of the tracking settings, found before anything is trained."""
     if not config.enabled:
-        models = {"log_model": config.log_model, "register": config.register}
-        remedy = "Leave tracking=none out, or log no model."
+        models = {"log_model": config.log_model, "register": config.register, "system_metrics": config.system_metrics}
+        remedy = "Leave tracking=none out, or this key."
         return [Fault(f"tracking.{key}", f"{value} needs MLflow.", remedy) for key, value in models.items() if value]
-    return bound_faults(config, "tracking")
+    faults = bound_faults(config, "tracking")
+    if config.system_metrics and find_spec("psutil") is None:
+        faults.append(Fault("tracking.system_metrics", "needs psutil.", f"Install it: {install_command('system')}."))
+    return faults
 
 
 def open_store(uri: str, experiment: str, runs_dir: str, timeout: int) -> "Store":

@@ -36,7 +36,9 @@ def run_of_model(address: str, tracking: TrackingConfig, runs_dir: str) -> str:
             return str(client.get_model_version(name, found["version"]).run_id)
         versions = client.search_model_versions(f"name = '{name}'")
     except Exception as error:  # of MLflow, of its database or of the network
-        raise UserError(f"{address} is not to be had from MLflow at {tracking.uri}: {reason(error).rstrip('.')}. {FORMS}") from error
+        raise UserError(
+            f"{address} is not to be had from MLflow at {tracking.uri}: {reason(error).rstrip('.')}. {FORMS}"
+        ) from error
     if not versions:
         raise UserError(f"MLflow at {tracking.uri} has no model called '{name}'. {FORMS}")
     return str(max(versions, key=lambda version: int(version.version)).run_id)
