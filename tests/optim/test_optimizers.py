@@ -8,7 +8,7 @@ from torch import nn
 
 from fer_ablate.optim.optimizers import OPTIMIZERS, build_optimizer, optimizer_faults
 
-CONF = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "optimizer").rglob("*.yaml"))
+CONF = sorted({path.stem for path in (Path(__file__).parents[2] / "conf" / "optimizer").rglob("*.yaml")} - {"own"})
 SWITCHES = {"foreach", "fused", "capturable", "differentiable", "maximize"}
 
 

@@ -12,12 +12,13 @@ PRETRAINED = ("vgg16", "vgg19", "resnet50")
 
 
 class Source(Enum):
-    """Where the images come from: drawn faces, FER2013, a folder of images, or a list of them."""
+    """Where the images come from: drawn faces, FER2013, a folder of images, a list of them, or a function of the user's own."""
 
     synthetic = "synthetic"
     fer2013 = "fer2013"
     folder = "folder"
     list = "list"
+    own = "own"
 
 
 class Roles(Enum):

@@ -43,6 +43,11 @@ def one_of(*values: Any) -> Constraint:
     return Constraint(f"one of {', '.join(map(str, values))}", lambda value: value in values, values)
 
 
+def one_of_or_path(*values: str) -> Constraint:
+    """Build the constraint of a closed list of names, beside which dotted paths of plugins are allowed."""
+    return Constraint(f"one of {', '.join(values)}, or a dotted path", lambda value: value in values or "." in value, values)
+
+
 def _are_numbers(value: Any, least: float = -math.inf) -> bool:
     numbers = value if isinstance(value, list | tuple) else [value]
     fits = (isinstance(number, int | float) and not isinstance(number, bool) and number > least for number in numbers)

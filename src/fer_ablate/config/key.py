@@ -48,12 +48,17 @@ LATER: dict[str, Any] = {
     "data.folds": None,
     "data.fold": 0,
     "data.prepare": [],
+    "data.reader": None,
+    "data.arguments": {},
     "evaluation.train": False,
+    "evaluation.metrics": {},
     "model.norm_momentum": 0.1,
     "model.norm_eps": 1e-5,
+    "loss.arguments": {},
     "loss.divide_by": "weights",
     "scheduler.threshold_mode": "rel",
     "trainer.min_delta": 0.0,
+    "trainer.callbacks": [],
 }
 """Keys that were added after the first runs -> the value that keeps results as they were; with it they do not enter a key."""
 

@@ -36,15 +36,16 @@ class Augment(nn.Module):
         return faces
 
 
-def build_augment(config: AugmentConfig) -> nn.Module:
+def build_augment(config: AugmentConfig, plugins: Sequence[str] = ()) -> nn.Module:
     """Build the module that changes training batches, the identity if there are no steps.
 
-    Neighbouring flips and affine maps with the same fill are joined into one `Warp`.
+    Neighbouring flips and affine maps with the same fill are joined into one `Warp`. `plugins` may be imported for ops of the
+    user's own.
     """
     if not config.steps:
         return nn.Identity()
     modules: list[nn.Module] = []
-    for group in _groups(map(read_op, config.steps)):
+    for group in _groups(read_op(step, plugins) for step in config.steps):
         if fills := _fills(group):
             modules.append(Warp([build_geometric(op) for op in group if isinstance(op, Geometric)], fills.pop()))
         else:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fer_ablate.config.binding import is_own
 from fer_ablate.config.choices import Balance
 from fer_ablate.config.schema import BalanceConfig
 from fer_ablate.data.faces import FaceSet, Rows
@@ -49,6 +50,9 @@ def balance_faults(config: BalanceConfig) -> list[Fault]:
         faults.append(Fault("data.balance.steps", problem, remedy))
     for number, step in enumerate(config.steps):
         key = f"{PATH}[{number}]"
+        if isinstance(step, Mapping) and is_own(step.get("op")):
+            faults.append(Fault(f"{key}.op", f"{step['op']} is an op of your own.", "Put it into augment.steps or data.prepare."))
+            continue
         if found := step_faults(key, step):
             faults += found
         elif isinstance(read_op(step), Sized):

@@ -17,19 +17,20 @@ PREPARE, AUGMENT = "data.prepare", "augment.steps"
 """Keys of the lists of steps."""
 
 
-def prepare_faults(steps: Steps, image_size: Size | None) -> list[Fault]:
+def prepare_faults(steps: Steps, image_size: Size | None, plugins: Sequence[str] = ()) -> list[Fault]:
     """List everything wrong with `data.prepare`.
 
     Args:
         steps: the steps.
         image_size: height and width of the stored images in pixels; None if not known.
+        plugins: the user's own packages that may be imported.
     """
     faults = []
     size = image_size
     # The size is followed from step to step: a later step is applied to images that earlier ones may have resized.
     for number, step in enumerate(steps):
         key = f"{PREPARE}[{number}]"
-        if found := step_faults(key, step, fixed=True):
+        if found := step_faults(key, step, fixed=True, plugins=plugins):
             faults += found
             continue
         op = read_op(step)
@@ -47,19 +48,20 @@ def prepared_size(steps: Steps, image_size: Size) -> Size:
     return size
 
 
-def augment_faults(config: AugmentConfig, image_size: Size | None) -> list[Fault]:
+def augment_faults(config: AugmentConfig, image_size: Size | None, plugins: Sequence[str] = ()) -> list[Fault]:
     """List everything wrong with `augment.steps`.
 
     Args:
         config: the group `augment`.
         image_size: height and width in pixels of the prepared images (`prepared_size`), to which the steps are applied;
             None if not known, so that crops are not compared with it.
+        plugins: the user's own packages that may be imported.
     """
     faults = []
     size, tenfold, sized = image_size, False, None
     for number, step in enumerate(config.steps):
         key = f"{AUGMENT}[{number}]"
-        if found := step_faults(key, step):
+        if found := step_faults(key, step, plugins=plugins):
             faults += found
             continue
         op = read_op(step)

@@ -4,12 +4,13 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
 
+from fer_ablate.config.binding import part_faults
 from fer_ablate.config.bounds import bound_faults
 from fer_ablate.config.choices import Labels, Roles, Source
 from fer_ablate.config.schema import DataConfig
@@ -24,6 +25,7 @@ from fer_ablate.data.sources.inventory import Inventory
 from fer_ablate.data.sources.kaggle import as_fer2013, kaggle_copy
 from fer_ablate.data.sources.layouts import folder_inventory
 from fer_ablate.data.sources.listing import list_inventory
+from fer_ablate.data.sources.own import read_own
 from fer_ablate.data.sources.synthetic import DRAWING, draw_faces
 from fer_ablate.data.sources.table import looks_like_table, read_table
 from fer_ablate.errors import Fault, UserError
@@ -36,7 +38,7 @@ AUTO = "auto"
 _REMEDY = "Put it there, or pass data.path=..., or set FER_ABLATE_DATA, or use data=synthetic, or data.download=true."
 
 
-def load_faces(config: DataConfig, progress: Progress | None = None) -> FaceSet:
+def load_faces(config: DataConfig, progress: Progress | None = None, plugins: Sequence[str] = ()) -> FaceSet:
     """Load the images of a data config, with the labels it selects and without the images it drops.
 
     The first call for a source parses it into `cache_dir`, which takes seconds; later calls map that file into memory.
@@ -44,12 +46,17 @@ def load_faces(config: DataConfig, progress: Progress | None = None) -> FaceSet:
     Args:
         config: data config without faults, see `data_faults`.
         progress: called now and then while the source is parsed, with the finished fraction from 0 to 1.
+        plugins: the user's own packages that may be imported, for a source of the user's own.
 
     Raises:
         UserError: the source is missing, damaged or of an unknown kind, or it lacks a class or group that the config names.
     """
     # Merging and dropping come after the cache, so that one entry serves all configs of a source.
-    faces = _SOURCES[config.source](config, progress)
+    if config.source is Source.own:
+        assert config.reader is not None, "data_faults() reports a missing data.reader"
+        faces = read_own(config.reader, config.arguments, plugins, grouped=config.group is not None)
+    else:
+        faces = _SOURCES[config.source](config, progress)
     return without_flawed(merge_classes(faces, config.merge), config.drop)
 
 
@@ -60,8 +67,13 @@ def known_size(config: DataConfig) -> Size | None:
     return (SIDE, SIDE) if config.source in (Source.synthetic, Source.fer2013) else None
 
 
-def data_faults(config: DataConfig) -> list[Fault]:
-    """List everything wrong with a data config that can be found without reading any image."""
+def data_faults(config: DataConfig, plugins: Sequence[str] = ()) -> list[Fault]:
+    """List everything wrong with a data config that can be found without reading any image.
+
+    Args:
+        config: the section `data`.
+        plugins: the user's own packages that may be imported.
+    """
     faults = bound_faults(config, "data")
     if config.val_fraction == 1 and (config.roles in (Roles.holdout, Roles.auto) or config.folds is not None):
         faults.append(Fault("data.val_fraction", "1.0 leaves nothing to train on", "0.1 is usual."))
@@ -69,8 +81,8 @@ def data_faults(config: DataConfig) -> list[Fault]:
     if drawn and config.val_fraction < 1 <= config.val_fraction + config.test_fraction:
         problem = f"{config.test_fraction} and data.val_fraction={config.val_fraction} leave nothing to train on"
         faults.append(Fault("data.test_fraction", problem, "0.2 is usual."))
-    faults += [*_group_faults(config), *merge_faults(config.merge), *_label_faults(config)]
-    return faults if config.source is Source.synthetic else faults + _path_faults(config)
+    faults += [*_group_faults(config), *merge_faults(config.merge), *_label_faults(config), *_own_faults(config, plugins)]
+    return faults if config.source in (Source.synthetic, Source.own) else faults + _path_faults(config)
 
 
 def _synthetic(config: DataConfig, progress: Progress | None) -> FaceSet:
@@ -218,6 +230,22 @@ def _parts(folder: Path) -> set[str | None]:
     return {split_part(below.name) for below in folder.glob("*") if below.is_dir()}
 
 
+def _own_faults(config: DataConfig, plugins: Sequence[str]) -> list[Fault]:
+    """Faults of the keys that only a source of the user's own has, and of those that it does not have."""
+    if config.source is not Source.own:
+        given = [f"data.{key}" for key, value in (("reader", config.reader), ("arguments", config.arguments)) if value]
+        return [Fault(key, f"given with data={config.source.name}.", "Only data=own calls a function.") for key in given]
+    if config.reader is None:
+        example = "Pass data.reader=my_parts.faces with plugins=[my_parts]."
+        return [Fault("data.reader", "not given, so nothing gives the images", example)]
+    faults = [
+        Fault(f"data.{key}", f"{value} does not reach the images of data=own.", "Let the function give them that way.")
+        for key, value in (("size", config.size), ("channels", config.channels))
+        if value is not None
+    ]
+    return faults + part_faults(config.reader, config.arguments, plugins, "data.reader", place="data.arguments")
+
+
 def _path_faults(config: DataConfig) -> list[Fault]:
     if config.path is None:
         if config.source is Source.folder:
@@ -268,7 +296,7 @@ def _group_faults(config: DataConfig) -> list[Fault]:
         faults.append(Fault("data.fold", f"{config.fold} is none of {config.folds} folds", f"Give 0 to {config.folds - 1}."))
     elif config.folds is None and config.fold:
         faults.append(Fault("data.fold", f"{config.fold}, but there are no folds", "Give data.folds=10 as well."))
-    if config.group not in (None, AUTO) and config.source in (Source.synthetic, Source.fer2013):
+    if config.group not in (None, AUTO) and config.source in (Source.synthetic, Source.fer2013, Source.own):
         problem = f"{config.group!r} is a pattern for file names, which data={config.source.name} does not have"
         faults.append(Fault("data.group", problem, "Leave it out."))
     return faults

@@ -14,9 +14,9 @@ from fer_ablate.data.ops.build import build_op
 from fer_ablate.data.ops.registry import read_op
 
 
-def build_prepare(steps: Steps) -> nn.Module | None:
-    """Build a module from steps without faults; None if there are none."""
-    return Prepare([build_op(read_op(step)) for step in steps]) if steps else None
+def build_prepare(steps: Steps, plugins: Sequence[str] = ()) -> nn.Module | None:
+    """Build a module from steps without faults; None if there are none. `plugins` may be imported for ops of the user's own."""
+    return Prepare([build_op(read_op(step, plugins)) for step in steps]) if steps else None
 
 
 class Prepare(nn.Module):

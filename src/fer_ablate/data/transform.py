@@ -106,11 +106,11 @@ def build_preprocess(config: Config, image_size: Size) -> Preprocess:
         image_size: height and width of the stored images in pixels.
     """
     return Preprocess(
-        build_augment(config.augment),
+        build_augment(config.augment, config.plugins),
         size=network_size(config, image_size),
         mean=config.data.mean,
         std=config.data.std,
         channels=config.model.in_channels,
         channels_last=config.trainer.channels_last,
-        prepare=build_prepare(config.data.prepare),
+        prepare=build_prepare(config.data.prepare, config.plugins),
     )

@@ -8,6 +8,9 @@ SPLITS = ("train", "val", "test", "public", "private", "train_eval", "train_pool
 METRICS = (*PERCENT, "loss")
 """Metrics of all classes together."""
 
+OFFERED = ("num_classes", "task")
+"""What a metric of the user's own gets if it takes it: the number of classes, and `multiclass`."""
+
 
 def is_of_class(metric: str) -> bool:
     """Whether a metric is the score of one class, such as `recall/fear`, or a number of images, such as `support/fear`."""

@@ -6,10 +6,11 @@ from typing import Self
 
 from torch import Tensor, nn
 
-from fer_ablate.config.binding import load_plugin
+from fer_ablate.config.binding import build_part
 from fer_ablate.config.choices import Activation, Block, Init, Norm, NormPosition, Pool
 from fer_ablate.config.schema import HiddenConfig, ModelConfig, StageConfig
-from fer_ablate.models.checks import STAGES
+from fer_ablate.errors import Fault, FaultyConfigError
+from fer_ablate.models.checks import STAGES, network_arguments
 from fer_ablate.models.stages import Convolution, block_convolutions, flat_features, resolved, shortcut_convolution
 from fer_ablate.models.transfer import freeze, keep_frozen_statistics
 from fer_ablate.sizes import Size
@@ -129,10 +130,15 @@ def build_network(config: ModelConfig, image_size: Size, num_classes: int, plugi
         image_size: height and width of the input in pixels.
         num_classes: number of logits per face.
         plugins: the user's own packages that may be imported.
+
+    Raises:
+        FaultyConfigError: a plugin raises an error, or gives no module.
     """
     if config.name != STAGES:
-        target = load_plugin(config.name, plugins, "model.name")
-        network: nn.Module = target(in_channels=config.in_channels, num_classes=num_classes, **config.arguments)
+        network = build_part(config.name, network_arguments(config, num_classes), plugins, "model.name")
+        if not isinstance(network, nn.Module):
+            problem = f"{config.name} gives an object of the class {type(network).__name__}, and no network."
+            raise FaultyConfigError([Fault("model.name", problem, "Name a class that is a torch.nn.Module.")])
         return network
     plan = resolved(config)
     stages = nn.Sequential()

@@ -1,8 +1,9 @@
 """Lists the faults of a network without building it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from fer_ablate.config.binding import argument_faults, load_plugin
+from fer_ablate.config.binding import argument_faults, load_plugin, takes
 from fer_ablate.config.bounds import bound_faults
 from fer_ablate.config.choices import WITH_INNER, Block, Norm, NormPosition
 from fer_ablate.config.schema import ModelConfig, StageConfig
@@ -16,6 +17,10 @@ STAGES = "stages"
 
 SUPPLIED = ("in_channels", "num_classes")
 """Arguments that the program passes to a plugin network."""
+
+CHANNELS_OF = {"timm": "in_chans", "torchvision": None}
+"""Library of ready networks -> its name for the number of input channels; None: its networks take three."""
+LIBRARY_CHANNELS = 3
 
 
 def network_faults(config: ModelConfig, image_size: Size, plugins: Sequence[str] = ()) -> list[Fault]:
@@ -61,7 +66,27 @@ def _plugin_faults(config: ModelConfig, plugins: Sequence[str]) -> list[Fault]:
         target = load_plugin(config.name, plugins, "model.name")
     except FaultyConfigError as error:
         return list(error.faults)
-    return argument_faults(target, config.arguments, "model.arguments", supplied=SUPPLIED)
+    return _signature_faults(config, target) + argument_faults(target, config.arguments, "model.arguments", supplied=SUPPLIED)
+
+
+def network_arguments(config: ModelConfig, num_classes: int) -> dict[str, Any]:
+    """All arguments of a plugin network by name: those of the config, the number of classes and that of the input's channels."""
+    channels = CHANNELS_OF.get(config.name.partition(".")[0], "in_channels")
+    passed = {"num_classes": num_classes} | ({channels: config.in_channels} if channels else {})
+    return {**passed, **config.arguments}
+
+
+def _signature_faults(config: ModelConfig, target: Callable[..., Any]) -> list[Fault]:
+    """List which of the arguments that every network gets this one does not take."""
+    library = config.name.partition(".")[0]
+    if library in CHANNELS_OF:
+        if CHANNELS_OF[library] is None and config.in_channels != LIBRARY_CHANNELS:
+            problem = f"{config.in_channels}, but the networks of {library} take {LIBRARY_CHANNELS}."
+            return [Fault("model.in_channels", problem, "Set model.in_channels=3: gray images are repeated.")]
+        return []
+    missing = [name for name in SUPPLIED if not takes(target, name, keywords=True)]
+    remedy = "Every network gets both in_channels and num_classes, by name: give its __init__ these two arguments."
+    return [Fault("model.name", f"{config.name} takes no {' and no '.join(missing)}.", remedy)] if missing else []
 
 
 def _architecture_faults(config: ModelConfig) -> list[Fault]:

@@ -1,6 +1,7 @@
 """Training losses. A target is a class index or a distribution over the classes. Letters: N images, K emotions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from inspect import isfunction
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fer_ablate.config.binding import build_part, is_own, load_plugin, part_faults, takes
 from fer_ablate.config.choices import ClassWeight, DivideBy
 from fer_ablate.config.schema import LossConfig
+from fer_ablate.errors import Fault
+
+OFFERED = ("num_classes", "weight")
+"""What a loss of the user's own gets if it takes it: the number of classes, and their weights (K,) with loss.class_weight."""
 
 Counts = npt.NDArray[Any]
 
@@ -79,6 +85,17 @@ class Focal(CrossEntropy):
         return losses.mean() if by_images else losses.sum() / weight[targets].sum()
 
 
+class _Function(nn.Module):
+    """A loss of the user's own that is a plain function, as a module."""
+
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, scores: Tensor, targets: Tensor) -> Tensor:
+        return self.function(scores, targets)
+
+
 def _distribution(targets: Tensor, num_classes: int) -> Tensor:
     return targets.float() if targets.is_floating_point() else functional.one_hot(targets, num_classes).float()
 
@@ -94,19 +111,51 @@ def balanced(class_counts: Sequence[float] | Counts) -> Counts:
     return weights
 
 
-def build_loss(config: LossConfig, class_counts: Sequence[float] | Counts, num_classes: int) -> nn.Module:
+def build_loss(
+    config: LossConfig, class_counts: Sequence[float] | Counts, num_classes: int, plugins: Sequence[str] = ()
+) -> nn.Module:
     """Build the loss of a section without faults; call it as `loss(scores, targets)`.
 
     Args:
         config: the section `loss`.
         class_counts: (K,) number of training images of each class; only used for class weights.
         num_classes: K.
+        plugins: the user's own packages that may be imported.
+
+    Raises:
+        FaultyConfigError: a plugin raises an error.
     """
     assert len(class_counts) == num_classes
     weight = None
     if config.class_weight is ClassWeight.balanced:
         weight = torch.as_tensor(balanced(class_counts), dtype=torch.float32)
+    if is_own(config.name):
+        offered = {"num_classes": num_classes} | ({"weight": weight} if weight is not None else {})
+        built = build_part(config.name, config.arguments, plugins, "loss.name", function_of=2, **offered)
+        return built if isinstance(built, nn.Module) else _Function(built)
     if config.name == "focal":
         return Focal(weight, config.label_smoothing, config.divide_by, config.gamma)
     kind = SoftTarget if config.name == "soft_target" else CrossEntropy
     return kind(weight, config.label_smoothing, config.divide_by)
+
+
+def own_loss_faults(config: LossConfig, plugins: Sequence[str]) -> list[Fault]:
+    """List the faults of a loss of the user's own.
+
+    Args:
+        config: the section.
+        plugins: the user's own packages that may be imported.
+    """
+    faults = part_faults(
+        config.name, config.arguments, plugins, "loss.name", place="loss.arguments", offered=OFFERED, function_of=2
+    )
+    if config.label_smoothing:
+        remedy = "Leave it out; if it takes one, give +loss.arguments.label_smoothing."
+        faults.append(Fault("loss.label_smoothing", f"{config.label_smoothing} does not reach {config.name}.", remedy))
+    if not faults and config.class_weight is not ClassWeight.none and "weight" not in config.arguments:
+        target = load_plugin(config.name, plugins, "loss.name")
+        if isfunction(target) or not takes(target, "weight"):
+            problem = f"{config.class_weight.name}, but {config.name} takes no weight."
+            remedy = "Write a class whose __init__ takes `weight`, a tensor with a number for each class."
+            faults.append(Fault("loss.class_weight", problem, remedy))
+    return faults

@@ -90,7 +90,7 @@ def _refusal(name: str, target: OptimizerClass, arguments: Mapping[str, Any]) ->
     # Two dimensions, since some optimizers accept only matrices.
     try:
         target([torch.nn.Parameter(torch.zeros(1, 1))], **arguments)
-    except (ValueError, TypeError, RuntimeError) as error:
+    except Exception as error:  # of the user's own code
         return [Fault("optimizer", f"{name} refuses these arguments: {error}.")]
     return []
 

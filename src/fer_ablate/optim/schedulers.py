@@ -1,11 +1,13 @@
 """Builds torch's schedulers. `steps` turns durations in epochs into optimizer steps; only plateau is updated once an epoch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch.optim import Optimizer, lr_scheduler
 
+from fer_ablate.config.binding import build_part, is_own
+from fer_ablate.errors import Fault, FaultyConfigError
 from fer_ablate.optim.schedules import (
     Constant,
     Cosine,
@@ -15,6 +17,7 @@ from fer_ablate.optim.schedules import (
     Schedule,
     Step,
     WarmRestarts,
+    own_arguments,
     schedule_of,
 )
 
@@ -33,7 +36,7 @@ def steps(epochs: float, steps_per_epoch: int) -> int:
 
 
 def build_schedulers(
-    config: Mapping[str, Any], optimizer: Optimizer, steps_per_epoch: int, max_epochs: int
+    config: Mapping[str, Any], optimizer: Optimizer, steps_per_epoch: int, max_epochs: int, plugins: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
     """Build the schedule of a section that passed `scheduler_faults`.
 
@@ -42,6 +45,7 @@ def build_schedulers(
         optimizer: the optimizer; the rates of its groups are the reference.
         steps_per_epoch: optimizer steps, that is after accumulation and over all devices.
         max_epochs: length of the run.
+        plugins: the user's own packages that may be imported.
 
     Returns:
         Lightning's `lr_scheduler_config` mappings: usually one; two for plateau with a warm-up; none for a constant rate
@@ -50,6 +54,11 @@ def build_schedulers(
     warmup = steps(config.get("warmup_epochs", 0), steps_per_epoch)
     # The schedule proper covers what the warm-up leaves, so that it still ends with the run.
     length = Length(total=max(1, steps(max_epochs, steps_per_epoch) - warmup), per_epoch=steps_per_epoch)
+    if is_own(config["name"]):
+        own = _own(config, optimizer, length, max_epochs, plugins)
+        if config.get("interval") == "epoch":
+            return [{"scheduler": own, "interval": "epoch", "frequency": 1}]
+        return [_each_step(_warmed(config, optimizer, warmup, own) if warmup else own)]
     schedule = schedule_of(config)
     if isinstance(schedule, Constant) and not warmup:
         return []
@@ -60,8 +69,27 @@ def build_schedulers(
     if not warmup:
         return [_each_step(_stepped(schedule, optimizer, length))]
     # SequentialLR cannot hold plateau, which is why plateau and its warm-up are two entries above.
-    parts = [_warmup(config, optimizer, warmup), _stepped(schedule, optimizer, length)]
-    return [_each_step(lr_scheduler.SequentialLR(optimizer, parts, milestones=[warmup]))]
+    return [_each_step(_warmed(config, optimizer, warmup, _stepped(schedule, optimizer, length)))]
+
+
+def _own(
+    config: Mapping[str, Any], optimizer: Optimizer, length: Length, max_epochs: int, plugins: Sequence[str]
+) -> lr_scheduler.LRScheduler:
+    name = config["name"]
+    offered = {"total_steps": length.total, "steps_per_epoch": length.per_epoch, "max_epochs": max_epochs}
+    built = build_part(name, own_arguments(config), plugins, "scheduler.name", optimizer, **offered)
+    if not isinstance(built, lr_scheduler.LRScheduler) or isinstance(built, lr_scheduler.ReduceLROnPlateau):
+        problem = f"{name} gives an object of the class {type(built).__name__}, and no scheduler of steps or epochs."
+        remedy = "Derive it from torch.optim.lr_scheduler.LRScheduler; scheduler=plateau is the one that follows a metric."
+        raise FaultyConfigError([Fault("scheduler.name", problem, remedy)])
+    return built
+
+
+def _warmed(
+    config: Mapping[str, Any], optimizer: Optimizer, warmup_steps: int, main: lr_scheduler.LRScheduler
+) -> lr_scheduler.LRScheduler:
+    parts = [_warmup(config, optimizer, warmup_steps), main]
+    return lr_scheduler.SequentialLR(optimizer, parts, milestones=[warmup_steps])
 
 
 def _plateau(schedule: Plateau, optimizer: Optimizer) -> lr_scheduler.ReduceLROnPlateau:

@@ -1,14 +1,21 @@
 """Learning-rate schedules: what each is described by, and the faults of a section that names one. torch is not needed for it."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fer_ablate.config.binding import argument_faults, is_number
+from fer_ablate.config.binding import argument_faults, is_number, is_own, part_faults
 from fer_ablate.errors import Fault, choices
 
 OWN_KEYS = ("name", "warmup_epochs", "warmup_start")
 """Keys of the section that every schedule has."""
+
+INTERVALS = ("step", "epoch")
+"""When a scheduler of the user's own is updated (`interval`); the others know it by themselves."""
+
+OFFERED = ("total_steps", "steps_per_epoch", "max_epochs")
+"""What a scheduler of the user's own gets if it takes it: optimizer steps of the run after its warm-up, those of an epoch, and
+the number of epochs."""
 
 
 @dataclass(frozen=True)
@@ -111,38 +118,27 @@ LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
 """Key -> test of its value, and the condition in words."""
 
 
-def scheduler_faults(config: Mapping[str, Any], max_epochs: int, monitors: Collection[str] | None = None) -> list[Fault]:
+def scheduler_faults(
+    config: Mapping[str, Any], max_epochs: int, monitors: Collection[str] | None = None, plugins: Sequence[str] = ()
+) -> list[Fault]:
     """List all faults of the section `scheduler`.
 
     Args:
         config: `name`, the warm-up and the keys of that schedule.
         max_epochs: length of the run.
         monitors: metrics that plateau can monitor; None: not checked.
+        plugins: the user's own packages that may be imported.
     """
     name = str(config.get("name") or "")
+    if is_own(name):
+        return _own_faults(name, config, max_epochs, plugins)
     if name not in SCHEDULES:
         return [Fault("scheduler.name", f"'{name}' is unknown." if name else "is missing.", choices(name, SCHEDULES))]
     schedule, arguments = SCHEDULES[name], _arguments(config)
     faults = argument_faults(schedule, arguments, "scheduler", unless=OWN_KEYS)
     # A key that the schedule does not have is reported once, without a look at its value.
-    already = {fault.key for fault in faults}
-    for key, value in config.items():
-        may_be_null = key not in OWN_KEYS and getattr(schedule, key, 0) is None
-        if key not in LIMITS or f"scheduler.{key}" in already or (value is None and may_be_null):
-            continue
-        holds, words = LIMITS[key]
-        if not (is_number(value) and holds(value)):
-            faults.append(Fault(f"scheduler.{key}", f"{value!r} is not {words}."))
-    warmup = config.get("warmup_epochs", 0)
-    if is_number(warmup) and warmup > 0:
-        if name == "onecycle":
-            faults.append(
-                Fault("scheduler.warmup_epochs", "onecycle warms up by itself.", "Set it to 0 and use scheduler.pct_start.")
-            )
-        elif warmup >= max_epochs:
-            faults.append(
-                Fault("scheduler.warmup_epochs", f"{warmup} leaves nothing of {max_epochs} epochs.", "Raise trainer.max_epochs.")
-            )
+    faults += _limit_faults(config, schedule, {fault.key for fault in faults})
+    faults += _warmup_faults(config, max_epochs)
     mode, monitor = arguments.get("mode", "max"), str(arguments.get("monitor", Plateau.monitor))
     if name == "plateau" and mode not in ("min", "max"):
         faults.append(Fault("scheduler.mode", f"'{mode}' is unknown.", choices(str(mode), ("min", "max"))))
@@ -153,6 +149,48 @@ def scheduler_faults(config: Mapping[str, Any], max_epochs: int, monitors: Colle
     if name == "plateau" and monitors is not None and monitor not in monitors:
         faults.append(Fault("scheduler.monitor", f"'{monitor}' is not logged.", choices(monitor, monitors)))
     return faults
+
+
+def _own_faults(name: str, config: Mapping[str, Any], max_epochs: int, plugins: Sequence[str]) -> list[Fault]:
+    """Faults of a scheduler of the user's own: its arguments, when it is updated, and the warm-up before it."""
+    interval, own = config.get("interval", "step"), own_arguments(config)
+    faults = part_faults(name, own, plugins, "scheduler.name", place="scheduler", offered=OFFERED, first=1)
+    if interval not in INTERVALS:
+        faults.append(Fault("scheduler.interval", f"'{interval}' is unknown.", choices(str(interval), INTERVALS)))
+    warmup = config.get("warmup_epochs", 0)
+    if interval == "epoch" and is_number(warmup) and warmup > 0:
+        remedy = "Set it to 0, or let the scheduler count steps (interval: step)."
+        faults.append(Fault("scheduler.warmup_epochs", "a warm-up counts steps, and this scheduler epochs.", remedy))
+    return [*faults, *_limit_faults(config, object, set(own)), *_warmup_faults(config, max_epochs)]
+
+
+def _limit_faults(config: Mapping[str, Any], schedule: type, already: Collection[str]) -> list[Fault]:
+    """Values beyond their limits, but for keys that have a fault already, or whose limits only a plugin knows."""
+    faults = []
+    for key, value in config.items():
+        may_be_null = key not in OWN_KEYS and getattr(schedule, key, 0) is None
+        if key not in LIMITS or key in already or f"scheduler.{key}" in already or (value is None and may_be_null):
+            continue
+        holds, words = LIMITS[key]
+        if not (is_number(value) and holds(value)):
+            faults.append(Fault(f"scheduler.{key}", f"{value!r} is not {words}."))
+    return faults
+
+
+def _warmup_faults(config: Mapping[str, Any], max_epochs: int) -> list[Fault]:
+    warmup = config.get("warmup_epochs", 0)
+    if not (is_number(warmup) and warmup > 0):
+        return []
+    if config.get("name") == "onecycle":
+        return [Fault("scheduler.warmup_epochs", "onecycle warms up by itself.", "Set it to 0 and use scheduler.pct_start.")]
+    if warmup >= max_epochs:
+        return [Fault("scheduler.warmup_epochs", f"{warmup} leaves nothing of {max_epochs} epochs.", "Raise trainer.max_epochs.")]
+    return []
+
+
+def own_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a section that are arguments of a scheduler of the user's own."""
+    return {key: value for key, value in config.items() if key not in (*OWN_KEYS, "interval")}
 
 
 def schedule_of(config: Mapping[str, Any]) -> Schedule:

@@ -5,15 +5,17 @@ from functools import partial
 
 import numpy as np
 import torch
-from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning.callbacks import Callback, EarlyStopping
 from torch import nn
 
+from fer_ablate.config.binding import build_part, read_part
 from fer_ablate.config.choices import Labels
 from fer_ablate.config.compose import to_yaml
 from fer_ablate.config.schema import Config, EarlyStoppingConfig
 from fer_ablate.data.batches import Batches, EpochSampler, as_tensor
 from fer_ablate.data.checks import network_size
 from fer_ablate.data.transform import build_preprocess
+from fer_ablate.errors import Fault, FaultyConfigError
 from fer_ablate.metrics.scores import epoch_metrics
 from fer_ablate.models.build import build_network
 from fer_ablate.optim.losses import build_loss
@@ -44,10 +46,12 @@ def build_module(config: Config, data: RoleSet, key: str) -> Classifier:
     return Classifier(
         network=build_formatted_network(config, data.image_size, len(classes)),
         preprocess=build_preprocess(config, data.image_size),
-        loss=build_loss(config.loss, counts, len(classes)),
+        loss=build_loss(config.loss, counts, len(classes), config.plugins),
         metrics=epoch_metrics(len(classes)),
         make_optimizer=partial(build_optimizer, config.optimizer, plugins=config.plugins),
-        make_schedules=lambda optimizer, steps: build_schedulers(config.scheduler, optimizer, steps, config.trainer.max_epochs),
+        make_schedules=lambda optimizer, steps: build_schedulers(
+            config.scheduler, optimizer, steps, config.trainer.max_epochs, config.plugins
+        ),
         description={
             "format": FORMAT,
             "key": key,
@@ -99,6 +103,24 @@ def build_evaluator(config: Config, image_size: Size, hardware: Hardware) -> Eva
     """Build what tests the weights of a run, for stored images of this size."""
     size = tested_size(config, image_size)
     return Evaluator(config.evaluation.tta, size, config.trainer.evaluation_batch_size, hardware)
+
+
+def build_callbacks(config: Config) -> list[Callback]:
+    """Build the callbacks of the user's own.
+
+    Raises:
+        FaultyConfigError: a plugin raises an error, or gives no callback.
+    """
+    built = []
+    for number, given in enumerate(config.trainer.callbacks):
+        (name, arguments), key = read_part(given), f"trainer.callbacks[{number}].name"
+        callback = build_part(name, arguments, config.plugins, key)
+        if not isinstance(callback, Callback):
+            problem = f"{name} gives an object of the class {type(callback).__name__}, and no callback."
+            remedy = "Derive it from pytorch_lightning.Callback; those of the package `lightning` are other classes."
+            raise FaultyConfigError([Fault(key, problem, remedy)])
+        built.append(callback)
+    return built
 
 
 def build_early_stopping(config: EarlyStoppingConfig) -> EarlyStopping | None:

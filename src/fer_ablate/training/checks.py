@@ -1,5 +1,6 @@
 """Lists all faults of a run's config that can be found before any image is read."""
 
+from fer_ablate.config.binding import is_own, part_faults, read_part
 from fer_ablate.config.bounds import bound_faults
 from fer_ablate.config.choices import MONITORS, Keep, Mode, Roles
 from fer_ablate.config.schema import Config, TrainerConfig
@@ -13,6 +14,8 @@ from fer_ablate.data.checks import (
     view_faults,
 )
 from fer_ablate.errors import Fault
+from fer_ablate.metrics import METRICS
+from fer_ablate.metrics.columns import OFFERED
 from fer_ablate.models import checks as models
 from fer_ablate.models.stages import flat_features, map_size_faults, resolved
 from fer_ablate.optim.optimizers import optimizer_faults
@@ -32,8 +35,9 @@ def run_faults(config: Config) -> list[Fault]:
         *image_faults(config),
         *(size_faults(config, size) if size is not None else _unsized_faults(config)),
         *optimizer_faults(config.optimizer, config.plugins),
-        *scheduler_faults(config.scheduler, config.trainer.max_epochs, MONITORS),
-        *bound_faults(config.loss, "loss"),
+        *scheduler_faults(config.scheduler, config.trainer.max_epochs, MONITORS, config.plugins),
+        *loss_faults(config),
+        *_list_faults(config),
         *hardware_faults(config.trainer),
         *_mode_faults(config.trainer),
         *_unmeasured_faults(config),
@@ -41,10 +45,37 @@ def run_faults(config: Config) -> list[Fault]:
     ]
 
 
+def loss_faults(config: Config) -> list[Fault]:
+    """List the faults of the section `loss`; torch is only imported for a loss of the user's own."""
+    if not is_own(config.loss.name):
+        given = ", ".join(config.loss.arguments)
+        remedy = "Give the keys of the section, such as loss.gamma=1, or name a class: loss.name=package.module.Class."
+        more = [Fault("loss.arguments", f"{given} given, but only a plugin loss takes arguments.", remedy)] if given else []
+        return [*bound_faults(config.loss, "loss"), *more]
+    from fer_ablate.optim.losses import own_loss_faults
+
+    return [*bound_faults(config.loss, "loss"), *own_loss_faults(config.loss, config.plugins)]
+
+
+def _list_faults(config: Config) -> list[Fault]:
+    """List the faults of metrics and callbacks of the user's own."""
+    faults = []
+    for number, given in enumerate(config.trainer.callbacks):
+        key, (name, arguments) = f"trainer.callbacks[{number}]", read_part(given)
+        faults += part_faults(name, arguments, config.plugins, f"{key}.name", place=key)
+    for shown, given in config.evaluation.metrics.items():
+        key, (name, arguments) = f"evaluation.metrics.{shown}", read_part(given)
+        if shown in METRICS or not shown.isidentifier():
+            problem = "there is such a metric already." if shown in METRICS else "a name has letters, digits and _ alone."
+            faults.append(Fault(key, problem, "Choose another name for tables."))
+        faults += part_faults(name, arguments, config.plugins, f"{key}.name", place=key, offered=OFFERED)
+    return faults
+
+
 def image_faults(config: Config) -> list[Fault]:
     """List the faults of the section `data`, except for those that need the size of the images."""
     return [
-        *load.data_faults(config.data),
+        *load.data_faults(config.data, config.plugins),
         *balance.balance_faults(config.data.balance),
         *normalisation_faults(config.data, config.model.in_channels),
     ]
@@ -58,9 +89,9 @@ def size_faults(config: Config, image_size: Size, trained_size: Size | None = No
         image_size: height and width of the stored images in pixels.
         trained_size: size of the images that the network was trained on; None: `image_size`.
     """
-    faults = [*bound_faults(config.evaluation, "evaluation"), *prepare_faults(config.data.prepare, image_size)]
+    faults = [*bound_faults(config.evaluation, "evaluation"), *prepare_faults(config.data.prepare, image_size, config.plugins)]
     if not faults:
-        faults = augment_faults(config.augment, prepared_size(config.data.prepare, image_size))
+        faults = augment_faults(config.augment, prepared_size(config.data.prepare, image_size), config.plugins)
     if faults:
         # The size of the network's input is unknown, but faults of the network itself can still be found.
         return [*faults, *models.network_faults(config.model, image_size, config.plugins)]
@@ -82,8 +113,8 @@ def _unsized_faults(config: Config) -> list[Fault]:
     """List the faults of crops and steps that can be found without the size of the images."""
     return [
         *bound_faults(config.evaluation, "evaluation"),
-        *prepare_faults(config.data.prepare, None),
-        *augment_faults(config.augment, None),
+        *prepare_faults(config.data.prepare, None, config.plugins),
+        *augment_faults(config.augment, None, config.plugins),
     ]
 
 

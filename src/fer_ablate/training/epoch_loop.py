@@ -21,6 +21,8 @@ from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.strategies import SingleDeviceStrategy
 from torch import Tensor
 
+from fer_ablate.training.module import has_own_step
+
 TRIED = "2.6."
 """Beginning of the versions of Lightning whose loops are known to do the same."""
 OWN_PACKAGE = __name__.partition(".")[0]
@@ -151,6 +153,7 @@ def _is_plain(trainer: pl.Trainer, data_fetcher: _DataFetcher) -> bool:
         and isinstance(trainer.profiler, PassThroughProfiler)  # type: ignore[attr-defined]
         and isinstance(data_fetcher, _PrefetchDataFetcher)
         and module.automatic_optimization
+        and not has_own_step(module.network)  # which may log
         and all(entry.frequency == 1 for entry in trainer.lr_scheduler_configs)
         and not any(_overrides(module, name, pl.LightningModule) for name in MODULE_HOOKS)
     )

@@ -1,6 +1,6 @@
 """Tests finished weights: on one device, every image once, with or without test-time augmentation."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -115,13 +115,20 @@ def first_images(parts: Mapping[str, Rows], limit: float | int | None, batch_siz
     return {name: rows[: max(1, round(limit * len(rows)))] for name, rows in parts.items()}
 
 
-def split_results(predictions: Predictions, parts: Mapping[str, Rows], classes: tuple[str, ...]) -> dict[str, SplitResult]:
+Extra = Callable[[Tensor, Tensor], Mapping[str, float]]
+"""Probabilities (N, K) and class indices (N,) -> further scores by name."""
+
+
+def split_results(
+    predictions: Predictions, parts: Mapping[str, Rows], classes: tuple[str, ...], extra: Extra | None = None
+) -> dict[str, SplitResult]:
     """Compute the scores of every part of the predictions; parts without images are left out.
 
     Args:
         predictions: predictions for all parts.
         parts: name -> rows.
         classes: K names.
+        extra: measures further scores.
     """
     results: dict[str, SplitResult] = {}
     for name, rows in parts.items():
@@ -130,5 +137,7 @@ def split_results(predictions: Predictions, parts: Mapping[str, Rows], classes: 
             results[name] = results[twin]
         elif len(rows):
             part = predictions.of(rows)
-            results[name] = score(torch.from_numpy(part.probabilities), torch.from_numpy(part.labels), classes)
+            probabilities, labels = torch.from_numpy(part.probabilities), torch.from_numpy(part.labels)
+            results[name] = score(probabilities, labels, classes)
+            results[name].metrics.update(extra(probabilities, labels) if extra is not None else {})
     return results

@@ -1,7 +1,7 @@
 """The only LightningModule: trains a network and measures its scores in every epoch. It does not see the config."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import pytorch_lightning as pl
@@ -73,22 +73,35 @@ class Classifier(pl.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of one batch."""
-        return self._shared_step(batch, "train")
+        return self._shared_step(batch, "train", batch_idx)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Measure one batch of the val role."""
-        self._shared_step(batch, "val")
+        self._shared_step(batch, "val", batch_idx)
 
-    def _shared_step(self, batch: tuple[Tensor, Tensor], split: str) -> Tensor:
+    def _shared_step(self, batch: tuple[Tensor, Tensor], split: str, batch_idx: int) -> Tensor:
         faces, targets = batch
         done = self.computed.get(split)
+        if split == "train" and has_own_step(self.network):
+            return self._own_step(self.network, self.preprocess(faces) if done is None else faces, targets, batch_idx)
         scores = self(faces) if done is None else after_parts(self.network, faces, done)
-        if len(scores) != len(targets):  # several crops of every image; those of one image are next to each other
-            targets = targets.repeat_interleave(len(scores) // len(targets), dim=0)
+        targets = _for_each_crop(targets, len(scores))
         labels = targets if targets.ndim == 1 else targets.argmax(dim=1)
         # Class weights, smoothing and focal terms are for training only: the val loss must be comparable between runs.
         loss: Tensor = self.loss(scores, targets) if split == "train" else cross_entropy(scores.float(), labels)
         self._remember(split, loss.detach(), scores.detach().float(), labels)
+        return loss
+
+    def _own_step(self, network: pl.LightningModule, faces: Tensor, targets: Tensor, batch_idx: int) -> Tensor:
+        """Return the loss that the network's own `training_step` computes of normalised faces."""
+        targets = _for_each_crop(targets, len(faces))
+        # `log` of the network's needs to know the hook that it is called from, as Lightning tells this module.
+        network._current_fx_name = self._current_fx_name
+        loss, scores = read_step(network.training_step((faces, targets), batch_idx))
+        if scores is None:
+            scores = unseen_scores(network, faces)
+        labels = targets if targets.ndim == 1 else targets.argmax(dim=1)
+        self._remember("train", loss.detach(), scores.detach().float(), labels)
         return loss
 
     def _remember(self, split: str, loss: Tensor, scores: Tensor, labels: Tensor) -> None:
@@ -185,6 +198,40 @@ class Classifier(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the state of plateau for `configure_optimizers`, which Lightning calls later."""
         self._plateau_state = checkpoint.get("fer_ablate_plateau")
+
+
+def has_own_step(network: object) -> TypeGuard[pl.LightningModule]:
+    """Whether a network is a LightningModule with a `training_step` of its own, which replaces the built-in one."""
+    return isinstance(network, pl.LightningModule) and type(network).training_step is not pl.LightningModule.training_step
+
+
+def read_step(given: Any) -> tuple[Tensor, Tensor | None]:
+    """The loss that a `training_step` returned, and the scores (N, K) if it returned them as well.
+
+    Raises:
+        UserError: it returned something else than a loss, or a mapping with `loss` and perhaps `scores`.
+    """
+    loss, scores = (given.get("loss"), given.get("scores")) if isinstance(given, Mapping) else (given, None)
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        shape = f"a tensor of {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"{type(loss).__name__}"
+        raise UserError(f"training_step returned {shape}. Return the loss, a tensor with one number, or {{'loss': loss}}.")
+    return loss.squeeze(), scores
+
+
+def unseen_scores(network: nn.Module, faces: Tensor) -> Tensor:
+    """Scores (N, K) of a batch, measured without any effect on the network, such as on its statistics of batches."""
+    modes = {module: module.training for module in network.modules()}
+    try:
+        with torch.no_grad():
+            return network.eval()(faces)  # type: ignore[no-any-return]
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def _for_each_crop(targets: Tensor, images: int) -> Tensor:
+    """The targets (N, ...) of N images or of several crops of every image; those of one image are next to each other."""
+    return targets if images == len(targets) else targets.repeat_interleave(images // len(targets), dim=0)
 
 
 def _loss_sums(steps: list[tuple[Tensor, int]]) -> Tensor:

@@ -38,6 +38,7 @@ class RunResult:
         macs: multiply-accumulates of one forward pass for one image.
         finished_at: time in ISO format, UTC.
         environment: device, hardware, number format, threads and versions.
+        own_metrics: name of every metric of the user's own -> whether a higher value is better; None: neither is.
     """
 
     key: str
@@ -55,6 +56,7 @@ class RunResult:
     macs: int
     finished_at: str
     environment: dict[str, str] = field(default_factory=dict)
+    own_metrics: dict[str, bool | None] = field(default_factory=dict)
 
     def flat_metrics(self) -> dict[str, float]:
         """Return the metrics of all splits by the name `<split>/<metric>`."""
@@ -62,7 +64,10 @@ class RunResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return a plain mapping for `json.dump`."""
-        return asdict(self)
+        stored = asdict(self)
+        if not self.own_metrics:  # as in the files of earlier versions
+            del stored["own_metrics"]
+        return stored
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Self:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import EMAWeightAveraging
 from pytorch_lightning.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]  # not in its list
 from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfiler, SimpleProfiler
@@ -21,11 +22,11 @@ from fer_ablate.config.choices import Keep
 from fer_ablate.config.key import short
 from fer_ablate.config.schema import Config
 from fer_ablate.data.faces import Progress, Rows
-from fer_ablate.errors import UserError
+from fer_ablate.errors import UserError, first_line
 from fer_ablate.models.summary import describe
 from fer_ablate.models.transfer import load_pretrained, pretrained_file
 from fer_ablate.training import checkpoints
-from fer_ablate.training.assembly import build_batches, build_early_stopping, build_evaluator, build_module
+from fer_ablate.training.assembly import build_batches, build_callbacks, build_early_stopping, build_evaluator, build_module
 from fer_ablate.training.callbacks import SECONDS, EpochRandomness, EpochReport, KeptWeights, Observer
 from fer_ablate.training.checkpoint_writer import AtomicCheckpointIO
 from fer_ablate.training.checkpoints import load_start
@@ -35,6 +36,7 @@ from fer_ablate.training.evaluation import Predictions, first_images, split_resu
 from fer_ablate.training.hardware import Hardware, choose_hardware, environment, peak_memory_mb, reset_peak_memory, use_threads
 from fer_ablate.training.kept_inputs import KeptInputs
 from fer_ablate.training.module import Classifier
+from fer_ablate.training.own_metrics import build_metrics
 from fer_ablate.training.processes import explain_lost_process
 from fer_ablate.training.protocol import protocol
 from fer_ablate.training.result import BEST, LAST, RunResult, SplitResult
@@ -137,7 +139,7 @@ def fit(prepared: PreparedRun, observers: Sequence[Observer] = (), callbacks: Se
     if limit < 1 and int(limit * len(train)) < 1:
         raise UserError(f"trainer.limit_train_batches = {limit} of {len(train)} batches leaves none. Raise it, or give a number.")
     resumed = None if interrupted is None else str(prepared.checkpoint_dir / LAST)
-    with _interruptible(), _without_wrong_hints(), explain_lost_process():
+    with _interruptible(), _without_wrong_hints(), explain_lost_process(), _misused(prepared.config):
         trainer.fit(module, train, val, ckpt_path=resumed, weights_only=True)
     return module
 
@@ -191,6 +193,8 @@ def assess(prepared: PreparedRun, module: Classifier, progress: Progress | None 
     # A trial run with `fast_dev_run` writes no checkpoints; its weights are those of the module.
     epoch, seconds, trained = (0, [0.0], {}) if config.trainer.fast_dev_run else _load_kept(prepared, module)
     evaluator = build_evaluator(config, data.image_size, hardware)
+    own = build_metrics(config.evaluation.metrics, len(classes), config.plugins)
+    extra = own.values if own.built else None
     parts = prepared.tested
     rows = np.concatenate(list(parts.values()))
     predictions = evaluator.predict(module.network, module.preprocess, data.faces, rows, progress)
@@ -200,12 +204,12 @@ def assess(prepared: PreparedRun, module: Classifier, progress: Progress | None 
         # Apart from the others, since the predictions of these images are not kept.
         train = prepared.limited(data.trained)
         again = evaluator.predict(module.network, module.preprocess, data.faces, np.concatenate(list(train.values())), progress)
-        trained = {**trained, **split_results(again, train, classes)}
+        trained = {**trained, **split_results(again, train, classes, extra)}
     result = RunResult(
         key=prepared.key,
         name=prepared.name,
         seed=config.seed,
-        splits={**trained, **split_results(predictions, parts, classes)},
+        splits={**trained, **split_results(predictions, parts, classes, extra)},
         classes=list(classes),
         protocol=protocol(config, data.image_size, data.preset, data.faces.groups is not None),
         best_epoch=epoch,
@@ -217,6 +221,7 @@ def assess(prepared: PreparedRun, module: Classifier, progress: Progress | None 
         macs=summary.macs,
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
         environment=environment(hardware),
+        own_metrics=own.directions,
     )
     return TrainedRun(result, predictions)
 
@@ -248,7 +253,7 @@ def _trainer(
         limit_train_batches=_limit(config.overfit_batches or config.limit_train_batches),
         limit_val_batches=_limit(config.limit_val_batches),
         profiler=_profiler(config.profiler, prepared.checkpoint_dir),
-        callbacks=[*callbacks, *_own_callbacks(prepared, observers), kept],
+        callbacks=[*callbacks, *build_callbacks(prepared.config), *_own_callbacks(prepared, observers), kept],
         # The environment is given, because Lightning would take the tasks of SLURM, torchrun or MPI for ranks of the run.
         plugins=[AtomicCheckpointIO(), LightningEnvironment()],
         logger=False,
@@ -296,6 +301,17 @@ def _profiler(name: str | None, folder: Path) -> Profiler | None:
 def _limit(given: float | None) -> float | int | None:
     """Convert a limit for Lightning, where floats are fractions and integers are numbers of batches."""
     return int(given) if given is not None and given > 1 else given
+
+
+@contextmanager
+def _misused(config: Config) -> Iterator[None]:
+    """Turn Lightning's refusal of a callback of the user's own, such as one that needs a logger, into a message for the user."""
+    try:
+        yield
+    except MisconfigurationException as error:
+        if not config.plugins:
+            raise
+        raise UserError(f"Lightning refuses a callback or a training_step: {first_line(error)}") from error
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Builds the torch module of every op; only what trains, tests or draws images imports this."""
 
+from collections.abc import Callable
 from functools import partial, singledispatch
 
 import torch
@@ -13,12 +14,14 @@ from kornia.augmentation import (
 )
 from torch import Tensor, nn
 
+from fer_ablate.config.binding import build_part
 from fer_ablate.data.ops.geometry import Affine, Flip, Geometric, Rotate, VerticalFlip
 from fer_ablate.data.ops.modules.equalisation import clahe, equalized
 from fer_ablate.data.ops.modules.geometry import ListedRotation
 from fer_ablate.data.ops.modules.values import Changed, blurred, noisy
 from fer_ablate.data.ops.modules.windows import RandomCrop, RandomShift, Resized, TenCrops
 from fer_ablate.data.ops.op import Op
+from fer_ablate.data.ops.own import OwnOp
 from fer_ablate.data.ops.values import Blur, BrightnessContrast, Clahe, Equalize, Erasing, Gamma, Noise
 from fer_ablate.data.ops.windows import Crop, Resize, Shift, TenCrop
 
@@ -31,6 +34,23 @@ def build_op(op: Op) -> nn.Module:
         TypeError: there is no function for this kind of op below.
     """
     raise TypeError(f"no module for {type(op).__name__}: add a function to {__name__}")
+
+
+@build_op.register
+def _(op: OwnOp) -> nn.Module:
+    built = build_part(op.name, op.arguments, op.plugins, "op", function_of=1)
+    return built if isinstance(built, nn.Module) else _Function(built)
+
+
+class _Function(nn.Module):
+    """A function of batches of images, as a module."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, faces: Tensor) -> Tensor:
+        return self.function(faces)
 
 
 @singledispatch

@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
+from fer_ablate.config.binding import is_own
 from fer_ablate.data.ops.geometry import Affine, Flip, Rotate, VerticalFlip
 from fer_ablate.data.ops.op import Op
+from fer_ablate.data.ops.own import OwnOp, own_arguments, own_faults
 from fer_ablate.data.ops.values import Blur, BrightnessContrast, Clahe, Equalize, Erasing, Gamma, Noise
 from fer_ablate.data.ops.windows import Crop, Resize, Shift, TenCrop
 from fer_ablate.errors import Fault, choices
@@ -33,25 +35,32 @@ FIXED = tuple(name for name, op in OPS.items() if op.fixed)
 """Names of the ops that can change every image in the same way."""
 
 
-def read_op(step: Mapping[str, Any]) -> Op:
-    """Build the op of one step without faults."""
+def read_op(step: Mapping[str, Any], plugins: Sequence[str] = ()) -> Op:
+    """Build the op of one step without faults; `plugins` are only needed where a module is built from it."""
+    if is_own(step["op"]):
+        return OwnOp(name=step["op"], arguments=own_arguments(step), plugins=tuple(plugins))
     return OPS[step["op"]](**{name: value for name, value in step.items() if name != "op"})
 
 
 def draws(op: Op) -> bool:
     """Whether the arguments of a fixed op make it draw random numbers."""
+    if isinstance(op, OwnOp):
+        return True  # only its author knows
     given = ((argument.metadata.get("draws"), getattr(op, argument.name)) for argument in fields(op))  # type: ignore[arg-type]
     return any(rule is not None and rule(value) is not None for rule, value in given)
 
 
-def step_faults(key: str, step: Any, *, fixed: bool = False) -> list[Fault]:
+def step_faults(key: str, step: Any, *, fixed: bool = False, plugins: Sequence[str] = ()) -> list[Fault]:
     """List what is wrong with the name and the arguments of one step.
 
     Args:
         key: full key of the step, for messages.
         step: the step as in the config.
         fixed: the step must change every image in the same way, so that random ops and arguments are faults.
+        plugins: the user's own packages that may be imported.
     """
+    if isinstance(step, Mapping) and is_own(step.get("op")):
+        return own_faults(key, step, plugins)
     return list(_step_faults(key, step, FIXED if fixed else tuple(OPS), fixed))
 
 

@@ -1,0 +1,90 @@
+"""Metrics of the user's own (`evaluation.metrics`): classes of torchmetrics by dotted path, measured once a run is trained.
+
+Letters: N images, K classes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from fer_ablate.config.binding import build_part, read_part, words_of
+from fer_ablate.errors import Fault, FaultyConfigError
+
+KEY = "evaluation.metrics"
+
+
+@dataclass(frozen=True)
+class OwnMetrics:
+    """Metrics by their names in tables.
+
+    Args:
+        built: name -> metric, which is updated with probabilities (N, K) and class indices (N,).
+        plugins: the packages of the user's own, for messages.
+    """
+
+    built: Mapping[str, Metric]
+    plugins: Sequence[str] = ()
+
+    @property
+    def directions(self) -> dict[str, bool | None]:
+        """Name -> whether a higher value is better, as the class says; None where it says nothing."""
+        return {name: metric.higher_is_better for name, metric in self.built.items()}
+
+    def values(self, probabilities: Tensor, labels: Tensor) -> dict[str, float]:
+        """Measure some images.
+
+        Args:
+            probabilities: (N, K), with rows that sum to 1.
+            labels: (N,) int64 class indices.
+
+        Raises:
+            FaultyConfigError: a metric raises an error, or is not a single number.
+        """
+        found, faults = {}, []
+        for name, metric in self.built.items():
+            try:
+                metric.reset()
+                metric.update(probabilities, labels)
+                value = torch.as_tensor(metric.compute())
+            except Exception as error:  # of the user's own code, or of a class that was meant for other predictions
+                problem = f"fails on {len(labels)} images: {words_of(error, self.plugins)}."
+                remedy = "It is updated with probabilities (N, K) and class indices (N,)."
+                faults.append(Fault(f"{KEY}.{name}", problem, remedy))
+                continue
+            if value.numel() != 1:
+                problem = f"gives {value.numel()} numbers, and a table shows one."
+                faults.append(Fault(f"{KEY}.{name}", problem, "Average over classes, such as average: macro."))
+            else:
+                found[name] = float(value)
+        if faults:
+            raise FaultyConfigError(faults)
+        return found
+
+
+def build_metrics(section: Mapping[str, Any], num_classes: int, plugins: Sequence[str]) -> OwnMetrics:
+    """Build the metrics of a section without faults.
+
+    Args:
+        section: `evaluation.metrics`.
+        num_classes: K.
+        plugins: the user's own packages that may be imported.
+
+    Raises:
+        FaultyConfigError: a plugin raises an error, or gives no metric.
+    """
+    built = {}
+    for shown, given in section.items():
+        name, arguments = read_part(given)
+        key = f"{KEY}.{shown}.name"
+        metric = build_part(name, arguments, plugins, key, num_classes=num_classes, task="multiclass")
+        if not isinstance(metric, Metric):
+            problem = f"{name} gives an object of the class {type(metric).__name__}, and no metric."
+            raise FaultyConfigError(
+                [Fault(key, problem, "Name a class of torchmetrics, or one derived from torchmetrics.Metric.")]
+            )
+        built[shown] = metric
+    return OwnMetrics(built, plugins)
