@@ -68,9 +68,10 @@ def behaviour(session: nox.Session) -> None:
 
 @nox.session
 def reference(session: nox.Session) -> None:
-    """Writes docs/config.md, the reference of every key, from the schema and conf/."""
+    """Writes docs/config.md, the reference of every key, and docs/schema/ for editors, from the schema and conf/."""
     with open("docs/config.md", "w", encoding="utf-8") as file:
         run(session, "fer_ablate.config.reference", stdout=file)
+    run(session, "fer_ablate.config.editor_schema", "docs/schema")
 
 
 @nox.session

@@ -13,6 +13,10 @@ Path({trace!r}).touch()
 class Linear(nn.Sequential):
     def __init__(self, in_channels, num_classes, bias=True):
         super().__init__(nn.Flatten(), nn.Linear(in_channels * 48 * 48, num_classes, bias=bias))
+
+class Pair(Linear):
+    def forward(self, faces):
+        return super().forward(faces), faces
 """
 
 
@@ -60,3 +64,18 @@ def test_a_file_cannot_allow_it(typed, own, monkeypatch):
 def test_an_argument_it_does_not_take_is_answered(typed, own):
     printed = typed("describe", "model.name=own_nets.Linear", "+model.arguments.bais=true", "plugins=[own_nets]")
     assert "Did you mean 'bias'?" in printed.err
+
+
+def test_a_wrong_network_ends_before_training(typed, small, own):
+    printed = typed(*small, "model.name=own_nets.Pair", "trainer.max_epochs=1", "plugins=[own_nets]")
+    assert printed.code == 1
+    assert "model.name: own_nets.Pair returns a tuple of 2, not a tensor" in printed.err
+    assert "Traceback" not in printed.err
+    assert not (own / "runs" / "fer_ablate").exists()
+
+
+def test_a_wrong_row_stops_the_study(typed, small, own):
+    printed = typed(*small, "-m", "model.name=stages,own_nets.Pair", "trainer.max_epochs=1", "plugins=[own_nets]")
+    assert printed.code == 1
+    assert "[name=own_nets.Pair] model.name: own_nets.Pair returns a tuple of 2" in printed.err
+    assert not list((own / "runs").rglob("result.json"))

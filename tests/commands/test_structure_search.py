@@ -6,15 +6,16 @@ from dataclasses import replace
 import pytest
 from omegaconf import OmegaConf
 
-from fer_ablate.commands.train import search_of_file
+from fer_ablate.cli.command_line import parse
 from fer_ablate.config.choices import Block
 from fer_ablate.config.compose import composed, composer, to_config
 from fer_ablate.config.conf_files import conf_dir
+from fer_ablate.config.multirun import multirun_of
 from fer_ablate.config.schema import ModelConfig, StageConfig
 from fer_ablate.config.study_rows import study_file_faults
 from fer_ablate.errors import FaultyConfigError
 from fer_ablate.execution.search.front import PLAIN_NETWORK, cell_of, write_front
-from fer_ablate.execution.search.plan import prepare_search
+from fer_ablate.execution.search.plan import prepare_search, read_search
 from fer_ablate.execution.search.settings import SweeperSettings
 from fer_ablate.execution.search.structures import decoded, impossible, keys_text, network_text
 from fer_ablate.search.trials import SearchSummary, TrialRecord
@@ -137,21 +138,31 @@ def test_maps_that_shrink_to_nothing_are_impossible(prepared):
 
 
 SWEEPERS = {
-    "of several objectives, by a genetic one": (
-        ["experiment=mobile_search"],
-        ["hydra/sweeper=optuna", "hydra/sweeper/sampler=nsgaii"],
-    ),
-    "of one objective": (["experiment=mobile_search", "search.objective=val/acc"], ["hydra/sweeper=optuna"]),
-    "by the sampler that is typed": (["experiment=mobile_search", "hydra/sweeper/sampler=random"], ["hydra/sweeper=optuna"]),
-    "not where a sweeper is typed": (["experiment=mobile_search", "hydra/sweeper=study"], []),
-    "not for a study": (["experiment=mobile_search", "study=quickstart"], []),
-    "not where the file lists none": (["experiment=pisa"], []),
+    "by a genetic one": ("experiment=mobile_search", "NSGAIISampler"),
+    "by the sampler that is typed": ("experiment=mobile_search hydra/sweeper/sampler=random", "RandomSampler"),
 }
 
 
-@pytest.mark.parametrize(("typed", "added"), SWEEPERS.values(), ids=SWEEPERS)
-def test_the_file_of_an_experiment_makes_a_search(typed, added):
-    assert search_of_file(typed, None) == added
+@pytest.mark.parametrize(("words", "sampler"), SWEEPERS.values(), ids=SWEEPERS)
+def test_the_file_of_an_experiment_makes_a_search(words, sampler, small):
+    assert multirun_of(words.split()).is_search
+    places = [word for word in small if not word.startswith("model")]
+    prepared, _ = read_search(parse([*words.split(), "data=synthetic", *places]))
+    assert type(prepared.plan.sampler(0)).__name__ == sampler
+    assert len(prepared.plan.space) == 26
+
+
+GRIDS = {
+    "where that sweeper is typed": "experiment=mobile_search hydra/sweeper=study hydra.sweeper.params=null",
+    "for a study": "experiment=mobile_search study=quickstart",
+    "where the file lists nothing": "experiment=pisa",
+}
+
+
+@pytest.mark.parametrize("words", GRIDS.values(), ids=GRIDS)
+def test_it_makes_none(words):
+    asked = multirun_of(words.split())
+    assert (asked.is_search, asked.params) == (False, ())
 
 
 @pytest.mark.slow

@@ -141,3 +141,10 @@ def test_recording_a_digest_keeps_or_raises_the_behaviour(tmp_path, monkeypatch)
     known_behaviours.cache_clear()
     assert known_behaviours() == {code_digest(): 2}
     known_behaviours.cache_clear()
+
+
+def test_a_library_counts_by_its_release():
+    digest = code_digest(["torch"])
+    assert digest != code_digest(["torchmetrics"])
+    assert digest.startswith(code_digest() + "+")
+    assert plugin_files(["torch"]) == set()

@@ -46,5 +46,12 @@ def test_a_package_not_allowed_is_not_even_imported(tmp_path, monkeypatch):
         load_plugin("stranger.Network", ["friend"], "model.name")
 
 
+def test_a_broken_module_is_a_fault_in_words(tmp_path, monkeypatch):
+    (tmp_path / "half_written.py").write_text("class Net(:\n    pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(FaultyConfigError, match=r"'half_written.Net' cannot be imported: SyntaxError: invalid syntax"):
+        load_plugin("half_written.Net", ["half_written"], "model.name")
+
+
 def test_an_allowed_class_is_found():
     assert load_plugin("collections.OrderedDict", ["collections"], "model.name").__name__ == "OrderedDict"

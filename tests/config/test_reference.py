@@ -18,7 +18,7 @@ def test_the_written_reference_is_current():
     [
         "| `trainer.max_epochs` | whole number | epochs | from 1 | `10` | Length of the training. |",
         "| `model.stages[].dropout` | number |  | from 0 and below 1 | `0.0` | Dropout rate at the end of the stage. |",
-        "| `loss.name` | text |  | `cross_entropy`, `focal`, `soft_target` | `cross_entropy` | Kind of the loss. |",
+        "| `loss.name` | text |  | `cross_entropy`, `focal`, `soft_target` | `cross_entropy` | Kind of the loss, or `package.module.Class` with plugins=[package]. |",  # noqa: E501
         "| `evaluation.crop` | number or list | pixels | a side in pixels, such as 48, or [height, width] | `null` |",
         "| `study.force` | true or false |  |  | `false` | Whether finished runs are trained again. Command line only. |",
         "| `optimizer.betas` | `[0.9, 0.999]` (adam, adamw, amsgrad, nadam, radam) |",

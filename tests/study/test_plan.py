@@ -246,7 +246,9 @@ def counted(monkeypatch, *functions):
     calls = Counter()
     for module, name in functions:
         inner = getattr(module, name)
-        monkeypatch.setattr(module, name, lambda *given, inner=inner, name=name: calls.update([name]) or inner(*given))
+        monkeypatch.setattr(
+            module, name, lambda *given, inner=inner, name=name, **more: calls.update([name]) or inner(*given, **more)
+        )
     return calls
 
 

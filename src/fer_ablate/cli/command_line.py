@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,24 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from fer_ablate.config.binding import names_plugins
-from fer_ablate.config.compose import composed, composer, flat, from_yaml, plain, register_schema, to_config, to_yaml
+from fer_ablate.config.compose import (
+    choose_primary,
+    composed,
+    composer,
+    file_flags,
+    flat,
+    from_yaml,
+    plain,
+    primary_name,
+    register_schema,
+    to_config,
+    to_yaml,
+)
 from fer_ablate.config.conf_files import CONFIG_NAME, conf_dir
 from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.config.environment import recorded
 from fer_ablate.config.hydra_internals import flag_parser
+from fer_ablate.config.multirun import Multirun, multirun_of
 from fer_ablate.config.overrides import Override, key_of, parsed_overrides, value_of
 from fer_ablate.config.schema import Config
 from fer_ablate.config.study_rows import repeat_of
@@ -29,11 +43,14 @@ from fer_ablate.tracking.disk.files import write_text
 INSPECTIONS = ("help", "hydra_help", "cfg", "info", "shell_completion")
 """Flags of Hydra that print something and run nothing."""
 
-PLAIN = ("overrides", "multirun", "config_dir")
+PLAIN = ("overrides", "multirun", "config_dir", "config_name")
 """What nearly every command line consists of; with other flags it is left to `hydra.main`."""
 
 SINGLE_VALUES = ("seed", "name", "runs_dir", "force", "plugins")
 """Keys at the top of the config that are not groups."""
+
+OF_HYDRA_ALONE = ("config_path", "experimental_rerun")
+"""Flags that are left to `hydra.main`; studies, grids and searches are composed without it."""
 
 UNNAMED = (
     *SINGLE_VALUES,
@@ -60,7 +77,8 @@ class HydraArguments:
         config_dir: folder with files of the user's own, `--config-dir`.
         multirun: whether `-m` was given.
         inspects: whether a flag makes Hydra print something instead of running.
-        plain: whether there is nothing else than overrides, `-m` and `--config-dir`.
+        plain: whether there is nothing else than overrides, `-m`, `--config-dir` and `--config-name`.
+        unheeded: flags that only a single run can have.
     """
 
     overrides: list[str]
@@ -68,6 +86,7 @@ class HydraArguments:
     multirun: bool
     inspects: bool
     plain: bool = True
+    unheeded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,12 +159,14 @@ def run_hydra(arguments: Sequence[str], action: Callable[[RunSpec], int], ignore
     """
     parsed = parse(arguments)
     allow_plugins(parsed.overrides)
+    several = parsed.multirun
     if not parsed.inspects:
         from fer_ablate.study.faults import content_faults  # a third of a second, which completion would wait for
 
         diagnosis = diagnose(parsed.overrides, parsed.config_dir)
         raise_faults([*diagnosis.faults, *content_faults(diagnosis)], ignore)
-        raise_faults([] if parsed.multirun else sweep_faults(parsed.overrides))
+        several = several or asked_of(parsed).on
+        raise_faults([] if several else sweep_faults(parsed.overrides))
     codes: list[int] = []
 
     def task(tree: DictConfig) -> None:
@@ -154,9 +175,9 @@ def run_hydra(arguments: Sequence[str], action: Callable[[RunSpec], int], ignore
         codes.append(_exit_code(lambda: action(run_spec_of(tree, overrides, ignore))))
 
     # One after another in this process: only trainings are worth a launcher, and only our own sweeper skips finished ones.
-    basic = ["hydra/sweeper=basic", "hydra/launcher=basic"] if parsed.multirun and not parsed.inspects else []
+    basic = ["hydra/sweeper=basic", "hydra/launcher=basic"] if several and not parsed.inspects else []
     if parsed.plain:
-        _run_task(parsed, [*parsed.overrides, *basic], task)
+        _run_task(parsed, [*parsed.overrides, *basic], several, task)
     else:
         register_schema()
         sys.argv = [sys.argv[0], *arguments, *basic]
@@ -164,7 +185,7 @@ def run_hydra(arguments: Sequence[str], action: Callable[[RunSpec], int], ignore
     return max(codes, default=0)
 
 
-def _run_task(parsed: HydraArguments, overrides: list[str], task: Callable[[DictConfig], None]) -> None:
+def _run_task(parsed: HydraArguments, overrides: list[str], several: bool, task: Callable[[DictConfig], None]) -> None:
     """Do what `hydra.main` does with the app that has read the YAML files already; another would take half a second to read them.
 
     Raises:
@@ -179,10 +200,10 @@ def _run_task(parsed: HydraArguments, overrides: list[str], task: Callable[[Dict
 
     try:
         with composer(parsed.config_dir) as app:
-            if parsed.multirun:
-                app.multirun(CONFIG_NAME, begin, [*overrides, "hydra.mode=MULTIRUN"])
+            if several:
+                app.multirun(primary_name(), begin, [*overrides, "hydra.mode=MULTIRUN"])
             else:
-                app.run(CONFIG_NAME, begin, overrides)
+                app.run(primary_name(), begin, overrides)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(f"Hydra: {error}") from error
     except OSError as error:
@@ -214,19 +235,95 @@ def parse(arguments: Sequence[str]) -> HydraArguments:
         raise UserError(f"{' '.join(unknown)}: no such flag. --hydra-help lists them; values are given as key=value.")
     if parsed.config_dir and not Path(parsed.config_dir).is_dir():
         raise UserError(f"--config-dir {parsed.config_dir}: there is no such folder. It holds <group>/<name>.yaml of your own.")
+    _begin_with(parsed.config_name, Path(parsed.config_dir) if parsed.config_dir else None)
     return HydraArguments(
         overrides=list(parsed.overrides),
+        unheeded=tuple(f"--{flag.replace('_', '-')}" for flag in OF_HYDRA_ALONE if getattr(parsed, flag, None)),
         config_dir=Path(parsed.config_dir) if parsed.config_dir else None,
         multirun=bool(parsed.multirun) or "hydra.mode=MULTIRUN" in parsed.overrides,
         inspects=any(getattr(parsed, flag, None) for flag in INSPECTIONS),
-        plain=not any(value for flag, value in vars(parsed).items() if flag not in PLAIN)
-        and not any(key_of(text) in ("hydra", "hydra.mode") for text in parsed.overrides),
+        plain=not any(value for flag, value in vars(parsed).items() if flag not in PLAIN),
     )
+
+
+def asked_of(parsed: HydraArguments) -> Multirun:
+    """What files and words together say about several runs.
+
+    Raises:
+        FaultyConfigError: with every fault of the words, if they do not compose.
+        UserError: the sweeper's section is unusable.
+    """
+    try:
+        return multirun_of(parsed.overrides, parsed.config_dir)
+    except UserError:
+        # Switches of a study are no keys of a run, and a study's file composes on its own.
+        words = [text for text in parsed.overrides if not key_of(text).startswith("study.")]
+        raise_faults(diagnose(words, parsed.config_dir).faults)
+        raise
+
+
+def _begin_with(config_name: str | None, config_dir: Path | None) -> None:
+    """Let this command compose from a primary config of the user's, if one was named.
+
+    Raises:
+        UserError: there is none of this name in the folder.
+    """
+    name = config_name.removesuffix(".yaml") if config_name else None
+    if name == CONFIG_NAME and not (config_dir is not None and (config_dir / f"{name}.yaml").is_file()):
+        name = None  # the program's own, which is taken anyway
+    if name is not None:
+        file = (config_dir or Path()) / f"{name}.yaml"
+        problem = f"--config-name {config_name}: "
+        if config_dir is None:
+            raise UserError(f"{problem}the folder of that config is missing. Give it as --config-dir.")
+        if name == CONFIG_NAME:
+            raise UserError(f"{problem}the config of the program has this name. Rename {file}.")
+        if not file.is_file():
+            raise UserError(f"{problem}there is no file {file}.")
+    choose_primary(config_dir, name)
 
 
 def study_arguments(study: str, overrides: Sequence[str], config_dir: Path | None) -> list[str]:
     """Arguments of a verb about a study, as they would be typed after the verb."""
-    return [*(["--config-dir", str(config_dir)] if config_dir is not None else []), f"study={study}", *overrides]
+    return [*file_flags(config_dir), f"study={study}", *overrides]
+
+
+def by_study(arguments: Sequence[str]) -> list[list[str]]:
+    """A command once for each study that it names, as in `study=quickstart,depth`; the command itself if it names one or none.
+
+    Args:
+        arguments: after the verb.
+    """
+    typed = [text for text in arguments if text.startswith("study=")]
+    try:
+        several = [one for one in parsed_overrides(typed) if one.is_discrete_sweep()]
+    except HydraException:  # whoever reads the words says so, together with all other faults
+        several = []
+    if not several:
+        return [list(arguments)]
+    last = several[-1]
+    names = last.sweep_string_iterator()
+    return [[f"study={name}" if text == last.input_line else text for text in arguments] for name in names]
+
+
+def each_study(arguments: Sequence[str], action: Callable[[Sequence[str]], int]) -> int:
+    """Do the same with every study that a command names; an error in one is printed, and the next one goes on.
+
+    Args:
+        arguments: after the verb.
+        action: called with the arguments of a command about one study, or with all of them; returns an exit code.
+
+    Returns:
+        The worst exit code.
+    """
+    commands = by_study(arguments)
+    if len(commands) == 1:
+        return action(commands[0])
+    codes = []
+    for words in commands:
+        print(f"\n{next(text for text in words if text.startswith('study='))}", flush=True)
+        codes.append(_exit_code(partial(action, words)))
+    return max(codes)
 
 
 def allow_plugins(overrides: Sequence[str]) -> None:
@@ -265,9 +362,17 @@ def run_spec_of(tree: DictConfig, overrides: Sequence[str], ignore: tuple[str, .
 
     config = to_config(tree)
     raise_faults(config_faults(config, overrides), ignore)
-    defaults, values = flat(plain(to_config(composed()))), flat(plain(config))
+    defaults, values = flat(plain(to_config(_defaults(overrides)))), flat(plain(config))
     changed = {key: recorded(key, value) for key, value in values.items() if defaults.get(key) != value}
     return RunSpec(config, config.name or _derived_name(overrides), list(overrides), changed, _described(overrides, values))
+
+
+def _defaults(overrides: Sequence[str]) -> DictConfig:
+    """What a run without overrides would have; a primary config of the user's may leave a group to them."""
+    try:
+        return composed()
+    except HydraException:
+        return composed([text for text in overrides if "." not in key_of(text) and key_of(text) not in SINGLE_VALUES])
 
 
 def _described(overrides: Sequence[str], values: Mapping[str, Any]) -> list[str]:

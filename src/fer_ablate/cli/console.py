@@ -13,6 +13,7 @@ from rich.text import Text
 
 from fer_ablate import shell
 from fer_ablate.errors import UserError
+from fer_ablate.metrics import METRICS as KNOWN
 from fer_ablate.metrics import SplitResult
 from fer_ablate.tracking.disk.files import write_text
 
@@ -61,8 +62,10 @@ def split_table(splits: Mapping[str, SplitResult]) -> None:
     """Print scores, one column per split."""
     names = [name for name in dict.fromkeys((*SPLITS, *splits)) if name in splits]
     # While training, predictions are only counted, so `train` has no calibration error.
-    scores = [[splits[name].metrics.get(metric) for name in names] for metric in METRICS]
-    rows = [[metric, *("" if one is None else f"{one:.4f}" for one in row)] for metric, row in zip(METRICS, scores, strict=True)]
+    # Metrics of the user's own are shown as well.
+    shown = [*METRICS, *dict.fromkeys(metric for name in names for metric in splits[name].metrics if metric not in KNOWN)]
+    scores = [[splits[name].metrics.get(metric) for name in names] for metric in shown]
+    rows = [[metric, *("" if one is None else f"{one:.4f}" for one in row)] for metric, row in zip(shown, scores, strict=True)]
     table("", ["", *names], [*rows, ["images", *(f"{splits[name].n:,}" for name in names)]])
 
 

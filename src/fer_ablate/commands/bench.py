@@ -27,7 +27,7 @@ def _show(spec: RunSpec) -> int:
         raise UserError("bench needs trainer.max_epochs of at least 2: the first epoch warms up and is not counted.")
     use_threads(config.trainer)
     with console.bar("reading the images") as progress:
-        data = role_set(config, load_faces(config.data, progress))
+        data = role_set(config, load_faces(config.data, progress, config.plugins))
     with tempfile.TemporaryDirectory() as folder, console.bar("measuring") as progress:
         rounds = bench(config, data, Path(folder), progress)
     machine = environment(choose_hardware(config.trainer))

@@ -71,7 +71,7 @@ def run(arguments: Sequence[str]) -> int:
 def _show(spec: RunSpec, words: DataWords) -> int:
     config = spec.config.data
     with console.bar("reading the images") as progress:
-        faces = load_faces(config, progress)
+        faces = load_faces(config, progress, spec.config.plugins)
     facts = [("data", f"{config.source.name}, {faces.channels}x{spelled(faces.size)}, digest {faces.digest[:16]}")]
     if faces.groups is not None:
         facts.append(("groups", f"{len(np.unique(faces.groups[faces.rows])):,}, kept together where roles or folds are drawn"))
@@ -134,8 +134,8 @@ def _show_audit(config: Config, faces: FaceSet) -> None:
 def _draw(config: Config, faces: FaceSet, roles: RoleRows, words: DataWords) -> None:
     """Write the contact sheets and say where they are."""
     steps = config.data.prepare
-    raise_faults(prepare_faults(steps, faces.size))
-    raise_faults(augment_faults(config.augment, prepared_size(steps, faces.size)))
+    raise_faults(prepare_faults(steps, faces.size, config.plugins))
+    raise_faults(augment_faults(config.augment, prepared_size(steps, faces.size), config.plugins))
     usual = Path(config.runs_dir) / "data" / (config.name or f"{config.data.source.name}-{short(faces.digest)}")
     folder = words.output.expanduser() if words.output else usual
     material = Material(faces, roles.rows["train"], build_preprocess(config, faces.size), config.seed, words.images)

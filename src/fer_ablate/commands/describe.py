@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 
+import torch
+
 from fer_ablate.cli import console
 from fer_ablate.cli.command_line import RunSpec, run_hydra
+from fer_ablate.config.binding import is_own
 from fer_ablate.config.choices import Source
 from fer_ablate.config.schema import Config, DataConfig
 from fer_ablate.data.checks import network_size
@@ -26,7 +29,13 @@ def _show(spec: RunSpec) -> int:
     config = spec.config
     image_size, num_classes = _inputs(config)
     size = network_size(config, image_size)
-    summary = describe(build_network(config.model, size, num_classes, config.plugins), config.model.in_channels, size)
+    network = build_network(config.model, size, num_classes, config.plugins)
+    if is_own(config.model.name):
+        from fer_ablate.training.dry_batch import checked_scores  # loads Lightning, which takes seconds
+
+        images = torch.rand(2, config.model.in_channels, *size)
+        checked_scores(network, config.model.name, images, num_classes, config.plugins)
+    summary = describe(network, config.model.in_channels, size)
     rows = [[row.name, row.kind, "x".join(map(str, row.shape)), f"{row.parameters:,}", f"{row.macs:,}"] for row in summary.rows]
     console.table(
         f"{config.model.in_channels}x{spelled(size)} -> {num_classes} classes",
@@ -58,7 +67,7 @@ def _inputs(config: Config) -> tuple[Size, int]:
     if faults := image_faults(config):
         raise FaultyConfigError(faults)
     with console.bar("reading the images") as progress:
-        faces = load_faces(config.data, progress)
+        faces = load_faces(config.data, progress, config.plugins)
     if faults := size_faults(config, faces.size):
         raise FaultyConfigError(faults)
     return faces.size, len(faces.classes)

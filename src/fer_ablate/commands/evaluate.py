@@ -8,6 +8,7 @@ import numpy as np
 
 from fer_ablate.cli import console
 from fer_ablate.cli.words import read_command
+from fer_ablate.config.binding import read_part
 from fer_ablate.errors import UserError
 from fer_ablate.execution.finished_network import FinishedNetwork, NetworkWords, find_network, read_overrides
 from fer_ablate.execution.tested_images import NetworkImages, open_images, show_notes
@@ -16,6 +17,7 @@ from fer_ablate.tracking.disk.files import write_json
 from fer_ablate.training import hardware
 from fer_ablate.training.assembly import build_evaluator
 from fer_ablate.training.evaluation import split_results
+from fer_ablate.training.own_metrics import build_metrics
 
 USAGE = """Test a finished run again.
 
@@ -68,4 +70,10 @@ def _scores(network: FinishedNetwork, images: NetworkImages) -> dict[str, SplitR
     rows = np.concatenate(list(parts.values()))
     with console.bar("testing") as progress:
         predictions = evaluator.predict(network.trained.network, network.trained.preprocess, data.faces, rows, progress)
-    return split_results(predictions, parts, network.trained.classes)
+    # Only those whose code may run here: the file of a network names metrics, and whoever types the command allows them.
+    config = network.trained.config
+    named = {
+        name: part for name, part in config.evaluation.metrics.items() if read_part(part)[0].partition(".")[0] in config.plugins
+    }
+    own = build_metrics(named, len(network.trained.classes), config.plugins)
+    return split_results(predictions, parts, network.trained.classes, own.values)

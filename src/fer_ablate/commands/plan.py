@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from fer_ablate.cli import console
+from fer_ablate.cli.command_line import HydraArguments, allow_plugins, asked_of, each_study, parse
 from fer_ablate.cli.words import NoWords, read_command
 from fer_ablate.config.choices import AverageOver
 from fer_ablate.config.key import short
@@ -12,11 +13,12 @@ from fer_ablate.report.quantities import ABSENT
 from fer_ablate.study.averaged_rows import averaged_networks
 from fer_ablate.tracking.disk.run_state import RunState
 
-USAGE = """Show what a study or a grid would train, and why. Nothing is trained.
+USAGE = """Show what a study, a grid or a search would train, and why. Nothing is trained.
 
   python -m fer_ablate plan study=fer_kd/table1                 every row, seed and fold, and the cost of what is missing
   python -m fer_ablate plan study=quickstart study.rows=['-1 Conv'] study.only=failed
-  python -m fer_ablate plan optimizer=adam,adamw seed=0,1,2     a grid without a study
+  python -m fer_ablate plan optimizer=adam,adamw seed=0,1,2     a grid without a study; also one in a file (hydra.sweeper.params)
+  python -m fer_ablate plan experiment=mobile_search            a search: what it varies, and how many trials are done
 
 finished  with the config, data and code of today
 missing   never finished; resumes where it was interrupted
@@ -29,8 +31,17 @@ Rows that average others (average_of) come last: they have no key and are finish
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Print the plan."""
+    """Print the plan, or that of each study that is named."""
     _, rest = read_command(arguments, NoWords, USAGE)
+    return each_study(rest, _show)
+
+
+def _show(rest: Sequence[str]) -> int:
+    parsed = parse(rest)
+    allow_plugins(parsed.overrides)
+    asked = asked_of(parsed)
+    if asked.is_search:
+        return _show_search(parsed)
     plan, _, _ = plan_with_bar(rest)
     rows = [
         [
@@ -56,9 +67,24 @@ def run(arguments: Sequence[str]) -> int:
     console.table("", ["row", *which, "key", "state", "why"], rows, left=len(which) + 4)
     console.console.print()
     facts = [("study" if plan.spec.from_file else "grid", f"{plan.spec.name}, {summary(plan)}")]
-    facts += [("note", note) for note in plan.damaged]
+    facts += [("note", note) for note in (*asked.notes, *plan.damaged)]
     facts.append(("trains", f"{console.counted(len(plan.to_train), 'run')}; {cost(plan)}" if plan.to_train else "nothing"))
     console.facts(facts)
+    return 0
+
+
+def _show_search(parsed: HydraArguments) -> int:
+    from fer_ablate.execution.search.plan import read_search, search_facts
+    from fer_ablate.search.search import kept_trials
+    from fer_ablate.search.trials import COUNTED
+
+    prepared, _ = read_search(parsed)
+    states = [trial.state for trial in kept_trials(prepared.plan)]
+    counts = [(state, states.count(state)) for state in COUNTED]
+    ended = sum(count for _, count in counts)
+    console.facts(search_facts(prepared.plan, prepared.n_trials, max(0, prepared.n_trials - ended), prepared.settings.n_jobs))
+    if ended:
+        console.facts([("ended", ", ".join(f"{count} {state}" for state, count in counts if count))])
     return 0
 
 

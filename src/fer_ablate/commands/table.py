@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from fer_ablate.cli import console
+from fer_ablate.cli.command_line import each_study
 from fer_ablate.cli.words import read_command
 from fer_ablate.config.constraints import one_of
 from fer_ablate.execution import study_output
@@ -35,9 +36,15 @@ class TableWords:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Print the table, or write it."""
+    """Print the table of each study that is named, or write that of one."""
     words, rest = read_command(arguments, TableWords, USAGE)
     console.refuse_unformatted(words.output, words.format, "latex")
+    if not words.format:
+        return each_study(rest, lambda one: _show(one, words))
+    return _show(rest, words)
+
+
+def _show(rest: Sequence[str], words: TableWords) -> int:
     plan, _, _ = plan_with_bar(rest)
     table, _ = study_output.judged_study(plan)
     if not words.format:

@@ -1,66 +1,48 @@
-"""`train`: one run; with `-m` a study, a grid or a search, which may stand in the file of an experiment."""
+"""`train`: one run; with `-m` a study, a grid or a search, as files and words together choose it."""
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-from hydra import compose
-from hydra.errors import HydraException
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from fer_ablate.cli.command_line import RunSpec, parse, run_hydra
-from fer_ablate.config.compose import composer
-from fer_ablate.config.conf_files import CONFIG_NAME
-from fer_ablate.config.overrides import key_of, value_of
-from fer_ablate.errors import UserError, choices
-
-SWEEPERS = ("study", "optuna")
-"""Hydra's sweepers that `-m` takes."""
+from fer_ablate.cli import console
+from fer_ablate.cli.command_line import RunSpec, allow_plugins, asked_of, by_study, each_study, parse, run_hydra
+from fer_ablate.config.multirun import PARAMS
 
 
 def run(arguments: Sequence[str]) -> int:
     """Train one run, or with `-m` several."""
+    if len(by_study(arguments)) > 1 and parse(arguments).multirun:
+        # All faults of all studies come before the first of them is trained for hours.
+        return each_study(arguments, _checked) or each_study(arguments, _train)
+    return _train(arguments)
+
+
+def _checked(arguments: Sequence[str]) -> int:
+    from fer_ablate.execution.planning import plan_with_bar
+
+    plan_with_bar(arguments)
+    return 0
+
+
+def _train(arguments: Sequence[str]) -> int:
     parsed = parse(arguments)
-    if not parsed.multirun or parsed.inspects:
+    if parsed.inspects:
         return run_hydra(arguments, _one)
-    # Hydra's own sweepers know nothing of finished runs, so only ours are accepted.
-    arguments = [*arguments, *search_of_file(parsed.overrides, parsed.config_dir)]
-    sweeper = sweeper_of(parse(arguments).overrides)
-    if sweeper not in SWEEPERS:
-        raise UserError(f"hydra/sweeper={sweeper} would train finished runs again. {choices(sweeper, SWEEPERS)}")
+    allow_plugins(parsed.overrides)
+    asked = asked_of(parsed)
+    if not (parsed.multirun or asked.on):
+        if asked.params or asked.is_search:
+            what = "the search" if asked.is_search else f"the grid of {PARAMS}"
+            console.facts([("note", f"this is one run; with -m the same words make {what}")])
+        return run_hydra(arguments, _one)
+    asked.check()
+    console.facts([("note", note) for note in asked.notes])
     # Imported where they run: completion and --cfg wait for neither torch nor Optuna, and a finished study not for Lightning.
-    if sweeper == "optuna":
+    if asked.is_search:
         from fer_ablate.execution.search.trials import run_search
 
         return run_search(arguments)
     from fer_ablate.execution.sweep import run_sweep
 
     return run_sweep(arguments)
-
-
-def sweeper_of(overrides: Iterable[str]) -> str:
-    """Name of the sweeper that a command line chooses; the last choice counts, as for Hydra."""
-    chosen = [value_of(text) for text in overrides if text.startswith("hydra/sweeper=")]
-    return chosen[-1] if chosen else "study"
-
-
-def search_of_file(overrides: Sequence[str], config_dir: Path | None) -> list[str]:
-    """Sweeper and sampler, where the experiment's file lists what to search (`hydra.sweeper.params`) and no sweeper is typed."""
-    typed = {key_of(text): text for text in overrides}
-    if "experiment" not in typed or "hydra/sweeper" in typed or "study" in typed:
-        return []
-    words = [typed[key] for key in ("experiment", "search.objective") if key in typed]
-    with composer(config_dir):
-        try:
-            tree = compose(CONFIG_NAME, overrides=words, return_hydra_config=True)
-        except (HydraException, OmegaConfBaseException):
-            return []  # whatever is wrong with the words is said later, together with all other faults
-    if not tree.hydra.sweeper.get("params"):
-        return []
-    objectives = tree.search.objective
-    # Optuna's other samplers look at one objective, or at several with many more trials.
-    sampler = ["hydra/sweeper/sampler=nsgaii"] if OmegaConf.is_list(objectives) and len(objectives) > 1 else []
-    return ["hydra/sweeper=optuna", *(sampler if "hydra/sweeper/sampler" not in typed else [])]
 
 
 def _one(spec: RunSpec) -> int:

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cache
 from importlib.machinery import ModuleSpec
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import cache_from_source, find_spec
 from pathlib import Path
 
@@ -35,6 +36,9 @@ which is in the key itself."""
 
 PLUGIN = "+"
 """Stands between the digest of the package and that of the user's own code."""
+
+LIBRARIES = ("kornia", "lightning", "pytorch_lightning", "timm", "torch", "torchmetrics", "torchvision")
+"""Packages that a plugin may name and whose release says what they compute; reading all their files would take a minute."""
 
 _FORMATTED_STARTS = {getattr(token, name) for name in ("FSTRING_START", "TSTRING_START") if hasattr(token, name)}
 _FORMATTED_ENDS = {getattr(token, name) for name in ("FSTRING_END", "TSTRING_END") if hasattr(token, name)}
@@ -114,7 +118,18 @@ def _between(lines: list[str], start: tuple[int, int], end: tuple[int, int]) -> 
 @cache
 def _code_digest(plugins: tuple[str, ...]) -> str:
     own = _package_digest()
-    return own + PLUGIN + _digest(sorted(plugin_files(plugins))) if plugins else own
+    if not plugins:
+        return own
+    files = _digest(sorted(plugin_files(plugins)))
+    libraries = [f"{name} {_release(name)}" for name in plugins if name in LIBRARIES]
+    return own + PLUGIN + (hashlib.sha256(repr((files, libraries)).encode()).hexdigest()[:16] if libraries else files)
+
+
+def _release(library: str) -> str:
+    """Version of an installed library, without the kind of hardware that it was compiled for."""
+    with suppress(PackageNotFoundError):
+        return version(library).partition("+")[0]
+    return ""
 
 
 def _package_digest() -> str:
@@ -166,11 +181,12 @@ def covered_files() -> set[Path]:
 def plugin_files(plugins: Iterable[str]) -> set[Path]:
     """The files of plugins, and of every module of the user's own that they import; nothing is run to find them.
 
-    A module counts as the user's own if it is neither installed in this environment nor part of Python or of this package.
+    Libraries (`LIBRARIES`) are left out. Any other module counts as the user's own if it is neither installed in this environment
+    nor part of Python or of this package.
     """
     found: set[Path] = set()
     waiting: list[Path] = []
-    for name in plugins:
+    for name in set(plugins).difference(LIBRARIES):
         waiting += [file for place in _places(_top_level(name)) for file in _python_files(place)]
     while waiting:
         file = waiting.pop()

@@ -13,8 +13,8 @@ from weakref import WeakKeyDictionary
 import yaml
 from hydra import compose
 from hydra.core.config_store import ConfigStore
-from hydra.errors import ConfigCompositionException
-from omegaconf import DictConfig, OmegaConf
+from hydra.errors import ConfigCompositionException, HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from fer_ablate.addresses import PLACES, remember, sqlite_address
@@ -22,6 +22,7 @@ from fer_ablate.config.conf_files import CONFIG_NAME, conf_dir
 from fer_ablate.config.environment import KEPT_BY_NAME, by_name, readable, refused, register_environment, variables_read
 from fer_ablate.config.hydra_internals import (
     HydraApp,
+    controlling_config,
     dump_yaml,
     is_running,
     make_app,
@@ -38,7 +39,7 @@ from fer_ablate.errors import Fault, FaultyConfigError, UserError, first_line
 
 register_environment()
 
-OPEN = ("data.merge",)
+OPEN = ("data.merge", "data.arguments", "loss.arguments", "evaluation.metrics", "tracking.tags")
 """Mappings whose keys the user chooses: `key={a: ...}` needs no plus."""
 
 
@@ -63,8 +64,12 @@ def _schema() -> DictConfig:
 Stamp = tuple[tuple[str, int, int], ...]
 """Path, time of the last change and size of every YAML file of some folders."""
 
-_apps: dict[Path | None, tuple[Stamp, HydraApp]] = {}
-"""Folder of the user's -> the app that composes from it and from the program's files, as they were at this stamp."""
+_apps: dict[tuple[Path | None, str], tuple[Stamp, HydraApp]] = {}
+"""Folder of the user's and primary config -> the app that composes it from the folder and from the program's files, as they were
+at this stamp."""
+
+_primaries: dict[Path | None, str] = {}
+"""Folder of the user's -> its primary config that this command was given as `--config-name`."""
 
 _files: WeakKeyDictionary[HydraApp, "_Files"] = WeakKeyDictionary()
 """App of `composer` -> the files that it composes from."""
@@ -74,11 +79,29 @@ _bases: dict[Any, dict[tuple[str, ...], list["_Base"]]] = {}
 
 
 @dataclass(frozen=True)
+class HydraSection:
+    """What is read of the section `hydra` of a config, as its files and words have it.
+
+    Args:
+        mode: `RUN`, `MULTIRUN`, or None where nothing says it.
+        sweeper: values of `hydra.sweeper`, with interpolations as they were written.
+        choice: name of the sweeper that was chosen, such as `study`.
+        chdir: whether each job is to begin in a folder of its own.
+    """
+
+    mode: str | None
+    sweeper: Any
+    choice: str | None
+    chdir: bool
+
+
+@dataclass(frozen=True)
 class _Files:
     """The files of an app: those of the program, and the user's by name, such as `study/mine`, with their contents."""
 
     program: Stamp
     own: dict[str, bytes]
+    primary: str
 
 
 @dataclass(frozen=True)
@@ -89,6 +112,7 @@ class _Base:
     """
 
     tree: bytes
+    hydra: HydraSection
     names: frozenset[str]
     own: dict[str, bytes]
 
@@ -107,7 +131,8 @@ def composer(config_dir: Path | None = None) -> Iterator[HydraApp]:
         config_dir: what was given as `--config-dir`; as in Hydra, it is searched after the program's own files.
     """
     folder = config_dir.resolve() if config_dir is not None else None
-    known, app = _apps.get(folder, (None, None))
+    primary = _primaries.get(folder, CONFIG_NAME)
+    known, app = _apps.get((folder, primary), (None, None))
     if app is not None and is_running(app):  # within the `composer` of a whole command, whose files are looked at once
         yield app
         return
@@ -115,10 +140,37 @@ def composer(config_dir: Path | None = None) -> Iterator[HydraApp]:
     if app is None or known != (*program, *added):
         register_schema()
         app = make_app(conf_dir(), folder)
-        _apps[folder] = (*program, *added), app
-        _files[app] = _Files(program, {_name(Path(path), cast(Path, folder)): Path(path).read_bytes() for path, _, _ in added})
+        _apps[folder, primary] = (*program, *added), app
+        own = {_name(Path(path), cast(Path, folder)): Path(path).read_bytes() for path, _, _ in added}
+        _files[app] = _Files(program, own, primary)
     with running(app):
         yield app
+
+
+def choose_primary(config_dir: Path | None, name: str | None) -> None:
+    """Let `composer` of this folder begin with a config of the user's, which lists that of the program in its defaults.
+
+    Args:
+        config_dir: what was given as `--config-dir`.
+        name: what was given as `--config-name`; None: the config of the program.
+    """
+    _primaries.clear()  # of the command before, where one process runs several
+    if name is not None:
+        _primaries[config_dir.resolve() if config_dir is not None else None] = name
+
+
+def primary_name() -> str:
+    """Name of the config that the app of `composer` begins with."""
+    files = _files.get(running_app())
+    return files.primary if files is not None else CONFIG_NAME
+
+
+def file_flags(config_dir: Path | None) -> list[str]:
+    """The flags with which another command finds the same files of the user's."""
+    if config_dir is None:
+        return []
+    primary = _primaries.get(config_dir.resolve())
+    return ["--config-dir", str(config_dir), *(["--config-name", primary] if primary is not None else [])]
 
 
 def _name(file: Path, folder: Path) -> str:
@@ -143,22 +195,53 @@ def composed(overrides: Sequence[str] = ()) -> DictConfig:
     return tree
 
 
+def hydra_section(overrides: Sequence[str]) -> HydraSection:
+    """The section `hydra` with which a command begins, before a sweep gives single keys their values; needs `composer`.
+
+    Args:
+        overrides: as typed. Keys with several values are left out, as Hydra does.
+    """
+    app = running_app()
+    single = [one for one in parsed_overrides(overrides) if not one.is_sweep_override()]
+    words = tuple(str(one.input_line) for one in split_overrides(app, single)[0])
+    try:
+        return _base(app, words).hydra
+    except HydraException as error:
+        # A file whose defaults leave a group to be swept (`optimizer: ???`) composes before a sweep, and not as a run.
+        try:
+            return _section(controlling_config(app, primary_name(), words))
+        except (HydraException, ValueError, TypeError, RecursionError):
+            raise error from None
+
+
 def _base(app: HydraApp, words: tuple[str, ...]) -> _Base:
     files = _files.get(app)
     own = files.own if files is not None else {}
-    known = _bases.setdefault(files.program if files is not None else app, {}).setdefault(words, [])
+    known = _bases.setdefault((files.program, files.primary) if files is not None else app, {}).setdefault(words, [])
     for base in known:
         if base.holds_for(own):
             return base
     try:
         with names_read(app) as names:
-            tree = pickle.dumps(compose(CONFIG_NAME, overrides=list(words)))
+            tree = compose(primary_name(), overrides=list(words), return_hydra_config=True)
     except UserError:
         raise
     except (ValueError, TypeError, RecursionError) as error:  # Hydra raises these for some values where a file is to be named
         raise ConfigCompositionException(first_line(error)) from error
-    known.append(_Base(tree, frozenset(names), {name: own[name] for name in own.keys() & names}))
+    if lacking := [one.name for one in fields(Config) if one.name not in tree]:
+        problem = f"--config-name {primary_name()}: that config lacks {', '.join(lacking)}."
+        raise UserError(f"{problem} Begin its defaults list with {CONFIG_NAME}, the config of the program.")
+    section = _section(tree)
+    with open_dict(tree):
+        del tree["hydra"]
+    known.append(_Base(pickle.dumps(tree), section, frozenset(names), {name: own[name] for name in own.keys() & names}))
     return known[-1]
+
+
+def _section(tree: DictConfig) -> HydraSection:
+    hydra = cast(dict[str, Any], OmegaConf.to_container(tree.hydra, resolve=False, enum_to_str=True))
+    choice = hydra.get("runtime", {}).get("choices", {}).get("hydra/sweeper")
+    return HydraSection(hydra.get("mode"), hydra.get("sweeper"), choice, hydra.get("job", {}).get("chdir") is True)
 
 
 def to_config(tree: DictConfig) -> Config:

@@ -4,17 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, cast, get_args, get_type_hints
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
-from hydra.core.override_parser.types import IntervalSweep
+from hydra.core.override_parser.types import Glob, IntervalSweep, ValueType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fer_ablate import shell
-from fer_ablate.config.compose import composed, composer, flat
+from fer_ablate.config.compose import composed, composer, flat, primary_name
+from fer_ablate.config.conf_files import CONFIG_NAME
 from fer_ablate.config.overrides import Override, ParsedOverride, parsed_overrides, quoted, value_of
 from fer_ablate.config.schema import Config
 from fer_ablate.errors import Fault, choices, first_line
@@ -49,16 +50,18 @@ def diagnose(overrides: Sequence[str], config_dir: Path | None = None) -> Diagno
         overrides: as typed on the command line, without flags.
         config_dir: what was given as `--config-dir`.
     """
-    parsed, faults = _parse(overrides)
     with composer(config_dir):
+        parsed, faults = _parse(with_globs(overrides))
         if not faults and not any(one.is_sweep_override() for one in parsed):
             texts = [str(one.input_line) for one in parsed]
             tree, trouble = _try(texts)
             if not trouble and not any(map(_is_foreign, parsed)):
                 # The usual case: each further composition takes a tenth of a second.
                 return Diagnosis((), tuple(texts), tree)
-        composed()  # raises if conf/ itself is broken, for which no override is to blame
-        groups = [one for one in parsed if _options(one.key_or_group) and not one.is_delete()]
+        if primary_name() == CONFIG_NAME:
+            composed()  # raises if conf/ itself is broken, for which no override is to blame
+        # `hydra={...}` sets values of Hydra's own section, although there is a group of this name.
+        groups = [one for one in parsed if _options(one.key_or_group) and not one.is_delete() and one.key_or_group != "hydra"]
         keys = [one for one in parsed if one not in groups]
         sound: list[str] = []
         for override in groups:
@@ -81,6 +84,22 @@ def diagnose(overrides: Sequence[str], config_dir: Path | None = None) -> Diagno
     return Diagnosis(tuple(faults), tuple(sound), tree)
 
 
+def with_globs(overrides: Sequence[str]) -> list[str]:
+    """Overrides with each `glob(...)` written out as the files of its group, in alphabetical order; needs `composer`."""
+    return [_without_glob(text) if "glob(" in text else text for text in overrides]
+
+
+def _without_glob(text: str) -> str:
+    try:
+        (override,) = parsed_overrides([text])
+    except HydraException:
+        return text  # `diagnose` says what is wrong with it
+    if override.value_type is not ValueType.GLOB_CHOICE_SWEEP:
+        return text
+    names = cast(Glob, override.value()).filter(_options(override.key_or_group))
+    return str(Override.parse(text).with_value(f"choice({','.join(map(quoted, names))})")) if names else text
+
+
 def _parse(overrides: Sequence[str]) -> tuple[list[ParsedOverride], list[Fault]]:
     parsed, faults = [], []
     remedy = "Write key=value without blanks around '='; quote values with brackets or commas for the shell."
@@ -89,9 +108,16 @@ def _parse(overrides: Sequence[str]) -> tuple[list[ParsedOverride], list[Fault]]
             faults.append(Fault("", f"'{text}' is not an override: it has no key.", remedy))
             continue
         try:
-            parsed += parsed_overrides([text])
+            (override,) = parsed_overrides([text])
         except HydraException as error:
             faults.append(Fault("", f"'{text}' is not an override: {first_line(error)}", _quoting(text) or remedy))
+            continue
+        if override.value_type is ValueType.GLOB_CHOICE_SWEEP:
+            key, known = override.key_or_group, ", ".join(_options(override.key_or_group))
+            listed = f"There are {known}." if known else "There is no such group."
+            faults.append(Fault(key, f"{value_of(text)} matches no file of this group.", listed))
+        else:
+            parsed.append(override)
     return parsed, faults
 
 

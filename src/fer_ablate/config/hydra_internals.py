@@ -201,6 +201,7 @@ def split_overrides(app: HydraApp, overrides: Sequence[ParsedOverride]) -> tuple
             or override.is_sweep_override()
             or override.is_hydra_override()
             or (override.is_delete() and repository.config_exists(key))
+            or key == "hydra"
             or (repository.group_exists(key) and not isinstance(override.value(), dict))
         )
         (chosen if files else set_later).append(override)
@@ -222,6 +223,11 @@ def set_values(overrides: Sequence[ParsedOverride], tree: DictConfig) -> None:
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
         # OmegaConf lets these through, such as for a name where a list has numbers.
         raise ConfigCompositionException(f"It cannot be set: {error}") from error
+
+
+def controlling_config(app: HydraApp, config_name: str, overrides: Sequence[str]) -> DictConfig:
+    """Compose what `--multirun` composes before it makes jobs: groups may be missing, and sweeps change nothing."""
+    return app.compose_config(config_name, list(overrides), RunMode.MULTIRUN, from_shell=False, with_log_configuration=False)
 
 
 @contextmanager

@@ -53,6 +53,7 @@ from fer_ablate.config.constraints import (
     SIZE,
     STORE_ADDRESS,
     one_of,
+    one_of_or_path,
 )
 
 Natural = Annotated[int, Ge(0)]
@@ -103,6 +104,8 @@ class DataConfig:
     """Which images, with which labels, in which role."""
 
     source: Source = MISSING  # where the images come from
+    reader: str | None = None  # function that gives the images of data=own, `package.module.function` with plugins=[package]
+    arguments: dict[str, Any] = field(default_factory=dict)  # arguments of that function
     path: str | None = None  # file or folder of the images; null: the environment variable FER_ABLATE_DATA
     columns: ColumnsConfig = field(default_factory=ColumnsConfig)
     size: Annotated[Any, SIZE, Unit("pixels")] = None  # size of the stored images; null: as they are, else the most frequent
@@ -209,7 +212,8 @@ class ModelConfig:
 class LossConfig:
     """Training loss; `val/loss` and those of the test splits are the plain cross entropy, whatever this is."""
 
-    name: Annotated[str, one_of(*LOSSES)] = MISSING  # kind of the loss
+    name: Annotated[str, one_of_or_path(*LOSSES)] = MISSING  # kind of the loss, or `package.module.Class` with plugins=[package]
+    arguments: dict[str, Any] = field(default_factory=dict)  # arguments of a plugin loss
     label_smoothing: Annotated[Rate, Unit("fraction")] = 0.0  # fraction of the target that is spread over all classes
     class_weight: ClassWeight = ClassWeight.none  # weights of the classes
     divide_by: DivideBy = DivideBy.weights  # what the sum of the weighted losses of a batch is divided by
@@ -264,6 +268,8 @@ class TrainerConfig:
     # Share or number of batches that are trained on again and again, to see whether a network can learn them; 0: all images.
     overfit_batches: Annotated[float, PART_OF_BATCHES, Unit("batches")] = 0.0
     profiler: Annotated[str, one_of("simple", "advanced", "pytorch")] | None = None  # Lightning's profiler
+    # Lightning callbacks of plugins: `package.module.Class`, or a mapping of `name` and the arguments of the class.
+    callbacks: list[Any] = field(default_factory=list)
 
 
 @dataclass(kw_only=True)
@@ -276,6 +282,9 @@ class EvaluationConfig:
     pool_epochs: bool = False
     # Whether the finished weights are also tested on the train role, without augmentation and dropout (`train_eval`).
     train: bool = False
+    # Metrics of plugins that finished weights are tested with, by their names in tables: `package.module.Class`, or a mapping of
+    # `name` and the arguments of the class.
+    metrics: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -292,14 +301,18 @@ class TrackingConfig:
     register: str | None = None  # name under which that model is registered; implies log_model
     pictures: bool = True  # whether runs and studies get figures, which take longer than the training of a small run
     contact_sheets: bool = False  # whether pictures of samples, augmented copies and classes are logged
+    # Whether the load of the processor, the memory, the disks, the network and NVIDIA cards is recorded while a run trains.
+    system_metrics: bool = False
+    tags: dict[str, str] = field(default_factory=dict)  # further tags of the runs and of their study, as in {owner: ada}
 
 
 @dataclass(kw_only=True)
 class SearchConfig:
     """What a search (`hydra/sweeper=optuna`) looks for; a run that is no trial of one has no study_name."""
 
-    # A val metric or a cost (run/parameters, run/macs, run/seconds); a list of several.
-    objective: Annotated[str | list[str], DIFFERENT] = "val/acc"
+    # A val metric or a cost (run/parameters, run/macs, run/seconds); a list of several; null: val/acc, or val/loss where
+    # hydra.sweeper.direction is minimize.
+    objective: Annotated[str | list[str], DIFFERENT] | None = None
     storage: str | None = None  # SQLAlchemy address of the trials; set by the search itself
     study_name: str | None = None  # name of the search; set by the search itself
     trial: Natural | None = None  # number within the search, from 0; set by the search itself
@@ -334,6 +347,8 @@ class StudyConfig:
     one_factor: dict[str, Any] = field(default_factory=dict)  # key -> values; a row for each, all else as the baseline
     zipped: dict[str, Any] = field(default_factory=dict)  # key -> values; row k takes the k-th value of every key
     crossed: dict[str, Any] = field(default_factory=dict)  # key -> values; a row for every combination
+    # Rows that are left out: all conditions of a mapping hold, as in {optimizer: [adam, adamw], optimizer.lr: '>0.01'}.
+    exclude: list[Any] = field(default_factory=list)
     published: dict[str, Any] = field(default_factory=dict)  # label -> as `published` of a row
     seeds: Annotated[list[Seed], DIFFERENT] = field(default_factory=lambda: [0])  # seeds of every row
     # Folds that every row is trained on for each seed, which sets data.folds and data.fold; null: none.

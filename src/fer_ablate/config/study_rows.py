@@ -13,6 +13,7 @@ from fer_ablate.config.bounds import bound_faults
 from fer_ablate.config.by_class import by_class_faults
 from fer_ablate.config.choices import AverageOver
 from fer_ablate.config.columns import column_problem, number_problem
+from fer_ablate.config.excluded_rows import exclusion_faults, is_excluded
 from fer_ablate.config.overrides import assignment, parsed_overrides, spelled
 from fer_ablate.config.schema import Config, RowConfig, StudyConfig
 from fer_ablate.errors import Fault, choices
@@ -94,7 +95,7 @@ def repeats(seeds: Sequence[int], folds: int | None) -> tuple[Repeat, ...]:
 
 
 def rows_of(study: StudyConfig) -> list[Row]:
-    """Every row of a study without faults, the written ones first.
+    """Every row of a study without faults, the written ones first, without those that `exclude` leaves out.
 
     >>> [row.label for row in rows_of(StudyConfig(one_factor={"optimizer.lr": [0.1, 0.01]}))]
     ['baseline', 'lr=0.1', 'lr=0.01']
@@ -115,7 +116,7 @@ def rows_of(study: StudyConfig) -> list[Row]:
     short = [
         Row(label, (*study.base, *overrides), None, study.published.get(label, {})) for label, overrides in _short_rows(study)
     ]
-    return [*written, *short]
+    return [row for row in (*written, *short) if not is_excluded(row.overrides, study.exclude)]
 
 
 def baseline_of(study: StudyConfig) -> str:
@@ -126,12 +127,13 @@ def baseline_of(study: StudyConfig) -> str:
 def study_file_faults(study: StudyConfig) -> list[Fault]:
     """Faults of a study by itself; those of the configs of its rows are found when these are composed."""
     faults = bound_faults(study, "study")
-    if hindering := [*_notation_faults(study), *_override_faults(study)]:
+    if hindering := [*_notation_faults(study), *_override_faults(study), *exclusion_faults(study.exclude)]:
         return [*faults, *hindering]
     rows = rows_of(study)
     labels = [row.label for row in rows]
     if not rows:
-        return [Fault("study.rows", "there are no rows.", "Give rows, one_factor, zipped or crossed in the study's file.")]
+        left = "exclude leaves out all of them." if study.exclude else "there are no rows."
+        return [Fault("study.rows", left, "Give rows, one_factor, zipped or crossed in the study's file.")]
     faults += [
         Fault("study.rows", f"{count} rows are called '{label}'.", "Give each a label of its own.")
         for label, count in Counter(labels).items()

@@ -102,11 +102,11 @@ class _CachedLoader:
     def __init__(self) -> None:
         self._known: dict[str, FaceSet] = {}
 
-    def __call__(self, config: DataConfig, progress: Progress | None = None) -> FaceSet:
+    def __call__(self, config: DataConfig, progress: Progress | None = None, plugins: Sequence[str] = ()) -> FaceSet:
         # As text, since the dataclasses of a config can be changed and so cannot be keys of a dictionary.
         key = repr(config)
         if key not in self._known:
-            self._known[key] = load_faces(config, progress)
+            self._known[key] = load_faces(config, progress, plugins)
         return self._known[key]
 
 

@@ -18,8 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fer_ablate.cli.command_line import RunSpec
-from fer_ablate.config.compose import composer
-from fer_ablate.config.conf_files import CONFIG_NAME
+from fer_ablate.config.compose import composer, primary_name
 from fer_ablate.config.hydra_internals import launcher
 from fer_ablate.config.overrides import assignment
 from fer_ablate.config.schema import TrackingConfig
@@ -181,7 +180,7 @@ def open_launcher(
             hydra = stack.enter_context(composer(config_dir))
             words = [*overrides, assignment("hydra.sweep.dir", str(multirun))]
             job = SweepJob(folder, Path.cwd())
-            built, tree = stack.enter_context(launcher(hydra, CONFIG_NAME, words, job))
+            built, tree = stack.enter_context(launcher(hydra, primary_name(), words, job))
         except (HydraException, OmegaConfBaseException) as error:
             raise UserError(f"Hydra cannot build this launcher: {error}") from error
         # Outside the `try`: an error while runs are launched is not one of building the launcher.

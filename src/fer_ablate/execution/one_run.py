@@ -32,6 +32,7 @@ from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader, StoredPred
 from fer_ablate.tracking.disk.run_state import RunState
 from fer_ablate.tracking.disk.scan import scan
 from fer_ablate.tracking.recorder import build_recorder, upload_pending
+from fer_ablate.training.dry_batch import dry_batch
 from fer_ablate.training.hardware import use_threads
 from fer_ablate.training.identity import RunIdentity, run_identity
 from fer_ablate.training.processes import launch, leave_group, rank
@@ -67,7 +68,9 @@ def train(spec: RunSpec) -> RunOutcome:
             replace(spec, draws=True).save(file)
             launch([sys.executable, "-m", "fer_ablate", "worker", str(file)], config.trainer.devices)
         # The processes worked the key out for themselves; where no plan knows it, it is worked out again here.
-        return RunOutcome(spec.key or _identity(config, role_set(config, load_faces(config.data)), _start(config)).key)
+        return RunOutcome(
+            spec.key or _identity(config, role_set(config, load_faces(config.data, plugins=config.plugins)), _start(config)).key
+        )
     return train_here(spec)
 
 
@@ -84,7 +87,12 @@ def train_here(spec: RunSpec) -> RunOutcome:
     use_threads(config.trainer)
     with _bar(spec, "reading the images") as report_progress:
         received = Received(Path(spec.received)) if spec.received else None
-        data = role_set(config, received.faces(report_progress) if received else load_faces(config.data, report_progress))
+        data = role_set(
+            config, received.faces(report_progress) if received else load_faces(config.data, report_progress, config.plugins)
+        )
+    notes = dry_batch(config, data.faces)
+    if rank() == 0 and not spec.place:  # a sweep has shown them, once for all its runs
+        _show_notes(spec, notes)
     start = received.start() if received else _start(config)
     # A planned run has its key already, but images, code and machine may be others by now: what is trained decides the key.
     identity = _identity(config, data, start)

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 
 from fer_ablate.cli import console
-from fer_ablate.cli.command_line import HydraArguments, allow_plugins, parse
+from fer_ablate.cli.command_line import HydraArguments, allow_plugins, asked_of, parse
 from fer_ablate.config.compose import composer
+from fer_ablate.errors import UserError
 from fer_ablate.report.quantities import duration
 from fer_ablate.study.cells import Cell, compose_cells
 from fer_ablate.study.plan import Plan, make_plan, seconds_left
@@ -37,13 +38,36 @@ def plan_of(
         FaultyConfigError: with every fault of every row.
     """
     parsed = parse(arguments)
+    raise_unheeded(parsed)
     overrides = as_keys(parsed.overrides)
     allow_plugins(overrides)
     config_dir = parsed.config_dir
     with composer(config_dir):  # one for all of it, so that each file is read once
-        spec = study_spec(overrides, config_dir)
+        spec = study_spec(grid_words(parsed), config_dir)
         cells = compose_cells(spec, config_dir, report_progress)
     return make_plan(spec, cells), cells, parsed
+
+
+def grid_words(parsed: HydraArguments) -> list[str]:
+    """What was typed about a study or a grid, together with what `hydra.sweeper.params` lists.
+
+    Raises:
+        FaultyConfigError: with every fault of the words.
+        UserError: they ask for a search.
+    """
+    asked = asked_of(parsed)
+    asked.check()
+    if asked.is_search:
+        remedy = "`plan` says how many of its trials are done, `runs` lists them. hydra/sweeper=study makes a grid of it."
+        raise UserError(f"These words ask for a search, not for a study or a grid. {remedy}")
+    return asked.words(as_keys(parsed.overrides))
+
+
+def raise_unheeded(parsed: HydraArguments) -> None:
+    """Refuse flags that only a single run can have."""
+    if parsed.unheeded:
+        remedy = "Files of your own are found with --config-dir, beside those of the program."
+        raise UserError(f"{', '.join(parsed.unheeded)}: not for studies, grids and searches. {remedy}")
 
 
 def as_keys(words: Sequence[str]) -> list[str]:
@@ -52,10 +76,11 @@ def as_keys(words: Sequence[str]) -> list[str]:
 
 
 def summary(plan: Plan) -> str:
-    """`12 runs: 5 missing, 7 finished`."""
+    """`12 runs: 5 missing, 7 finished`, and how many rows the study leaves out."""
     counts = [(state, sum(planned.state is state for planned in plan.runs)) for state in RunState]
     listed = ", ".join(f"{count} {state.value}" for state, count in counts if count)
-    return f"{console.counted(len(plan.runs), 'run')}: {listed}"
+    left_out = f"; exclude leaves out {console.counted(plan.spec.left_out, 'row')}" if plan.spec.left_out else ""
+    return f"{console.counted(len(plan.runs), 'run')}: {listed}{left_out}"
 
 
 def cost(plan: Plan) -> str:

@@ -43,11 +43,11 @@ class Sent:
         self._images: dict[str, SentImages] = {}
         self._files: dict[tuple[str, int], Any] = {}
 
-    def images(self, config: DataConfig) -> SentImages:
-        """The images of a data config."""
+    def images(self, config: DataConfig, plugins: Sequence[str] = ()) -> SentImages:
+        """The images of a data config; `plugins` may be imported for a source of the user's own."""
         name = repr(config)
         if name not in self._images:
-            faces = load_faces(config)
+            faces = load_faces(config, plugins=plugins)
             digest = pixel_digest(faces.faces)
             if digest not in self._pixels:
                 step = max(BLOCK_BYTES * len(faces.faces) // max(faces.faces.nbytes, 1), 1)
@@ -77,7 +77,7 @@ class Sent:
 
         images, start, pretrained, state = None, None, None, None
         if self.always:
-            sent = self.images(spec.config.data)
+            sent = self.images(spec.config.data, spec.config.plugins)
             images = replace(sent, blocks=[number(one) for one in sent.blocks], description=number(sent.description))
             if spec.config.init_from is not None:
                 found = resolve_start(spec.config.init_from, Path(spec.config.runs_dir))

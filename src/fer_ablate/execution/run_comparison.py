@@ -12,6 +12,7 @@ from fer_ablate.execution.differences import differing, side_by_side, stored_set
 from fer_ablate.judgement.paired_runs import PairedTest, paired_tests
 from fer_ablate.judgement.row_runs import ScoredRun
 from fer_ablate.judgement.verdicts import p_text
+from fer_ablate.metrics import METRICS as KNOWN
 from fer_ablate.report.plain_table import PlainTable
 from fer_ablate.report.quantities import ABSENT, count, duration, metric_title, number, one_line, scale, shorten
 from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader
@@ -186,7 +187,8 @@ def _main_metrics(metrics: Values) -> Values:
     found: dict[str, Sequence[Any]] = {}
     shown: list[list[Sequence[Any]]] = []
     for split in dict.fromkeys((*SPLITS, *(name.partition("/")[0] for name in metrics))):
-        own = {name: metrics[name] for metric in METRICS if (name := f"{split}/{metric}") in metrics}
+        more = [metric for name in metrics if name.startswith(f"{split}/") and (metric := name.partition("/")[2]) not in KNOWN]
+        own = {name: metrics[name] for metric in (*METRICS, *more) if (name := f"{split}/{metric}") in metrics}
         if list(own.values()) not in shown:
             found |= own
             shown.append(list(own.values()))

@@ -151,7 +151,7 @@ def draw_left(planned: Iterable[PlannedRun]) -> list[str]:
         for number, one in enumerate(left.values()):
             config, cell = one.cell.config, one.cell
             try:
-                data = role_set(config, load_faces(config.data))
+                data = role_set(config, load_faces(config.data, plugins=config.plugins))
                 prepared = PreparedRun(config, cell.row.label, cell.key, data, one.folder.checkpoints)
                 problems += draw_missing(prepared, one.folder)
             except UserError as error:

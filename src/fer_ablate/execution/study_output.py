@@ -60,7 +60,8 @@ def judged_study(plan: Plan) -> tuple[JudgedTable, list[RowRuns]]:
     # Where rows were chosen, the study's baseline may be none of them.
     baseline = spec.baseline if any(row.label == spec.baseline for row in rows) else rows[0].label
     study = spec.study
-    table = build_table(spec.name, study.source, rows, baseline, study.columns, study.mixed_protocols, spec.factor)
+    own = {name for planned in plan.runs for name in planned.cell.config.evaluation.metrics}
+    table = build_table(spec.name, study.source, rows, baseline, study.columns, study.mixed_protocols, spec.factor, own)
     return table, rows
 
 

@@ -10,8 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from fer_ablate.cli import console
-from fer_ablate.cli.command_line import RunSpec
+from fer_ablate.cli.command_line import SINGLE_VALUES, RunSpec
 from fer_ablate.cli.quiet_libraries import quiet_libraries
+from fer_ablate.config.overrides import key_of, parsed_overrides
 from fer_ablate.config.schema import Config
 from fer_ablate.errors import UserError
 from fer_ablate.execution import study_output, study_record
@@ -21,6 +22,7 @@ from fer_ablate.execution.left_over import remove_left_over
 from fer_ablate.execution.live_view import live_view
 from fer_ablate.execution.mlflow_pages import comparison_facts
 from fer_ablate.execution.mlflow_summary import mlflow_summary
+from fer_ablate.execution.own_parts import tried
 from fer_ablate.execution.planning import cost, plan_with_bar, summary
 from fer_ablate.execution.run_pictures import draw_left
 from fer_ablate.execution.sharing import Sharing, share, this_machine
@@ -46,9 +48,10 @@ def run_sweep(arguments: Sequence[str]) -> int:
     plan, cells, parsed = plan_with_bar(arguments)
     console.facts([("study" if plan.spec.from_file else "grid", f"{plan.spec.name}, {summary(plan)}"), *_facts(plan)])
     remove_left_over(plan)
+    console.facts([("note", note) for note in tried(plan)])
     if not plan.to_train:
         return 0 if _show_again(plan) else _finish(plan, plan, {})
-    hydra_words = [text for text in parsed.overrides if is_hydra(text)]
+    hydra_words = [text for text in parsed.overrides if is_hydra(text) or _names_file(text)]
     results: dict[str, JobResult] | None = None
     jobs: Jobs | None = None
     try:
@@ -65,6 +68,12 @@ def run_sweep(arguments: Sequence[str]) -> int:
             if jobs is not None:
                 jobs.show_left()  # last of all, so that it stands at the end of what is read
         raise
+
+
+def _names_file(text: str) -> bool:
+    """Whether an override chooses a file of a group, which may choose a launcher as well; a study's file cannot."""
+    named = "." not in key_of(text) and key_of(text) not in (*SINGLE_VALUES, "study")
+    return named and not parsed_overrides([text])[0].is_sweep_override()
 
 
 def _show_again(plan: Plan) -> bool:

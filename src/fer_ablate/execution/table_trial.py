@@ -121,7 +121,7 @@ def _full_rows(cells: Sequence[Cell], progress: Callable[[float], None]) -> dict
 
 
 def _images(config: Config) -> int:
-    return len(role_set(config, load_faces(config.data)).roles["train"])
+    return len(role_set(config, load_faces(config.data, plugins=config.plugins)).roles["train"])
 
 
 def _trial_overrides(rows: dict[str, FullRow], others: Sequence[str], images: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from fer_ablate.training.role_set import RoleSet, role_set
 DRAWS = ("train_fraction", "val_fraction", "test_fraction", "folds", "fold", "split_seed", "group")
 """Keys of the data that decide which images are drawn for a role."""
 
-Load = Callable[[DataConfig, Progress | None], FaceSet]
+Load = Callable[..., FaceSet]
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,7 @@ def read_images(network: FinishedNetwork, progress: Progress | None = None, load
         load: reads the images of a config; `load_faces`, or a function that keeps what it has read.
     """
     trained = network.trained
+    load = partial(load, plugins=trained.config.plugins)
     if not network.names_data:
         faces = load(network.config.data, progress)
         return _as_trained(network, network.config, faces, load)

@@ -3,7 +3,7 @@
 Letters: S runs, N images, J folds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -146,14 +146,19 @@ class FoldEvidence:
 Evidence = SeedEvidence | FoldEvidence
 
 
-def split_and_metric(column: str) -> tuple[str, str]:
-    """Take a column's name apart.
+def check_columns(columns: Sequence[str], own: Collection[str] = ()) -> None:
+    """Check the names of columns, with `own` as the names of metrics of the user's own.
 
     Raises:
         UserError: there is no such split or metric.
     """
-    if problem := column_problem(column):
-        raise UserError(f"study.columns: {problem}")
+    for column in columns:
+        if problem := column_problem(column, own):
+            raise UserError(f"study.columns: {problem}")
+
+
+def split_and_metric(column: str) -> tuple[str, str]:
+    """Take a column's name apart."""
     split, _, metric = column.partition("/")
     return split, metric
 

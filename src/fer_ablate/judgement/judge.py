@@ -3,21 +3,21 @@
 The arithmetic is in `statistics`, the wording of differences in `verdicts`, that of notes in `table_notes`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from fer_ablate.errors import UserError, choices
 from fer_ablate.judgement.class_scores import judged_by_class, within
-from fer_ablate.judgement.evidence import Evidence, SeedEvidence, row_evidence, split_and_metric
+from fer_ablate.judgement.evidence import Evidence, SeedEvidence, check_columns, row_evidence, split_and_metric
 from fer_ablate.judgement.judged_table import JudgedTable, Published, Score, TableRow
 from fer_ablate.judgement.protocols import Comparability, check_protocols, joined_protocol
 from fer_ablate.judgement.row_runs import RowRuns
 from fer_ablate.judgement.split_images import PER_IMAGE
 from fer_ablate.judgement.statistics import SeedSpread, holm, usual_spread
 from fer_ablate.judgement.table_notes import table_notes
-from fer_ablate.judgement.verdicts import compared, judged_difference
+from fer_ablate.judgement.verdicts import LESS_IS_BETTER, compared, judged_difference
 from fer_ablate.metrics import in_percent
 
 
@@ -29,6 +29,7 @@ def build_table(
     columns: Sequence[str],
     mixed_protocols: bool = False,
     factor: str | None = None,
+    own_metrics: Collection[str] = (),
 ) -> JudgedTable:
     """Judge the finished runs of a study.
 
@@ -40,12 +41,12 @@ def build_table(
         columns: `<split>/<metric>` each, such as `test/acc`.
         mixed_protocols: allow rows that used different protocols; those that differ from the baseline are not compared with it.
         factor: the swept key.
+        own_metrics: names of metrics of the user's own, which columns may show.
 
     Raises:
         UserError: a column or the baseline does not exist, or rows used different protocols.
     """
-    for column in columns:
-        split_and_metric(column)
+    check_columns(columns, own_metrics)
     labels = [row.label for row in rows]
     if baseline not in labels:
         raise UserError(f"study.baseline: there is no row {baseline!r}. {choices(baseline, labels)}")
@@ -87,10 +88,14 @@ def _column(
         for label, found in known.items()
         if comparability.comparable(label, column)
     }
+    higher = next(
+        (way[metric] for row in rows for run in row.runs if metric in (way := run.result.own_metrics)),
+        metric not in LESS_IS_BETTER,
+    )
     # Each column is a question of its own, so the correction counts its rows alone.
     corrected = holm([comparison.p for comparison in comparisons.values()])
     for (label, comparison), p in zip(comparisons.items(), corrected, strict=True):
-        scores[label] = replace(scores[label], difference=judged_difference(metric, comparison, p))
+        scores[label] = replace(scores[label], difference=judged_difference(metric, comparison, p, higher))
     return scores
 
 

@@ -84,13 +84,14 @@ def _two_networks(row: SeedEvidence, baseline: SeedEvidence) -> float:
     return mcnemar(row.right[one], baseline.right[other])
 
 
-def judged_difference(metric: str, comparison: Comparison, p_holm: float) -> Difference:
+def judged_difference(metric: str, comparison: Comparison, p_holm: float, higher_is_better: bool | None = True) -> Difference:
     """The difference with its corrected p and its verdict in words.
 
     Args:
         metric: the one that the column shows.
         comparison: row against baseline, before the correction.
         p_holm: p of the comparison, corrected for the number of rows.
+        higher_is_better: whether more of the metric is better; None: neither more nor less is.
     """
     estimate = comparison.estimate
     if estimate is None:
@@ -99,7 +100,7 @@ def judged_difference(metric: str, comparison: Comparison, p_holm: float) -> Dif
     low, high = _clipped(metric, *estimate.interval())
     # Holm only raises p, so an interval of the plain level leaves out 0 here as well.
     if p_holm < ALPHA:
-        verdict = _certain(metric, low, high)
+        verdict = _certain(metric, low, high, higher_is_better)
     else:
         verdict = f"within noise (could be {_signed(metric, *_clipped(metric, *_with_zero(estimate, p_holm)))})"
     return Difference(comparison.value, low, high, comparison.p, p_holm, verdict)
@@ -122,8 +123,10 @@ def _clipped(metric: str, low: float, high: float) -> tuple[float, float]:
     return (max(low, -1.0), min(high, 1.0)) if in_percent(metric) else (low, high)
 
 
-def _certain(metric: str, low: float, high: float) -> str:
-    word = "better" if (low > 0) != (metric in LESS_IS_BETTER) else "worse"
+def _certain(metric: str, low: float, high: float, higher_is_better: bool | None) -> str:
+    word = "better" if (low > 0) == higher_is_better else "worse"
+    if higher_is_better is None:
+        word = "higher" if low > 0 else "lower"
     near, far = sorted((abs(low), abs(high)))
     unit = " points" if in_percent(metric) else ""
     return f"{word} by {_amount(metric, near)} to {_amount(metric, far)}{unit}"

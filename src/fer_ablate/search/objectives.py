@@ -21,8 +21,15 @@ MINIMIZE, MAXIMIZE = "minimize", "maximize"
 TEST_SPLITS = ("test", "public", "private")
 
 
-def objective_names(given: str | Sequence[str]) -> tuple[str, ...]:
-    """`search.objective` as a tuple; a single objective may be typed without brackets."""
+def objective_names(given: str | Sequence[str] | None, direction: str | Sequence[str] | None = None) -> tuple[str, ...]:
+    """`search.objective` as a tuple; a single objective may be typed without brackets.
+
+    Args:
+        given: as typed; None: validation accuracy, or validation loss where that is what the direction means.
+        direction: `hydra.sweeper.direction` as typed.
+    """
+    if given is None:
+        return ("val/loss",) if direction in (MINIMIZE, [MINIMIZE]) else ("val/acc",)
     return (given,) if isinstance(given, str) else tuple(given)
 
 
@@ -34,7 +41,7 @@ def objective_directions(names: Sequence[str], given: str | Sequence[str] | None
         given: as typed; None follows the metric: loss, calibration error and costs are minimized, all others maximized.
     """
     if given is not None:
-        return objective_names(given)
+        return (given,) if isinstance(given, str) else tuple(given)
     lower = (*LOWER_IS_BETTER, "ece", *COSTS)
     return tuple(MINIMIZE if name.rpartition("/")[2] in lower else MAXIMIZE for name in names)
 
@@ -53,7 +60,7 @@ def check_objectives(config: Config, direction: str | Sequence[str] | None) -> l
         config: of the search.
         direction: as typed; None: it follows the metric.
     """
-    names = objective_names(config.search.objective)
+    names = objective_names(config.search.objective, direction)
     faults = [fault for name in names for fault in _name_faults(name, config.data.roles)]
     given = objective_directions(names, direction)
     for word in given:
@@ -62,7 +69,19 @@ def check_objectives(config: Config, direction: str | Sequence[str] | None) -> l
     if len(given) != len(names):
         remedy = "Leave it out: it follows the metric."
         faults.append(Fault(DIRECTION_KEY, f"{len(given)} given for {len(names)} objectives.", remedy))
+    elif not faults:
+        faults += _worst_faults(names, given)
     return faults
+
+
+def _worst_faults(names: Sequence[str], directions: Sequence[str]) -> list[Fault]:
+    """Directions in which a search would look for the worst network."""
+    remedy = f"Leave {DIRECTION_KEY} out: it follows the metric; or give {OBJECTIVE_KEY}=... for another metric."
+    return [
+        Fault(DIRECTION_KEY, f"to {way} {name} looks for the worst network.", remedy)
+        for name, way, best in zip(names, directions, objective_directions(names), strict=True)
+        if way != best
+    ]
 
 
 def why_not_pruned(config: Config) -> str:

@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 from fer_ablate.addresses import hide
 from fer_ablate.errors import BusyError, UserError
 from fer_ablate.search.optuna_internals import known_params, reopened_trial
-from fer_ablate.search.trial_store import open_store, reachable
+from fer_ablate.search.trial_store import is_begun, open_store, reachable
 from fer_ablate.search.trials import COUNTED, ERROR_LOG, INTERRUPTED, PROBLEM, RESUMES, RUN_KEY, TrialRecord, trial_records
 from fer_ablate.tracking.disk.files import write_error
 
@@ -185,16 +185,24 @@ class Search:
             self.study.sampler = RandomSampler()
             self.study.tell(trial, list(values) if values is not None else None, state)
 
-    def _identify(self) -> None:
+    def check(self) -> None:
+        """Compare the settings that the search began with to its plan.
+
+        Raises:
+            UserError: they differ, so that its values cannot be compared.
+        """
         known, own = self.study.user_attrs.get(IDENTITY), self.plan.identity
-        if known is None:
+        if known != own:
+            lines = "\n".join(f"  {line}" for line in _differences(known or {}, own))
+            raise UserError(f"The search '{self.plan.name}' was begun with other settings:\n{lines}\n{_WAY_OUT}")
+
+    def _identify(self) -> None:
+        if self.study.user_attrs.get(IDENTITY) is None:
             if self.study.get_trials(deepcopy=False):
                 raise UserError(f"The search '{self.plan.name}' in {self.plan.address} was not begun by fer_ablate. {_WAY_OUT}")
             self.study.set_user_attr(CODE, self.plan.code)
-            self.study.set_user_attr(IDENTITY, own)
-        elif known != own:
-            lines = "\n".join(f"  {line}" for line in _differences(known, own))
-            raise UserError(f"The search '{self.plan.name}' was begun with other settings:\n{lines}\n{_WAY_OUT}")
+            self.study.set_user_attr(IDENTITY, self.plan.identity)
+        self.check()
 
     def _reclaim(self, retry_failed: bool) -> None:
         """Repeat trials of processes that died: no other process holds the lock, so every running trial is one of these.
@@ -214,6 +222,24 @@ class Search:
             # A trial killed while its parameters were suggested lacks some of them, and none of it was trained.
             if again and trial.number not in repeated and params.keys() >= self.plan.space.keys():
                 self.study.enqueue_trial(params, user_attrs={RESUMES: trial.number})
+
+
+def kept_trials(plan: SearchPlan) -> tuple[TrialRecord, ...]:
+    """The trials of a search so far, by number; begins nothing.
+
+    Raises:
+        UserError: a search with other settings has this name, or the database does not answer.
+    """
+    if not is_begun(plan.address):
+        return ()
+    store = open_store(plan.address)
+    with reachable(plan.address):
+        if plan.name not in optuna.get_all_study_names(store):
+            return ()
+        study = optuna.load_study(study_name=plan.name, storage=store, sampler=RandomSampler(), pruner=plan.pruner)
+        if study.user_attrs.get(IDENTITY) is not None:
+            Search(plan, study).check()
+        return trial_records(study)
 
 
 @contextmanager

@@ -43,6 +43,12 @@ def absolute(address: str) -> str:
     return sqlite_address(Path(url.database).resolve())
 
 
+def is_begun(address: str) -> bool:
+    """Whether the database can hold a search: a file does only once it is there."""
+    url = make_url(address)
+    return url.get_backend_name() != SQLITE or not url.database or Path(url.database).is_file()
+
+
 def open_store(address: str) -> RDBStorage:
     """Open a database, or create it; several processes may do so at once.
 

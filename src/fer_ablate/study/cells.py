@@ -2,7 +2,7 @@
 
 import pickle
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from fer_ablate.config.compose import flat, plain, to_config
 from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.config.environment import recorded
+from fer_ablate.config.excluded_rows import exclusion_of
 from fer_ablate.config.overrides import key_of, value_of
 from fer_ablate.config.schema import Config, DataConfig
 from fer_ablate.config.study_rows import FOLD_KEYS, Repeat, Row, repeat_of, repeats, waves
@@ -96,7 +97,7 @@ def compose_cells(
             # The rest of the bar is left to the keys, for which images may have to be read.
             report_progress((number + 1) / len(trained) * 0.8)
     if any(faults.values()):
-        raise FaultyConfigError(_by_rows(faults))
+        raise FaultyConfigError([*_by_rows(faults), *_way_out(spec, trained, faults)])
     cells = _keyed(spec, trained, configs)
     if different := different_tests(spec.rows, {cell.row.label: (cell.config, cell.identity.data_digest) for cell in cells}):
         raise FaultyConfigError(different)
@@ -145,6 +146,17 @@ def _by_rows(faults: dict[str, list[Fault]]) -> list[Fault]:
     ]
 
 
+def _way_out(spec: StudySpec, rows: Sequence[Row], faults: Mapping[str, Sequence[Fault]]) -> list[Fault]:
+    """How to leave out the combinations of a study that cannot be."""
+    impossible = [row.overrides for row in rows if faults[row.label]]
+    possible = [row.overrides for row in rows if not faults[row.label]]
+    if not (spec.study.crossed and impossible and possible):
+        return []
+    listed = exclusion_of(impossible, possible)
+    count = f"{len(impossible)} of {len(rows)} rows cannot be."
+    return [Fault("study.exclude", count, f"Leave them out in the study's file: exclude: {listed}")]
+
+
 def _resolved(tree: DictConfig, label: str, repeat: Repeat, spec: StudySpec) -> Config:
     tree.seed = repeat.seed  # before interpolations are resolved, which may refer to it
     if repeat.fold is not None:
@@ -185,7 +197,7 @@ def _keyed(spec: StudySpec, rows: Sequence[Row], configs: dict[str, _RowConfigs]
 
 def _cell(row: Row, config: Config, reference: dict[str, Any], shared: "_Shared", start: Cell | None, spec: StudySpec) -> Cell:
     config, weights = _started(config, shared, start)
-    faces = shared.faces(config.data)
+    faces = shared.faces(config.data, config.plugins)
     identity = run_identity(config, faces.digest, weights)
     leaves = flat(plain(config))
     apart = ("name", "seed", *(FOLD_KEYS if spec.folds is not None else ()))
@@ -201,7 +213,7 @@ def _cell_of_repeat(first: Cell, config: Config, shared: "_Shared", start: Cell 
     config, weights = _started(config, shared, start)
     repeat: dict[str, Any] = {"seed": config.seed} | ({"data.fold": config.data.fold} if config.data.folds is not None else {})
     identity = identity_of_repeat(first.identity, repeat, weights)
-    notes = first.notes if config.data.folds is None else shared.notes(config, shared.faces(config.data))
+    notes = first.notes if config.data.folds is None else shared.notes(config, shared.faces(config.data, config.plugins))
     return replace(first, config=config, identity=identity, start_key=start.key if start else None, notes=notes)
 
 
@@ -220,12 +232,12 @@ class _Shared:
         self._notes: dict[str, tuple[str, ...]] = {}
         self._weights: dict[tuple[str, Path], str] = {}
 
-    def faces(self, data: DataConfig) -> FaceSet:
+    def faces(self, data: DataConfig, plugins: Sequence[str]) -> FaceSet:
         """The images of a run; which fold is tested changes none of them."""
         # As text, since the dataclasses of a config can be changed and so cannot be keys of a dictionary.
         key = repr(replace(data, fold=0))
         if key not in self._faces:
-            self._faces[key] = load_faces(data)
+            self._faces[key] = load_faces(data, plugins=plugins)
         return self._faces[key]
 
     def notes(self, config: Config, faces: FaceSet) -> tuple[str, ...]:

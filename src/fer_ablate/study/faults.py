@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from fer_ablate.config.binding import plugin_faults
 from fer_ablate.config.choices import Roles
+from fer_ablate.config.columns import column_problem
 from fer_ablate.config.compose import to_config
 from fer_ablate.config.diagnosis import Diagnosis
 from fer_ablate.config.schema import Config, StudyConfig
@@ -14,6 +15,9 @@ from fer_ablate.labels import METRIC_NAMES, SIDE
 from fer_ablate.tracking.mlflow.connection import tracking_faults
 from fer_ablate.training.checks import run_faults
 from fer_ablate.training.protocol import protocol
+
+COUNTED = ("train", "train_pooled", "test_pooled")
+"""Splits whose predictions are only counted, class by class, and not kept."""
 
 
 def config_faults(config: Config, typed: Sequence[str]) -> list[Fault]:
@@ -72,7 +76,16 @@ def _protocol_faults(config: Config, stated: Mapping[str, str]) -> list[Fault]:
 def _column_faults(config: Config, columns: Sequence[str]) -> list[Fault]:
     """Columns that no run of this config can fill, which must not show only after hours of training."""
     splits = {column: column.partition("/")[0] for column in columns}
-    faults = []
+    own = config.evaluation.metrics
+    faults = [
+        Fault("study.columns", problem, f"Metrics of your own are evaluation.metrics; here {', '.join(own) or 'there are none'}.")
+        for column in columns
+        if (problem := column_problem(column, own))
+    ]
+    during = [column for column, split in splits.items() if split in COUNTED and column.partition("/")[2] in own]
+    if during:
+        problem = f"{', '.join(during)} would not be measured: metrics of your own are measured when a run is tested."
+        faults.append(Fault("study.columns", problem, "Take val/, test/ or, with evaluation.train=true, train_eval/."))
     pooled = [column for column, split in splits.items() if split.endswith("_pooled")]
     if pooled and not config.evaluation.pool_epochs:
         faults.append(Fault("study.columns", f"{', '.join(pooled)} would not be measured.", "Set evaluation.pool_epochs=true."))

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
@@ -14,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fer_ablate.config.compose import to_config
 from fer_ablate.config.conf_files import conf_dir
 from fer_ablate.config.diagnosis import diagnose
+from fer_ablate.config.excluded_rows import is_excluded, without_effect
 from fer_ablate.config.overrides import Override, ParsedOverride, assignment, key_of, parsed_overrides, value_of
 from fer_ablate.config.schema import StudyConfig, StudyKeys, StudySwitches
 from fer_ablate.config.study_rows import FOLD_KEYS, Row, baseline_of, rows_of, study_file_faults
@@ -23,6 +25,9 @@ from fer_ablate.study.faults import content_faults
 
 GRID_DIGITS = 8
 """Digits of the digest that distinguishes grids in file names."""
+
+MOST_COMBINATIONS = 100_000
+"""Of a grid: composing them takes an hour, and a search over a file's choices can stand for billions."""
 
 SWITCHES = tuple(one.name for one in fields(StudySwitches))
 
@@ -43,6 +48,7 @@ class StudySpec:
         typed: overrides of the command line that hold for every run.
         factor: key on the horizontal axis of a plot; None if no single one is swept.
         switches: what this command does with the study.
+        left_out: rows that `exclude` leaves out.
     """
 
     name: str
@@ -54,6 +60,7 @@ class StudySpec:
     typed: tuple[str, ...]
     factor: str | None
     switches: StudySwitches = field(default_factory=StudySwitches)
+    left_out: int = 0
 
     @property
     def folds(self) -> int | None:
@@ -83,33 +90,64 @@ def study_spec(overrides: Sequence[str], config_dir: Path | None = None) -> Stud
         _refuse_folds(parsed, study.folds)
     seeds = [one for one in parsed if one.key_or_group == "seed"]
     swept = [one for one in parsed if one.is_sweep_override() and one not in seeds]
-    typed = tuple(str(one.input_line) for one in parsed if one not in seeds and one not in swept)
+    ordered = [one for one in parsed if one not in seeds]
+    typed = tuple(str(one.input_line) for one in ordered if one not in swept)
     rows = rows_of(study) if study is not None else [Row("", ())]
     baseline = baseline_of(study) if study is not None else ""
-    first, grid = _grid(swept)
+    first, grid = _grid(ordered)
     crossed = tuple(
         replace(
             row,
             label=_with(row.label, label) or "all defaults",
             # The last one of a key counts, so what was typed wins over the row's own.
-            overrides=(*row.overrides, *words, *typed),
+            overrides=(*row.overrides, *words),
             start_from=_with(row.start_from, label) if row.start_from else None,
             average_of=tuple(_with(one, label) for one in row.average_of),
         )
         for row in rows
         for label, words in grid
     )
+    kept, left_out = crossed, 0
+    if study is not None and study.exclude:
+        kept = tuple(row for row in crossed if not is_excluded(row.overrides, study.exclude))
+        every = rows_of(replace(study, exclude=[]))
+        _check_exclusions(study.exclude, [row.overrides for row in (*every, *crossed)], kept, _with(baseline, first))
+        left_out = len(every) * len(grid) - len(kept)
     return StudySpec(
         name=name,
         study=study or StudyConfig(),
         from_file=study is not None,
-        rows=crossed,
+        rows=kept,
         seeds=_seeds(seeds, study),
         baseline=_with(baseline, first) or "all defaults",
         typed=typed,
         factor=_factor(study, rows, swept),
         switches=_part(StudySwitches, keys) if keys is not None else StudySwitches(),
+        left_out=left_out,
     )
+
+
+def _check_exclusions(exclude: Sequence[Any], every: Sequence[Sequence[str]], kept: Sequence[Row], baseline: str) -> None:
+    """Refuse exclusions that leave out nothing, or something that the study needs.
+
+    Args:
+        exclude: of the study.
+        every: overrides of all rows.
+        kept: rows that are left.
+        baseline: label of the row that the others are compared with.
+
+    Raises:
+        FaultyConfigError: with every such exclusion.
+    """
+    faults = without_effect(exclude, every)
+    labels = {row.label for row in kept}
+    if baseline not in labels:
+        faults.append(Fault("study.exclude", f"'{baseline}', the baseline, is left out.", "Name another one as baseline."))
+    for row in kept:
+        needed = [label for label in (row.start_from, *row.average_of) if label is not None and label not in labels]
+        faults += [Fault("study.exclude", f"'{label}' is left out, which '{row.label}' needs.") for label in needed]
+    if faults:
+        raise FaultyConfigError(faults)
 
 
 def study_file(name: str, config_dir: Path | None = None) -> Path:
@@ -130,7 +168,7 @@ def switch_faults(file: Path) -> list[Fault]:
 
 def is_hydra(text: str) -> bool:
     """Whether an override is meant for Hydra itself, such as `hydra/launcher=joblib` or `+hydra.launcher.x=1`."""
-    return key_of(text).startswith(("hydra.", "hydra/"))
+    return key_of(text) == "hydra" or key_of(text).startswith(("hydra.", "hydra/"))
 
 
 def last_of_each_key(overrides: Iterable[str]) -> list[str]:
@@ -228,10 +266,24 @@ def _with(label: str, combination: str) -> str:
     return " ".join(part for part in (label, combination) if part)
 
 
-def _grid(swept: Sequence[ParsedOverride]) -> tuple[str, list[tuple[str, tuple[str, ...]]]]:
-    """Label of the first combination; and every combination as its label and its words, an empty one if nothing is swept."""
-    values = [[f"{one.get_key_element()}={value}" for value in one.sweep_string_iterator()] for one in swept]
-    combinations = [(" ".join(Override.parse(text).short for text in texts), texts) for texts in itertools.product(*values)]
+def _grid(words: Sequence[ParsedOverride]) -> tuple[str, list[tuple[str, tuple[str, ...]]]]:
+    """Label of the first combination; and every combination as its label and its words, in the order of what was typed.
+
+    The label has the keys with several values alone. The last of them changes fastest, as with Hydra's basic sweeper.
+    """
+    values = [
+        [f"{one.get_key_element()}={value}" for value in one.sweep_string_iterator()]
+        if one.is_sweep_override()
+        else [str(one.input_line)]
+        for one in words
+    ]
+    if (runs := math.prod(map(len, values))) > MOST_COMBINATIONS:
+        remedy = "List fewer, or search with hydra/sweeper=optuna."
+        raise FaultyConfigError([Fault("", f"{runs:,} combinations of values, more than a grid can be.", remedy)])
+    swept = [number for number, one in enumerate(words) if one.is_sweep_override()]
+    combinations = [
+        (" ".join(Override.parse(texts[number]).short for number in swept), texts) for texts in itertools.product(*values)
+    ]
     return combinations[0][0], combinations
 
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fer_ablate.config.compose import plain
+from fer_ablate.config.compose import file_flags, plain
 from fer_ablate.config.hydra_internals import dump_yaml
 from fer_ablate.config.key import IRRELEVANT
+from fer_ablate.config.multirun import GRID, SWEEPER
 from fer_ablate.config.overrides import key_of, value_of
 from fer_ablate.execution.search.plan import PreparedSearch
 from fer_ablate.execution.search.structures import is_encoding, network_text, varies_stages
@@ -99,8 +100,11 @@ def _write_network(prepared: PreparedSearch, trial: TrialRecord, cell: Cell, exp
         f"# Trial {trial.number}: {network_text(cell.config.model)}",
         f"# Run: {_command(prepared, file, [], [f'experiment={stem}'])}",
     ]
-    # Without its list of keys to search, `-m` with this file is a grid or a study again.
-    content = {"defaults": [experiment] if experiment else [], "hydra": {"sweeper": {"params": None}}}
+    # Without the sweeper, the mode and the list of keys of the search, `-m` with this file is a grid or a study again.
+    content = {
+        "defaults": [*([experiment] if experiment else []), {f"override /{SWEEPER}": GRID}],
+        "hydra": {"mode": "RUN", "sweeper": {"params": None}},
+    }
     return _write(file, head, {**content, "model": plain(cell.config)["model"]})
 
 
@@ -117,7 +121,8 @@ def _own_words(cell: Cell, shared: Sequence[str]) -> list[str]:
 def _command(prepared: PreparedSearch, file: Path, verb: Sequence[str], words: Sequence[str]) -> str:
     """A command that uses a file of the search's folder, as a person types it."""
     config_dir = prepared.config_dir or prepared.folder
-    command = program(*verb, "--config-dir", config_dir, *words)
+    flags = file_flags(prepared.config_dir) or ["--config-dir", str(prepared.folder)]
+    command = program(*verb, *flags, *words)
     if prepared.config_dir is None:
         return command
     # Hydra takes one folder of the user's, and the search's experiment may stand in that one.

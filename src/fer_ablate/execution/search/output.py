@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fer_ablate.cli import console
+from fer_ablate.config.compose import file_flags
 from fer_ablate.config.key import short
+from fer_ablate.config.multirun import GRID, PARAMS, SWEEPER, multirun_of
 from fer_ablate.config.overrides import key_of
 from fer_ablate.config.schema import Config
 from fer_ablate.data.load import load_faces
 from fer_ablate.errors import UserError
 from fer_ablate.execution.mlflow_pages import study_facts
 from fer_ablate.execution.search.front import FRESH_SEEDS, cell_of, write_front
-from fer_ablate.execution.search.plan import PreparedSearch
-from fer_ablate.execution.search.structures import keys_text, network_text, varies_stages
+from fer_ablate.execution.search.plan import PreparedSearch, search_facts
+from fer_ablate.execution.search.structures import network_text, varies_stages
 from fer_ablate.report.plots.search import save_search_figures
 from fer_ablate.report.quantities import count, metric_title, scale
 from fer_ablate.search.objectives import COSTS, MAXIMIZE, why_not_pruned
@@ -45,15 +47,7 @@ def begin(search: Search, config: Config, n_trials: int, missing: int, at_once: 
         at_once: number of trials in a batch.
     """
     plan = search.plan
-    objectives = ", ".join(f"{name} ({way})" for name, way in zip(plan.objectives, plan.directions, strict=True))
-    at = f", {at_once} at once" if at_once > 1 else ""
-    rows = [
-        ("search", plan.name),
-        ("for", objectives),
-        ("over", keys_text(plan.space)),
-        ("trials", f"{n_trials} in all, {n_trials - missing} done, {missing} to run{at}"),
-        ("kept in", plan.address),
-    ]
+    rows = search_facts(plan, n_trials, missing, at_once)
     notes = [search.note, why_not_pruned(config) if plan.pruner_settings.get("name") != "none" else ""]
     rows += [("note", note) for note in (*notes, *_image_notes(config)) if note]
     console.facts(rows)
@@ -62,7 +56,7 @@ def begin(search: Search, config: Config, n_trials: int, missing: int, at_once: 
 def _image_notes(config: Config) -> tuple[str, ...]:
     """Notes about the images, once for all trials; images that cannot be read are reported by the trials themselves."""
     try:
-        return role_set(config, load_faces(config.data)).notes
+        return role_set(config, load_faces(config.data, plugins=config.plugins)).notes
     except UserError:
         return ()
 
@@ -196,11 +190,13 @@ def _commands(
     seed = prepared.config.seed
     seeds = ",".join(str(seed + number) for number in range(1, FRESH_SEEDS + 1))
     own = [f"seed={seed}"] if seed else []
-    # The file of an experiment that lists what to search would make a search of the seeds as well.
-    grid = ["hydra/sweeper=study"] if prepared.settings.params else []
+    flags = file_flags(prepared.config_dir)
+    once = ["hydra.mode=RUN"] if multirun_of(words, prepared.config_dir).on else []
+    # The file of an experiment that lists what to search would make a search, or a grid of all of it, of the seeds.
+    grid = [f"{SWEEPER}={GRID}", f"{PARAMS}=null"] if prepared.settings.params else []
     return [
-        ("again", program(*words, *own)),
-        ("confirm", f"{program('-m', *grid, *words, f'seed={seeds}')}   (the best of many trials is partly luck)"),
+        ("again", program(*flags, *once, *words, *own)),
+        ("confirm", f"{program('-m', *flags, *grid, *words, f'seed={seeds}')}   (the best of many trials is partly luck)"),
     ]
 
 

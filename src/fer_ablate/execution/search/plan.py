@@ -10,16 +10,18 @@ from omegaconf import OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from fer_ablate.cli import console
-from fer_ablate.cli.command_line import raise_faults
+from fer_ablate.cli.command_line import HydraArguments, raise_faults
 from fer_ablate.config.behaviour import behaviour, code_digest
 from fer_ablate.config.binding import load_plugin
-from fer_ablate.config.compose import to_config, to_yaml
-from fer_ablate.config.diagnosis import diagnose
+from fer_ablate.config.compose import composer, to_config, to_yaml
+from fer_ablate.config.diagnosis import diagnose, with_globs
 from fer_ablate.config.key import relevant
+from fer_ablate.config.multirun import sweeper_values
 from fer_ablate.config.overrides import key_of, value_of
 from fer_ablate.config.schema import Config, ModelConfig, StudyConfig
 from fer_ablate.config.study_rows import Row
 from fer_ablate.errors import FaultyConfigError
+from fer_ablate.execution.planning import raise_unheeded
 from fer_ablate.execution.search.settings import (
     KEY,
     SearchSpace,
@@ -27,15 +29,16 @@ from fer_ablate.execution.search.settings import (
     derived_name,
     read_space,
     sampler_of,
+    single_valued,
 )
-from fer_ablate.execution.search.structures import decoded, impossible, is_encoding, varies_stages
+from fer_ablate.execution.search.structures import decoded, impossible, is_encoding, keys_text, varies_stages
 from fer_ablate.search.objectives import check_objectives, objective_directions, objective_names
 from fer_ablate.search.optuna_internals import grid_size
 from fer_ablate.search.pruners import build_pruner, check_pruner
 from fer_ablate.search.search import SearchPlan
 from fer_ablate.search.trial_store import absolute, default_address
 from fer_ablate.study.cells import Cell, compose_cells
-from fer_ablate.study.spec import StudySpec, last_of_each_key
+from fer_ablate.study.spec import StudySpec, is_hydra, last_of_each_key
 from fer_ablate.tracking.disk.scan import folder_name
 from fer_ablate.training.identity import machine_settings
 
@@ -68,6 +71,49 @@ class PreparedSearch:
         return Path(self.config.runs_dir) / folder_name(self.config.tracking.experiment) / folder_name(self.plan.name)
 
 
+def read_search(parsed: HydraArguments) -> tuple[PreparedSearch, list[str]]:
+    """The search that a command line and its files ask for.
+
+    Returns:
+        The search, and the words that choose how its trials are launched.
+
+    Raises:
+        FaultyConfigError: with every fault.
+    """
+    raise_unheeded(parsed)
+    encoding = [text for text in parsed.overrides if is_encoding(key_of(text))]  # no run has these keys
+    raise_faults(diagnose([text for text in parsed.overrides if text not in encoding], parsed.config_dir).faults)
+    with composer(parsed.config_dir):
+        words = with_globs(parsed.overrides)
+    of_hydra = [text for text in words if is_hydra(text)]
+    typed = [text for text in words if text not in of_hydra]
+    # Hydra composes the fixed overrides as well, since they may choose a file of the user's that sets hydra.sweeper.
+    known = [text for text in typed if text not in encoding]
+    launching = [*of_hydra, *single_valued(known)]
+    settings = SweeperSettings.read(sweeper_values(launching, parsed.config_dir))
+    return prepare_search(settings, typed, parsed.config_dir), launching
+
+
+def search_facts(plan: SearchPlan, n_trials: int, missing: int, at_once: int) -> list[tuple[str, str]]:
+    """What a search is about, for people.
+
+    Args:
+        plan: of the search.
+        n_trials: number of trials in all.
+        missing: number of trials still to run.
+        at_once: number of trials in a batch.
+    """
+    objectives = ", ".join(f"{name} ({way})" for name, way in zip(plan.objectives, plan.directions, strict=True))
+    at = f", {at_once} at once" if at_once > 1 else ""
+    return [
+        ("search", plan.name),
+        ("for", objectives),
+        ("over", keys_text(plan.space)),
+        ("trials", f"{n_trials} in all, {n_trials - missing} done, {missing} to run{at}"),
+        ("kept in", plan.address),
+    ]
+
+
 def prepare_search(settings: SweeperSettings, typed: Sequence[str], config_dir: Path | None) -> PreparedSearch:
     """Check everything that can be checked before the first trial.
 
@@ -86,7 +132,8 @@ def prepare_search(settings: SweeperSettings, typed: Sequence[str], config_dir: 
         compose = partial(_compose, typed=tuple(typed), config_dir=config_dir, base=_base(space, config_dir))
         config = _first_config(space, compose)
     raise_faults([*check_objectives(config, settings.direction), *check_pruner(settings.pruner, config.trainer.devices)])
-    names = objective_names(config.search.objective)
+    names = objective_names(config.search.objective, settings.direction)
+    config = replace(config, search=replace(config.search, objective=names[0] if len(names) == 1 else list(names)))
     extend = _extension(settings.custom_search_space, config) if settings.custom_search_space else None
     own_space = {"custom_search_space": settings.custom_search_space} if extend else {}
     plan = SearchPlan(

@@ -4,8 +4,8 @@ import functools
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from optuna.samplers import BaseSampler, CmaEsSampler
 
 from fer_ablate.config.key import IRRELEVANT
 from fer_ablate.config.overrides import ParsedOverride, key_of, parsed_overrides, value_of
-from fer_ablate.errors import Fault, FaultyConfigError
+from fer_ablate.errors import Fault, FaultyConfigError, choices
 from fer_ablate.search.optuna_internals import distributions, grid_points
 from fer_ablate.tracking.disk.scan import folder_name
 
@@ -57,18 +57,25 @@ class SweeperSettings:
             FaultyConfigError: with every value of a wrong kind or out of bounds.
         """
         values = {name: value if name == "sampler" else _plain(value) for name, value in given.items()}
-        faults = []
+        values.pop("_target_", None)  # of hydra-optuna-sweeper, which has the same keys
+        faults = [*_unknown_settings(values, [one.name for one in fields(cls)])]
+        if faults:
+            raise FaultyConfigError(faults)
         for name in ("n_trials", "n_jobs"):
             if not isinstance(values[name], int) or isinstance(values[name], bool) or values[name] < 1:
                 faults.append(Fault(f"{KEY}.{name}", f"{values[name]} is not a whole number from 1."))
         rate = values["max_failure_rate"]
         if not isinstance(rate, int | float) or not 0 <= rate <= 1:
             faults.append(Fault(f"{KEY}.max_failure_rate", f"{rate} is not a fraction from 0 to 1."))
+        for name in ("storage", "study_name", "custom_search_space"):
+            if values[name] is not None and (isinstance(values[name], bool | Mapping | list) or not str(values[name])):
+                faults.append(Fault(f"{KEY}.{name}", f"{values[name]} is no text.", "Give a text, or null."))
         if not isinstance(values["pruner"], Mapping):
             faults.append(Fault(f"{KEY}.pruner", f"{values['pruner']} is not a mapping.", f"Give {KEY}.pruner.name=..."))
         if faults:
             raise FaultyConfigError(faults)
-        return cls(**values)
+        texts = {name: str(values[name]) for name in ("storage", "study_name") if values[name] is not None}
+        return cls(**{**values, **texts})
 
 
 @dataclass(frozen=True)
@@ -138,7 +145,9 @@ def sampler_of(given: DictConfig, space: Mapping[str, BaseDistribution]) -> Call
         own = seed if target.endswith(IN_ORDER) else int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
         seeded = OmegaConf.merge(given, {"seed": own}) if "seed" in given else given
         with warnings.catch_warnings():
+            # Every suggestion would repeat that an argument is experimental, or will be gone in Optuna's next release.
             warnings.simplefilter("ignore", ExperimentalWarning)
+            warnings.simplefilter("ignore", FutureWarning)
             made = instantiate(seeded, _execution_whitelist_=SAMPLER_CODE)
         if isinstance(made, functools.partial):  # the grid's, whose points are known only here
             made = made(grid_points(space))
@@ -165,6 +174,17 @@ def derived_name(space: Iterable[str], identity: Mapping[str, Any], sampler: Dic
     content = json.dumps([identity, OmegaConf.to_container(sampler)], sort_keys=True, default=str)
     keys = "+".join(key_of(name).replace("/", ".").rsplit(".", 1)[-1] for name in space)
     return f"{folder_name(keys)[:NAME_LENGTH].strip('_.+')}-{hashlib.sha256(content.encode()).hexdigest()[:NAME_DIGITS]}"
+
+
+def _unknown_settings(values: Mapping[str, Any], known: Sequence[str]) -> Iterator[Fault]:
+    for name in values:
+        if name == "search_space":  # of hydra-optuna-sweeper before 1.2
+            yield Fault(f"{KEY}.{name}", "was replaced by params.", f"Write {KEY}.params: {{KEY: 'interval(0.1, 1)'}}.")
+        elif name not in known:
+            yield Fault(f"{KEY}.{name}", "there is no such key.", choices(name, known))
+    for name in known:
+        if name not in values:
+            yield Fault(f"{KEY}.{name}", "is missing.", "Choose hydra/sweeper=optuna, which has it.")
 
 
 def _plain(value: Any) -> Any:

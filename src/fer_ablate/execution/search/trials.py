@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from fer_ablate.cli import console
-from fer_ablate.cli.command_line import RunSpec, allow_plugins, parse, raise_faults
+from fer_ablate.cli.command_line import RunSpec, allow_plugins, parse
 from fer_ablate.config.choices import Mode
-from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.config.overrides import key_of
 from fer_ablate.config.schema import SearchConfig
 from fer_ablate.errors import Fault, FaultyConfigError, UserError, first_line
@@ -20,15 +19,14 @@ from fer_ablate.execution.launching import Launch, open_launcher
 from fer_ablate.execution.live_view import LiveView, showing
 from fer_ablate.execution.run_progress import WatchedRun
 from fer_ablate.execution.search import output
-from fer_ablate.execution.search.plan import PreparedSearch, prepare_search
-from fer_ablate.execution.search.settings import KEY, SweeperSettings, single_valued
-from fer_ablate.execution.search.structures import impossible, is_encoding
+from fer_ablate.execution.search.plan import PreparedSearch, read_search
+from fer_ablate.execution.search.settings import KEY
+from fer_ablate.execution.search.structures import impossible
 from fer_ablate.execution.sharing import Sharing, share, this_machine
 from fer_ablate.execution.submitted_jobs import Jobs
 from fer_ablate.search.objectives import objective_values
 from fer_ablate.search.search import Search, Suggestion, search_lock
 from fer_ablate.study.cells import Cell
-from fer_ablate.study.spec import is_hydra
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
 from fer_ablate.tracking.disk.scan import scan
@@ -49,25 +47,13 @@ def run_search(arguments: Sequence[str]) -> int:
     """
     parsed = parse(arguments)
     allow_plugins(parsed.overrides)
-    config_dir = parsed.config_dir
-    encoding = [text for text in parsed.overrides if is_encoding(key_of(text))]  # no run has these keys
-    diagnosis = diagnose([text for text in parsed.overrides if text not in encoding], config_dir)
-    raise_faults(diagnosis.faults)
-    assert diagnosis.tree is not None
-    of_hydra = [text for text in parsed.overrides if is_hydra(text)]
-    typed = [text for text in parsed.overrides if text not in of_hydra]
-    multirun = Path(diagnosis.tree.runs_dir).resolve() / "multirun"
-    prepared: PreparedSearch | None = None
+    prepared, words = read_search(parsed)
 
     def shared(most: int | None) -> Sharing:
-        assert prepared is not None
         # All trials of a batch are taken to be as large as the first one; how large the largest gets, nobody knows before.
         return share([prepared.config] * prepared.settings.n_jobs, this_machine(), {}, most)
 
-    # Hydra composes the fixed overrides as well, since they may choose a file of the user's that sets hydra.sweeper.
-    known = [text for text in typed if text not in encoding]
-    with open_launcher([*of_hydra, *single_valued(known)], config_dir, multirun, shared) as launcher:
-        prepared = prepare_search(SweeperSettings.read(launcher.sweeper), typed, config_dir)
+    with open_launcher(words, parsed.config_dir, Path(prepared.config.runs_dir).resolve() / "multirun", shared) as launcher:
         try:
             return run_trials(prepared, launcher.launch, launcher.jobs)
         except KeyboardInterrupt:
@@ -205,7 +191,8 @@ class Trials:
 
     def _run_spec(self, trial: Trial) -> RunSpec:
         plan, config = self.prepared.plan, trial.cell.config
-        search = SearchConfig(objective=config.search.objective, storage=plan.address, study_name=plan.name, trial=trial.number)
+        objective = self.prepared.config.search.objective
+        search = SearchConfig(objective=objective, storage=plan.address, study_name=plan.name, trial=trial.number)
         # Neither section is part of the key, so the trial keeps the key it was composed with.
         own = replace(config, search=search, tracking=replace(config.tracking, parent=self.parent))
         params = {key_of(key): str(value) for key, value in trial.suggestion.params.items()}
