@@ -57,7 +57,7 @@ def test_hostile_tables_end_with_a_message():
         Path("images/fer2013.csv").write_bytes(content)
         yield ("data", "data=fer2013", "data.path=images/fer2013.csv", "data.cache_dir=cache")
 
-    type_all("tables", 0.1, tables(), commands, read_data)
+    type_all("tables", 0.15, tables(), commands, read_data)
 
 
 def test_hostile_archives_end_with_a_message():
@@ -67,7 +67,7 @@ def test_hostile_archives_end_with_a_message():
         Path("images", name).write_bytes(content)
         yield ("data", "data=fer2013", f"data.path=images/{name}", "data.cache_dir=cache")
 
-    type_all("archives", 0.1, st.tuples(st.sampled_from(ARCHIVE_NAMES), archives()), commands, read_data)
+    type_all("archives", 0.15, st.tuples(st.sampled_from(ARCHIVE_NAMES), archives()), commands, read_data)
 
 
 def test_hostile_lists_end_with_a_message():
@@ -78,7 +78,7 @@ def test_hostile_lists_end_with_a_message():
         Path("images/list.csv").write_bytes(content)
         yield ("data", "data=list", "data.path=images/list.csv", "data.cache_dir=cache")
 
-    type_all("lists", 0.05, lists(), commands, read_data)
+    type_all("lists", 0.1, lists(), commands, read_data)
 
 
 def test_hostile_pictures_end_with_a_message():
@@ -95,4 +95,4 @@ def test_hostile_pictures_end_with_a_message():
             file.write_bytes(content)
         yield ("data", "data=folder", "data.path=images", "data.cache_dir=cache")
 
-    type_all("pictures", 0.1, st.tuples(st.sampled_from(FILE_NAMES), pictures()), commands, read_data)
+    type_all("pictures", 0.15, st.tuples(st.sampled_from(FILE_NAMES), pictures()), commands, read_data)

@@ -12,4 +12,4 @@ def test_hostile_overrides_end_with_a_message():
         verb, words = drawn
         yield (verb, *FEW, *words)
 
-    type_all("overrides", 0.4, st.tuples(st.sampled_from(VERBS), st.lists(overrides(), min_size=1, max_size=2)), commands)
+    type_all("overrides", 0.2, st.tuples(st.sampled_from(VERBS), st.lists(overrides(), min_size=1, max_size=2)), commands)
