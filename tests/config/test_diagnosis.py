@@ -63,3 +63,9 @@ def test_a_user_file_with_unknown_key_is_named(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine.yaml").write_text("chanels: 4\n")
     assert "chanels" in str(diagnose(["model=mine"], tmp_path).faults[0])
+
+
+@pytest.mark.parametrize("text", ["seed=range(1,5,0)", "optimizer.lr=range(0.1,1,0.0)"])
+def test_a_range_without_step_is_a_fault(text):
+    (fault,) = diagnose([text]).faults
+    assert "the step of a range cannot be 0" in fault.problem

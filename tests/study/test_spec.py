@@ -138,3 +138,8 @@ def test_typed_switches_are_no_part_of_the_study(conf):
     assert spec.switches == StudySwitches(only=Only.failed, select=["less"], accept_stale=True)
     assert spec.study == study_spec(["study=paper/depth"], conf).study
     assert type(spec.study) is StudyConfig
+
+
+def test_a_seed_cannot_be_taken_away():
+    with pytest.raises(FaultyConfigError, match="every run has one"):
+        study_spec(["~seed"])

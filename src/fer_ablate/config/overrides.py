@@ -8,6 +8,7 @@ from typing import Any
 
 from hydra.core.override_parser import types
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
 
 ParsedOverride = types.Override
 """An override as Hydra's parser gives it: kind, key, and value or sweep."""
@@ -80,7 +81,11 @@ def parsed_overrides(texts: Sequence[str]) -> list[ParsedOverride]:
 @lru_cache(maxsize=10_000)
 def _parsed(text: str) -> ParsedOverride:
     # Parsing takes milliseconds, and the rows of a study have most of their words in common.
-    return OverridesParser.create().parse_override(text)
+    parsed = OverridesParser.create().parse_override(text)
+    value = parsed.value()
+    if isinstance(value, types.RangeSweep) and value.step == 0:  # which Hydra finds only when it lists the values
+        raise OverrideParseException(text, "the step of a range cannot be 0.")
+    return parsed
 
 
 def assignment(key: str, value: Any) -> str:

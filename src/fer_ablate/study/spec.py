@@ -89,6 +89,8 @@ def study_spec(overrides: Sequence[str], config_dir: Path | None = None) -> Stud
     if study is not None and study.folds is not None:
         _refuse_folds(parsed, study.folds)
     seeds = [one for one in parsed if one.key_or_group == "seed"]
+    if any(one.is_delete() for one in seeds):
+        raise FaultyConfigError([Fault("seed", "every run has one.", "Leave ~seed out, or give another, as in seed=1.")])
     swept = [one for one in parsed if one.is_sweep_override() and one not in seeds]
     ordered = [one for one in parsed if one not in seeds]
     typed = tuple(str(one.input_line) for one in ordered if one not in swept)
