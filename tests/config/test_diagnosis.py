@@ -69,3 +69,8 @@ def test_a_user_file_with_unknown_key_is_named(tmp_path):
 def test_a_range_without_step_is_a_fault(text):
     (fault,) = diagnose([text]).faults
     assert "the step of a range cannot be 0" in fault.problem
+
+
+@pytest.mark.parametrize("text", ["optimizer.lr=" + "9" * 5000, "seed=range(1,1e9)", "+=${a:}", "data=" + "a" * 5000])
+def test_monstrous_words_are_faults(text):
+    assert diagnose([text]).faults

@@ -6,7 +6,7 @@ import pytest
 
 from fer_ablate.config.choices import Only
 from fer_ablate.config.schema import StudyConfig, StudySwitches
-from fer_ablate.errors import FaultyConfigError
+from fer_ablate.errors import FaultyConfigError, UserError
 from fer_ablate.study.documents import read_studies
 from fer_ablate.study.spec import study_spec
 
@@ -143,3 +143,14 @@ def test_typed_switches_are_no_part_of_the_study(conf):
 def test_a_seed_cannot_be_taken_away():
     with pytest.raises(FaultyConfigError, match="every run has one"):
         study_spec(["~seed"])
+
+
+@pytest.mark.parametrize("line", ["published: {all: null}", "rows: [{label: all}, {label: both, average_of: [[all, all]]}]"])
+def test_malformed_parts_of_a_study_are_faults(tmp_path, line):
+    file = tmp_path / "study" / "odd.yaml"
+    file.parent.mkdir()
+    file.write_text(
+        f"base: [model=small]\nrows: [{{label: all}}]\n{line}\n" if "published" in line else f"base: [model=small]\n{line}\n"
+    )
+    with pytest.raises(UserError):
+        study_spec(["study=odd"], tmp_path)

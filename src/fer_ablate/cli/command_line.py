@@ -206,6 +206,10 @@ def _run_task(parsed: HydraArguments, overrides: list[str], several: bool, task:
                 app.run(primary_name(), begin, overrides)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(f"Hydra: {error}") from error
+    except (TypeError, AttributeError) as error:  # of a value in its own section that is no section
+        if begun:
+            raise
+        raise UserError(f"Hydra: {error}. Look at the words that begin with hydra.") from error
     except OSError as error:
         if begun:
             raise

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 
 from fer_ablate.addresses import PLACES, without_credentials
+from fer_ablate.errors import UserError
 
 PATHS = (*PLACES, "hydra.sweeper.storage")
 """Keys with a path or an address."""
@@ -16,8 +17,15 @@ _REFUSED = re.compile(r"[=?#&;!<>|^`]")
 
 
 def typed_words(words: Iterable[str]) -> list[str]:
-    """The words of a command line, ready for Hydra, see `typed_word`; variables that they name may be read (`${oc.env:NAME}`)."""
+    """The words of a command line, ready for Hydra, see `typed_word`; variables that they name may be read (`${oc.env:NAME}`).
+
+    Raises:
+        UserError: a word has bytes that are no UTF-8, which Python gives as lone surrogates and no file could hold.
+    """
     words = [typed_word(word) for word in words]
+    for word in words:
+        if any("\ud800" <= letter <= "\udfff" for letter in word):
+            raise UserError(f"{word!a} is not UTF-8 text. Type it in a terminal that uses UTF-8.")
     if any("oc.env" in word for word in words):
         from fer_ablate.config.environment import allow_typed  # a tenth of a second, which few commands need
 

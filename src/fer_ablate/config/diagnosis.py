@@ -104,7 +104,7 @@ def _parse(overrides: Sequence[str]) -> tuple[list[ParsedOverride], list[Fault]]
     parsed, faults = [], []
     remedy = "Write key=value without blanks around '='; quote values with brackets or commas for the shell."
     for text in overrides:
-        if text.startswith("="):  # which Hydra takes for the choice of a group without a name
+        if not Override.parse(text).key:  # which Hydra takes for the choice of a group without a name
             faults.append(Fault("", f"'{text}' is not an override: it has no key.", remedy))
             continue
         try:
@@ -137,7 +137,7 @@ def _quoting(text: str) -> str:
 def _try(overrides: Sequence[str]) -> tuple[DictConfig | None, list[Fault]]:
     try:
         return composed(overrides), []
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, OSError) as error:  # an OSError for the name of a file that is too long
         return None, [Fault("", first_line(error), _cause(error))]
 
 

@@ -87,7 +87,7 @@ def multirun_of(typed: Sequence[str], config_dir: Path | None = None) -> Multiru
     with composer(config_dir):
         try:
             section = hydra_section(words)
-        except HydraException as error:
+        except (HydraException, OSError) as error:  # an OSError for the name of a file that is too long
             raise UserError(f"Hydra: {first_line(error)}") from error
         studied = any(word.startswith("study=") and value_of(word) != "null" for word in typed)
         sweeper = _sweeper(section)

@@ -16,6 +16,13 @@ ParsedOverride = types.Override
 SPLIT = re.compile(r"(?P<prefix>\+\+|\+|~)?(?P<key>[^=]*)(?:=(?P<value>.*))?", re.DOTALL)
 
 
+LONG_NUMBER = re.compile(r"\d{400,}")
+"""A number that no setting has: Python reads none of more than 4,300 digits."""
+
+MOST_VALUES = 100_000
+"""Values of a range; each of them is a run of its own."""
+
+
 @dataclass(frozen=True)
 class Override:
     """An override such as `model.conv_layers=4`, split and not interpreted.
@@ -81,11 +88,21 @@ def parsed_overrides(texts: Sequence[str]) -> list[ParsedOverride]:
 @lru_cache(maxsize=10_000)
 def _parsed(text: str) -> ParsedOverride:
     # Parsing takes milliseconds, and the rows of a study have most of their words in common.
+    if LONG_NUMBER.search(text):
+        raise OverrideParseException(text, "it has a number that is too long.")
     parsed = OverridesParser.create().parse_override(text)
     value = parsed.value()
-    if isinstance(value, types.RangeSweep) and value.step == 0:  # which Hydra finds only when it lists the values
+    # What follows Hydra would find only when it lists the values.
+    if isinstance(value, types.RangeSweep) and value.step == 0:
         raise OverrideParseException(text, "the step of a range cannot be 0.")
+    if isinstance(value, types.RangeSweep) and _values_of(value) > MOST_VALUES:
+        raise OverrideParseException(text, f"it has more than {MOST_VALUES:,} values.")
     return parsed
+
+
+def _values_of(sweep: types.RangeSweep) -> float:
+    start, stop, step = (float(one or 0) for one in (sweep.start, sweep.stop, sweep.step))
+    return (stop - start) / step
 
 
 def assignment(key: str, value: Any) -> str:

@@ -200,6 +200,16 @@ def _notation_faults(study: StudyConfig) -> list[Fault]:
                 faults.append(Fault(f"study.{name}.{key}", "is not for rows to set.", FOLDS_REMEDY))
             if isinstance(values, str) or not isinstance(values, Sequence) or not values:
                 faults.append(Fault(f"study.{name}.{key}", f"{values!r} is not a list of values.", "Give, say, [0.1, 0.01]."))
+    faults += [
+        Fault(f"study.published.{label}", f"{given!r} is no mapping of columns to numbers.", "Write {test/acc: 65.35}.")
+        for label, given in study.published.items()
+        if not isinstance(given, Mapping)
+    ]
+    faults += [
+        Fault(f"study.rows '{row.label}'", "average_of: it is no list of labels.", "Name rows: average_of: [a, b].")
+        for row in study.rows
+        if not all(isinstance(label, str) for label in row.average_of)
+    ]
     lengths = {key: len(values) for key, values in study.zipped.items() if isinstance(values, Sequence)}
     if len(set(lengths.values())) > 1:
         listed = ", ".join(f"{key} has {length}" for key, length in lengths.items())
