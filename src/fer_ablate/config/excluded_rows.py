@@ -7,7 +7,7 @@ from typing import Any
 
 from hydra.errors import HydraException
 
-from fer_ablate.config.overrides import assignment, key_of, parsed_overrides, spelled
+from fer_ablate.config.overrides import assignment, key_of, parsed_overrides, spelled, value_of
 from fer_ablate.errors import Fault
 
 COMPARISONS = {"<=": operator.le, ">=": operator.ge, "!=": operator.ne, "<": operator.lt, ">": operator.gt}
@@ -50,7 +50,7 @@ def exclusion_faults(exclusions: Sequence[Any]) -> list[Fault]:
         for key, condition in one.items():
             if isinstance(condition, Mapping) or condition == []:
                 faults.append(Fault("study.exclude", f"{key}: {condition!r} is no value or list of values.", REMEDY))
-            elif _compared(condition) is not None and not _is_sound(key, condition):
+            elif (comparison := _compared(condition)) is not None and not _is_one_value(f"{key}={comparison[1]}"):
                 faults.append(Fault("study.exclude", f"{key}: '{condition}' compares with no value.", REMEDY))
     return faults
 
@@ -80,8 +80,7 @@ def exclusion_of(rows: Sequence[Sequence[str]], others: Sequence[Sequence[str]])
 
 
 def _as_yaml(word: str) -> str:
-    key, _, value = word.lstrip("+").partition("=")
-    return f"{key}: {value}"
+    return f"{key_of(word)}: {value_of(word)}"
 
 
 def _holds(condition: Any, key: str, word: str) -> bool:
@@ -100,10 +99,9 @@ def _compared(condition: Any) -> tuple[Any, str] | None:
     return (COMPARISONS[found[1]], found[2]) if found is not None else None
 
 
-def _is_sound(key: str, condition: str) -> bool:
-    comparison = _compared(condition)
+def _is_one_value(word: str) -> bool:
     try:
-        return comparison is not None and not parsed_overrides([f"{key}={comparison[1]}"])[0].is_sweep_override()
+        return not parsed_overrides([word])[0].is_sweep_override()
     except HydraException:
         return False
 

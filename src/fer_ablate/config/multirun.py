@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fer_ablate.config.compose import HydraSection, composed, composer, hydra_section, primary_name
 from fer_ablate.config.diagnosis import with_globs
 from fer_ablate.config.hydra_internals import controlling_config
-from fer_ablate.config.overrides import key_of, parsed_overrides, value_of
+from fer_ablate.config.overrides import is_of_study, key_of, parsed_overrides, value_of
 from fer_ablate.errors import Fault, FaultyConfigError, UserError, choices, first_line
 
 GRID, SEARCH, BASIC = "study", "optuna", "basic"
@@ -81,7 +81,7 @@ def multirun_of(typed: Sequence[str], config_dir: Path | None = None) -> Multiru
         UserError: the words do not compose, or the params are no words.
     """
     # Rows of a study compose on their own, and a study's file says nothing to Hydra.
-    words = [word for word in typed if not _is_of_study(word)]
+    words = [word for word in typed if not is_of_study(word)]
     if swept := [word for word in words if key_of(word).startswith("hydra") and _varies(word)]:
         raise FaultyConfigError([Fault(key_of(word), f"{value_of(word)} is several values.", "Give one.") for word in swept])
     with composer(config_dir):
@@ -176,13 +176,9 @@ def _resolved(params: Any, words: Sequence[str]) -> Any:
         raise FaultyConfigError([Fault(PARAMS, first_line(error), "Write the values out.")]) from error
 
 
-def _is_of_study(word: str) -> bool:
-    return key_of(word) == "study" or key_of(word).startswith("study.")
-
-
 def _is_value(word: str) -> bool:
     """Whether a word sets a single key of a run."""
-    return "." in key_of(word) and not _is_of_study(word) and not key_of(word).startswith("hydra")
+    return "." in key_of(word) and not is_of_study(word) and not key_of(word).startswith("hydra")
 
 
 def _varies(word: str) -> bool:

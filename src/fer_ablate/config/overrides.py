@@ -16,11 +16,11 @@ ParsedOverride = types.Override
 SPLIT = re.compile(r"(?P<prefix>\+\+|\+|~)?(?P<key>[^=]*)(?:=(?P<value>.*))?", re.DOTALL)
 
 
-LONG_NUMBER = re.compile(r"\d{400,}")
+MANY_DIGITS = re.compile(r"\d{400,}")
 """A number that no setting has: Python reads none of more than 4,300 digits."""
 
-MOST_VALUES = 100_000
-"""Values of a range; each of them is a run of its own."""
+MOST_COMBINATIONS = 100_000
+"""Of a grid: composing them takes an hour, and a range or a search over a file's choices can stand for billions."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,12 @@ def value_of(text: str) -> str:
     return Override.parse(text).value or ""
 
 
+def is_of_study(text: str) -> bool:
+    """Whether an override names a study or sets one of its keys, rather than a key of a run."""
+    key = key_of(text)
+    return key == "study" or key.startswith("study.")
+
+
 def parsed_overrides(texts: Sequence[str]) -> list[ParsedOverride]:
     """Interpret overrides with Hydra's parser.
 
@@ -88,15 +94,15 @@ def parsed_overrides(texts: Sequence[str]) -> list[ParsedOverride]:
 @lru_cache(maxsize=10_000)
 def _parsed(text: str) -> ParsedOverride:
     # Parsing takes milliseconds, and the rows of a study have most of their words in common.
-    if LONG_NUMBER.search(text):
+    if MANY_DIGITS.search(text):
         raise OverrideParseException(text, "it has a number that is too long.")
     parsed = OverridesParser.create().parse_override(text)
     value = parsed.value()
     # What follows Hydra would find only when it lists the values.
     if isinstance(value, types.RangeSweep) and value.step == 0:
         raise OverrideParseException(text, "the step of a range cannot be 0.")
-    if isinstance(value, types.RangeSweep) and _values_of(value) > MOST_VALUES:
-        raise OverrideParseException(text, f"it has more than {MOST_VALUES:,} values.")
+    if isinstance(value, types.RangeSweep) and _values_of(value) > MOST_COMBINATIONS:
+        raise OverrideParseException(text, f"it has more than {MOST_COMBINATIONS:,} values.")
     return parsed
 
 

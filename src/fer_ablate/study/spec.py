@@ -16,7 +16,16 @@ from fer_ablate.config.compose import to_config
 from fer_ablate.config.conf_files import conf_dir
 from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.config.excluded_rows import is_excluded, without_effect
-from fer_ablate.config.overrides import Override, ParsedOverride, assignment, key_of, parsed_overrides, value_of
+from fer_ablate.config.overrides import (
+    MOST_COMBINATIONS,
+    Override,
+    ParsedOverride,
+    assignment,
+    is_of_study,
+    key_of,
+    parsed_overrides,
+    value_of,
+)
 from fer_ablate.config.schema import StudyConfig, StudyKeys, StudySwitches
 from fer_ablate.config.study_rows import FOLD_KEYS, Row, baseline_of, rows_of, study_file_faults
 from fer_ablate.config.yaml_files import read_yaml
@@ -25,9 +34,6 @@ from fer_ablate.study.faults import content_faults
 
 GRID_DIGITS = 8
 """Digits of the digest that distinguishes grids in file names."""
-
-MOST_COMBINATIONS = 100_000
-"""Of a grid: composing them takes an hour, and a search over a file's choices can stand for billions."""
 
 SWITCHES = tuple(one.name for one in fields(StudySwitches))
 
@@ -78,7 +84,7 @@ def study_spec(overrides: Sequence[str], config_dir: Path | None = None) -> Stud
     Raises:
         FaultyConfigError: with every fault of the words themselves and of the study's file.
     """
-    about_study = [text for text in overrides if key_of(text) == "study" or key_of(text).startswith("study.")]
+    about_study = [text for text in overrides if is_of_study(text)]
     others = [text for text in overrides if text not in about_study and not is_hydra(text)]
     name = _name(about_study, others)
     keys = _study_keys(about_study, name, config_dir)
