@@ -1,6 +1,5 @@
 """The Python API on a miniature of the quickstart study, and the snippets of docs/python.md on the same."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +17,9 @@ from fer_ablate.data.load import load_faces
 from fer_ablate.errors import UserError
 from fer_ablate.tracking.disk.run_folder import RunFolder
 
-SNIPPETS = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "docs" / "python.md").read_text(), re.S)
+from .snippets import blocks
+
+SNIPPETS = blocks("docs/python.md", "python")
 
 TINY = (
     "data.synthetic.train=140",
@@ -164,7 +165,7 @@ def test_the_package_itself_is_imported_at_once():
     code = "import sys, fer_ablate; print(sorted({'torch', 'pandas', 'matplotlib', 'hydra'} & set(sys.modules)), dir(fer_ablate))"
     printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert printed.startswith("[] ")
-    assert {"load", "plots", "results", "table"} <= set(fer_ablate.__all__)
+    assert {"effects", "load", "plots", "results", "table"} <= set(fer_ablate.__all__)
     assert "'results'" in printed
     with pytest.raises(AttributeError, match="no attribute 'resluts'"):
         _ = fer_ablate.resluts

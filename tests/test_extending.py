@@ -1,6 +1,5 @@
 """The examples of docs/extending.md, trained as a person would type them, and what is said of parts that do not fit."""
 
-import re
 import shlex
 import sys
 from pathlib import Path
@@ -10,17 +9,20 @@ import pytest
 from fer_ablate.cli.main import main
 from fer_ablate.tracking.disk.run_folder import RunFolder
 
-PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text()
-PARTS = "\n".join(re.findall(r"```python\n# my_parts.py\n(.*?)```", PAGE, re.S))
-COMMANDS = [line.split(" ", 3)[3] for block in re.findall(r"```sh\n(.*?)```", PAGE, re.S) for line in block.splitlines()]
+from .snippets import PROGRAM, blocks
+
+PAGE = "docs/extending.md"
+HEAD = "# my_parts.py\n"
+PARTS = "\n".join(block.removeprefix(HEAD) for block in blocks(PAGE, "python") if block.startswith(HEAD))
+COMMANDS = [line.removeprefix(PROGRAM) for block in blocks(PAGE, "sh") for line in block.splitlines()]
 STUDY = """# @package study
 rows:
   - {label: slow, overrides: [optimizer.lr=0.001]}
   - {label: fast, overrides: [optimizer.lr=0.01]}
 seeds: [0, 1]
-columns: [test/acc, test/kappa]
+columns: [test/acc, test/mcc]
 """
-KAPPA = "evaluation.metrics.kappa=torchmetrics.CohenKappa"
+MCC = "evaluation.metrics.mcc=torchmetrics.MatthewsCorrCoef"
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +52,7 @@ def typed(small_run, capsys):
             *epochs,
             *words,
         ]
-        code = main(list(words) if words[0] == "evaluate" else given)
+        code = main(list(words) if words[0] in ("evaluate", "plan") else given)
         printed = capsys.readouterr()
         return code, printed.out + printed.err
 
@@ -79,25 +81,37 @@ def test_each_kind_has_an_example():
 def study(tmp_path):
     """The words of a study whose table shows a metric of torchmetrics."""
     (tmp_path / "conf" / "study").mkdir(parents=True)
-    (tmp_path / "conf" / "study" / "kappa.yaml").write_text(STUDY)
-    return ["-m", "--config-dir", "conf", "study=kappa", "plugins=[torchmetrics]"]
+    (tmp_path / "conf" / "study" / "own.yaml").write_text(STUDY)
+    return ["-m", "--config-dir", "conf", "study=own", "plugins=[torchmetrics]"]
 
 
 @pytest.mark.slow
 def test_a_metric_is_judged_over_seeds(typed, study):
-    code, printed = typed(*study, KAPPA)
+    code, printed = typed(*study, MCC)
     assert code == 0, printed
-    assert "kappa: intervals over seeds alone, not over test images" in " ".join(printed.split())
-    (run, *_) = (Path("runs") / "kappa").glob("*-s0-*")
+    assert "mcc: intervals over seeds alone, not over test images" in " ".join(printed.split())
+    (run, *_) = (Path("runs") / "own").glob("*-s0-*")
     result = RunFolder(run).result
-    assert result.own_metrics == {"kappa": True}
-    assert -1 <= result.splits["test"].metrics["kappa"] <= 1
+    assert result.own_metrics == {"mcc": True}
+    assert -1 <= result.splits["test"].metrics["mcc"] <= 1
+
+
+@pytest.mark.slow
+def test_a_metric_is_searched_for(typed):
+    words = ["plugins=[my_parts,torchmetrics]", "hydra.sweeper.n_trials=2", "model.width=choice(0.0625,0.125)"]
+    metrics = "evaluation.metrics={worst: my_parts.WorstRecall, hinge: torchmetrics.HingeLoss}"
+    code, printed = typed("-m", "hydra/sweeper=optuna", *words, metrics, "search.objective=[val/worst,val/hinge]")
+    assert code == 0, printed
+    assert "val/worst (maximize), val/hinge (minimize)" in printed
+    (front,) = Path("runs").glob("*/*/study/*-front.yaml")
+    code, printed = typed("plan", "--config-dir", str(front.parents[1]), f"study={front.stem}", words[0])
+    assert code == 0, printed
 
 
 def test_a_column_needs_its_metric(typed, study):
     code, printed = typed(*study)
     assert code == 1
-    assert "study.columns: test/kappa does not end with a metric." in printed
+    assert "study.columns: test/mcc does not end with a metric." in printed
     assert "Metrics of your own are evaluation.metrics; here there are none." in printed
 
 

@@ -4,7 +4,6 @@ import re
 import shlex
 from functools import cache
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
@@ -16,8 +15,10 @@ from fer_ablate.study.documents import documents, study_names
 from fer_ablate.study.spec import study_spec
 from fer_ablate.training.checks import run_faults
 
+from .snippets import text_of
+
 DOCUMENTS = ("README.md", "docs/studies.md", "docs/training.md", "docs/documents.md", "docs/networks.md")
-TEXTS = [(Path(__file__).parents[1] / name).read_text() for name in DOCUMENTS]
+TEXTS = map(text_of, DOCUMENTS)
 COMMANDS = [found for text in TEXTS for found in re.findall(r"^(?:.*&& \S*)?python -m fer_ablate +([^#\n]*)", text, re.M)]
 OF_THE_READER = ("data.path", "data.ferplus_path")
 """Keys whose faults say only that this machine has no such files."""

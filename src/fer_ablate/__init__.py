@@ -1,7 +1,7 @@
 """Ablation studies of facial-expression networks.
 
-For notebooks and scripts: `look_up`, `results`, `table`, `load` and the module `plots`, see docs/python.md. Each is imported
-when it is first used, so that the command line does not wait for what it does not need.
+For notebooks and scripts: `look_up`, `results`, `table`, `effects`, `load` and the module `plots`, see docs/python.md. Each is
+imported when it is first used, so that the command line does not wait for what it does not need.
 """
 
 import importlib
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fer_ablate.api import plots
     from fer_ablate.api.networks import load
-    from fer_ablate.api.studies import look_up, results, table
+    from fer_ablate.api.studies import effects, look_up, results, table
 
-__all__ = ["load", "look_up", "plots", "results", "table"]
+__all__ = ["effects", "load", "look_up", "plots", "results", "table"]
 
-_HOMES = {"load": "networks", "look_up": "studies", "results": "studies", "table": "studies"}
+_HOMES = {"load": "networks", **dict.fromkeys(("effects", "look_up", "results", "table"), "studies")}
 """Function -> module of `fer_ablate.api`."""
 
 

@@ -14,6 +14,8 @@ EXTRA_OF = {
     "onnx": ("onnx", "ONNX files need"),
     "onnxruntime": ("onnx", "ONNX files need"),
     "onnxscript": ("onnx", "ONNX files need"),
+    "tensorboard": ("tensorboard", "Events for TensorBoard need"),
+    "wandb": ("wandb", "Runs of Weights & Biases need"),
 }
 """Top-level module -> the extra that installs it, and the beginning of the message where it is missing."""
 

@@ -6,6 +6,7 @@ FAULTS = {
     "an unknown key": (["modle=pisa"], "modle: there is no such key or group.\n    Did you mean 'model'?"),
     "a key one level too high": (["lr=0.1"], "Did you mean 'optimizer.lr'?"),
     "an unknown choice of a group": (["optimizer=adm"], "Did you mean 'adam'?"),
+    "a value out of bounds beside it": (["optimizer=adm", "model.conv_layers=9"], "Give 0 to 5, or list more in model.stages."),
     "an argument the optimizer does not take": (["optimizer=sgd", "+optimizer.momentun=0.9"], "Did you mean 'momentum'?"),
     "a negative learning rate": (["optimizer.lr=-1"], "optimizer.lr: -1"),
     "a map that shrinks to nothing": (["model=pisa", "model.stages.0.pool_kernel=50"], "pool_kernel 50 on a 48x48 map"),

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+from html import unescape
 
 import pytest
 from PIL import Image
@@ -23,14 +24,20 @@ CHECK = """<script>
 addEventListener("error", event => document.title = "error: " + event.message);
 addEventListener("load", () => {
   const images = [...document.images];
+  const [results] = document.getElementsByClassName("results");
+  const order = () => results && [...results.querySelectorAll("tbody th")].map(label => label.textContent.slice(0, 4));
+  const written = order();
+  results?.querySelector("[value=rank]").click();
   const facts = {empty: images.filter(image => !image.naturalWidth).length, images: images.length, title: document.title,
-                 width: document.documentElement.scrollWidth, inner: innerWidth};
+                 width: document.documentElement.scrollWidth, inner: innerWidth,
+                 written: written, sorted: order(), hidden: results?.querySelector(".of-costs").offsetWidth,
+                 table: results?.querySelector("table").offsetWidth, box: results?.offsetWidth};
   parent.postMessage(JSON.stringify(facts), "*");
 });
 </script>"""
 WRAPPER = """<!DOCTYPE html><pre id=told></pre>
 <script>addEventListener("message", event => { document.getElementById("told").textContent = event.data; });</script>
-<iframe src="page.html" style="width: 360px; height: 4000px; border: 0"></iframe>"""
+<iframe src="page.html" style="width: WIDTHpx; height: 4000px; border: 0"></iframe>"""
 QUIET = ("gpu", "quic", "background-networking", "component-update", "sync")
 CHROMIUM = ["chromium", "--headless", "--no-sandbox", "--no-first-run", *(f"--disable-{name}" for name in QUIET)]
 CHROMIUM += ["--window-size=1200,4000", "--virtual-time-budget=15000", "--enable-logging=stderr", "--v=0"]
@@ -45,14 +52,14 @@ def study(typed, tmp_path):
     return lambda verb, *more: typed(verb, *words, *more)
 
 
-def told_by_browser(page, folder):
-    """What a browser says of a page in a window 360 px wide, and its console."""
+def told_by_browser(page, folder, width=360):
+    """What a browser says of a page in a window of so many pixels, and its console."""
     folder.mkdir()
     (folder / "page.html").write_text(page.read_text().replace("</head>", f"{CHECK}</head>"))
-    (folder / "wrapper.html").write_text(WRAPPER)
+    (folder / "wrapper.html").write_text(WRAPPER.replace("WIDTH", str(width)))
     command = [*CHROMIUM, f"--user-data-dir={folder / 'profile'}", "--dump-dom", (folder / "wrapper.html").as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True, env={**os.environ, "LC_ALL": "C"})
-    return json.loads(re.search(r'id="told">(.*?)</pre>', done.stdout)[1]), done.stderr.count("CONSOLE")
+    return json.loads(unescape(re.search(r'id="told">(.*?)</pre>', done.stdout)[1])), done.stderr.count("CONSOLE")
 
 
 @pytest.mark.slow
@@ -91,6 +98,11 @@ def test_a_browser_shows_the_page_on_a_phone(study, tmp_path):
     assert facts["images"] > 5
     assert (facts["empty"], facts["inner"], facts["title"], messages) == (0, 360, "tiny", 0)
     assert facts["width"] <= 360
+    assert facts["written"] == ["all ", "<i>o", "brok"]
+    assert facts["sorted"] in (["all ", "<i>o", "brok"], ["<i>o", "all ", "brok"])  # what failed is last
+    assert facts["hidden"] == 0
+    wide, _ = told_by_browser(page, tmp_path / "wide", 1200)
+    assert wide["table"] <= wide["box"]  # nothing to scroll
 
 
 def test_a_finished_run_has_a_page(typed, finished):
@@ -127,7 +139,7 @@ def test_an_untrained_study_says_what_to_run(study, tmp_path):
 
 @pytest.mark.slow
 def test_a_failed_plot_is_tried_again(typed, small, finished):
-    words = ("report", *small, "trainer.max_epochs=1", "seed=0")
+    words = ("report", *small, "tracking.pictures=true", "trainer.max_epochs=1", "seed=0")
     assert typed(*words).code == 0
     (table,) = finished.parent.glob("*-table")
     kept = (table / "table.md").read_bytes()

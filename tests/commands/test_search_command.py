@@ -147,6 +147,23 @@ def test_a_search_with_a_function_of_ones_own(search, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_what_a_trial_lacks_is_empty(search, tmp_path):
+    words = ("optimizer=choice(adam,sgd_nesterov)", "optimizer.momentum=choice(0.5,0.9)", "optimizer.lr=choice(0.01,0.1)")
+    conditions = (
+        "hydra.sweeper.when={optimizer.momentum: {optimizer: sgd_nesterov}}",
+        "hydra.sweeper.exclude=[{optimizer: sgd_nesterov, optimizer.lr: '>0.05'}]",
+    )
+    printed = search(*words, *conditions, "hydra/sweeper/sampler=random", "hydra.sweeper.n_trials=8")
+    assert printed.code == 0, printed.err
+    assert "optimizer.momentum where optimizer=sgd_nesterov" in printed.out
+    rows = trials(tmp_path)
+    assert {row["state"] for row in rows} == {"done", "excluded"}
+    assert re.search(rf"8 trials: \d done, 0 pruned, {sum(row['state'] == 'excluded' for row in rows)} excluded", printed.out)
+    assert all((row["optimizer.momentum"] == "") == (row["optimizer"] == "adam") for row in rows)
+    assert all((row["val/acc"] == "") == (row["optimizer"] == "sgd_nesterov" and row["optimizer.lr"] == "0.1") for row in rows)
+
+
+@pytest.mark.slow
 def test_trials_lie_below_the_search_in_mlflow(search, tmp_path):
     store = tmp_path / "mlflow.db"
     words = (SPACE[0], "hydra.sweeper.n_trials=1", "tracking=mlflow", f"tracking.uri=sqlite:///{store}")

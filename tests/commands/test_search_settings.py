@@ -6,12 +6,16 @@ from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from fer_ablate.cli.command_line import parse
 from fer_ablate.config.conf_files import conf_dir
 from fer_ablate.errors import FaultyConfigError
-from fer_ablate.execution.search.settings import SweeperSettings, derived_name, read_space, sampler_of
+from fer_ablate.execution.search.plan import read_search
+from fer_ablate.execution.search.settings import SweeperSettings, derived_name, sampler_of
+from fer_ablate.execution.search.space import SearchSpace, read_space
 from fer_ablate.search.optuna_internals import grid_size
 
 OURS = conf_dir() / "hydra" / "sweeper"
+NOTHING = SearchSpace({}, ())
 
 
 def sampler_config(name, **given):
@@ -57,6 +61,20 @@ def test_what_cannot_be_searched(typed, message):
         read_space(None, typed)
 
 
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ([1], r"params: \[1\] is no mapping"),
+        ({"optimizer": "choice(adam,"}, r"params\.optimizer: choice\(adam, is no text of values"),
+        ({"optimizer.lr": [0.1, 0.2]}, r"params\.optimizer\.lr: \[0\.1, 0\.2\] is no text of values"),
+        ({"trainer.gradient_clip": "choice(null,1)"}, r"null as in null,1"),
+    ],
+)
+def test_params_that_are_no_values_are_faults(params, message):
+    with pytest.raises(FaultyConfigError, match=message):
+        read_space(params, [])
+
+
 def test_all_faults_are_reported_together():
     with pytest.raises(FaultyConfigError, match=r"(?s)2 faults.*seed.*optimizer\.lr"):
         read_space(None, ["seed=0,1", "optimizer.lr=tag(log, interval(0.0, 1.0))"])
@@ -64,21 +82,21 @@ def test_all_faults_are_reported_together():
 
 @pytest.mark.parametrize("name", ["tpe", "random", "nsgaii", "nsgaiii", "gp", "qmc"])
 def test_every_sampler_can_be_made(name):
-    make = sampler_of(sampler_config(name), {"lr": FloatDistribution(0, 1)})
+    make = sampler_of(sampler_config(name), SearchSpace({"lr": FloatDistribution(0, 1)}, ()))
     assert type(make(0)).__name__.lower().startswith(name)
     assert grid_size(make(0)) is None
 
 
 def test_every_suggestion_has_a_seed_of_its_own():
-    make = sampler_of(sampler_config("random"), {})
+    make = sampler_of(sampler_config("random"), NOTHING)
     draws = [make(number)._rng.rng.rand() for number in (0, 1, 1)]
     assert draws[0] != draws[1] == draws[2]
-    assert sampler_of(sampler_config("random", seed=1), {})(0)._rng.rng.rand() not in draws
+    assert sampler_of(sampler_config("random", seed=1), NOTHING)(0)._rng.rng.rand() not in draws
 
 
 def test_a_grid_keeps_its_order():
     space = {"depth": IntDistribution(1, 4), "norm": CategoricalDistribution(["batch", "none"])}
-    make = sampler_of(sampler_config("grid", seed=5), space)
+    make = sampler_of(sampler_config("grid", seed=5), SearchSpace(space, ()))
     assert grid_size(make(0)) == 8
     assert make(0)._all_grids == make(7)._all_grids
 
@@ -95,7 +113,7 @@ REFUSED = {
 @pytest.mark.parametrize(("config", "space", "message"), REFUSED.values(), ids=REFUSED)
 def test_a_sampler_that_cannot_be_is_answered(config, space, message):
     with pytest.raises(FaultyConfigError, match=message):
-        sampler_of(config, space)
+        sampler_of(config, SearchSpace(space, ()))
 
 
 def test_two_searches_have_two_names():
@@ -141,3 +159,51 @@ def test_every_file_explains_itself():
         lines = file.read_text().splitlines()
         assert lines[0].startswith("# ")
         assert lines[1].startswith("# Run: python -m fer_ablate -m hydra/sweeper=optuna ")
+
+
+FILE = """
+# @package _global_
+defaults:
+- override /hydra/sweeper: optuna
+hydra:
+  sweeper:
+    params: {optimizer: "choice(adam, sgd_nesterov)", optimizer.lr: "interval(1e-4,0.1)", optimizer.momentum: "interval(0.5,0.9)"}
+    when: {optimizer.momentum: {optimizer: sgd_nesterov}}
+"""
+
+
+@pytest.fixture
+def search(tmp_path, small):
+    """The search of a command line, with the file above for `--config-dir`."""
+    file = tmp_path / "conf" / "experiment" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(FILE)
+    return lambda *words: read_search(parse(["--config-dir", str(tmp_path / "conf"), *small, *words]))[0]
+
+
+def test_a_conditional_trial_keeps_its_runs_key(search):
+    found = search("experiment=mine")
+    assert found.space.when == {"optimizer.momentum": {"optimizer": "sgd_nesterov"}}
+    assert found.plan.space["optimizer.momentum"] == FloatDistribution(0.5, 0.9)
+    plain = found.compose("plain", [*found.space.fixed, "optimizer=adam", "optimizer.lr=0.01"])
+    params = found.space.searched({"optimizer": "adam", "optimizer.lr": 0.01, "optimizer.momentum": 0.7})
+    assert found.compose("trial", found.space.words(params)).key == plain.key
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("optimizer.momentom=interval(0.5,0.9)", "hydra.sweeper.when={optimizer.momentom: {optimizer: sgd_nesterov}}"),
+            "Did you mean",
+        ),
+        (
+            ("optimizer.momentum=interval(0.5,0.9)",),
+            r"(?s)optimizer\.momentum: there is no such key.*only some of optimizer have it: hydra\.sweeper\.when=",
+        ),
+        (("optimizer.lr=interval(0.5,0.9)", "hydra.sweeper.when={optimizer.lr: {optimizer: sgd}}"), "optimizer=sgd never holds"),
+    ],
+)
+def test_conditional_keys_are_checked_before_the_first_trial(search, words, message):
+    with pytest.raises(FaultyConfigError, match=message):
+        search("hydra/sweeper=optuna", "optimizer=choice(adam,sgd_nesterov)", *words)

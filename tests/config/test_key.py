@@ -17,6 +17,7 @@ def run_key(config, data_digest, code, start=None):
         "data.path=elsewhere",
         "trainer.devices=2",
         "trainer.num_threads=1",
+        "trainer.save_last=true",
         "tracking.uri=http://server",
         "name=other",
         "force=true",

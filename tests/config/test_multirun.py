@@ -178,6 +178,7 @@ def test_files_choose_mode_sweeper_and_launcher(own):
     [
         ("hydra/sweeper=basic", "does not train finished runs again"),
         ("hydra.job.chdir=true", "relative paths begin in the present folder"),
+        ("+hydra.sweeper={params: {seed: '1,2'}, exclude: [{seed: 1}]}", "hydra.sweeper.exclude: for searches alone"),
     ],
 )
 def test_what_is_done_otherwise_is_said(word, note):

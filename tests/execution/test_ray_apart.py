@@ -214,6 +214,18 @@ def test_an_interrupted_run_goes_on_elsewhere(cluster, tmp_path):
     assert results(cluster.runs) == basic(cluster, tmp_path, *words)
 
 
+def test_a_longer_run_is_continued_on_a_node(cluster, tmp_path):
+    cluster.head(cpus=0)
+    cluster.apart()
+    for epochs in (2, 4):
+        words = ["seed=0", "trainer.save_last=true", f"trainer.max_epochs={epochs}"]
+        assert cluster.sweep(*words).wait(SECONDS) == 0, cluster.printed
+        assert len(list(cluster.runs.glob("*/*/checkpoints/last.ckpt"))) == epochs // 2
+    longer = [file.read_text() for file in cluster.runs.glob("*/*/run.json") if "continued_from" in file.read_text()]
+    assert len(longer) == 1
+    assert basic(cluster, tmp_path, *words).items() < results(cluster.runs).items()
+
+
 def test_nodes_that_cannot_work_get_no_runs(cluster, tmp_path):
     package = Path(__file__).parents[2] / "src" / "fer_ablate"
     other = shutil.copytree(package, tmp_path / "other", ignore=shutil.ignore_patterns("__pycache__"))

@@ -81,6 +81,21 @@ def test_a_finished_run_leaves_its_state_behind(there, here):
     np.testing.assert_array_equal(here.predictions.probabilities, there.predictions.probabilities)
 
 
+def test_a_state_kept_on_purpose_comes_along(there, here):
+    fill(there, "trainer:\n  save_last: true\n")
+    unpack(pack_ended(there, {}), here)
+    assert here.keeps_state
+    there.write_config("trainer:\n  save_last: false\n")
+    assert f"checkpoints/{there.last_checkpoint.name}" not in pack_ended(there, {}).files
+
+
+def test_a_run_that_continues_another_brings_its_state(there, here):
+    there.header_file.unlink()  # it has not begun, and has the state of a shorter run already
+    take_up(here, pack_unfinished(there))
+    assert here.history == there.history
+    assert here.last_checkpoint.is_file()
+
+
 def test_a_failed_run_brings_what_it_resumes_from(there, here):
     there.write_failure(f"Cannot write {there.path}/checkpoints/last.ckpt: the disk is full", "Traceback")
     unpack(pack_ended(there, {}), here)

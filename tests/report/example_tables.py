@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from fer_ablate.config.study_rows import Repeat
-from fer_ablate.judgement.judged_table import Difference, Failure, JudgedTable, Published, Score, TableRow
+from fer_ablate.judgement.judged_table import Difference, Failure, JudgedTable, Published, Score, TableRow, Verdict
 
 NAN = math.nan
 FER_KD = {
@@ -34,14 +34,14 @@ def difference(value, half, n=3):
     """Row minus baseline with an interval of this half width, and the words for it."""
     if n == 1:
         return Difference(value, NAN, NAN, 0.21, 0.42, "n=1: these two networks only (p = 0.21)")
-    low, high = value - half, value + half
+    low, high, p = value - half, value + half, 0.01
     if low > 0:
-        words = f"better by {100 * low:.1f} to {100 * high:.1f} points"
+        kind, words = Verdict.better, f"better by {100 * low:.1f} to {100 * high:.1f} points"
     elif high < 0:
-        words = f"worse by {-100 * high:.1f} to {-100 * low:.1f} points"
+        kind, words = Verdict.worse, f"worse by {-100 * high:.1f} to {-100 * low:.1f} points"
     else:
-        words = f"within noise (could be {100 * low:+.1f} to {100 * high:+.1f})"
-    return Difference(value, low, high, 0.01, 0.02, words)
+        p, kind, words = 0.3, Verdict.noise, f"within noise (could be {100 * low:+.1f} to {100 * high:+.1f})"
+    return Difference(value, low, high, p, 2 * p, words, kind)
 
 
 def score(mean, sd=0.004, n=3, **rest):

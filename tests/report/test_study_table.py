@@ -1,6 +1,8 @@
 import io
 import json
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -66,7 +68,7 @@ def test_cells_hold_all_that_is_judged():
 
 
 def test_each_metric_has_columns_with_its_unit():
-    assert shown_table(fer_kd_table()).groups == ("val acc, %", "test acc, %", "cost")
+    assert shown_table(fer_kd_table()).groups == ("test acc, %", "val acc, %", "cost")
     loss = table([row("a", {"test/loss": score(1.0234, 0.012)})], columns=("test/loss",))
     assert shown_table(loss).groups == ("test loss", "cost")
     assert column(shown_table(loss), "test loss", "mean ± sd") == {"a": "1.023 ± 0.012"}
@@ -207,6 +209,55 @@ def test_latex_of_a_small_table_is_one_piece():
     assert r"\cmidrule(lr){3-4} \cmidrule(l){5-8}" in text
 
 
+def test_latex_marks_best_and_different_rows():
+    text = render_table(fer_kd_table(), "latex")
+    lines = {line.split(" & ")[0]: line for line in text.split(r"\bottomrule")[0].splitlines() if " & " in line}
+    assert r"& \textbf{63.7 $\pm$ 0.5} &" in lines["+1 Conv"]
+    assert r"& 53.5 $\pm$ 0.6\rlap{$^{*}$} &" in lines[r"$-$3 Conv"]
+    assert "*" not in lines["+1 FC"]
+    assert text.count(r"\textbf") == 2
+    assert "Bold: the best mean of its column. *: differs from the baseline (p $<$ 0.05".replace("$<$", r"\textless{}") in text
+    assert "*:" not in render_table(fer_kd_table(1), "latex")
+
+
+def test_a_long_latex_table_breaks_over_pages():
+    text = render_table(long_table(71, 3), "latex")
+    assert text.startswith(r"% Needs \usepackage{booktabs} and \usepackage{xltabular}.")
+    assert "{table}" not in text
+    assert text.count(r"\begin{xltabular}") == text.count(r"\end{xltabular}") == text.count(r"\endhead") == 2
+    assert text.count(r"\caption{") == text.count(r"\label{") == 1  # the other parts are of the same number
+    first, second = (part.split(r"\endfoot")[1].splitlines()[1:72] for part in text.split(r"\end{xltabular}")[:2])
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in first} == {4}
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in second} == {5}
+    assert r"& mean $\pm$ sd & difference & verdict \\" in text
+    assert "71 rows" not in text
+
+
+def test_long_latex_labels_may_break():
+    text = render_table(long_table(3, 3), "latex")
+    assert r">{\raggedright\arraybackslash}p{20em}" in text
+    assert r"optimizer=\allowbreak{}sgd\_\allowbreak{}nesterov scheduler=\allowbreak{}plateau" in text
+    assert r"\usepackage{array}" in text.splitlines()[0]
+
+
+LATEX_LABELS = [r"a_b & 50% #2 {x} ~ ^ \ $a$", "é ß ü Å ő β Δ Α µ", "< > | ` ' \" – — … -- -1 ± × ≤ †", "[x]", "* y", "\\"]  # noqa: RUF001
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles_as_it_is(tmp_path):
+    labels = table([row(label, {"test/acc": score(0.6)}, baseline=not place) for place, label in enumerate(LATEX_LABELS)])
+    given = [fer_kd_table(), fer_kd_table(1), unfinished_table(), long_table(71, 3), labels, ODD["nothing run"], ODD["no row"]]
+    tables = [render_table(one, "latex") for one in given]
+    packages = dict.fromkeys(found for text in tables for found in re.findall(r"\\usepackage{\w+}", text.split("\n")[0]))
+    preamble = "\n".join([r"\documentclass{article}", *packages, r"\begin{document}"])
+    (tmp_path / "all.tex").write_text("\n".join([preamble, *tables, r"\end{document}"]))
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=300, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+
+
 def test_latex_verdicts_are_short():
     text = render_table(fer_kd_table(), "latex")
     assert "& within noise &" in text
@@ -320,6 +371,18 @@ def test_a_narrow_console_still_shows_the_verdict():
     wide, narrow = (console_tables(fer_kd_table(), width)[1].header for width in (140, 90))
     assert wide == ("row", "n", "mean ± sd", "difference", "verdict", "published", "gap", "agrees")
     assert narrow == ("row", "n", "mean ± sd", "difference", "verdict")
+
+
+def test_a_narrow_console_keeps_verdicts_short():
+    words = "within noise (could be -0.6 to +1.4; about 31 seeds would show 0.4)"
+    found = replace(difference(0.004, 0.01), verdict=words)
+    given = table(
+        [row("base", {"test/acc": score(0.6)}, baseline=True), row("a" * 60, {"test/acc": score(0.6, difference=found)})]
+    )
+    wide, narrow = (console_tables(given, width)[0] for width in (160, 100))
+    assert wide.rows[1][4] == words
+    assert narrow.header == ("row", "n", "mean ± sd", "difference", "verdict")
+    assert narrow.rows[1][3:] == ("+0.4", "within noise (could be -0.6 to +1.4)")
 
 
 @pytest.mark.parametrize("name", ODD)

@@ -100,3 +100,35 @@ def test_every_format_has_all_scores_and_marks():
         assert "50.0 [" in text
         assert "75.0 [" in text
     assert render_cross_table(found, "t", "csv").splitlines()[1].startswith("A,fer,2,0.5,")
+
+
+def drawn(network, title):
+    """A network that is right about more images the earlier its letter is."""
+    return seen(np.arange(40) < 30 - 4 * "ABC".index(network) + len(title))
+
+
+def test_ranks_over_five_data_sets_are_in_every_format():
+    titles = ["raf", "lab", "a_b", "fer", "jaffe"]
+    found = table({(network, title): drawn(network, title) for network in "ABC" for title in titles})
+    assert found.ranks.means == {"A": 1, "B": 2, "C": 3}
+    assert found.notes[1] == (
+        "Ranks differ (Friedman's test, p < 0.001): A before C; other pairs are not told apart (critical difference 1.48)."
+    )
+    for form, mean in (("markdown", "2.00 |"), ("latex", "2.00 "), ("html", ">2.00<"), ("csv", ",2.0,2.0\n")):
+        text = render_cross_table(found, "t", form)
+        assert mean in text
+        assert form == "csv" or "A before C" in text
+
+
+def test_data_without_all_networks_are_not_ranked():
+    tests = {
+        (network, title): drawn(network, title)
+        for network in "AB"
+        for title in ("raf", "lab", "fer")
+        if network + title != "Bfer"
+    }
+    found = table(tests, {("B", "fer"): "Too few classes are shared."})
+    assert found.ranks.data == ("raf", "lab")
+    assert "Ranks over 2 data sets are not tested: six or more are needed for 2 networks." in found.notes
+    assert "Ranks leave out fer (no score of B)." in found.notes
+    assert cross_frame(found)["rank"].isna().tolist() == [False, False, True, False, False, True]

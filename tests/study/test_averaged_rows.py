@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import matthews_corrcoef
 
 from fer_ablate.commands import plan as plan_verb
 from fer_ablate.config.choices import AverageOver, Roles, TestTimeAugmentation
@@ -104,6 +105,28 @@ def row_named(plan, label):
     """One row of averages; the others are not computed."""
     networks = [network for network in averaged_networks(plan) if network.row.label == label]
     return averaged_row(networks[0].row, networks, plan)
+
+
+def with_metrics(plan, metrics):
+    """The plan with metrics of the user's own in all of its runs."""
+
+    def changed(config):
+        return replace(config, evaluation=replace(config.evaluation, metrics=metrics), plugins=["torchmetrics"])
+
+    runs = [replace(one, cell=replace(one.cell, config=changed(one.cell.config))) for one in plan.runs]
+    return replace(plan, runs=tuple(runs))
+
+
+def test_an_average_is_measured_by_own_metrics(planned):
+    finish_all(planned())
+    plan = planned()
+    assert row_named(plan, "pairs").runs[0].result.own_metrics == {}
+    run = row_named(with_metrics(plan, {"mcc": "torchmetrics.MatthewsCorrCoef"}), "pairs").runs[0]
+    assert run.result.own_metrics == {"mcc": True}
+    labels = run.folder.predictions.labels[run.folder.predictions.splits["test"]]
+    assert run.result.splits["test"].metrics["mcc"] == pytest.approx(matthews_corrcoef(labels, said(run).argmax(axis=1)))
+    again = row_named(with_metrics(plan, {"mcc": "torchmetrics.MatthewsCorrCoef"}), "pairs").runs[0]
+    assert again.result == run.result
 
 
 def said(run, split="test"):

@@ -10,10 +10,11 @@ from statsmodels.stats.contingency_tables import mcnemar
 
 from fer_ablate.config.study_rows import Repeat
 from fer_ablate.errors import UserError
+from fer_ablate.judgement.image_scores import from_probabilities
 from fer_ablate.judgement.judge import build_table
-from fer_ablate.judgement.judged_table import Failure, Published
+from fer_ablate.judgement.judged_table import Failure, JudgedTable, Published, Verdict
 from fer_ablate.judgement.row_runs import RowRuns
-from fer_ablate.judgement.split_images import _among_two_likeliest, split_images
+from fer_ablate.judgement.split_images import split_images
 from fer_ablate.judgement.statistics import image_difference, image_mean
 from fer_ablate.labels import PRIVATE, PUBLIC, TRAINING, USAGES
 from fer_ablate.metrics import SplitResult
@@ -69,7 +70,7 @@ def finished(tmp_path):
             splits[name] = scored(probabilities[mask], labels[mask])
         predictions = StoredPredictions(rows_from + np.arange(len(right)), codes, labels, probabilities)
         protocol = {"source": "fer2013", "roles": "official", "tta": "none", **protocol}
-        header = make_header(key=f"{seed}", seed=seed, data_digest=digest)
+        header = make_header(key=folder.path.name, seed=seed, data_digest=digest)
         result = {"splits": splits, "classes": list(CLASSES), "protocol": protocol, "seconds": 10.0 + seed}
         return finish_run(folder, header, predictions, **result)
 
@@ -92,6 +93,12 @@ def right_of(row, metric_rows=slice(N, None)):
     """(S, N) whether each image of PrivateTest was right, read from the probabilities."""
     stored = [run.folder.predictions for run in row.runs]
     return np.array([(one.probabilities.argmax(axis=1) == one.labels)[metric_rows] for one in stored])
+
+
+def losses_of(run):
+    """(N,) cross entropy of each image of both splits."""
+    stored = run.folder.predictions
+    return -np.log(stored.probabilities[np.arange(len(stored.labels)), stored.labels].astype(float))
 
 
 def judge(rows, columns=("test/acc",), baseline="base", **options):
@@ -124,19 +131,20 @@ def test_worse_rows_and_noise_are_called_so(row_of):
     near, far = sorted(abs(100 * end) for end in (found["worse"].difference.low, found["worse"].difference.high))
     assert found["worse"].difference.verdict == f"worse by {near:.1f} to {far:.1f} points"
     low, high = (100 * end for end in (found["same"].difference.low, found["same"].difference.high))
-    assert found["same"].difference.verdict == f"within noise (could be {low:+.1f} to {high:+.1f})"
+    assert found["same"].difference.verdict.startswith(f"within noise (could be {low:+.1f} to {high:+.1f}")
 
 
 def test_less_loss_is_better_and_has_no_points(row_of):
     more, base = row_of("more", 0.95), row_of("base", 0.3)
     table = judge([base, more], ["test/loss", "test/macro_f1"])
     found = scores_of(table, "test/loss")["more"]
-    values = [[run.result.splits["test"].metrics["loss"] for run in row.runs] for row in (more, base)]
-    reference = stats.ttest_ind(*values, equal_var=False).confidence_interval()
-    assert (found.difference.low, found.difference.high) == pytest.approx(tuple(reference))
-    assert found.difference.verdict == f"better by {-reference.high:.3f} to {-reference.low:.3f}"
-    assert not found.over_images
-    assert table.notes == ("loss, macro_f1: intervals over seeds alone, not over test images.",)
+    losses = [np.array([losses_of(run)[N:] for run in row.runs]) for row in (more, base)]
+    low, high = image_difference(*losses).interval()
+    assert (found.difference.low, found.difference.high) == pytest.approx((low, high))
+    assert found.difference.verdict == f"better by {-high:.3f} to {-low:.3f}"
+    assert found.over_images
+    assert found.mean == pytest.approx(np.mean([run.result.splits["test"].metrics["loss"] for run in more.runs]))
+    assert table.notes == ()
 
 
 def test_words_and_correction_never_contradict_each_other(row_of):
@@ -149,7 +157,7 @@ def test_words_and_correction_never_contradict_each_other(row_of):
     assert widened  # the interval by itself leaves out 0
     for one in widened:
         assert one.low > 0
-        low, high = one.verdict.removeprefix("within noise (could be ").removesuffix(")").split(" to ")
+        low, high = one.verdict.removeprefix("within noise (could be ").split(";")[0].split(" to ")
         assert float(low) <= 0 < 100 * one.high < float(high)
     notes = judge(rows).notes
     assert notes[0] == "Verdicts and their p are corrected for the number of comparisons (Holm: 10 rows); intervals are not."
@@ -247,7 +255,7 @@ def test_old_predictions_get_the_split_of_their_role(finished):
 
 
 def test_stored_splits_are_read_as_they_are(finished):
-    """Drawn val and test come from one split of the set, and no two rules would tell them apart."""
+    """Drawn val and test come from one split of the set, and no two rules would show them apart."""
     right = np.tile([True, False, True], 2 * N // 3)
     run = finished(right, parts={}, usage=(TRAINING,))
     stored = run.folder.predictions
@@ -257,8 +265,8 @@ def test_stored_splits_are_read_as_they_are(finished):
     splits = {name: scored(stored.probabilities[mask], stored.labels[mask]) for name, mask in inside.items()}
     run = replace(run, result=replace(run.result, splits=splits))
     assert splits["val"].confusion == splits["test"].confusion
-    found = split_images(run, ("val", "test"), ("acc",))
-    assert {name: images.rows.tolist() for name, images in found.items()} == {
+    found = split_images(run, [("val", "acc"), ("test", "acc")])
+    assert {split: images.rows.tolist() for (split, _), images in found.items()} == {
         name: stored.rows[mask].tolist() for name, mask in inside.items()
     }
 
@@ -268,7 +276,7 @@ def test_predictions_of_another_run_are_refused(finished):
     stored = other.folder.predictions
     run.folder.write_predictions(replace(stored, splits={"test": np.isin(stored.usage, [USAGES.index(PRIVATE)])}))
     with pytest.raises(UserError, match=r"predictions\.npz does not fit the scores of test in result\.json beside it"):
-        split_images(run, ("test",), ("acc",))
+        split_images(run, [("test", "acc")])
 
 
 def test_old_predictions_of_folders_get_splits_by_score(finished):
@@ -313,8 +321,7 @@ def test_pooled_epochs_need_no_stored_predictions(row_of):
     found = scores_of(table, "test_pooled/acc")["base"]
     assert (found.low, found.high) == pytest.approx((low, high))
     assert table.notes == (
-        "macro_f1: intervals over seeds alone, not over test images.",
-        "test_pooled/acc: interval over seeds alone, not over images: "
+        "test_pooled/acc, test_pooled/macro_f1: interval over seeds alone, not over images: "
         "every image counts once per epoch, so images are not independent.",
     )
 
@@ -368,7 +375,7 @@ def test_equal_probabilities_are_ordered_as_by_torch(classes):
     probabilities[:20], probabilities[20:30] = 0, np.nan
     labels = draw.integers(0, classes, len(probabilities))
     likeliest = torch.from_numpy(probabilities).topk(2, dim=1).indices.numpy()
-    assert np.array_equal(_among_two_likeliest(probabilities, labels), (likeliest == labels[:, None]).any(axis=1))
+    assert np.array_equal(from_probabilities("top2", labels, probabilities), (likeliest == labels[:, None]).any(axis=1))
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut", "bits flipped", "of another run"])
@@ -401,8 +408,8 @@ def test_one_damaged_file_changes_its_row_alone(row_of, damage):
     ("column", "message"),
     [
         (
-            "test/ac",
-            r"study\.columns: test/ac .* Did you mean 'acc'\? Choices: acc, top2, .*loss, .*support/<class>\. "
+            "test/accu",
+            r"study\.columns: test/accu .* Did you mean 'acc'\? Choices: acc, top2, .*loss, .*support/<class>\. "
             r"Examples: test/acc, test/recall/fear\.",
         ),
         (
@@ -459,13 +466,90 @@ def test_stale_runs_are_counted(row_of):
 
 
 def test_intervals_of_fractions_stay_within_bounds(row_of):
-    base, wild = row_of("base", 0.5, seeds=(0, 1)), row_of("wild", 0.5, seeds=(0, 1))
-    for row, values in ((base, (0.2, 0.8)), (wild, (0.1, 0.95))):
-        for run, value in zip(row.runs, values, strict=True):
-            run.result.splits["test"].metrics["macro_f1"] = value
-    difference = scores_of(judge([base, wild], ["test/macro_f1"]), "test/macro_f1")["wild"].difference
+    rows = {"base": (0.2, 0.8), "wild": (0.1, 0.95)}
+    base, wild = (with_split(row_of(label, 0.5, seeds=(0, 1)), "train", values) for label, values in rows.items())
+    difference = scores_of(judge([base, wild], ["train/acc"]), "train/acc")["wild"].difference
     assert (difference.low, difference.high) == (-1, 1)
-    assert difference.verdict == "within noise (could be -100.0 to +100.0)"
+    assert difference.verdict.startswith("within noise (could be -100.0 to +100.0")
+
+
+def test_rows_with_the_same_runs_are_not_compared(row_of):
+    base, more = row_of("base", 0.5), row_of("more", 0.9)
+    twin = replace(base, label="twin")
+    table = judge([base, more, twin])
+    found = scores_of(table)
+    assert (found["twin"].difference.verdict, found["twin"].difference.kind) == ("the same runs as base", Verdict.same_runs)
+    assert math.isnan(found["twin"].difference.low)
+    assert table.notes[0].startswith("twin has the same runs as base")
+    # The correction counts the other row alone.
+    assert found["more"].difference.p_holm == found["more"].difference.p
+
+
+def test_a_published_fraction_is_asked_about(row_of):
+    base = row_of("base", 0.5, published={"test/acc": 0.6262})
+    table = judge([base])
+    score = scores_of(table)["base"]
+    assert (score.published.value, score.gap, score.agrees) == (0.6262, None, None)
+    assert table.notes[0].startswith("base: is the published test/acc of 0.6262 a fraction?")
+    assert "write 62.62 for 62.62 %" in table.notes[0]
+
+
+def test_a_margin_makes_sameness_a_verdict(row_of):
+    rows = [row_of("base", 0.5, range(6)), row_of("equal", 0.5, range(6)), row_of("more", 0.95, range(6))]
+    verdicts = {margin: scores_of(judge(rows, margin=margin)) for margin in (None, 1.0, 25.0)}
+    assert {margin: found["equal"].difference.kind for margin, found in verdicts.items()} == {
+        None: Verdict.noise,
+        1.0: Verdict.noise,
+        25.0: Verdict.same,
+    }
+    assert verdicts[25.0]["equal"].difference.verdict.startswith("the same within 25 points (")
+    assert {found["more"].difference.kind for found in verdicts.values()} == {Verdict.better}
+    table = judge(rows, margin=25.0)
+    assert any(note.startswith("Margin of 25 points: ") for note in table.notes)
+    assert JudgedTable.from_json(table.to_json()) == table
+
+
+def test_a_row_within_noise_says_how_many_seeds_would_tell(row_of):
+    rows = [row_of("base", 0.5)] + [row_of(f"row {number}", 0.5 + 0.03 * number, draw=number) for number in range(5)]
+    within = [
+        score.difference
+        for score in scores_of(judge(rows)).values()
+        if score.difference and score.difference.kind is Verdict.noise
+    ]
+    needed = [one.seeds_needed for one in within if one.seeds_needed is not None]
+    assert needed
+    assert min(needed) > 3
+    words = {f"about {number} seeds would show" for number in needed}
+    assert all(any(word in one.verdict for word in words) for one in within if one.seeds_needed is not None)
+    assert all("would show" in one.verdict for one in within if float(f"{100 * abs(one.value):.1f}"))
+
+
+def test_one_seed_beside_many_has_the_usual_spread(row_of):
+    rows = [
+        row_of("base", 0.5, range(4)),
+        row_of("one", 0.6, (0,)),
+        *(row_of(f"row {number}", 0.5, range(4)) for number in range(3)),
+    ]
+    table, alone = judge(rows), judge([rows[0], rows[1]])
+    found, two = scores_of(table)["one"], scores_of(alone)["one"]
+    assert found.high - found.low >= two.high - two.low  # equal, since these seeds differ by their images alone
+    assert not math.isnan(found.difference.low)
+    assert "n=1 (one): the spread between its seeds is taken to be the usual one of this table." in table.notes
+    assert two.difference.verdict.startswith("n=1: these two networks only")
+
+
+def test_images_of_a_person_count_together(row_of):
+    """Ten images of each of six persons: the interval is that of six draws, not of sixty."""
+    base, more = row_of("base", 0.5), row_of("more", 0.8)
+    single = scores_of(judge([base, more]))["more"].difference
+    for run in (*base.runs, *more.runs):
+        stored = run.folder.predictions
+        run.folder.write_predictions(replace(stored, groups=np.arange(2 * N) // 10))
+    table = judge([base, more])
+    found = scores_of(table)["more"].difference
+    assert found.value == pytest.approx(single.value)
+    assert (found.low, found.high) != pytest.approx((single.low, single.high))
+    assert any("over the 6 groups (data.group)" in note for note in table.notes)
 
 
 def test_unlike_machines_are_named(row_of):

@@ -22,13 +22,13 @@ def accuracy(ease):
     return norm.cdf(ease / np.sqrt(1 + DIFFICULTY**2 + TASTE**2 + SHIFT**2))
 
 
-def drawn_table(generator, seeds, ease):
+def drawn_table(generator, seeds, ease, images=IMAGES):
     """(seeds, images) whether right, for each row; `ease` has an entry for each."""
     rows = len(ease)
-    difficulty = DIFFICULTY * generator.standard_normal(IMAGES, dtype=np.float32)
-    taste = TASTE * generator.standard_normal((rows, 1, IMAGES), dtype=np.float32)
+    difficulty = DIFFICULTY * generator.standard_normal(images, dtype=np.float32)
+    taste = TASTE * generator.standard_normal((rows, 1, images), dtype=np.float32)
     shift = SHIFT * generator.standard_normal((rows, seeds, 1), dtype=np.float32)
-    chance = generator.standard_normal((rows, seeds, IMAGES), dtype=np.float32)
+    chance = generator.standard_normal((rows, seeds, images), dtype=np.float32)
     return np.array(ease, np.float32)[:, None, None] + difficulty + taste + shift + chance > 0
 
 
@@ -45,7 +45,7 @@ def without_difference(request):
     means, differences, called = [], [], []
     for _ in range(TABLES):
         baseline, *rows = drawn_table(generator, request.param, [EASE] * (ROWS + 1))
-        usual = usual_spread([row.mean(axis=1) for row in (baseline, *rows)])
+        usual = usual_spread([baseline, *rows])
         means += [holds(image_mean(row, usual), truth) for row in rows[:3]]
         found = [image_difference(row, baseline, usual) for row in rows]
         differences += [holds(one, 0) for one in found]
@@ -75,12 +75,27 @@ def test_unequal_numbers_of_seeds_cover():
     assert 0.93 <= np.mean(held) <= 0.98
 
 
+def test_a_row_of_one_seed_is_weighed_by_the_usual_spread():
+    """One run beside rows of five: its interval covers seeds that it does not show."""
+    generator = np.random.default_rng(0)
+    held = {"mean": [], "difference": [], "without": []}
+    for _ in range(600):
+        baseline, single, *rows = drawn_table(generator, 5, [EASE] * 6)
+        usual = usual_spread([baseline, *rows])
+        held["mean"].append(holds(image_mean(single[:1], usual), accuracy(EASE)))
+        held["difference"].append(holds(image_difference(single[:1], baseline, usual), 0))
+        held["without"].append(holds(image_difference(single[:1], baseline[:1]), 0))
+    assert 0.93 <= np.mean(held["mean"]) <= 0.98
+    assert 0.93 <= np.mean(held["difference"]) <= 0.99
+    assert np.mean(held["without"]) < 0.93
+
+
 def test_only_a_true_difference_is_found():
     generator = np.random.default_rng(0)
     found = others = 0
     for _ in range(100):
         baseline, *rows = drawn_table(generator, 5, [EASE] * ROWS + [EASE + 0.6])  # 8.9 points better
-        usual = usual_spread([row.mean(axis=1) for row in (baseline, *rows)])
+        usual = usual_spread([baseline, *rows])
         p = holm([image_difference(row, baseline, usual).p for row in rows])
         found += p[-1] < 0.05
         others += min(p[:-1]) < 0.05

@@ -173,16 +173,16 @@ def test_interval_and_p_agree_about_zero(p):
 
 @pytest.mark.parametrize("seeds", [2, 3, 10])
 def test_a_diverged_row_leaves_the_usual_spread(seeds):
-    runs = list(np.random.default_rng(0).normal(0.6, 0.01, (999, seeds)))
+    runs = list(np.random.default_rng(0).normal(0.6, 0.01, (999, seeds, 1)))
     spread = usual_spread(runs)
     assert spread.variance == pytest.approx(0.01**2, rel=0.1)
     assert spread.df == 999 * (seeds - 1) / 2
-    runs[0] = np.linspace(0.1, 0.9, seeds)
+    runs[0] = np.linspace(0.1, 0.9, seeds)[:, None]
     assert usual_spread(runs).variance == pytest.approx(spread.variance, rel=0.01)
 
 
 def test_usual_spread_needs_three_rows_of_several_seeds():
-    two, one = np.array([0.6, 0.7]), np.array([0.6])
+    two, one = np.array([[0.6], [0.7]]), np.array([[0.6]])
     assert usual_spread([two, two, one, one]) is None
     assert usual_spread([two, two, two, one]) is not None
 
@@ -190,6 +190,6 @@ def test_usual_spread_needs_three_rows_of_several_seeds():
 def test_a_lucky_row_gets_the_usual_spread():
     generator = np.random.default_rng(0)
     row, baseline = generator.random((2, 400)) < 0.6, generator.random((2, 400)) < 0.6
-    usual = usual_spread([np.array([0.5, 0.6])] * 8)
+    usual = usual_spread([np.array([[0.5], [0.6]])] * 8)
     assert image_difference(row, baseline, usual).variance > 0.8 * 2 * usual.variance / 2
     assert image_mean(row, usual).variance > image_mean(row).variance

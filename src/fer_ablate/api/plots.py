@@ -26,6 +26,7 @@ from fer_ablate.judgement.planned_rows import rows_with_runs
 from fer_ablate.judgement.row_runs import ScoredRun
 from fer_ablate.judgement.split_images import split_predictions
 from fer_ablate.report.plots.cost import cost_figure
+from fer_ablate.report.plots.effects import effects_figure
 from fer_ablate.report.plots.run import run_confusion_figure, run_curves_figure, run_faces_figure
 from fer_ablate.report.plots.study import differences_figure, factor_figure, study_curves_figure
 from fer_ablate.tracking.disk.lookup import find_run, finished_run
@@ -35,7 +36,7 @@ from fer_ablate.training.checks import tested_size
 from fer_ablate.training.evaluation import Evaluator
 from fer_ablate.training.role_set import role_set
 
-__all__ = ["accuracy", "confusion", "cost", "curves", "differences", "faces", "heat_maps", "learning"]
+__all__ = ["accuracy", "confusion", "cost", "curves", "differences", "effects", "faces", "heat_maps", "learning"]
 
 PER_CLASS, PAIRS, IMAGES = 4, 3, 16
 """Defaults of `explain`: surest faces of a class, confused pairs, and images of a class that means are taken over."""
@@ -124,6 +125,20 @@ def cost(study: str | Study, *, column: str = "test/acc") -> Figure:
     """A metric over the cost of the networks; see `accuracy` for the arguments."""
     judgement = _judged(study, column)
     return _drawn(cost_figure(judgement, column), f"no run of {judgement.study} is finished, or all cost the same.")
+
+
+def effects(study: str | Study, *, column: str = "test/acc") -> Figure:
+    """Interaction plot: means with intervals over the levels of one factor, with a line for each level of another.
+
+    Args:
+        study: its name, or the result of `look_up`.
+        column: as in the study's table.
+
+    Raises:
+        UserError: there is no such column, or the rows are no combinations of several keys.
+    """
+    judged = _judged(study, column)
+    return _drawn(effects_figure(judged, column), f"{judged.study} has no finished combinations of several keys.")
 
 
 def learning(study: str | Study, *, metric: str = "val/acc") -> Figure:

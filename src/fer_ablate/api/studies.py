@@ -13,6 +13,7 @@ from fer_ablate.execution.planning import plan_of, summary
 from fer_ablate.execution.study_output import judged_study
 from fer_ablate.judgement.planned_rows import rows_with_runs
 from fer_ablate.judgement.row_runs import RowRuns, ScoredRun
+from fer_ablate.report.table.effects import effects_frame
 from fer_ablate.report.table.formats import table_frame
 from fer_ablate.study.plan import Plan
 
@@ -120,6 +121,34 @@ def table(
     """
     found = opened(study, *overrides, runs_dir=runs_dir, config_dir=config_dir, accept_stale=accept_stale)
     return table_frame(judged_study(found.plan)[0])
+
+
+def effects(
+    study: str | Study,
+    *overrides: str,
+    runs_dir: str | Path | None = None,
+    config_dir: str | Path | None = None,
+    accept_stale: bool = False,
+) -> pd.DataFrame:
+    """Main effects, interactions and effects within single levels of a study whose rows are combinations of several keys.
+
+    Args:
+        study: see `results`.
+        overrides: see `look_up`.
+        runs_dir: see `look_up`.
+        config_dir: see `look_up`.
+        accept_stale: see `look_up`.
+
+    Returns:
+        What `effects.csv` has: `column`, `factors`, `kind` (`main effect`, `interaction`, `simple effect`, `ANOVA`), `levels`,
+        `references`, `difference`, `diff_low`, `diff_high`, `p`, `p_holm`, `verdict`; of the analysis of variance `f`, `df`,
+        `df_error` and `p`. No lines if the rows are no combinations, or too few are finished.
+
+    Raises:
+        UserError: as `table`.
+    """
+    found = opened(study, *overrides, runs_dir=runs_dir, config_dir=config_dir, accept_stale=accept_stale)
+    return effects_frame(judged_study(found.plan)[0])
 
 
 def opened(

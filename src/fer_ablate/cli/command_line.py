@@ -64,6 +64,7 @@ UNNAMED = (
     "trainer.strategy",
     "trainer.num_threads",
     "trainer.profiler",
+    "trainer.save_last",
 )
 """Beginnings of overrides that say nothing about what is studied, so they do not enter a run's name."""
 
@@ -106,6 +107,7 @@ class RunSpec:
         quiet: whether what the run prints goes to its log, since the sweep shows how far it is.
         received: folder with what another machine has sent for the run (`execution.received`); empty if this machine has the
             images itself.
+        continues: folder of the shorter finished run whose state a planned run begins with; empty if it begins with none.
     """
 
     config: Config
@@ -119,6 +121,7 @@ class RunSpec:
     draws: bool = True
     quiet: bool = False
     received: str = ""
+    continues: str = ""
 
     @property
     def title(self) -> str:
@@ -262,7 +265,12 @@ def asked_of(parsed: HydraArguments) -> Multirun:
     except UserError:
         # Switches of a study are no keys of a run, and a study's file composes on its own.
         words = [text for text in parsed.overrides if not key_of(text).startswith("study.")]
-        raise_faults(diagnose(words, parsed.config_dir).faults)
+        found = diagnose(words, parsed.config_dir)
+        if found.faults and not any(key_of(text) == "study" for text in words):
+            from fer_ablate.study.faults import content_faults
+
+            raise_faults([*found.faults, *content_faults(found)])
+        raise_faults(found.faults)
         raise
 
 

@@ -39,7 +39,7 @@ evaluation.*, trainer.*, runs_dir, plugins, and data.* before the first data= ho
 Each network is a row. It is tested as by `evaluate`: classes are matched by name, images are brought to the size it was trained
 on, and the test split is tested, or all images where there is none. On data that it was trained on (marked), only images that it
 did not see are tested. Prints accuracy with a 95 % interval over test images, macro F1, and McNemar's exact test against the
-first network."""
+first network; and ranks over the data sets, tested over five or more (Friedman, Nemenyi), or six for two networks (Wilcoxon)."""
 
 FORMATS = {"markdown": "md", "latex": "tex", "csv": "csv", "html": "html"}
 """Format of the table -> ending of its file."""
@@ -143,6 +143,7 @@ def _content(table: CrossTable, networks: Mapping[str, FinishedNetwork], pairs: 
     return {
         "networks": {label: _network_content(network) for label, network in networks.items()},
         "cells": [_cell_content(pair, one, table.cells[pair]) for pair, one in pairs.items()],
+        "ranks": asdict(table.ranks) if table.ranks is not None else None,
         "notes": list(table.notes),
     }
 

@@ -35,12 +35,13 @@ pruned       trials that a search ended early
 stale        finished runs of the study with an earlier config, earlier data or code; needs study=, and takes what `plan` takes
 unfinished   interrupted runs that nothing has changed for some days
 leftovers    states to resume from (last.ckpt) that finished runs do not need
+states       those that trainer.save_last kept: without them, runs with more epochs begin anew
 checkpoints  weights of finished runs: without them `evaluate`, `explain`, `predict` and `export` have no network
 
 {words}
 
-Runs that are being trained, runs that others start from, and whatever is outside of the runs' folder are left. MLflow keeps its
-copies."""
+Runs that are being trained, runs that others start from or continue, and whatever is outside of the runs' folder are left. MLflow
+keeps its copies."""
 
 USUAL = ("failed", "pruned", "leftovers")
 """Kinds without `what=`; with a study also `stale`."""

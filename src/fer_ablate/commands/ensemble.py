@@ -24,7 +24,6 @@ from fer_ablate.report.quantities import interval, number
 from fer_ablate.shell import program
 from fer_ablate.study.plan import Plan
 from fer_ablate.tracking.disk.lookup import find_run
-from fer_ablate.tracking.disk.run_state import RunState
 from fer_ablate.tracking.disk.scan import ensemble_path
 from fer_ablate.tracking.mlflow.attach import EnsembleSummary, record_ensemble
 from fer_ablate.tracking.mlflow.connection import tracking_faults
@@ -131,7 +130,7 @@ def _study_runs(words: EnsembleWords, rest: Sequence[str]) -> Candidates:
 
 def _stale_hint(plan: Plan) -> str:
     """How many stale runs are left out, and the key that takes them."""
-    stale = sum(planned.state is RunState.stale for planned in plan.runs)
+    stale = sum(planned.has_stale for planned in plan.runs)
     hidden = stale and not plan.spec.switches.accept_stale
     return f" ({stale} of an earlier config, data or code: study.accept_stale=true takes them)" if hidden else ""
 

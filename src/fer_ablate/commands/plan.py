@@ -1,13 +1,18 @@
 """`plan`: what a study would train, what is finished or stale and why, and what it would cost. Trains nothing."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Ge
 
 from fer_ablate.cli import console
 from fer_ablate.cli.command_line import HydraArguments, allow_plugins, asked_of, each_study, parse
-from fer_ablate.cli.words import NoWords, read_command
+from fer_ablate.cli.words import read_command
 from fer_ablate.config.choices import AverageOver
 from fer_ablate.config.key import short
 from fer_ablate.config.study_rows import Repeat
+from fer_ablate.execution.detectable import detection_facts
 from fer_ablate.execution.planning import cost, plan_with_bar, summary
 from fer_ablate.report.quantities import ABSENT
 from fer_ablate.study.averaged_rows import averaged_networks
@@ -18,6 +23,7 @@ USAGE = """Show what a study, a grid or a search would train, and why. Nothing i
   python -m fer_ablate plan study=fer_kd/table1                 every row, seed and fold, and the cost of what is missing
   python -m fer_ablate plan study=quickstart study.rows=['-1 Conv'] study.only=failed
   python -m fer_ablate plan optimizer=adam,adamw seed=0,1,2     a grid without a study; also one in a file (hydra.sweeper.params)
+  python -m fer_ablate plan study=quickstart detect=1.0         how many seeds show a difference of one point, and what they cost
   python -m fer_ablate plan experiment=mobile_search            a search: what it varies, and how many trials are done
 
 finished  with the config, data and code of today
@@ -27,16 +33,25 @@ failed    its last attempt ended with an error
 pruned    a search ended it early
 stale     finished, but with another config, other data or other code; study.accept_stale=true takes it as it is
 
+{words}
+
 Rows that average others (average_of) come last: they have no key and are finished as soon as their members are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanWords:
+    """Words of `plan`."""
+
+    detect: Annotated[float, Ge(0.01)] | None = None  # difference to the baseline in points that the table should show
 
 
 def run(arguments: Sequence[str]) -> int:
     """Print the plan, or that of each study that is named."""
-    _, rest = read_command(arguments, NoWords, USAGE)
-    return each_study(rest, _show)
+    words, rest = read_command(arguments, PlanWords, USAGE)
+    return each_study(rest, lambda one: _show(one, words))
 
 
-def _show(rest: Sequence[str]) -> int:
+def _show(rest: Sequence[str], words: PlanWords) -> int:
     parsed = parse(rest)
     allow_plugins(parsed.overrides)
     asked = asked_of(parsed)
@@ -69,6 +84,8 @@ def _show(rest: Sequence[str]) -> int:
     facts = [("study" if plan.spec.from_file else "grid", f"{plan.spec.name}, {summary(plan)}")]
     facts += [("note", note) for note in (*asked.notes, *plan.damaged)]
     facts.append(("trains", f"{console.counted(len(plan.to_train), 'run')}; {cost(plan)}" if plan.to_train else "nothing"))
+    if words.detect is not None:
+        facts += detection_facts(plan, words.detect)
     console.facts(facts)
     return 0
 
@@ -82,7 +99,7 @@ def _show_search(parsed: HydraArguments) -> int:
     states = [trial.state for trial in kept_trials(prepared.plan)]
     counts = [(state, states.count(state)) for state in COUNTED]
     ended = sum(count for _, count in counts)
-    console.facts(search_facts(prepared.plan, prepared.n_trials, max(0, prepared.n_trials - ended), prepared.settings.n_jobs))
+    console.facts(search_facts(prepared, max(0, prepared.n_trials - ended)))
     if ended:
         console.facts([("ended", ", ".join(f"{count} {state}" for state, count in counts if count))])
     return 0

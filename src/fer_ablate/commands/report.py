@@ -94,7 +94,7 @@ def _study_page(rest: Sequence[str]) -> tuple[Page, list[Path], list[str]]:
 def _no_page(plan: Plan) -> str:
     """Why there is no page, and what to do."""
     name, command = plan.spec.name, study_command(plan.spec)
-    if not any(planned.state is RunState.stale for planned in plan.runs):
+    if not any(planned.has_stale for planned in plan.runs):
         return f"{name} has no finished run yet. Train it first: {command}"
     return f"{name} has runs only of an earlier config, data or code. Show them with study.accept_stale=true, or train: {command}"
 

@@ -17,7 +17,6 @@ from fer_ablate.shell import program
 from fer_ablate.study.documents import documents, read_studies, study_names
 from fer_ablate.study.plan import Plan
 from fer_ablate.tracking.disk.files import write_text
-from fer_ablate.tracking.disk.run_state import RunState
 
 USAGE = """Keep a study's table and runs as JSON, and write the page of all results from such files.
 
@@ -74,7 +73,7 @@ def _exported(rest: Sequence[str], overrides: Sequence[str], names: Sequence[str
 def _nothing_finished(plan: Plan) -> str:
     """Why there is nothing to export, and what to do about it."""
     name, runs_dir = plan.spec.name, plan.runs[0].cell.config.runs_dir
-    stale = sum(planned.state is RunState.stale for planned in plan.runs)
+    stale = sum(planned.has_stale for planned in plan.runs)
     way_out = f"Train it: {program('-m', f'study={name}')}"
     if stale:
         found = console.counted(stale, "run")

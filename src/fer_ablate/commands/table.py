@@ -21,7 +21,8 @@ USAGE = """Show the judged table of a study or a grid, from what is finished.
   python -m fer_ablate table study=fer_kd/table1 study.accept_stale=true with runs of an earlier config, data or code
 
 Rows: mean +/- sd over the seeds, 95 % interval over test images and seeds, difference to the baseline, a verdict that
-counts how many rows are compared (Holm), and the published number with its gap.
+counts how many rows are compared (Holm), and the published number with its gap. Where rows are combinations of several keys,
+main effects and interactions follow.
 
 {words}
 Beside these, everything that `plan` takes."""

@@ -209,8 +209,22 @@ class Only(Enum):
     missing = "missing"
 
 
+class SeedsUntil(Enum):
+    """When a study stops to add seeds: once each row is judged to differ from the baseline or not, or is not worth more."""
+
+    decided = "decided"
+
+
 class AverageOver(Enum):
     """What a row of averages pairs: its rows, seed by seed; or all their seeds as well, as one network."""
 
     rows = "rows"
     seeds = "seeds"
+
+
+class Tracker(Enum):
+    """Other trackers that record runs beside MLflow: TensorBoard, a table of Lightning's CSVLogger, Weights & Biases."""
+
+    tensorboard = "tensorboard"
+    csv = "csv"
+    wandb = "wandb"

@@ -26,6 +26,7 @@ IRRELEVANT = (
     "trainer.num_threads",
     "trainer.evaluation_batch_size",
     "trainer.profiler",
+    "trainer.save_last",
     "tracking",
     "search",
     "study",
@@ -61,6 +62,9 @@ LATER: dict[str, Any] = {
     "trainer.callbacks": [],
 }
 """Keys that were added after the first runs -> the value that keeps results as they were; with it they do not enter a key."""
+
+EPOCHS = "trainer.max_epochs"
+"""Key of the length of a run."""
 
 NUMBER_FORMATS = {Precision.bf16.value: "bf16-mixed", Precision.fp16.value: "16-mixed", Precision.fp32.value: "32-true"}
 """Number format as a config names it -> Lightning's name of it."""
@@ -104,6 +108,17 @@ def run_key(settings: Mapping[str, Any], data_digest: str, code: str, start: str
     parts = [dict(settings), data_digest, behaviour(code), *([start] if start is not None else [])]
     content = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
+def key_without_length(settings: Mapping[str, Any], data_digest: str, code: str) -> str:
+    """Hash that runs share which differ in their length and in the weights to begin with alone; 16 hexadecimal digits.
+
+    Args:
+        settings: as in `run_key`.
+        data_digest: digest of the images.
+        code: result of `behaviour.code_digest`.
+    """
+    return run_key({key: value for key, value in settings.items() if key != EPOCHS}, data_digest, code)[:16]
 
 
 def key_of_first_edition(

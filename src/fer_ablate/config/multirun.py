@@ -136,6 +136,10 @@ def _notes(section: HydraSection) -> Iterator[str]:
         yield f"{SWEEPER}={BASIC}: the same grid by the sweeper of this program, which does not train finished runs again"
     if section.chdir:
         yield "hydra.job.chdir: the runs of -m have folders in runs_dir, and relative paths begin in the present folder"
+    unheeded = [name for name in ("when", "exclude") if section.sweeper.get(name)]
+    if unheeded and section.sweeper.get("params") and _sweeper(section) == GRID:
+        keys = " and ".join(f"hydra.sweeper.{name}" for name in unheeded)
+        yield f"{keys}: for searches alone, a grid has all combinations; a study leaves some out by study.exclude"
 
 
 def _params(section: HydraSection, words: Sequence[str]) -> list[str]:

@@ -37,8 +37,10 @@ from fer_ablate.config.choices import (
     Pool,
     Precision,
     Roles,
+    SeedsUntil,
     Source,
     TestTimeAugmentation,
+    Tracker,
     ValDraw,
 )
 from fer_ablate.config.constraints import (
@@ -268,6 +270,8 @@ class TrainerConfig:
     # Share or number of batches that are trained on again and again, to see whether a network can learn them; 0: all images.
     overfit_batches: Annotated[float, PART_OF_BATCHES, Unit("batches")] = 0.0
     profiler: Annotated[str, one_of("simple", "advanced", "pytorch")] | None = None  # Lightning's profiler
+    # Whether a finished run keeps last.ckpt, its whole state, so that a run with more epochs continues it (docs/training.md).
+    save_last: bool = False
     # Lightning callbacks of plugins: `package.module.Class`, or a mapping of `name` and the arguments of the class.
     callbacks: list[Any] = field(default_factory=list)
 
@@ -304,6 +308,7 @@ class TrackingConfig:
     # Whether the load of the processor, the memory, the disks, the network and NVIDIA cards is recorded while a run trains.
     system_metrics: bool = False
     tags: dict[str, str] = field(default_factory=dict)  # further tags of the runs and of their study, as in {owner: ada}
+    also: list[Tracker] = field(default_factory=list)  # other trackers that record runs, beside MLflow or without it
 
 
 @dataclass(kw_only=True)
@@ -351,10 +356,17 @@ class StudyConfig:
     exclude: list[Any] = field(default_factory=list)
     published: dict[str, Any] = field(default_factory=dict)  # label -> as `published` of a row
     seeds: Annotated[list[Seed], DIFFERENT] = field(default_factory=lambda: [0])  # seeds of every row
+    # Whether rows get more than these seeds until they are decided (judged again and again, at 5 % over all looks); null: no.
+    seeds_until: SeedsUntil | None = None
+    max_seeds: Annotated[int, Ge(2), Unit("seeds")] = 20  # of a row, with seeds_until
+    # Hours of training, all runs together, after which seeds_until adds no more seeds; null: as many as it needs.
+    budget_hours: Annotated[float, Gt(0), Unit("hours")] | None = None
     # Folds that every row is trained on for each seed, which sets data.folds and data.fold; null: none.
     folds: Annotated[int, Ge(FEWEST_FOLDS), Unit("folds")] | None = None
     columns: list[str] = field(default_factory=lambda: ["val/acc", "test/acc"])  # metrics that the table shows, as split/metric
     protocol: dict[str, str] = field(default_factory=dict)  # what all rows must have, such as roles: swapped
+    # Difference to the baseline, in points, within which rows count as the same; null: the table does not judge that.
+    margin: Annotated[float, Gt(0), Unit("points")] | None = None
     # Whether a column may hold rows of different evaluation protocols; the table then says so.
     mixed_protocols: bool = False
     # Key on the horizontal axis of the plot; null: the one key that all rows set, if there is one.

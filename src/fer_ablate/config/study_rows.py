@@ -146,7 +146,7 @@ def study_file_faults(study: StudyConfig) -> list[Fault]:
         for label in study.published
         if label not in labels
     ]
-    faults += [*_start_faults(rows), *average_faults(study, labels)]
+    faults += [*_start_faults(rows), *average_faults(study, labels), *_added_seeds_faults(study)]
     return [*faults, *_auxiliary_faults(rows, baseline_of(study)), *_published_faults(rows)]
 
 
@@ -251,6 +251,21 @@ def _start_faults(rows: Sequence[Row]) -> list[Fault]:
         if at == label:
             faults.append(Fault(f"study.rows '{label}'", f"starts from itself: {' <- '.join([*seen, at])}.", "Break the circle."))
     return faults
+
+
+def _added_seeds_faults(study: StudyConfig) -> Iterator[Fault]:
+    """What cannot go together with seeds that are added until rows are decided."""
+    if study.seeds_until is None:
+        return
+    key = "study.seeds_until"
+    if len(study.seeds) < 2:
+        yield Fault("study.seeds", "one seed shows no spread to decide by.", "Begin with several: seeds: [0, 1, 2].")
+    if study.max_seeds < len(study.seeds):
+        yield Fault("study.max_seeds", f"{study.max_seeds} is fewer than the first {len(study.seeds)}.", "Raise it.")
+    if study.folds is not None:
+        yield Fault(key, "the seeds of a fold share its images, so more seeds decide nothing.", "Leave it out, or folds.")
+    if any(row.average_of for row in study.rows):
+        yield Fault(key, "rows that average others have no seeds of their own.", "Leave it out, or average_of.")
 
 
 def _auxiliary_faults(rows: Sequence[Row], baseline: str) -> list[Fault]:

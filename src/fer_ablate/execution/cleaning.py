@@ -18,8 +18,8 @@ from fer_ablate.tracking.disk.run_state import RunState
 from fer_ablate.tracking.disk.scan import RunRecord, Scan
 from fer_ablate.tracking.disk.usage import bytes_of
 
-KINDS = ("failed", "pruned", "stale", "unfinished", "leftovers", "checkpoints")
-"""What may be deleted: whole runs, and of finished ones the state to resume from or all weights."""
+KINDS = ("failed", "pruned", "stale", "unfinished", "leftovers", "states", "checkpoints")
+"""What may go: whole runs, and of finished ones the state to resume from, left over or kept on purpose, or all weights."""
 
 WHOLE_RUNS = KINDS[:4]
 
@@ -78,8 +78,8 @@ def find_removals(found: Scan, runs_dir: Path, kinds: Collection[str], plan: Pla
         removal = _removal(record, kinds, of_study, unfinished_days)
         if removal is None:
             continue
-        # The state to resume from is nothing that another run starts from.
-        user = used.get(record.folder.path) if removal.kind != "leftovers" else None
+        # A state that was left over is nothing that another run starts from.
+        user = used.get(record.folder.path, "") if removal.kind != "leftovers" else ""
         if why := _protection(record, removal.path, runs_dir, user):
             kept[removal.path] = why
         else:
@@ -133,8 +133,13 @@ def _removal(record: RunRecord, kinds: Collection[str], of_study: _StudyRuns | N
         return None
     if "checkpoints" in kinds and folder.checkpoints.is_dir():
         return Removal("checkpoints", record, folder.checkpoints, "its weights; its scores stay", bytes_of(folder.checkpoints))
-    if "leftovers" in kinds and folder.last_checkpoint.is_file():
-        last = folder.last_checkpoint
+    last = folder.last_checkpoint
+    if not last.is_file():
+        return None
+    kept = folder.keeps_state
+    if "states" in kinds and kept:
+        return Removal("states", record, last, "state for runs with more epochs (save_last)", bytes_of(last))
+    if "leftovers" in kinds and not kept:
         return Removal("leftovers", record, last, "state to resume from, which a finished run does not need", bytes_of(last))
     return None
 
@@ -160,17 +165,17 @@ def _last_change(path: Path) -> float:
     return max(times)
 
 
-def _protection(record: RunRecord, path: Path, runs_dir: Path, user: str | None) -> str:
+def _protection(record: RunRecord, path: Path, runs_dir: Path, user: str) -> str:
     """Why something must not be deleted; empty if it may be."""
     if not path.resolve().is_relative_to(runs_dir.resolve()):
         return f"it is a link to {path.resolve()}, outside of {runs_dir}"
     if record.folder.in_training:
         return f"{record.folder.owner} is training it"
-    return f"{user} starts from it" if user else ""
+    return user
 
 
 def _starts(records: Sequence[RunRecord], plan: Plan | None) -> dict[Path, str]:
-    """Folder of a run -> a run that starts from its weights, or will."""
+    """Folder of a run -> which run starts from its weights, or will, or will continue it; in words."""
     found: dict[Path, str] = {}
     by_key = {record.brief.key: record for record in records}
     for record in records:
@@ -181,11 +186,14 @@ def _starts(records: Sequence[RunRecord], plan: Plan | None) -> dict[Path, str]:
         named = [by_key[start]] if start in by_key else [other for other in records if _is_named(other, start)]
         for other in named:
             if other is not record:
-                found.setdefault(other.folder.path, f"{record.brief.experiment}/{record.brief.name}")
+                found.setdefault(other.folder.path, f"{record.brief.experiment}/{record.brief.name} starts from it")
     needed = {planned.cell.start_key: planned.cell.name for planned in plan.runs if planned.to_train} if plan is not None else {}
     for key, name in needed.items():
         if key in by_key:
-            found.setdefault(by_key[key].folder.path, f"{name}, which is not finished,")
+            found.setdefault(by_key[key].folder.path, f"{name}, which is not finished, starts from it")
+    for planned in plan.to_train if plan is not None else ():
+        if planned.continues is not None:
+            found.setdefault(planned.continues.folder.path, f"{planned.cell.name}, which is not finished, continues it")
     return found
 
 

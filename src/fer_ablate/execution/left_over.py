@@ -30,8 +30,12 @@ def remove_left_over(plan: Plan) -> None:
 
 
 def remove_state(folder: RunFolder) -> None:
-    """Remove the state to resume from, and the name of the process, from a finished run that was killed after its result."""
+    """Remove the state to resume from, and the name of the process, from a finished run that was killed after its result.
+
+    A state that `trainer.save_last` keeps stays.
+    """
     files = [file for file in (folder.last_checkpoint, folder.owner_file) if file.is_file()]
+    files = [file for file in files if file != folder.last_checkpoint or not folder.keeps_state]
     if files and folder.finished and not folder.in_training:
         with suppress(OSError):  # they only take up space
             for file in files:

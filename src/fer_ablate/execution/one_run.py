@@ -1,4 +1,7 @@
-"""One run from its config to a recorded result. A finished run is only shown, an interrupted one is resumed."""
+"""One run from its config to a recorded result.
+
+A finished run is only shown, an interrupted one is resumed, and one with more epochs than a finished one may continue that.
+"""
 
 import sys
 import tempfile
@@ -23,6 +26,7 @@ from fer_ablate.data.load import load_faces
 from fer_ablate.data.summary import dataset_record
 from fer_ablate.errors import UserError
 from fer_ablate.execution import run_output, run_summary
+from fer_ablate.execution.continuing import begin_with_shorter, origin_of, placed
 from fer_ablate.execution.left_over import remove_state
 from fer_ablate.execution.received import Received, is_elsewhere
 from fer_ablate.report.plots.run import RunFaces
@@ -30,8 +34,8 @@ from fer_ablate.search.pruning import Pruned, Pruning, build_pruning
 from fer_ablate.tracking.disk.lookup import resolve_start
 from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader, StoredPredictions
 from fer_ablate.tracking.disk.run_state import RunState
-from fer_ablate.tracking.disk.scan import scan
 from fer_ablate.tracking.recorder import build_recorder, upload_pending
+from fer_ablate.training.continuing import continued_state
 from fer_ablate.training.dry_batch import dry_batch
 from fer_ablate.training.hardware import use_threads
 from fer_ablate.training.identity import RunIdentity, run_identity
@@ -63,14 +67,22 @@ def train(spec: RunSpec) -> RunOutcome:
     config = spec.config
     # A command of its own, since Lightning would repeat that of this process, which may be a whole sweep.
     if config.trainer.devices > 1 and not config.trainer.fast_dev_run:
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "spec.json"
+        key = spec.key
+        if not spec.folder:
+            data = role_set(config, load_faces(config.data, plugins=config.plugins))
+            key = (identity := _identity(config, data, _start(config))).key
+            spec, notes = placed(spec, identity)
+            _show_notes(spec, notes)
+        if spec.continues:
+            # Before the processes start, since each of them looks for a state to go on from.
+            folder = RunFolder(Path(spec.folder))
+            with folder.lock():
+                _show_notes(spec, begin_with_shorter(spec, folder, key))
+        with tempfile.TemporaryDirectory() as specs:
+            file = Path(specs) / "spec.json"
             replace(spec, draws=True).save(file)
             launch([sys.executable, "-m", "fer_ablate", "worker", str(file)], config.trainer.devices)
-        # The processes worked the key out for themselves; where no plan knows it, it is worked out again here.
-        return RunOutcome(
-            spec.key or _identity(config, role_set(config, load_faces(config.data, plugins=config.plugins)), _start(config)).key
-        )
+        return RunOutcome(key)
     return train_here(spec)
 
 
@@ -103,7 +115,10 @@ def train_here(spec: RunSpec) -> RunOutcome:
         _dev_run(spec, data, key)
         return RunOutcome(key)
     # A plan has scanned the disk already, and knows the folder of a run with this key.
-    folder = RunFolder(Path(spec.folder)) if spec.folder else scan(Path(config.runs_dir)).folders.of(config, spec.name, key)
+    if not spec.folder:
+        spec, notes = placed(spec, identity)
+        _show_notes(spec, notes)
+    folder = RunFolder(Path(spec.folder))
     prepared = PreparedRun(config, spec.name, key, data, folder.checkpoints, rank(), start)
     # Before the lock, which the first process holds for all of them.
     if prepared.rank > 0:
@@ -116,7 +131,8 @@ def train_here(spec: RunSpec) -> RunOutcome:
         if config.force:
             # Only with the lock: without it another process may be training this very run.
             folder.clear()
-        return RunOutcome(key, _train_and_record(spec, prepared, folder, _header(spec, prepared, identity)))
+        _show_notes(spec, begin_with_shorter(spec, folder, key))
+        return RunOutcome(key, _train_and_record(spec, prepared, folder, _header(spec, prepared, folder, identity)))
 
 
 def _pruning(spec: RunSpec, folder: RunFolder) -> Pruning | None:
@@ -155,8 +171,9 @@ def _other_machine(spec: RunSpec, identity: RunIdentity) -> str:
     )
 
 
-def _header(spec: RunSpec, prepared: PreparedRun, identity: RunIdentity) -> RunHeader:
+def _header(spec: RunSpec, prepared: PreparedRun, folder: RunFolder, identity: RunIdentity) -> RunHeader:
     config, data = spec.config, prepared.data
+    continued_from, continued_after = origin_of(folder)
     return RunHeader(
         key=prepared.key,
         name=spec.name,
@@ -171,6 +188,8 @@ def _header(spec: RunSpec, prepared: PreparedRun, identity: RunIdentity) -> RunH
         dataset=dataset_record(config.data.source.name, data.faces, data.roles, data.preset, data.notes),
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         parent_run_id=config.tracking.parent,
+        continued_from=continued_from,
+        continued_after=continued_after,
     )
 
 
@@ -181,7 +200,7 @@ def _train_and_record(spec: RunSpec, prepared: PreparedRun, folder: RunFolder, h
         What the pictures of the run are drawn from, if the sweep draws them.
     """
     config = spec.config
-    run_summary.show_start(spec, prepared, finished_epochs(folder.checkpoints))
+    run_summary.show_start(spec, prepared, finished_epochs(folder.checkpoints), continued_state(folder.checkpoints))
     folder.write_config(to_yaml(config))
     # The machine that planned the run sends it to MLflow: this one does not see a file there, and has no credentials of a server.
     apart = bool(spec.received)
@@ -213,7 +232,8 @@ def _train_and_record(spec: RunSpec, prepared: PreparedRun, folder: RunFolder, h
             faces, problems = run_output.faces_to_draw(prepared, folder, trained.predictions)
     # After the pictures, because it copies them to MLflow.
     recorder.finish(trained.result, RunState.finished)
-    run_output.remove_resume_state(folder)
+    if not config.trainer.save_last:
+        run_output.remove_resume_state(folder)
     run_summary.show_result(spec, folder, trained.result)
     model = ""
     if run_output.logs_model(config):
@@ -222,7 +242,7 @@ def _train_and_record(spec: RunSpec, prepared: PreparedRun, folder: RunFolder, h
         problems += [problem] if problem else []
     if model and not spec.place:
         console.facts([("model", model)])
-    _show_notes(spec, [*problems, *([recorder.warning] if recorder.warning else [])])
+    _show_notes(spec, [*problems, *recorder.warnings])
     # A sweep does that itself, once for all its runs.
     if not recorder.warning and not spec.place:
         _upload_earlier_runs(spec)
@@ -245,7 +265,8 @@ def _write_predictions(trained: TrainedRun, prepared: PreparedRun, folder: RunFo
     found, faces = trained.predictions, prepared.data.faces
     splits = {name: np.isin(found.rows, rows) for name, rows in prepared.tested.items()}
     usage = faces.usage[found.rows].astype(np.int64)
-    folder.write_predictions(StoredPredictions(found.rows, usage, found.labels, found.probabilities, splits))
+    groups = faces.groups[found.rows] if faces.groups is not None else None
+    folder.write_predictions(StoredPredictions(found.rows, usage, found.labels, found.probabilities, splits, groups))
 
 
 def _upload_earlier_runs(spec: RunSpec) -> None:
@@ -288,13 +309,18 @@ def _bar(spec: RunSpec, title: str) -> AbstractContextManager[Callable[[float], 
 def _progress(spec: RunSpec, folder: RunFolder) -> TrainingProgress:
     trainer = spec.config.trainer
     higher = trainer.mode is Mode.max
-    return TrainingProgress(
+    progress = TrainingProgress(
         trainer.max_epochs,
         trainer.monitor,
         lambda new, old: new > old if higher else new < old,
         spec.title if spec.place else "",
         folder.path,
     )
+    # A run that goes on has epochs already, and one of them may be the best.
+    earlier = [row[trainer.monitor] for row in folder.history if trainer.monitor in row]
+    if earlier and folder.last_checkpoint.is_file():
+        progress.best = max(earlier) if higher else min(earlier)
+    return progress
 
 
 def _show_finished(spec: RunSpec, prepared: PreparedRun, folder: RunFolder) -> None:
@@ -307,4 +333,6 @@ def _show_finished(spec: RunSpec, prepared: PreparedRun, folder: RunFolder) -> N
     with _bar(spec, "drawing the pictures"):
         problems = run_output.draw_missing(prepared, folder)
     run_summary.show_result(spec, folder, folder.result)
+    if spec.config.trainer.save_last and not folder.last_checkpoint.is_file():
+        problems.append("Its last.ckpt was not kept when it was trained, so no run with more epochs can continue it.")
     _show_notes(spec, dict.fromkeys([*problems, *folder.notes.values()]))

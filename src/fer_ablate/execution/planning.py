@@ -6,9 +6,11 @@ from fer_ablate.cli import console
 from fer_ablate.cli.command_line import HydraArguments, allow_plugins, asked_of, parse
 from fer_ablate.config.compose import composer
 from fer_ablate.errors import UserError
+from fer_ablate.execution.added_seeds import due_seeds
 from fer_ablate.report.quantities import duration
 from fer_ablate.study.cells import Cell, compose_cells
 from fer_ablate.study.plan import Plan, make_plan, seconds_left
+from fer_ablate.study.shorter import Shorter
 from fer_ablate.study.spec import study_spec
 from fer_ablate.tracking.disk.run_state import RunState
 
@@ -45,7 +47,7 @@ def plan_of(
     with composer(config_dir):  # one for all of it, so that each file is read once
         spec = study_spec(grid_words(parsed), config_dir)
         cells = compose_cells(spec, config_dir, report_progress)
-    return make_plan(spec, cells), cells, parsed
+    return due_seeds(make_plan(spec, cells)).plan, cells, parsed
 
 
 def grid_words(parsed: HydraArguments) -> list[str]:
@@ -90,3 +92,28 @@ def cost(plan: Plan) -> str:
         return "no run is finished yet to estimate the time from"
     rest = f" ({guessed} of them estimated from other rows)" if guessed else ""
     return f"about {duration(seconds)} one after another{rest}"
+
+
+def continuing_facts(plan: Plan) -> list[str]:
+    """How many runs go on from the epochs of a shorter finished run, with an example."""
+    found = [planned for planned in plan.to_train if planned.continues is not None]
+    if not found:
+        return []
+    first = found[0]
+    return [f"{console.counted(len(found), 'run')} from the last epoch of a shorter one; {first.cell.name}: {first.reason}"]
+
+
+def lost_states(plan: Plan) -> list[str]:
+    """Why runs do not continue a shorter one that is finished, and which finished runs lack the state to be continued."""
+    lost: dict[str, list[Shorter]] = {}
+    for planned in plan.to_train:
+        # The reason of a stale run is printed with those of the others.
+        if planned.shorter is not None and planned.shorter.problem and planned.state is not RunState.stale:
+            lost.setdefault(planned.shorter.problem, []).append(planned.shorter)
+    notes = [f"{found[0].described}{f' ({len(found)} such runs)' if len(found) > 1 else ''}" for found in lost.values()]
+    finished = [one for one in plan.runs if one.state is RunState.finished and not one.to_train]
+    without = [one for one in finished if one.cell.config.trainer.save_last and not one.folder.last_checkpoint.is_file()]
+    if without:
+        number = console.counted(len(without), "finished run")
+        notes.append(f"{number} kept no last.ckpt when trained, so no run with more epochs can continue from there.")
+    return notes

@@ -332,7 +332,7 @@ class _Sweep:
         if tracking.enabled and flight.folder.begun:
             # Nodes apart have no credentials of a server, and do not see a file: this machine sends the run to MLflow.
             write_text(flight.folder.pending_file, "")
-        if flight.folder.finished:
+        if flight.folder.finished and not flight.folder.keeps_state:
             flight.folder.last_checkpoint.unlink(missing_ok=True)
         return True
 

@@ -20,6 +20,7 @@ from fer_ablate.config.behaviour import plugin_files
 from fer_ablate.config.choices import Source
 from fer_ablate.config.schema import DataConfig
 from fer_ablate.data.load import load_faces
+from fer_ablate.execution.continuing import take_up_shorter
 from fer_ablate.execution.ray_node import Expected, Request, SentImages
 from fer_ablate.execution.received import description, pixel_digest
 from fer_ablate.execution.run_parcels import pack_unfinished
@@ -84,6 +85,7 @@ class Sent:
                 start = (found.identity, number(self.file(found.path)))
             if spec.config.model.pretrained is not None and spec.config.model.pretrained_path is not None:
                 pretrained = number(self.file(Path(spec.config.model.pretrained_path)))
+            take_up_shorter(spec)
             if not spec.config.force and (left := pack_unfinished(RunFolder(Path(spec.folder)))) is not None:
                 state = number(ray.put(left))
         request = Request(pickle.dumps(spec), spec.key, str(Path.cwd()), expected, images, start, pretrained, state)

@@ -11,7 +11,7 @@ from fer_ablate.config.key import short
 from fer_ablate.execution.differences import differing, side_by_side, stored_settings
 from fer_ablate.judgement.paired_runs import PairedTest, paired_tests
 from fer_ablate.judgement.row_runs import ScoredRun
-from fer_ablate.judgement.verdicts import p_text
+from fer_ablate.judgement.wording import p_text
 from fer_ablate.metrics import METRICS as KNOWN
 from fer_ablate.report.plain_table import PlainTable
 from fer_ablate.report.quantities import ABSENT, count, duration, metric_title, number, one_line, scale, shorten

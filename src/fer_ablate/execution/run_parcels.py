@@ -86,15 +86,20 @@ def pack_running(folder: RunFolder, known: Mapping[str, Stamp], state: bool) -> 
 
 
 def pack_ended(folder: RunFolder, known: Mapping[str, Stamp]) -> Parcel:
-    """Everything that the receiver lacks of a run that has ended; a finished one leaves the state to resume from behind."""
+    """Everything that the receiver lacks of a run that has ended.
+
+    A finished one leaves the state to resume from behind, unless `trainer.save_last` keeps it.
+    """
     found = (file.relative_to(folder.path).as_posix() for file in sorted(folder.path.rglob("*")) if file.is_file())
     hidden = [name for name in found if not name.rpartition("/")[2].startswith(".") and name not in _STAY]
-    return _pack(folder, [name for name in hidden if not (folder.finished and name == _STATE[0])], known)
+    without_state = folder.finished and not folder.keeps_state
+    return _pack(folder, [name for name in hidden if not (without_state and name == _STATE[0])], known)
 
 
 def pack_unfinished(folder: RunFolder) -> Parcel | None:
     """What another machine needs to go on with a run; None if it never began."""
-    return _pack(folder, [*_STATE, "run.json", "metrics.csv", LOG], {}) if folder.begun else None
+    known = folder.begun or folder.last_checkpoint.is_file()  # one that continues a shorter run has a state before it begins
+    return _pack(folder, [*_STATE, "run.json", "metrics.csv", LOG], {}) if known else None
 
 
 def unpack(parcel: Parcel, folder: RunFolder, place: Path | None = None) -> None:

@@ -13,6 +13,7 @@ from fer_ablate.report.quantities import duration
 from fer_ablate.shell import program
 from fer_ablate.sizes import spelled
 from fer_ablate.tracking.disk.run_folder import RunFolder
+from fer_ablate.training.continuing import ContinuedState
 from fer_ablate.training.hardware import environment
 from fer_ablate.training.result import RunResult
 from fer_ablate.training.role_set import RoleSet
@@ -22,17 +23,18 @@ USUAL_RUNS = "runs"
 """Folder of all runs unless another is given, see conf/config.yaml."""
 
 
-def show_start(spec: RunSpec, prepared: PreparedRun, finished: int) -> None:
+def show_start(spec: RunSpec, prepared: PreparedRun, finished: int, continued: ContinuedState | None = None) -> None:
     """Print what the run is, first of all what differs from the defaults; in a sweep a single line.
 
     Args:
         spec: spec of the run.
         prepared: the run with its images.
         finished: epochs that are already trained.
+        continued: the shorter run that they were trained by; None: they are its own.
     """
+    goes_on = ("continues", f"from epoch {finished} of {continued.name}") if continued else ("resumes", f"after epoch {finished}")
     if spec.place:
-        resumes = f"  resumes after epoch {finished}" if finished else ""
-        console.console.print(f"  {spec.title} ...{resumes}")
+        console.console.print(f"  {spec.title} ...{'  ' + ' '.join(goes_on) if finished else ''}")
         return
     config, data, where = spec.config, prepared.data, environment(prepared.hardware)
     trainer = config.trainer
@@ -52,7 +54,7 @@ def show_start(spec: RunSpec, prepared: PreparedRun, finished: int) -> None:
     ]
     rows += [("note", note) for note in data.notes]
     if finished:
-        rows.append(("resumes", f"after epoch {finished}"))
+        rows.append(goes_on)
     console.facts(rows)
 
 

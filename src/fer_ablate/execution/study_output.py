@@ -21,6 +21,8 @@ from fer_ablate.judgement.judged_table import JudgedTable
 from fer_ablate.judgement.planned_rows import rows_with_runs
 from fer_ablate.judgement.row_runs import RowRuns
 from fer_ablate.report.page.elements import PAGE, Page
+from fer_ablate.report.table.effects import FILE as EFFECTS
+from fer_ablate.report.table.effects import effect_sentences, effects_frame, effects_notes
 from fer_ablate.report.table.formats import FORMATS, console_tables, render_table
 from fer_ablate.report.table.shown_table import VERDICT, shown_table
 from fer_ablate.study.plan import Plan
@@ -54,6 +56,7 @@ def judged_study(plan: Plan) -> tuple[JudgedTable, list[RowRuns]]:
     Raises:
         UserError: rows have different evaluation protocols, or a column does not exist.
     """
+    from fer_ablate.judgement.designs import design_of
     from fer_ablate.judgement.judge import build_table
 
     spec, rows = plan.spec, rows_with_runs(plan)
@@ -61,7 +64,19 @@ def judged_study(plan: Plan) -> tuple[JudgedTable, list[RowRuns]]:
     baseline = spec.baseline if any(row.label == spec.baseline for row in rows) else rows[0].label
     study = spec.study
     own = {name for planned in plan.runs for name in planned.cell.config.evaluation.metrics}
-    table = build_table(spec.name, study.source, rows, baseline, study.columns, study.mixed_protocols, spec.factor, own)
+    table = build_table(
+        spec.name,
+        study.source,
+        rows,
+        baseline,
+        study.columns,
+        study.mixed_protocols,
+        spec.factor,
+        own,
+        study.margin,
+        spec.looks,
+        design_of(plan),
+    )
     return table, rows
 
 
@@ -77,7 +92,11 @@ def show_table(table: JudgedTable) -> None:
         console.table(part.title, part.header, part.rows, words=(VERDICT,))
     shown = shown_table(table)
     console.console.print()
-    for note in (shown.caption, *shown.notes):
+    for metric, sentences in effect_sentences(table)[:1]:
+        for sentence in sentences:
+            console.console.print(f"  {metric}: {sentence}")
+    said = {f"{metric}: {sentence}" for metric, sentences in effect_sentences(table)[:1] for sentence in sentences}
+    for note in (shown.caption, *shown.notes, *(note for note in effects_notes(table) if note not in said)):
         console.console.print(f"  {note}", style="dim")
 
 
@@ -131,6 +150,10 @@ def _write_table(folder: Path, table: JudgedTable, rows: Sequence[RowRuns], figu
 def _write_formats(folder: Path, table: JudgedTable) -> None:
     for form, suffix in FORMATS.items():
         write_text(folder / f"table.{suffix}", render_table(table, form))
+    if table.effects is not None and table.effects.columns:
+        write_text(folder / EFFECTS, effects_frame(table).to_csv(index=False, lineterminator="\n"))
+    else:
+        (folder / EFFECTS).unlink(missing_ok=True)
 
 
 # matplotlib is imported where figures are drawn, which may be another process.

@@ -16,6 +16,7 @@ from fer_ablate.config.overrides import key_of, parsed_overrides
 from fer_ablate.config.schema import Config
 from fer_ablate.errors import UserError
 from fer_ablate.execution import study_output, study_record
+from fer_ablate.execution.added_seeds import due_seeds
 from fer_ablate.execution.job import JobResult
 from fer_ablate.execution.launching import Launcher, open_launcher, train_planned
 from fer_ablate.execution.left_over import remove_left_over
@@ -23,7 +24,7 @@ from fer_ablate.execution.live_view import live_view
 from fer_ablate.execution.mlflow_pages import comparison_facts
 from fer_ablate.execution.mlflow_summary import mlflow_summary
 from fer_ablate.execution.own_parts import tried
-from fer_ablate.execution.planning import cost, plan_with_bar, summary
+from fer_ablate.execution.planning import continuing_facts, cost, lost_states, plan_with_bar, summary
 from fer_ablate.execution.run_pictures import draw_left
 from fer_ablate.execution.sharing import Sharing, share, this_machine
 from fer_ablate.execution.submitted_jobs import Jobs
@@ -50,7 +51,7 @@ def run_sweep(arguments: Sequence[str]) -> int:
     remove_left_over(plan)
     console.facts([("note", note) for note in tried(plan)])
     if not plan.to_train:
-        return 0 if _show_again(plan) else _finish(plan, plan, {})
+        return 0 if _show_again(plan) else _finish([], plan, {})
     hydra_words = [text for text in parsed.overrides if is_hydra(text) or _names_file(text)]
     results: dict[str, JobResult] | None = None
     jobs: Jobs | None = None
@@ -59,11 +60,18 @@ def run_sweep(arguments: Sequence[str]) -> int:
             jobs = launcher.jobs
             results = _train(plan, launcher)
             # The same cells: config, data and code are those that were trained, whatever was edited meanwhile.
-            return _finish(plan, make_plan(plan.spec, cells), results, launcher)
+            after = due_seeds(make_plan(plan.spec, cells)).plan
+            trained = plan.to_train
+            while added := _added(after, trained):
+                console.facts([("adds", f"{console.counted(len(added), 'run')}: rows that are not decided get more seeds")])
+                results |= _train(after, launcher)
+                trained += added
+                after = due_seeds(make_plan(plan.spec, cells)).plan
+            return _finish(trained, after, results, launcher)
     except KeyboardInterrupt:
         try:
             if results is None:
-                _show_and_record(make_plan(plan.spec, cells), RunState.missing)
+                _show_and_record(due_seeds(make_plan(plan.spec, cells)).plan, RunState.missing)
         finally:
             if jobs is not None:
                 jobs.show_left()  # last of all, so that it stands at the end of what is read
@@ -90,8 +98,9 @@ def _facts(plan: Plan) -> list[tuple[str, str]]:
     """What a person should know before the sweep begins."""
     stale = {planned.reason for planned in plan.runs if planned.state is RunState.stale}
     facts = [("stale", reason) for reason in sorted(stale)]
+    facts += [("continues", text) for text in continuing_facts(plan)]
     facts += [("note", problem) for problem in plan.damaged]
-    facts += [("note", note) for note in _image_notes(plan)]
+    facts += [("note", note) for note in [*_image_notes(plan), *lost_states(plan)]]
     if plan.to_train:
         facts.append(("trains", f"{console.counted(len(plan.to_train), 'run')}; {cost(plan)}"))
     return facts
@@ -172,6 +181,7 @@ def _run_spec(planned: PlannedRun, parents: ParentRuns | None, place: str) -> Ru
         place=place,
         folder=str(planned.folder.path),
         quiet=True,
+        continues=str(planned.continues.folder.path) if planned.continues is not None else "",
     )
 
 
@@ -189,10 +199,17 @@ class _ConsoleReporter:
         print(f"fer_ablate: the launcher broke off ({problem}) at {names or 'no run of ours'}", file=sys.stderr, flush=True)
 
 
-def _finish(before: Plan, after: Plan, results: dict[str, JobResult], launcher: Launcher | None = None) -> int:
-    trained = {planned.cell.key for planned in before.to_train}
+def _added(plan: Plan, trained: Sequence[PlannedRun]) -> list[PlannedRun]:
+    """The runs that are due now and were not before; none once a run of an earlier look is missing."""
+    keys = {planned.cell.key for planned in trained}
+    due = plan.to_train
+    return [] if not plan.spec.looks or any(planned.cell.key in keys for planned in due) else due
+
+
+def _finish(trained: Sequence[PlannedRun], after: Plan, results: dict[str, JobResult], launcher: Launcher | None = None) -> int:
+    keys = {planned.cell.key for planned in trained}
     # What is on disk counts, not what a launcher returned.
-    missing = [planned for planned in after.runs if planned.cell.key in trained and planned.state is not RunState.finished]
+    missing = [planned for planned in after.runs if planned.cell.key in keys and planned.state is not RunState.finished]
     problems = [f"{planned.cell.name}: {_problem(planned, results)}" for planned in missing]
     if launcher is not None and launcher.machine is not None:
         launcher.machine.draw_rest(meanwhile=study_output.import_judgement)

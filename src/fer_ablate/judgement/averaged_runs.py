@@ -110,6 +110,7 @@ def averaged_run(network: AveragedNetwork, accept_stale: bool = False) -> tuple[
         return ScoredRun(folder, header, kept, stale), [split for split in splits if split not in kept.splits]
     shares, joint = _averages(members, splits)
     result = _result(header, members, {split: _scored(shares[split], joint[split], members) for split in shares})
+    _add_own_metrics(result, shares, joint, network)
     folder.write_header(header)
     folder.write_predictions(_together(shares, joint))
     folder.write_result(result)  # last, since it makes the average a kept one
@@ -121,6 +122,7 @@ def _header(network: AveragedNetwork, members: Sequence[EnsembleCandidate]) -> R
     # With the time, since a run that is trained anew on another machine has the same key.
     parts = [[header.key, member.run.result.finished_at] for header, member in zip(headers, members, strict=True)]
     content = [RULES, network.row.label, repeat.seed, repeat.fold, parts]
+    content += [own] if (own := _own_metrics(network)) else []
     folds: dict[str, Any] = {name: value for name, value in headers[0].settings.items() if name in FOLD_KEYS}
     return replace(
         headers[0],
@@ -175,13 +177,42 @@ def _scored(shares: NDArray[np.float32], joint: JointPredictions, members: Seque
     return score(torch.from_numpy(shares), torch.from_numpy(joint.labels), members[0].run.result.classes)
 
 
+def _own_metrics(network: AveragedNetwork) -> dict[str, Any]:
+    """The metrics of the user's own that all members have, as their configs say it."""
+    every = [planned.cell.config.evaluation.metrics for planned in network.members]
+    return {name: part for name, part in every[0].items() if all(one.get(name) == part for one in every)}
+
+
+def _add_own_metrics(
+    result: RunResult,
+    shares: Mapping[str, NDArray[np.float32]],
+    joint: Mapping[str, JointPredictions],
+    network: AveragedNetwork,
+) -> None:
+    """Measure the averages of all splits by the metrics of the user's own."""
+    if not (section := _own_metrics(network)):
+        return
+    import torch
+
+    from fer_ablate.training.own_metrics import build_metrics
+
+    own = build_metrics(section, len(result.classes), network.members[0].cell.config.plugins)
+    for split, probabilities in shares.items():
+        measured = own.values(torch.from_numpy(probabilities), torch.from_numpy(joint[split].labels))
+        result.splits[split].metrics.update(measured)
+    result.own_metrics.update(own.directions)
+
+
 def _together(shares: Mapping[str, NDArray[np.float32]], joint: Mapping[str, JointPredictions]) -> StoredPredictions:
     """The averages of all splits in one set of predictions, each image once, by row."""
     # An image of two splits has the same average in both, so either one will do.
     rows, first = np.unique(np.concatenate([joint[split].rows for split in shares]), return_index=True)
     usage, labels = (np.concatenate([getattr(joint[split], name) for split in shares])[first] for name in ("usage", "labels"))
     probabilities = np.concatenate(list(shares.values()))[first]
-    return StoredPredictions(rows, usage, labels, probabilities, {split: np.isin(rows, joint[split].rows) for split in shares})
+    known = [groups for split in shares if (groups := joint[split].groups) is not None]
+    groups = np.concatenate(known)[first] if len(known) == len(shares) else None
+    inside = {split: np.isin(rows, joint[split].rows) for split in shares}
+    return StoredPredictions(rows, usage, labels, probabilities, inside, groups)
 
 
 def _result(header: RunHeader, members: Sequence[EnsembleCandidate], splits: dict[str, SplitResult]) -> RunResult:

@@ -56,6 +56,7 @@ def class_score(
     values = np.array(found, np.float64)
     mean, sd = float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else np.nan
     unit = 100 if in_percent(metric) else 1
+    asked = maybe_a_fraction(metric, printed.value)
     return Score(
         n=len(values),
         images=seeds[0].n,
@@ -65,8 +66,8 @@ def class_score(
         high=np.nan,
         over_images=False,
         published=printed,
-        gap=unit * mean - printed.value,
-        agrees=agrees(values, printed.value, unit) if repeated and len(values) > 1 else None,
+        gap=None if asked else unit * mean - printed.value,
+        agrees=agrees(values, printed.value, unit) if repeated and len(values) > 1 and not asked else None,
     )
 
 
@@ -76,6 +77,11 @@ def agrees(values: Sequence[float] | np.ndarray, printed: float, unit: float) ->
 
     low, high = prediction_interval(np.asarray(values, np.float64))
     return within(printed, (low, high), unit)
+
+
+def maybe_a_fraction(metric: str, printed: float) -> bool:
+    """Whether a printed number is in percent, but so small that it was likely meant as a fraction: 0.65 for 65 %."""
+    return in_percent(metric) and metric != "ece" and 0 < printed <= 1
 
 
 def within(printed: float, interval: tuple[float, float], unit: float) -> bool:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fer_ablate.errors import UserError
 from fer_ablate.judgement.evidence import SeedEvidence
 from fer_ablate.judgement.judged_table import Score
+from fer_ablate.judgement.ranks import Ranks, rank_networks
 from fer_ablate.judgement.statistics import holm, image_mean
 from fer_ablate.judgement.verdicts import compared, judged_difference
 from fer_ablate.metrics import SplitResult
@@ -55,12 +56,14 @@ class CrossTable:
         data: titles of the columns.
         cells: (network, data) -> judged test; absent where network and data share too few classes.
         notes: sentences below the table.
+        ranks: of the networks by accuracy; None for a single network, or fewer than two data sets on which all have a score.
     """
 
     networks: tuple[str, ...]
     data: tuple[str, ...]
     cells: dict[tuple[str, str], JudgedTest]
     notes: tuple[str, ...]
+    ranks: Ranks | None = None
 
 
 def build_cross_table(
@@ -73,7 +76,7 @@ def build_cross_table(
 
     Intervals cover the draw of the test images, not that of the seed, since every network is a single run. Networks are
     compared with the first one by McNemar's exact test, corrected after Holm within each column, where both were tested on
-    the same images.
+    the same images. Over two or more data sets they are ranked by accuracy, see `ranks`.
 
     Args:
         networks: labels of the rows.
@@ -101,7 +104,9 @@ def build_cross_table(
         if not_compared:
             notes.append(f"{title}: not compared with {networks[0]}, since other images were tested: {', '.join(not_compared)}.")
     notes.append("Every network is a single one (n=1): intervals are over test images; other seeds would give other networks.")
-    return CrossTable(tuple(networks), tuple(data), cells, tuple(notes))
+    ranks = rank_networks(networks, data, {pair: cell.score.mean for pair, cell in cells.items()})
+    said = ranks.sentences if ranks is not None else ()
+    return CrossTable(tuple(networks), tuple(data), cells, (*said, *notes), ranks)
 
 
 def _column(column: Mapping[str, NetworkTest], first: str) -> tuple[dict[str, JudgedTest], list[str]]:

@@ -5,16 +5,25 @@ Letters: S runs, N images, J folds.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fer_ablate.config.columns import column_problem
 from fer_ablate.errors import UserError
+from fer_ablate.judgement.image_scores import has_image_scores
 from fer_ablate.judgement.row_runs import RowRuns, ScoredRun
-from fer_ablate.judgement.split_images import PER_IMAGE, Integers, SplitImages, split_images
-from fer_ablate.judgement.statistics import Estimate, SeedSpread, fold_mean, image_mean, prediction_interval, seed_mean
-from fer_ablate.tracking.disk.predictions import Flags
+from fer_ablate.judgement.split_images import Integers, SplitImages, split_images
+from fer_ablate.judgement.statistics import (
+    Estimate,
+    SeedSpread,
+    by_group,
+    fold_mean,
+    image_mean,
+    prediction_interval,
+    seed_mean,
+)
 
 _POOLED = "every image counts once per epoch, so images are not independent"
 NOT_BY_IMAGE = {
@@ -43,17 +52,23 @@ class SeedEvidence:
         seeds: (S,) of the runs, ascending.
         values: (S,) the metric of each run.
         count: number of images of each run.
-        images: (N,) rows of the whole set, the same for all runs; None if they are not known or not the same.
-        right: (S, N) whether each image counts as right; None without `images`, and for metrics that are not means over images.
-        problem: why `right` is missing although the metric is a mean over images; may be empty.
+        images: (N,) rows of the whole set, the same for all runs; None if they are not known or not the same. For the recall of
+            a class those of its images.
+        scores: (S, N) what each image contributes to the metric, whose mean is that of the run; boolean where each is right or
+            wrong. None without `images`, and for metrics whose contributions are not known.
+        problem: why `scores` is missing although contributions to the metric can be known; may be empty.
+        groups: (N,) number of the person on each image; None if images were drawn one by one, or that is not known.
+        only: whether there is no other seed of it, since it is an average over all seeds.
     """
 
     seeds: tuple[int, ...]
     values: NDArray[np.float64]
     count: int
     images: Integers | None
-    right: Flags | None
+    scores: NDArray[Any] | None
     problem: str
+    groups: Integers | None = None
+    only: bool = False
 
     @property
     def n(self) -> int:
@@ -61,13 +76,28 @@ class SeedEvidence:
         return len(self.seeds)
 
     @property
+    def drawn(self) -> tuple[NDArray[Any], float] | None:
+        """Scores of what was drawn, images or persons, and what an image counts among these; None without `scores`."""
+        if self.scores is None:
+            return None
+        return (self.scores, 1.0) if self.groups is None else by_group(self.scores, self.groups)
+
+    def first(self, seeds: int) -> "SeedEvidence":
+        """The scores of its first seeds alone."""
+        scores = None if self.scores is None else self.scores[:seeds]
+        return replace(self, seeds=self.seeds[:seeds], values=self.values[:seeds], scores=scores)
+
+    @property
     def over_images(self) -> bool:
         """Whether an interval covers the draw of the images; otherwise it covers the seeds alone."""
-        return self.right is not None
+        return self.scores is not None
 
     def estimate(self, usual: SeedSpread | None) -> Estimate:
         """The mean over runs and its uncertainty; `usual` as in `statistics.usual_spread`."""
-        return seed_mean(self.values) if self.right is None else image_mean(self.right, usual)
+        if (drawn := self.drawn) is None:
+            return seed_mean(self.values)
+        scores, share = drawn
+        return image_mean(scores, None if self.only else usual, share)
 
     def another(self) -> tuple[float, float] | None:
         """Prediction interval of one more run; None for one seed."""
@@ -168,12 +198,12 @@ def row_evidence(row: RowRuns, columns: Sequence[str]) -> dict[str, Evidence]:
     runs = sorted(row.runs, key=lambda run: run.header.repeat.place)
     parts = [split_and_metric(column) for column in columns]
     inherent = {split: reason for split, _ in parts if (reason := _not_by_image(runs, split))}
-    by_image = [(split, metric) for split, metric in parts if split not in inherent]
-    found: list[dict[str, SplitImages]] = []
+    by_image = [(split, metric) for split, metric in parts if split not in inherent and has_image_scores(metric)]
+    found: list[dict[tuple[str, str], SplitImages]] = []
     problem = ""
     for run in runs if by_image else ():
         try:
-            found.append(split_images(run, {split for split, _ in by_image}, {metric for _, metric in by_image} & set(PER_IMAGE)))
+            found.append(split_images(run, by_image))
         except UserError as error:
             problem = problem or str(error)
     # Row numbers identify images only within the same data.
@@ -181,15 +211,19 @@ def row_evidence(row: RowRuns, columns: Sequence[str]) -> dict[str, Evidence]:
         problem = "Its runs were trained on different data."
     known: dict[str, Evidence] = {}
     for column, (split, metric) in zip(columns, parts, strict=True):
+        # One unreadable run makes the whole row be judged over seeds: mixed rows would hide which runs lack images.
+        images = [] if problem else [images[split, metric] for images in found if (split, metric) in images]
+        if len(images) < len(runs):
+            images = []
         # A mean over those seeds alone that have a score would not be a mean of the row.
-        if runs and all(value_of(run, split, metric) is not None for run in runs):
-            # One unreadable run makes the whole row be judged over seeds: mixed rows would hide which runs lack images.
-            images = [] if problem or split in inherent else [images[split] for images in found]
-            why = inherent.get(split, problem)
-            if row.folds is None:
-                known[column] = _evidence(runs, split, metric, images, why)
-            else:
-                known[column] = _fold_evidence(runs, split, metric, images, why, row.folds)
+        if not runs or not (images or all(value_of(run, split, metric) is not None for run in runs)):
+            continue
+        why = inherent.get(split, problem) if has_image_scores(metric) else ""
+        if row.folds is None:
+            only = row.average is not None and row.average.over_seeds
+            known[column] = replace(_evidence(runs, split, metric, images, why), only=only)
+        else:
+            known[column] = _fold_evidence(runs, split, metric, images, why, row.folds)
     return known
 
 
@@ -210,16 +244,17 @@ def _evidence(runs: Sequence[ScoredRun], split: str, metric: str, found: Sequenc
     same = bool(found) and all(np.array_equal(found[0].rows, images.rows) for images in found[1:])
     if found and not same:
         problem = f"Its runs were tested on different images of {split}."
-    right = np.stack([images.right[metric] for images in found]) if same and metric in PER_IMAGE else None
-    # Stored metrics are 32-bit floats; the share of right images is exact.
-    stored = [value_of(run, split, metric) for run in runs]
+    scores = np.stack([images.scores for images in found]) if same else None
+    # Stored metrics are 32-bit floats, and some are not stored; the mean of the contributions is exact.
+    values = [images.scores.mean() for images in found] or [value_of(run, split, metric) for run in runs]
     return SeedEvidence(
         seeds=tuple(run.header.seed for run in runs),
-        values=np.array(stored if right is None else right.mean(axis=1), dtype=np.float64),
+        values=np.array(values, dtype=np.float64),
         count=runs[0].result.splits[split].n,
         images=found[0].rows if same else None,
-        right=right,
-        problem=problem if metric in PER_IMAGE else "",
+        scores=scores,
+        problem=problem,
+        groups=found[0].groups if same else None,
     )
 
 

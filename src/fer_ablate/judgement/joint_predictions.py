@@ -33,12 +33,14 @@ class JointPredictions:
         usage: (N,) official split of each image, as index into `labels.USAGES`.
         labels: (N,) true class indices.
         probabilities: (M, N, K).
+        groups: (N,) number of the person on each image; None if that is not known.
     """
 
     rows: NDArray[np.int64]
     usage: NDArray[np.int64]
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float32]
+    groups: NDArray[np.int64] | None = None
 
 
 def check_same_tests(candidates: Sequence[EnsembleCandidate]) -> None:
@@ -77,7 +79,8 @@ def joint_predictions(candidates: Sequence[EnsembleCandidate], split: str) -> Jo
                 f"{candidates[0].label} and {one.label} were tested on different images of {split} "
                 f"({len(first.rows):,} and {len(predictions.rows):,}), so they cannot be averaged. Give both the same data.*."
             )
-    return JointPredictions(first.rows, first.usage, first.labels, np.stack([predictions.probabilities for predictions in found]))
+    probabilities = np.stack([predictions.probabilities for predictions in found])
+    return JointPredictions(first.rows, first.usage, first.labels, probabilities, first.groups)
 
 
 def _difference_lines(candidates: Sequence[EnsembleCandidate], name: str, value: Callable[[ScoredRun], Any]) -> list[str]:

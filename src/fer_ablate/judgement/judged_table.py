@@ -4,6 +4,7 @@ Metrics that are fractions are stored as fractions (`acc` = 0.65). Published num
 """
 
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import cache
 from pathlib import Path
 from typing import ClassVar
@@ -49,6 +50,20 @@ class Failure:
         return Repeat(self.seed, self.fold)
 
 
+class Verdict(Enum):
+    """What a comparison with the baseline shows."""
+
+    better = "better"
+    worse = "worse"
+    higher = "higher"  # of metrics of which neither more nor less is better
+    lower = "lower"
+    same = "same"  # within the margin of the study
+    not_worse = "not worse"  # by more than the margin
+    noise = "noise"
+    untested = "untested"
+    same_runs = "same runs"  # as the baseline, which are not compared with themselves
+
+
 @dataclass(frozen=True)
 class Difference:
     """A row compared with the baseline in one column.
@@ -59,6 +74,10 @@ class Difference:
         p: two-sided, before correction: of the Welch test, or of McNemar's for one seed.
         p_holm: corrected by Holm over the rows of the column.
         verdict: in words, such as `better by 0.4 to 1.9 points`.
+        kind: the verdict; of earlier tables `untested`.
+        seeds_needed: with how many seeds of both rows a difference of this size would be told in 80 % of tables; None if it is
+            told, or if no number up to `power.MOST_SEEDS` is enough.
+        within_margin: whether it is shown to be less than the margin of the study, on top of what `kind` says.
     """
 
     value: float
@@ -67,6 +86,9 @@ class Difference:
     p: float
     p_holm: float
     verdict: str
+    kind: Verdict = Verdict.untested
+    seeds_needed: int | None = None
+    within_margin: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,6 +106,7 @@ class Score:
         published: printed number, if there is one.
         gap: mean minus published, in the unit of `published`.
         agrees: whether the published number lies within the prediction interval of one more run; None where there is none.
+        near_best: whether the row is the best of the column, or is not shown to be worse than it; None where that was not tested.
     """
 
     n: int
@@ -97,6 +120,7 @@ class Score:
     published: Published | None = None
     gap: float | None = None
     agrees: bool | None = None
+    near_best: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -145,6 +169,98 @@ class TableRow:
 
 
 @dataclass(frozen=True)
+class Factor:
+    """What rows differ in: a key, or the rows of a study that a grid multiplies.
+
+    Args:
+        name: the key.
+        levels: its values, in the order of the study.
+        reference: the value that the others are compared with.
+    """
+
+    name: str
+    levels: tuple[str, ...]
+    reference: str
+
+
+class EffectKind(Enum):
+    """What is compared."""
+
+    main = "main effect"  # a level with the reference, mean over all levels of the other factors
+    simple = "simple effect"  # the same within one level of another factor
+    interaction = "interaction"  # how much that differs from the simple effect within the reference of the other factor
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A level of a factor compared with its reference.
+
+    Args:
+        kind: what is compared.
+        factors: the factor; and of simple effects and interactions the other one.
+        levels: of these factors.
+        references: of these factors.
+        difference: to the reference, as of a row to the baseline; `p_holm` counts all main effects and interactions of the
+            column, or of simple effects those of the same two factors.
+    """
+
+    kind: EffectKind
+    factors: tuple[str, ...]
+    levels: tuple[str, ...]
+    references: tuple[str, ...]
+    difference: Difference
+
+
+@dataclass(frozen=True)
+class FactorTest:
+    """Analysis of variance over the scores of runs: whether any level of a factor, or any interaction of two, differs."""
+
+    factors: tuple[str, ...]
+    f: float
+    df: float
+    df_error: float
+    p: float
+
+
+@dataclass(frozen=True)
+class LevelMean:
+    """Mean of all rows with these levels of two factors, with its 95 % interval."""
+
+    factors: tuple[str, str]
+    levels: tuple[str, str]
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ColumnEffects:
+    """Effects in one column, and what they say in words."""
+
+    effects: tuple[Effect, ...]
+    tests: tuple[FactorTest, ...]
+    means: tuple[LevelMean, ...]
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Main effects and interactions of the factors of a study.
+
+    Args:
+        factors: in the order of the study, with the levels that are compared.
+        columns: column -> effects; columns without enough scores are absent.
+        notes: what is left out or not known yet and why, a sentence each.
+        crossed: whether the rows are combinations of levels; otherwise each changes one factor of the baseline.
+    """
+
+    factors: tuple[Factor, ...]
+    columns: dict[str, ColumnEffects]
+    notes: tuple[str, ...]
+    crossed: bool = True
+
+
+@dataclass(frozen=True)
 class JudgedTable:
     """A judged table.
 
@@ -157,6 +273,9 @@ class JudgedTable:
         notes: sentences that appear below the table, such as `n=1: ...`.
         factor: the swept key; None if there is none.
         folds: number of folds; None if the study is not cross-validated.
+        higher_is_better: column -> whether more of it is better, None if neither more nor less is; empty in earlier tables.
+        margin: in points, within which rows count as the same; None if the study gives none.
+        effects: of the factors, if its rows are combinations of their levels, or change one at a time.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT_JSON
@@ -169,6 +288,9 @@ class JudgedTable:
     notes: tuple[str, ...]
     factor: str | None = None
     folds: int | None = None
+    margin: float | None = None
+    higher_is_better: dict[str, bool | None] = field(default_factory=dict)
+    effects: Effects | None = None
 
     def to_json(self) -> str:
         """The table as JSON text, every number in full."""

@@ -13,7 +13,7 @@ from fer_ablate.judgement.evidence import SeedEvidence, row_evidence
 from fer_ablate.judgement.judged_table import Difference
 from fer_ablate.judgement.protocols import CONFIG_KEYS, differing_protocols
 from fer_ablate.judgement.row_runs import RowRuns, ScoredRun
-from fer_ablate.judgement.statistics import Estimate, holm, image_difference, mcnemar
+from fer_ablate.judgement.statistics import Estimate, by_group, holm, image_difference, mcnemar
 from fer_ablate.judgement.verdicts import Comparison, judged_difference
 
 METRIC = "acc"
@@ -62,16 +62,19 @@ def _unjudged(first: ScoredRun, other: ScoredRun, split: str) -> tuple[PairedTes
         found = row_evidence(_as_row(run), [column]).get(column)
         if not isinstance(found, SeedEvidence):
             return PairedTest(problem=f"{run.header.name} has no scores of {split}"), None
-        if found.right is None or found.images is None:
+        if found.scores is None or found.images is None:
             return PairedTest(problem=found.problem.rstrip(".")), None
-        sides.append((found.images, found.right[0]))
-    (images, baseline), (own_images, right) = sides
+        sides.append((found.images, found.scores[0], found.groups))
+    (images, baseline, groups), (own_images, right, _) = sides
     shared, in_first, in_other = np.intersect1d(images, own_images, return_indices=True)
     if not len(shared):
         return PairedTest(problem=f"they share no images of {split}"), None
     baseline, right = baseline[in_first], right[in_other]
     test = PairedTest(len(shared), int((right > baseline).sum()), int((right < baseline).sum()), None, mcnemar(right, baseline))
-    return test, image_difference(right[None], baseline[None])
+    if groups is None:
+        return test, image_difference(right[None], baseline[None])
+    drawn, share = by_group(np.stack([right, baseline]), groups[in_first])
+    return test, image_difference(drawn[:1], drawn[1:], share=share)
 
 
 def _unlike(first: ScoredRun, other: ScoredRun) -> str:

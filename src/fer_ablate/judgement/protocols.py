@@ -46,6 +46,10 @@ class Comparability:
         scored = label != self.baseline.label and all(column in self.evidence[name] for name in (label, self.baseline.label))
         return scored and self.same_protocol(label) and self.same_images(label, column)
 
+    def same_runs(self, label: str) -> bool:
+        """Whether a row, other than the baseline, has runs of the baseline: then nothing can be compared."""
+        return label != self.baseline.label and bool(_keys(self.rows[label]) & _keys(self.baseline))
+
     def same_protocol(self, label: str) -> bool:
         """Whether all runs of a row and of the baseline used one protocol."""
         return not differing_protocols([self.rows[label], self.baseline])
@@ -56,6 +60,21 @@ class Comparability:
         digests = {run.header.data_digest for row in (self.rows[label], self.baseline) for run in row.runs}
         one, other = self.evidence[label][column], self.evidence[self.baseline.label][column]
         return len(digests) == 1 and one.same_images(other)
+
+
+def sharing_runs(rows: Iterable[RowRuns]) -> dict[str, str]:
+    """Label of a row -> label of the first row before it that has some of the same runs."""
+    found, seen = dict[str, str](), dict[str, str]()
+    for row in rows:
+        if other := next((seen[key] for key in _keys(row) if key in seen), None):
+            found[row.label] = other
+        for key in _keys(row):
+            seen.setdefault(key, row.label)
+    return found
+
+
+def _keys(row: RowRuns) -> set[str]:
+    return {run.header.key for run in row.runs}
 
 
 def differing_protocols(rows: Iterable[RowRuns]) -> dict[str, dict[str, list[str]]]:

@@ -1,9 +1,9 @@
-"""The images that a finished run was tested on and whether it was right about each, from its stored predictions.
+"""The images that a finished run was tested on and what each contributes to its scores, from its stored predictions.
 
 Letters: N images of a split, K classes.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_ablate.errors import UserError
+from fer_ablate.judgement.image_scores import from_labels, from_probabilities, needs_probabilities, of_class
 from fer_ablate.judgement.old_predictions import guess_split
 from fer_ablate.judgement.row_runs import ScoredRun
 from fer_ablate.tracking.disk.predictions import Flags
@@ -18,48 +19,61 @@ from fer_ablate.tracking.disk.run_folder import PredictedLabels, StoredPredictio
 
 Integers = NDArray[np.integer[Any]]
 
-PER_IMAGE = ("acc", "top2")
-"""Metrics that are means over images of right or wrong."""
-
 PREDICTED = ("val", "test", "public", "private")
 """Splits of a result whose images were predicted once each, by the finished weights."""
 
 
 @dataclass(frozen=True)
 class SplitImages:
-    """A run on the images of one split.
+    """What the images of a split contribute to a metric of a run.
 
     Args:
-        rows: (N,) rows of the whole set.
-        right: `acc`, `top2` -> (N,) whether the image counts as right; only the metrics that were requested.
+        rows: (N,) rows of the whole set; for the recall of a class those of its images.
+        scores: (N,) whose mean is the metric; boolean where each image is right or wrong.
+        groups: (N,) number of the person on each image; None if that is not known.
     """
 
     rows: Integers
-    right: dict[str, Flags]
+    scores: NDArray[Any]
+    groups: Integers | None = None
 
 
-def split_images(run: ScoredRun, splits: Collection[str], metrics: Collection[str]) -> dict[str, SplitImages]:
-    """Predictions of a run image by image, for each of some splits; splits it was not scored on are absent.
+def split_images(run: ScoredRun, columns: Collection[tuple[str, str]]) -> dict[tuple[str, str], SplitImages]:
+    """Predictions of a run image by image, for each of some columns; those that it has no score in are absent.
 
     Args:
         run: finished.
-        splits: among `PREDICTED`.
-        metrics: among `PER_IMAGE`.
+        columns: split, among `PREDICTED`, and metric, one that `has_image_scores`.
 
     Raises:
         UserError: the predictions are missing, damaged, or not those that the result was computed from.
     """
     stored = run.folder.read_predicted()
-    right = {"acc": stored.predicted == stored.labels} if "acc" in metrics else {}
-    # The probabilities, most of the file, are unpacked for this metric alone.
-    if "top2" in metrics:
-        right["top2"] = _among_two_likeliest(run.folder.predictions.probabilities, stored.labels)
+    # The probabilities, most of the file, are unpacked for the metrics that need them.
+    probable = any(needs_probabilities(metric) for _, metric in columns)
+    probabilities = run.folder.predictions.probabilities if probable else None
+    masks = {split: _split_mask(stored, run, split) for split, _ in columns if split in run.result.splits}
     found = {}
-    for split in splits:
-        if split in run.result.splits:
-            inside = _split_mask(stored, run, split)
-            found[split] = SplitImages(stored.rows[inside], {name: flags[inside] for name, flags in right.items()})
+    for split, metric in columns:
+        if split in masks and (images := _images(metric, stored, masks[split], probabilities, run.result.classes)) is not None:
+            found[split, metric] = images
     return found
+
+
+def _images(
+    metric: str, stored: PredictedLabels, inside: Flags, probabilities: NDArray[np.float32] | None, classes: Sequence[str]
+) -> SplitImages | None:
+    if (of_one := of_class(metric, stored.labels, classes)) is not None:
+        inside = inside & of_one
+    labels = stored.labels[inside]
+    if needs_probabilities(metric):
+        assert probabilities is not None, "read for metrics that need them"
+        scores = from_probabilities(metric, labels, probabilities[inside])
+    else:
+        scores = from_labels(metric, labels, stored.predicted[inside], classes)
+    if scores is None or not len(scores):
+        return None
+    return SplitImages(stored.rows[inside], scores, None if stored.groups is None else stored.groups[inside])
 
 
 def split_predictions(run: ScoredRun, split: str) -> StoredPredictions:
@@ -77,22 +91,8 @@ def split_predictions(run: ScoredRun, split: str) -> StoredPredictions:
     stored = run.folder.predictions
     inside = _split_mask(run.folder.read_predicted(), run, split)
     mask = {split: np.ones(int(inside.sum()), dtype=bool)}
-    return StoredPredictions(stored.rows[inside], stored.usage[inside], stored.labels[inside], stored.probabilities[inside], mask)
-
-
-def _among_two_likeliest(probabilities: NDArray[np.float32], labels: Integers) -> Flags:
-    """Whether the true class is one of the two likeliest; equal ones in torch's order, as in the metric itself."""
-    true = probabilities[np.arange(len(labels)), labels][:, None]
-    above, tied = (probabilities > true).sum(axis=1), (probabilities == true).sum(axis=1) - 1
-    right = np.asarray((above + tied < 2) & (tied >= 0))  # NaN does not even tie with itself
-    # Only where equal probabilities compete for the second place does the order of torch decide, which is imported for them.
-    undecided = np.flatnonzero(~right & (above < 2))
-    if len(undecided):
-        import torch
-
-        likeliest = torch.from_numpy(probabilities[undecided]).topk(2, dim=1).indices.numpy()
-        right[undecided] = (likeliest == labels[undecided, None]).any(axis=1)
-    return right
+    arrays = (stored.rows[inside], stored.usage[inside], stored.labels[inside], stored.probabilities[inside])
+    return StoredPredictions(*arrays, mask, None if stored.groups is None else stored.groups[inside])
 
 
 def _split_mask(stored: PredictedLabels, run: ScoredRun, split: str) -> Flags:

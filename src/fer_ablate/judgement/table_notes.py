@@ -4,28 +4,57 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from math import isnan
 
+import numpy as np
+
+from fer_ablate.judgement.class_scores import maybe_a_fraction
 from fer_ablate.judgement.evidence import INHERENT, TRAINED_ON, Evidence, FoldEvidence, SeedEvidence, split_and_metric
+from fer_ablate.judgement.image_scores import has_image_scores
 from fer_ablate.judgement.judged_table import TableRow
-from fer_ablate.judgement.protocols import CONFIG_KEYS, Comparability, differing_protocols, first_labels
-from fer_ablate.judgement.split_images import PER_IMAGE
+from fer_ablate.judgement.protocols import CONFIG_KEYS, Comparability, differing_protocols, first_labels, sharing_runs
+from fer_ablate.judgement.statistics import FEWEST_ROWS
 from fer_ablate.judgement.verdicts import widened
+from fer_ablate.metrics import in_percent
 
 TableEvidence = Mapping[str, Mapping[str, Evidence]]
 """Label -> column -> scores of the runs."""
 
 
 def table_notes(
-    rows: Sequence[TableRow], columns: Sequence[str], evidence: TableEvidence, comparability: Comparability
+    rows: Sequence[TableRow],
+    columns: Sequence[str],
+    evidence: TableEvidence,
+    comparability: Comparability,
+    margin: float | None = None,
+    looks: Sequence[int] = (),
 ) -> Iterator[str]:
     """The sentences, the most serious first."""
+    yield from _shared_runs(comparability)
+    yield from _fractions(rows)
     yield from _averages(comparability)
     yield from _differing_tests(rows, columns, comparability)
     yield from _machines(comparability)
     yield from _missing_columns(rows, columns)
     yield from _cross_validated(rows, columns, comparability)
     yield from _seeds_alone(columns, evidence)
-    yield from _single_runs(rows)
-    yield from _correction(rows, columns)
+    yield from _persons(evidence)
+    yield from _single_runs(rows, evidence)
+    yield from _margins(columns, margin)
+    yield from _added_seeds(rows, looks) if looks else _correction(rows, columns)
+
+
+def _shared_runs(comparability: Comparability) -> Iterator[str]:
+    for label, other in sharing_runs(comparability.rows.values()).items():
+        yield f"{label} has the same runs as {other}: the two rows are one configuration, so they are not compared."
+
+
+def _fractions(rows: Sequence[TableRow]) -> Iterator[str]:
+    """Published numbers that are likely fractions, while the table is in percent."""
+    for row in rows:
+        for column, printed in {**row.published, **row.published_by_class}.items():
+            if maybe_a_fraction(column.partition("/")[2], printed.value):
+                percent = f"{100 * printed.value:.10g}"
+                problem = f"{row.label}: is the published {column} of {printed.value:g} a fraction? It is not compared"
+                yield f"{problem}, since published numbers are in percent: write {percent} for {percent} %."
 
 
 def _averages(comparability: Comparability) -> Iterator[str]:
@@ -128,14 +157,16 @@ def _seeds_alone(columns: Sequence[str], known: TableEvidence) -> Iterator[str]:
         label: {column: one for column, one in found.items() if isinstance(one, SeedEvidence)} for label, found in known.items()
     }
     scored = [column for column in columns if any(column in found for found in evidence.values())]
-    if others := dict.fromkeys(metric for _, metric in map(split_and_metric, scored) if metric not in PER_IMAGE):
+    if others := dict.fromkeys(metric for _, metric in map(split_and_metric, scored) if not has_image_scores(metric)):
         yield f"{', '.join(others)}: intervals over seeds alone, not over test images."
+    alike: dict[str, list[str]] = {}
     for column in columns:
         reasons = {label: found[column].problem for label, found in evidence.items() if column in found}
         for reason in INHERENT:
             if labels := [label for label, problem in reasons.items() if problem == reason]:
                 which = "" if len(labels) == len(reasons) else f" of {first_labels(labels)}"
-                yield f"{column}{which}: interval over seeds alone, not over images: {reason}."
+                alike.setdefault(f"{which}: interval over seeds alone, not over images: {reason}.", []).append(column)
+    yield from (f"{', '.join(concerned)}{rest}" for rest, concerned in alike.items())
     for label, every in known.items():
         alone = (
             "judged over seeds alone, not over test images"
@@ -146,18 +177,62 @@ def _seeds_alone(columns: Sequence[str], known: TableEvidence) -> Iterator[str]:
             yield f"{label}: {alone}. {problem}"
 
 
-def _single_runs(rows: Sequence[TableRow]) -> Iterator[str]:
+def _persons(known: TableEvidence) -> Iterator[str]:
+    counts = {
+        len(np.unique(one.groups))
+        for found in known.values()
+        for one in found.values()
+        if isinstance(one, SeedEvidence) and one.groups is not None and one.scores is not None
+    }
+    if counts:
+        number = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
+        yield f"Intervals and tests are over the {number} groups (data.group) that the images belong to, not over single images."
+
+
+def _margins(columns: Sequence[str], margin: float | None) -> Iterator[str]:
+    """What verdicts about a margin mean, if the study gives one."""
+    if margin is None:
+        return
+    yield (
+        f"Margin of {margin:g} points: 'the same within' is two one-sided tests and 'no worse than' one of them, at 5 %, "
+        "each corrected for the number of rows (Holm)."
+    )
+    if others := [column for column in columns if not in_percent(column.partition("/")[2])]:
+        yield f"{', '.join(others)}: not in percent, so the margin does not apply."
+
+
+def _single_runs(rows: Sequence[TableRow], evidence: TableEvidence) -> Iterator[str]:
     scored = [row for row in rows if row.scores]
     if alone := [row.label for row in scored if row.folds and len({repeat.fold for repeat in row.finished}) == 1]:
         yield f"n=1 ({first_labels(alone)}): one fold, hence no interval and no test."
     scored = [row for row in scored if row.folds is None]
     if single := [row.label for row in scored if len(row.finished) == 1]:
         which = "all rows" if len(single) == len(scored) else first_labels(single)
-        if any(score.over_images for row in scored if row.label in single for score in row.scores.values()):
+        if _usual_is_known(evidence):
+            meaning = "the spread between its seeds is taken to be the usual one of this table"
+        elif any(score.over_images for row in scored if row.label in single for score in row.scores.values()):
             meaning = "the interval covers the draw of the test images, not of the seed; p is McNemar's, of two networks"
         else:
             meaning = "no interval and no test, since one run does not show what the seed contributes"
         yield f"n=1 ({which}): {meaning}."
+
+
+def _usual_is_known(known: TableEvidence) -> bool:
+    """Whether enough rows have several seeds to show what the spread of a row usually is."""
+    several: Counter[str] = Counter()
+    for found in known.values():
+        several.update(column for column, one in found.items() if isinstance(one, SeedEvidence) and one.n > 1 and one.over_images)
+    return max(several.values(), default=0) >= FEWEST_ROWS
+
+
+def _added_seeds(rows: Sequence[TableRow], looks: Sequence[int]) -> Iterator[str]:
+    """How the seeds came about, and over what the verdicts hold."""
+    seeds = ", ".join(str(len(row.seeds)) for row in rows)
+    yield (
+        f"Seeds were added until rows were decided or not worth more (now {seeds}), with looks after "
+        f"{', '.join(map(str, looks))} seeds. Verdicts and intervals hold over all looks and rows together "
+        "(alpha spending after Lan and DeMets, divided as by Holm); each difference is that of the look which ended it."
+    )
 
 
 def _correction(rows: Sequence[TableRow], columns: Sequence[str]) -> Iterator[str]:

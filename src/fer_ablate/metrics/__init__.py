@@ -8,6 +8,7 @@ from fer_ablate.metrics.split_result import (
     PERCENT,
     SUPPORT,
     SplitResult,
+    agreement_scores,
     class_scores,
     counted_scores,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "SPLITS",
     "SUPPORT",
     "SplitResult",
+    "agreement_scores",
     "class_scores",
     "counted_scores",
     "in_percent",

@@ -5,8 +5,8 @@ from fer_ablate.metrics.split_result import AVERAGES, PERCENT, SUPPORT
 SPLITS = ("train", "val", "test", "public", "private", "train_eval", "train_pooled", "test_pooled")
 """Splits of a result, as columns name them."""
 
-METRICS = (*PERCENT, "loss")
-"""Metrics of all classes together."""
+METRICS = (*PERCENT, "kappa", "auc", "loss")
+"""Metrics of all classes together. `kappa` and `balanced_acc` are computed from counts, `auc` from the stored probabilities."""
 
 OFFERED = ("num_classes", "task")
 """What a metric of the user's own gets if it takes it: the number of classes, and `multiclass`."""

@@ -1,7 +1,9 @@
 """What scores of predictions are stored as, and how they are shown. Letter: K emotions."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +18,12 @@ PERCENT = (
     "weighted_precision",
     "weighted_recall",
     "weighted_f1",
+    "balanced_acc",
 )
 """Metrics that are fractions of one and are shown in percent; differences of them are percentage points."""
+
+Counts = Sequence[Sequence[int]] | NDArray[np.integer[Any]]
+"""(K, K) counts of predictions; row = truth, column = prediction."""
 
 SUPPORT = "support"
 """Number of images of a class."""
@@ -60,10 +66,12 @@ class SplitResult:
             if score == SUPPORT and name in (ACCURACY, *AVERAGES):
                 return float(self.n)
             return self.per_class.get(name, {}).get(score)
-        return counted_scores(self.confusion).get(metric) if self.confusion else None
+        if not self.confusion:
+            return None
+        return {**counted_scores(self.confusion), **agreement_scores(self.confusion)}.get(metric)
 
 
-def counted_scores(confusion: Sequence[Sequence[int]]) -> dict[str, float]:
+def counted_scores(confusion: Counts) -> dict[str, float]:
     """Compute accuracy and the averages over classes from (K, K) counts; row = truth, column = prediction.
 
     Macro means leave out classes that are neither present nor predicted, as torchmetrics does.
@@ -78,7 +86,22 @@ def counted_scores(confusion: Sequence[Sequence[int]]) -> dict[str, float]:
     return scores
 
 
-def class_scores(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> dict[str, dict[str, float]]:
+def agreement_scores(confusion: Counts) -> dict[str, float]:
+    """Compute `kappa` (Cohen 1960) and `balanced_acc`, the mean recall of the classes that are present, as in scikit-learn.
+
+    Both are computed whenever they are shown, since results store the counts alone. NaN where they are not defined.
+    """
+    counts = np.array(confusion, np.float64)
+    present, predicted, total = counts.sum(axis=1), counts.sum(axis=0), max(counts.sum(), 1)
+    by_chance = float(present @ predicted) / total**2
+    recalls = counts.diagonal()[present > 0] / present[present > 0]
+    return {
+        "kappa": (float(counts.trace()) / total - by_chance) / (1 - by_chance) if by_chance < 1 else math.nan,
+        "balanced_acc": float(recalls.mean()) if len(recalls) else math.nan,
+    }
+
+
+def class_scores(confusion: Counts, classes: Sequence[str]) -> dict[str, dict[str, float]]:
     """Compute the scores of each class: class name -> precision, recall, f1 and support.
 
     Args:
@@ -89,7 +112,7 @@ def class_scores(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> 
     return {name: {column: float(values[index]) for column, values in columns.items()} for index, name in enumerate(classes)}
 
 
-def class_columns(confusion: Sequence[Sequence[int]]) -> dict[str, NDArray[np.float64]]:
+def class_columns(confusion: Counts) -> dict[str, NDArray[np.float64]]:
     """Precision, recall, F1 and support of each class, (K,) each; 0 if the class was not predicted or not present."""
     counts = np.array(confusion, np.float64)
     hits, predicted, present = counts.diagonal(), counts.sum(axis=0), counts.sum(axis=1)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fer_ablate.config.binding import argument_faults, is_number, is_own, part_faults
+from fer_ablate.config.binding import argument_faults, is_number, is_own, load_plugin, part_faults, takes
 from fer_ablate.errors import Fault, choices
 
 OWN_KEYS = ("name", "warmup_epochs", "warmup_start")
@@ -16,6 +16,9 @@ INTERVALS = ("step", "epoch")
 OFFERED = ("total_steps", "steps_per_epoch", "max_epochs")
 """What a scheduler of the user's own gets if it takes it: optimizer steps of the run after its warm-up, those of an epoch, and
 the number of epochs."""
+
+OF_LENGTH = ("total_steps", "max_epochs")
+"""Those of them that depend on the number of epochs."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +194,26 @@ def _warmup_faults(config: Mapping[str, Any], max_epochs: int) -> list[Fault]:
 def own_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of a section that are arguments of a scheduler of the user's own."""
     return {key: value for key, value in config.items() if key not in (*OWN_KEYS, "interval")}
+
+
+def length_dependence(config: Mapping[str, Any], plugins: Sequence[str] = ()) -> str:
+    """Why the rate of an epoch depends on the number of epochs of the run; empty if it does not.
+
+    Args:
+        config: a section without faults.
+        plugins: the user's own packages that may be imported.
+    """
+    name = str(config["name"])
+    if is_own(name):
+        target = load_plugin(name, plugins, "scheduler.name")
+        taken = [one for one in OFFERED if one in OF_LENGTH and one not in config and takes(target, one)]
+        return f"scheduler={name} takes {', '.join(taken)}" if taken else ""
+    schedule = schedule_of(config)
+    if isinstance(schedule, OneCycle):
+        return "scheduler=onecycle is stretched over all epochs"
+    if isinstance(schedule, Cosine) and schedule.period_epochs is None:
+        return "scheduler=cosine is stretched over all epochs, unless scheduler.period_epochs is given"
+    return ""
 
 
 def schedule_of(config: Mapping[str, Any]) -> Schedule:

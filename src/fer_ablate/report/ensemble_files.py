@@ -15,6 +15,9 @@ from fer_ablate.tracking.disk.files import read_json, write_json
 from fer_ablate.tracking.disk.predictions import write_predictions
 from fer_ablate.tracking.mlflow.attach import EnsembleRecord
 
+COMPARED = ("value", "low", "high", "p", "p_holm", "verdict")
+"""What the description has of a `Difference`: the same in all versions, since its digest names the ensemble."""
+
 DESCRIPTION, PREDICTIONS, CONFUSION = "ensemble.json", "predictions.npz", "confusion.png"
 
 
@@ -75,7 +78,7 @@ class EnsembleFolder:
 def _content(ensemble: Ensemble) -> dict[str, Any]:
     """The description as plain values; numbers that are not finite become null."""
     first = ensemble.best.candidate.run
-    difference = asdict(ensemble.difference)
+    difference = {name: getattr(ensemble.difference, name) for name in COMPARED}
     return {
         "average": ensemble.average,
         "select": ensemble.select,

@@ -3,7 +3,7 @@
 tests/study/test_optuna_internals.py names what a later release changed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import optuna
@@ -47,6 +47,36 @@ def grid_points(space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
     from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl
 
     return {name: OptunaSweeperImpl._to_grid_sampler_choices(one) for name, one in space.items()}
+
+
+def keep_points(sampler: GridSampler, point: Callable[[dict[str, Any]], Any]) -> None:
+    """Keep the points of a grid that differ, in the order in which it goes through them.
+
+    Args:
+        sampler: new.
+        point: values of all keys -> what is equal for equal points; None for one that is left out.
+
+    Raises:
+        ValueError: none is left.
+    """
+    kept: dict[Any, tuple[Any, ...]] = {}
+    for values in sampler._all_grids:
+        if (found := point(dict(zip(sampler._param_names, values, strict=True)))) is not None:
+            kept.setdefault(found, values)
+    if not kept:
+        raise ValueError("no point of the grid is left")
+    sampler._all_grids = list(kept.values())
+    sampler._n_min_trials = len(kept)
+
+
+def begin_suggesting(trial: optuna.Trial) -> None:
+    """Let the sampler note the trial, which Optuna leaves out where all parameters are given: genetic ones count it by this."""
+    trial.relative_params  # noqa: B018  # computed when it is read
+
+
+def suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:
+    """Let the sampler choose one more value of a trial; Optuna's own functions for this have one for each kind of value."""
+    return trial._suggest(name, distribution)
 
 
 def grid_size(sampler: BaseSampler) -> int | None:

@@ -16,9 +16,19 @@ from optuna.trial import TrialState
 
 from fer_ablate.addresses import hide
 from fer_ablate.errors import BusyError, UserError
-from fer_ablate.search.optuna_internals import known_params, reopened_trial
+from fer_ablate.search.optuna_internals import begin_suggesting, known_params, reopened_trial, suggest
 from fer_ablate.search.trial_store import is_begun, open_store, reachable
-from fer_ablate.search.trials import COUNTED, ERROR_LOG, INTERRUPTED, PROBLEM, RESUMES, RUN_KEY, TrialRecord, trial_records
+from fer_ablate.search.trials import (
+    COUNTED,
+    ERROR_LOG,
+    EXCLUDED,
+    INTERRUPTED,
+    PROBLEM,
+    RESUMES,
+    RUN_KEY,
+    TrialRecord,
+    trial_records,
+)
 from fer_ablate.tracking.disk.files import write_error
 
 IDENTITY, CODE, PRUNER = "fer_ablate", "code", "pruner"
@@ -26,6 +36,10 @@ IDENTITY, CODE, PRUNER = "fer_ablate", "code", "pruner"
 
 LISTED = 4
 """Differences named in the message that a search was begun with other settings; further ones are counted."""
+
+
+def _always(key: str, params: Mapping[str, Any]) -> bool:
+    return True
 
 
 @dataclass(frozen=True)
@@ -45,6 +59,7 @@ class SearchPlan:
         pruner_settings: plain values from which the processes of the trials build the same pruner.
         code: digest of the code that trains.
         extend: suggests further parameters, which depend on the values of the others.
+        active: key and the values of the keys before it in `space` -> whether a trial with them has this key.
     """
 
     name: str
@@ -58,6 +73,7 @@ class SearchPlan:
     pruner_settings: dict[str, Any] = field(default_factory=dict)
     code: str = ""
     extend: Callable[[optuna.Trial], None] | None = None
+    active: Callable[[str, Mapping[str, Any]], bool] = _always
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -67,6 +83,10 @@ class SearchPlan:
         parts = {"objectives": self.objectives, "directions": self.directions, "space": space, "fixed": fixed}
         found: dict[str, Any] = json.loads(json.dumps(parts, default=str))
         return found
+
+    def is_complete(self, params: Mapping[str, Any]) -> bool:
+        """Whether these are all parameters of a trial."""
+        return all(name in params or not self.active(name, params) for name in self.space)
 
 
 @dataclass(frozen=True)
@@ -143,7 +163,11 @@ class Search:
             # Repeats do not count, so that an interrupted search keeps the numbering of its suggestions.
             originals = sum(RESUMES not in trial.user_attrs for trial in self.study.get_trials(deepcopy=False))
             self.study.sampler = self.plan.sampler(originals)
-            trial = self.study.ask(dict(self.plan.space))
+            trial = self.study.ask()
+            begin_suggesting(trial)
+            for name, one in self.plan.space.items():
+                if self.plan.active(name, trial.params):
+                    suggest(trial, name, one)
             if self.plan.extend is not None:
                 self.plan.extend(trial)
             self._open[trial.number] = trial
@@ -163,8 +187,12 @@ class Search:
         self._end(number, TrialState.PRUNED)
 
     def impossible(self, number: int, problem: str) -> None:
-        """End a trial whose network shrinks to nothing; nothing was trained, and the sampler learns nothing from it."""
+        """End a trial whose network shrinks to nothing; nothing was trained, and only TPE learns from it, to avoid the values."""
         self._end(number, TrialState.PRUNED, {PROBLEM: problem})
+
+    def excluded(self, number: int, problem: str) -> None:
+        """End a trial that the search leaves out, as one whose network shrinks to nothing."""
+        self._end(number, TrialState.PRUNED, {PROBLEM: problem, EXCLUDED: True})
 
     def failed(self, number: int, problem: str, log: str = "") -> None:
         """End a trial with an error; the search goes on."""
@@ -220,7 +248,7 @@ class Search:
             again = trial.state is TrialState.FAIL and (retry_failed or trial.user_attrs.get(INTERRUPTED))
             params = known_params(trial)
             # A trial killed while its parameters were suggested lacks some of them, and none of it was trained.
-            if again and trial.number not in repeated and params.keys() >= self.plan.space.keys():
+            if again and trial.number not in repeated and self.plan.is_complete(params):
                 self.study.enqueue_trial(params, user_attrs={RESUMES: trial.number})
 
 

@@ -1,20 +1,24 @@
 """Trials of a search as records, and their summary: the best ones, the Pareto front, which parameters matter."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from statistics import median_low, mode
 from typing import Any, Literal
 
 import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from fer_ablate.search.objectives import MAXIMIZE
 
-RUN_KEY, PROBLEM, ERROR_LOG, INTERRUPTED, RESUMES = "key", "problem", "log", "interrupted", "resumes"
-"""User attributes of a trial: key of its run, error, log of the error, whether its process died, which trial it repeats."""
+RUN_KEY, PROBLEM, ERROR_LOG, INTERRUPTED, RESUMES, EXCLUDED = "key", "problem", "log", "interrupted", "resumes", "excluded"
+"""User attributes of a trial: key of its run, error, log of the error, whether its process died, which trial it repeats, whether
+the search leaves it out."""
 
-TrialStatus = Literal["done", "pruned", "impossible", "failed", "interrupted", "open"]
-COUNTED: tuple[TrialStatus, ...] = ("done", "pruned", "impossible", "failed")
+TrialStatus = Literal["done", "pruned", "impossible", "excluded", "failed", "interrupted", "open"]
+COUNTED: tuple[TrialStatus, ...] = ("done", "pruned", "impossible", "excluded", "failed")
 """States that count towards the number of trials of a search; an interrupted trial is repeated under another number."""
 
 VALUED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -29,11 +33,12 @@ class TrialRecord:
 
     Args:
         number: from 0.
-        state: see `COUNTED`; `impossible` if its network shrinks to nothing, `open` if it runs or waits to be run.
+        state: see `COUNTED`; `impossible` if its network shrinks to nothing, `excluded` if the search leaves it out, `open` if it
+            runs or waits to be run.
         params: override key -> value.
         values: of the objectives; empty unless done.
         key: of its run; empty if it never began.
-        problem: the whole error of a failed trial; why the network of an impossible one cannot be built.
+        problem: the whole error of a failed trial; why one that was not trained is impossible or excluded.
         log: file with the traceback.
         resumes: the interrupted trial that it repeats.
         last: epoch and value reported last; None if it reported none.
@@ -116,6 +121,8 @@ def _state(trial: FrozenTrial, repeated: bool) -> TrialStatus:
     if trial.state is TrialState.COMPLETE:
         return "done"
     if trial.state is TrialState.PRUNED:
+        if trial.user_attrs.get(EXCLUDED):
+            return "excluded"
         return "impossible" if trial.user_attrs.get(PROBLEM) else "pruned"
     if trial.state is TrialState.FAIL:
         return "interrupted" if repeated or trial.user_attrs.get(INTERRUPTED) else "failed"
@@ -144,24 +151,39 @@ def _beats(first: tuple[float, ...], second: tuple[float, ...], earlier: bool) -
 def _importances(study: optuna.Study, objectives: tuple[str, ...]) -> dict[str, dict[str, float]]:
     """Shares by fANOVA (Hutter et al., 2014), which with tens of trials errs far less than PED-ANOVA, Optuna's default.
 
-    Pruned trials count with the value that they reported last: a search that prunes well has few others to compare.
+    Pruned trials count with the value that they reported last: a search that prunes well has few others to compare. A key that
+    some trials do not have counts there with its median or commonest value, as if it made no difference.
     """
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances  # with scikit-learn, a second of each training
 
     known = [trial for trial in study.get_trials(deepcopy=False) if trial.state in VALUED and trial.values]
-    parameters = {name for trial in known for name in trial.params}
-    if len(known) < max(ENOUGH_TRIALS, FOR_EACH_PARAMETER * len(parameters)):
+    space = _shared_space(known)
+    if len(known) < max(ENOUGH_TRIALS, FOR_EACH_PARAMETER * len(space)):
         return {}
+    middle = {name: _middle(one, [trial.params[name] for trial in known if name in trial.params]) for name, one in space.items()}
     # fANOVA takes complete trials only, so pruned ones are copied with their last value.
     plain = optuna.create_study(directions=study.directions)
     for trial in known:
-        plain.add_trial(create_trial(values=trial.values, params=trial.params, distributions=trial.distributions))
+        params = {name: trial.params.get(name, middle[name]) for name in space}
+        plain.add_trial(create_trial(values=trial.values, params=params, distributions=space))
     evaluator, found = FanovaImportanceEvaluator(seed=0), {}
     for number, name in enumerate(objectives):
         with suppress(RuntimeError):  # the value never changes, so nothing decides it
             shares = get_param_importances(plain, evaluator=evaluator, target=partial(_value, number))
             found[name] = {parameter: float(share) for parameter, share in shares.items()}
     return found
+
+
+def _shared_space(trials: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:
+    """The distributions that are the same in all trials that have them; a function of the user's own may change one."""
+    found = dict(item for trial in trials for item in trial.distributions.items())
+    changed = {name for trial in trials for name, one in trial.distributions.items() if one != found[name]}
+    return {name: one for name, one in found.items() if name not in changed}
+
+
+def _middle(one: BaseDistribution, values: Sequence[Any]) -> Any:
+    """The median of numbers, the commonest of choices."""
+    return mode(values) if isinstance(one, CategoricalDistribution) else median_low(values)
 
 
 def _value(number: int, trial: FrozenTrial) -> float:

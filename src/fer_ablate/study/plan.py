@@ -1,16 +1,16 @@
 """Compares the runs that a study consists of with those on disk: the state of each, the reason, and the cost of the rest."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any
 
-from fer_ablate.config.behaviour import behaviour
 from fer_ablate.config.choices import Only
 from fer_ablate.config.schema import StudySwitches
 from fer_ablate.config.study_rows import Repeat, Row
 from fer_ablate.study.cells import Cell
+from fer_ablate.study.changes import what_changed
+from fer_ablate.study.shorter import Shorter, ShorterRuns
 from fer_ablate.study.spec import StudySpec
 from fer_ablate.tracking.disk.index import RunBrief
 from fer_ablate.tracking.disk.run_folder import RunFolder
@@ -22,9 +22,6 @@ RunName = tuple[str, str, Repeat, int | None]
 
 UNFINISHED = (RunState.missing, RunState.pruned)
 """States of a run without a result that nothing went wrong with; where it was interrupted or stopped, it resumes."""
-
-SHOWN_CHANGES = 3
-"""Changed keys named in a reason; the others are counted."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +35,7 @@ class PlannedRun:
         folder: folder of this very run; it may not exist yet.
         stale: newest finished run of this row, seed and fold that has another key.
         to_train: whether the run is trained now.
+        shorter: a finished run with fewer epochs that is the same otherwise, where this one has not begun.
     """
 
     cell: Cell
@@ -46,6 +44,17 @@ class PlannedRun:
     folder: RunFolder
     stale: RunRecord | None
     to_train: bool
+    shorter: Shorter | None = None
+
+    @property
+    def continues(self) -> Shorter | None:
+        """The shorter run whose state this one begins with; None if it begins with none."""
+        return self.shorter if self.shorter is not None and not self.shorter.problem else None
+
+    @property
+    def has_stale(self) -> bool:
+        """Whether `study.accept_stale` would show an earlier version in place of this run."""
+        return self.stale is not None and self.state is not RunState.finished
 
 
 @dataclass(frozen=True)
@@ -76,10 +85,11 @@ def make_plan(spec: StudySpec, cells: Sequence[Cell], found: Scan | None = None)
     for record in found.records:
         earlier.setdefault(name_of_run(record.brief), []).append(record)
     chosen = _with_auxiliaries(set(spec.switches.select), spec.rows)
+    shorter = ShorterRuns(() if spec.switches.accept_stale else found.records)
     runs = []
     for cell in cells:
         others = [record for record in earlier.get(name_of_cell(cell), []) if record.finished and record.brief.key != cell.key]
-        planned = _planned(cell, by_key.get(cell.key), others, found.folders, spec.switches)
+        planned = _planned(cell, by_key.get(cell.key), others, found.folders, spec.switches, shorter)
         if not chosen or is_chosen(cell.row.label, chosen):
             runs.append(planned)
     return Plan(spec, tuple(runs), tuple(found.damaged))
@@ -99,16 +109,16 @@ def seconds_left(plan: Plan) -> tuple[float | None, int]:
     """Estimate how long the runs to train take one after another, from finished ones.
 
     An epoch of a run takes as long as one of its row's other seeds, folds or earlier versions; where there are none, the
-    median of the other rows.
+    median of the other rows. Epochs that an interrupted run has, or one that continues a shorter run, are not counted.
 
     Returns:
         Seconds, or None if nothing is finished; and how many runs were estimated from other rows.
     """
     per_epoch: dict[str, list[float]] = {}
     for planned in plan.runs:
-        record = planned.folder if planned.state is RunState.finished else planned.stale.folder if planned.stale else None
-        if record is not None:
-            result = record.result
+        folder = _measured(planned)
+        if folder is not None:
+            result = folder.result
             per_epoch.setdefault(planned.cell.row.label, []).append(result.seconds / max(result.epochs, 1))
     if not per_epoch:
         return None, 0
@@ -117,10 +127,24 @@ def seconds_left(plan: Plan) -> tuple[float | None, int]:
     total, guessed = 0.0, 0
     for planned in plan.to_train:
         label, epochs = planned.cell.row.label, planned.cell.config.trainer.max_epochs
-        done = len(planned.folder.history) if planned.state in UNFINISHED else 0
-        total += (epochs - done) * (fmean(per_epoch[label]) if label in per_epoch else rest)
+        total += _epochs_left(planned, epochs) * (fmean(per_epoch[label]) if label in per_epoch else rest)
         guessed += label not in per_epoch
     return total, guessed
+
+
+def _measured(planned: PlannedRun) -> RunFolder | None:
+    """The finished run that says how long an epoch of this one takes; None if there is none."""
+    if planned.state is RunState.finished:
+        return planned.folder
+    if planned.continues is not None:
+        return planned.continues.folder
+    return planned.stale.folder if planned.stale is not None else None
+
+
+def _epochs_left(planned: PlannedRun, epochs: int) -> int:
+    if planned.continues is not None:
+        return 0 if planned.continues.stopped else epochs - planned.continues.epochs
+    return epochs - (len(planned.folder.history) if planned.state in UNFINISHED else 0)
 
 
 def _with_auxiliaries(chosen: set[str], rows: Sequence[Row]) -> set[str]:
@@ -142,12 +166,18 @@ def is_chosen(label: str, chosen: Iterable[str]) -> bool:
 
 
 def _planned(
-    cell: Cell, record: RunRecord | None, others: Sequence[RunRecord], folders: RunFolders, switches: StudySwitches
+    cell: Cell,
+    record: RunRecord | None,
+    others: Sequence[RunRecord],
+    folders: RunFolders,
+    switches: StudySwitches,
+    shorter_runs: ShorterRuns,
 ) -> PlannedRun:
     folder = record.folder if record is not None else folders.of(cell.config, cell.row.label, cell.key)
     # Of several earlier versions the newest is nearest to what the person has in mind.
     stale = max(others, key=lambda other: other.brief.started_at, default=None)
-    state, reason = _state(cell, folder, stale)
+    shorter = shorter_runs.of(cell.config, cell.identity, folder)
+    state, reason = _state(cell, folder, stale, shorter)
     if state is RunState.finished and record is None:
         state = RunState.missing  # its header is damaged, so its result cannot be attributed: it is trained again
     to_train = state is not RunState.finished or cell.config.force
@@ -158,10 +188,10 @@ def _planned(
         to_train = state is RunState.failed
     elif switches.only is Only.missing:
         to_train = state in (*UNFINISHED, RunState.stale) and to_train
-    return PlannedRun(cell, state, reason, folder, stale, to_train)
+    return PlannedRun(cell, state, reason, folder, stale, to_train, shorter)
 
 
-def _state(cell: Cell, folder: RunFolder, stale: RunRecord | None) -> tuple[RunState, str]:
+def _state(cell: Cell, folder: RunFolder, stale: RunRecord | None, shorter: Shorter | None) -> tuple[RunState, str]:
     """The state of a cell, and an explanation for people, which may be empty."""
     state = folder.state
     if state is RunState.finished:
@@ -170,43 +200,12 @@ def _state(cell: Cell, folder: RunFolder, stale: RunRecord | None) -> tuple[RunS
         return state, folder.owner
     if (failure := folder.failure) is not None:
         return state, failure.problem.splitlines()[0]
+    if shorter is not None and not shorter.problem:
+        return state, shorter.described
     if epochs := len(folder.history):
         return state, f"resumes after epoch {epochs}"
     if stale is not None:
-        return RunState.stale, _why_stale(cell, stale)
-    return state, ""
-
-
-def _why_stale(cell: Cell, stale: RunRecord) -> str:
-    header, identity = stale.header, cell.identity
-    now = identity.settings
-    # Digests are not compared: two of one behaviour give the same results.
-    other_code = behaviour(header.code_digest) != behaviour(identity.code_digest)
-    if other_code:
-        now = _known_then(now, header.settings)
-    reasons = [_changed(header.settings, now)] if header.settings else []
-    reasons += ["data changed"] if header.data_digest != identity.data_digest else []
-    reasons += ["code changed"] if other_code else []
-    return ", ".join(reason for reason in reasons if reason) or "starts from other weights"
-
-
-def _known_then(now: Any, before: Any) -> Any:
-    """Today's settings without the keys that the earlier code did not have, since nobody could set them then."""
-    if isinstance(now, Mapping) and isinstance(before, Mapping):
-        return {key: _known_then(value, before[key]) for key, value in now.items() if key in before}
-    if isinstance(now, list) and isinstance(before, list) and len(now) == len(before):
-        return [_known_then(one, other) for one, other in zip(now, before, strict=True)]
-    return now
-
-
-def _changed(before: dict[str, Any], now: dict[str, Any]) -> str:
-    # The stored side was JSON, which knows neither tuples nor keys that are not text, so both sides are compared as text.
-    keys = [key for key in {**before, **now} if str(before.get(key)) != str(now.get(key))]
-    changes = [f"{key} {_short(before.get(key, 'absent'))} -> {_short(now.get(key, 'absent'))}" for key in sorted(keys)]
-    more = f" and {len(changes) - SHOWN_CHANGES} more" if len(changes) > SHOWN_CHANGES else ""
-    return ", ".join(changes[:SHOWN_CHANGES]) + more
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 24 else "..."
+        reason = what_changed(cell.identity, stale.header)
+        same = shorter is not None and shorter.folder.path == stale.folder.path
+        return RunState.stale, f"{reason}; {shorter.problem}" if shorter is not None and same else reason
+    return state, shorter.described if shorter is not None else ""

@@ -31,6 +31,7 @@ from fer_ablate.config.study_rows import FOLD_KEYS, Row, baseline_of, rows_of, s
 from fer_ablate.config.yaml_files import read_yaml
 from fer_ablate.errors import Fault, FaultyConfigError, UserError, choices
 from fer_ablate.study.faults import content_faults
+from fer_ablate.study.file_faults import written_faults
 
 GRID_DIGITS = 8
 """Digits of the digest that distinguishes grids in file names."""
@@ -49,12 +50,14 @@ class StudySpec:
         study: the study's file with what was typed about it; all defaults for a grid without one.
         from_file: whether there is such a file.
         rows: all of them, whatever `switches.select` chooses.
-        seeds: None leaves the seed to the config of each row.
+        seeds: None leaves the seed to the config of each row. With `looks`, all that may be added.
         baseline: label of the row that the others are compared with.
         typed: overrides of the command line that hold for every run.
         factor: key on the horizontal axis of a plot; None if no single one is swept.
         switches: what this command does with the study.
         left_out: rows that `exclude` leaves out.
+        swept: keys that the command line gives several values.
+        looks: numbers of seeds after which rows are looked at, while seeds are added; empty: all seeds are trained.
     """
 
     name: str
@@ -67,6 +70,8 @@ class StudySpec:
     factor: str | None
     switches: StudySwitches = field(default_factory=StudySwitches)
     left_out: int = 0
+    looks: tuple[int, ...] = ()
+    swept: tuple[str, ...] = ()
 
     @property
     def folds(self) -> int | None:
@@ -100,8 +105,12 @@ def study_spec(overrides: Sequence[str], config_dir: Path | None = None) -> Stud
     swept = [one for one in parsed if one.is_sweep_override() and one not in seeds]
     ordered = [one for one in parsed if one not in seeds]
     typed = tuple(str(one.input_line) for one in ordered if one not in swept)
-    rows = rows_of(study) if study is not None else [Row("", ())]
+    exclude = study.exclude if study is not None else []
+    # All of them, since what was typed may take the place of what `exclude` is about.
+    rows = rows_of(replace(study, exclude=[])) if study is not None else [Row("", ())]
     baseline = baseline_of(study) if study is not None else ""
+    first_seeds = _seeds(seeds, study)
+    looks = look_seeds(len(first_seeds), study.max_seeds) if study is not None and study.seeds_until and first_seeds else ()
     first, grid = _grid(ordered)
     crossed = tuple(
         replace(
@@ -115,23 +124,22 @@ def study_spec(overrides: Sequence[str], config_dir: Path | None = None) -> Stud
         for row in rows
         for label, words in grid
     )
-    kept, left_out = crossed, 0
-    if study is not None and study.exclude:
-        kept = tuple(row for row in crossed if not is_excluded(row.overrides, study.exclude))
-        every = rows_of(replace(study, exclude=[]))
-        _check_exclusions(study.exclude, [row.overrides for row in (*every, *crossed)], kept, _with(baseline, first))
-        left_out = len(every) * len(grid) - len(kept)
+    kept = tuple(row for row in crossed if not is_excluded(row.overrides, exclude))
+    if exclude:
+        _check_exclusions(exclude, [row.overrides for row in (*rows, *crossed)], kept, _with(baseline, first))
     return StudySpec(
         name=name,
         study=study or StudyConfig(),
         from_file=study is not None,
         rows=kept,
-        seeds=_seeds(seeds, study),
+        seeds=further_seeds(first_seeds, study.max_seeds) if study is not None and looks else first_seeds,
+        looks=looks,
         baseline=_with(baseline, first) or "all defaults",
         typed=typed,
         factor=_factor(study, rows, swept),
         switches=_part(StudySwitches, keys) if keys is not None else StudySwitches(),
-        left_out=left_out,
+        left_out=len(crossed) - len(kept),
+        swept=tuple(one.key_or_group for one in swept),
     )
 
 
@@ -156,6 +164,24 @@ def _check_exclusions(exclude: Sequence[Any], every: Sequence[Sequence[str]], ke
         faults += [Fault("study.exclude", f"'{label}' is left out, which '{row.label}' needs.") for label in needed]
     if faults:
         raise FaultyConfigError(faults)
+
+
+def look_seeds(first: int, most: int) -> tuple[int, ...]:
+    """Numbers of seeds after which a study looks at its table, each about half as many again as the one before.
+
+    >>> look_seeds(3, 20)
+    (3, 5, 8, 12, 18, 20)
+    """
+    looks = [first]
+    while looks[-1] < most:
+        looks.append(min(most, max(looks[-1] + 1, (3 * looks[-1] + 1) // 2)))
+    return tuple(looks)
+
+
+def further_seeds(first: Sequence[int] | None, most: int) -> tuple[int, ...]:
+    """These seeds, and the next higher ones until there are as many as may be added."""
+    given = tuple(first or ())
+    return (*given, *range(max(given) + 1, max(given) + 1 + most - len(given)))
 
 
 def study_file(name: str, config_dir: Path | None = None) -> Path:
@@ -189,6 +215,8 @@ def _study_keys(words: Sequence[str], name: str, config_dir: Path | None) -> Stu
         return None
     if not any(word.startswith("study=") for word in words):
         raise FaultyConfigError([Fault("study", "no study is named.", "Give study=quickstart, or another file of conf/study/.")])
+    if faults := written_faults(study_file(name, config_dir)):
+        raise FaultyConfigError(faults)
     diagnosis = diagnose(words, config_dir)
     if diagnosis.faults or diagnosis.tree is None:
         # Where there is no such study, none of its keys exists either.

@@ -1,11 +1,11 @@
-"""Records a run while it trains: its folder at once, MLflow in a thread of its own."""
+"""Records a run while it trains: its folder at once, MLflow and other trackers in threads of their own."""
 
 import math
 import queue
 import threading
 import traceback
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
@@ -24,6 +24,7 @@ from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader
 from fer_ablate.tracking.disk.run_state import RunState, mlflow_status
 from fer_ablate.tracking.mlflow.connection import open_store, reason, refused
 from fer_ablate.tracking.mlflow.study_ids import row_run
+from fer_ablate.tracking.other_trackers import EPOCHS_SECONDS, OtherTracker, other_trackers
 from fer_ablate.training.result import RunResult
 
 if TYPE_CHECKING:
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
 
 StoreCall = Callable[["Store"], None]
 """One thing to be sent to MLflow."""
-
-EPOCHS_SECONDS = 5.0
-"""Time between two requests with epochs: those that end in between go together, and the last ones at the end of the run."""
 
 LOCAL_SECONDS = 60
 """How long `finish` waits for a store on the disk: longer than creating the database takes, and no server can hang."""
@@ -52,17 +50,27 @@ class Recorder:
         runs_dir: a store without a server keeps its artifacts below it.
         timeout: seconds that a request to a server may take, and that `finish` may wait.
         system_metrics: whether the load of the machine is recorded; it goes to MLflow alone, so a server that is away misses it.
+        others: trackers beside MLflow.
 
     Attributes:
         warning: why MLflow does not have everything; empty if it has, or may yet have.
     """
 
-    def __init__(self, folder: RunFolder, uri: str | None, runs_dir: str, timeout: int, system_metrics: bool = False) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        uri: str | None,
+        runs_dir: str,
+        timeout: int,
+        system_metrics: bool = False,
+        others: Sequence[OtherTracker] = (),
+    ) -> None:
         self.folder = folder
         self.uri = uri
         self.runs_dir = runs_dir
         self.timeout = timeout
         self.warning = ""
+        self._others = others
         self._system_metrics = system_metrics
         self._monitor: Monitor | None = None
         self._calls: queue.SimpleQueue[StoreCall | None] = queue.SimpleQueue()
@@ -84,6 +92,8 @@ class Recorder:
             header = replace(header, **{name: getattr(earlier, name) for name in kept})
         self.folder.write_header(header)
         self.folder.remove_failure_files()
+        for other in self._others:
+            other.start()
         if self.uri is not None:
             write_text(self.folder.pending_file, mlflow_status(RunState.running))
             self._calls.put(lambda store: self._start(store, header, new))
@@ -100,16 +110,30 @@ class Recorder:
             time_ms: Unix time in milliseconds.
         """
         self.folder.append_epoch(epoch, metrics, time_ms)
+        for other in self._others:
+            other.epoch()
         if self._worker is not None:
             self._calls.put(self._send_epochs)
 
     def finish(self, result: RunResult | None, state: RunState) -> None:
-        """Send the folder as it is now to MLflow, and wait a bounded time for that.
+        """Send the folder as it is now to MLflow and the other trackers, and wait a bounded time for that.
 
         Args:
             result: in the folder already, since it must not wait for MLflow; None if there is none.
             state: state that the run ended in.
         """
+        for other in self._others:
+            other.end(state)
+        self._finish_mlflow(result, state)
+        for other in self._others:
+            other.wait()
+
+    @property
+    def warnings(self) -> list[str]:
+        """Why MLflow and the other trackers do not have everything, as far as they do not."""
+        return [text for text in (self.warning, *(other.warning for other in self._others)) if text]
+
+    def _finish_mlflow(self, result: RunResult | None, state: RunState) -> None:
         if self._worker is None:
             return
         self._calls.put(lambda store: self._finish(store, result, state))
@@ -170,7 +194,8 @@ class Recorder:
 
 def build_recorder(config: TrackingConfig, runs_dir: str, folder: RunFolder) -> Recorder:
     """The recorder that a config describes."""
-    return Recorder(folder, config.uri if config.enabled else None, runs_dir, config.timeout, config.system_metrics)
+    uri = config.uri if config.enabled else None
+    return Recorder(folder, uri, runs_dir, config.timeout, config.system_metrics, other_trackers(config, folder))
 
 
 def pending(runs_dir: Path) -> list[RunFolder]:

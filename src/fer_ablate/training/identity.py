@@ -21,12 +21,14 @@ class RunIdentity:
         settings: dotted key -> value of every setting that can change the result, resolved for this machine.
         data_digest: digest of the images.
         code_digest: of the code, as `config.behaviour` takes it.
+        start: identity of the weights that it begins with; None: they are drawn from the seed.
     """
 
     key: str
     settings: dict[str, Any]
     data_digest: str
     code_digest: str
+    start: str | None = None
 
 
 def run_identity(config: Config, data_digest: str, start: str | None = None) -> RunIdentity:
@@ -38,7 +40,7 @@ def run_identity(config: Config, data_digest: str, start: str | None = None) -> 
         start: identity of the weights that `init_from` names; None: they are drawn from the seed.
     """
     settings, code = relevant(config, machine_settings(config)), code_digest(config.plugins)
-    return RunIdentity(run_key(settings, data_digest, code, start), settings, data_digest, code)
+    return RunIdentity(run_key(settings, data_digest, code, start), settings, data_digest, code, start)
 
 
 def identity_of_repeat(first: RunIdentity, repeat: Mapping[str, Any], start: str | None = None) -> RunIdentity:
@@ -50,7 +52,8 @@ def identity_of_repeat(first: RunIdentity, repeat: Mapping[str, Any], start: str
         start: as in `run_identity`.
     """
     settings = with_values(first.settings, repeat)
-    return replace(first, key=run_key(settings, first.data_digest, first.code_digest, start), settings=settings)
+    key = run_key(settings, first.data_digest, first.code_digest, start)
+    return replace(first, key=key, settings=settings, start=start)
 
 
 def machine_settings(config: Config) -> dict[str, Any]:

@@ -44,8 +44,7 @@ class Front:
 
 def cell_of(prepared: PreparedSearch, trial: TrialRecord) -> Cell:
     """The run of a trial, composed again."""
-    words = [*prepared.space.fixed, *(f"{key}={value}" for key, value in trial.params.items())]
-    return prepared.compose(_label(trial), words)
+    return prepared.compose(_label(trial), prepared.space.words(trial.params))
 
 
 def repeated_words(words: Sequence[str]) -> list[str]:
@@ -63,7 +62,8 @@ def write_front(prepared: PreparedSearch, summary: SearchSummary, cells: Sequenc
     """
     file = prepared.folder / "study" / f"{prepared.plan.name}-front.yaml"
     words = [word for word in repeated_words(prepared.space.fixed) if not is_encoding(key_of(word))]
-    places = [word for word in words if _is_of(key_of(word), IRRELEVANT)]
+    # Only a command may allow the code of plugins, a study's file cannot.
+    places = [word for word in words if _is_of(key_of(word), (*IRRELEVANT, "plugins"))]
     base = [word for word in words if word not in places]
     structures = varies_stages(prepared.plan.space)
     train = _command(prepared, file, ["-m"], [f"study={file.stem}", *places])
@@ -84,7 +84,8 @@ def write_front(prepared: PreparedSearch, summary: SearchSummary, cells: Sequenc
         experiment = next((value_of(word) for word in base if key_of(word) == "experiment"), None)
         files += [_write_network(prepared, trial, cell, experiment) for trial, cell in zip(summary.best, cells, strict=True)]
     # The file of the network has its own experiment and model.
-    others = [word for word in base if key_of(word) != "experiment" and not _is_of(key_of(word), ("model",))]
+    allowed = [word for word in places if key_of(word) == "plugins"]
+    others = [*allowed, *(word for word in base if key_of(word) != "experiment" and not _is_of(key_of(word), ("model",)))]
     describe = _command(prepared, files[1], ["describe"], [f"experiment={files[1].stem}", *others]) if structures else ""
     return Front(tuple(files), describe, train)
 

@@ -22,7 +22,7 @@ from fer_ablate.report.plots.search import save_search_figures
 from fer_ablate.report.quantities import count, metric_title, scale
 from fer_ablate.search.objectives import COSTS, MAXIMIZE, why_not_pruned
 from fer_ablate.search.search import Search
-from fer_ablate.search.trials import COUNTED, SearchSummary, TrialRecord, search_summary
+from fer_ablate.search.trials import COUNTED, SearchSummary, TrialRecord, TrialStatus, search_summary
 from fer_ablate.shell import program
 from fer_ablate.study.cells import Cell
 from fer_ablate.tracking.disk.files import write_text
@@ -35,19 +35,20 @@ from fer_ablate.training.role_set import role_set
 SHOWN = 10
 """Trials of the Pareto front that are printed; the file lists all."""
 
+RARE: tuple[TrialStatus, ...] = ("impossible", "excluded")
+"""States that few searches can have at all, so that only these speak of them."""
 
-def begin(search: Search, config: Config, n_trials: int, missing: int, at_once: int) -> None:
+
+def begin(search: Search, prepared: PreparedSearch, missing: int) -> None:
     """Print what the search is about to do.
 
     Args:
         search: the search, new or continued.
-        config: config of its first trial.
-        n_trials: number of trials in all.
+        prepared: the same search.
         missing: number of trials still to run.
-        at_once: number of trials in a batch.
     """
-    plan = search.plan
-    rows = search_facts(plan, n_trials, missing, at_once)
+    plan, config = search.plan, prepared.config
+    rows = search_facts(prepared, missing)
     notes = [search.note, why_not_pruned(config) if plan.pruner_settings.get("name") != "none" else ""]
     rows += [("note", note) for note in (*notes, *_image_notes(config)) if note]
     console.facts(rows)
@@ -118,8 +119,7 @@ def _tags(names: Sequence[str]) -> dict[str, str]:
 
 def _show_counts(summary: SearchSummary) -> None:
     ended = sum(len(summary.of(state)) for state in COUNTED)
-    # Few searches can have impossible trials at all, so only these speak of them.
-    counts = ", ".join(f"{len(found)} {state}" for state in COUNTED if (found := summary.of(state)) or state != "impossible")
+    counts = ", ".join(f"{len(found)} {state}" for state in COUNTED if (found := summary.of(state)) or state not in RARE)
     again = {trial.resumes for trial in summary.trials if trial.resumes is not None}
     # One without a key was killed before its run began: another suggestion takes its place.
     waiting = [trial for trial in summary.of("interrupted") if trial.number not in again and trial.key]

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import optuna
 from omegaconf import OmegaConf
-from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from fer_ablate.cli import console
 from fer_ablate.cli.command_line import HydraArguments, raise_faults
@@ -15,24 +14,19 @@ from fer_ablate.config.behaviour import behaviour, code_digest
 from fer_ablate.config.binding import load_plugin
 from fer_ablate.config.compose import composer, to_config, to_yaml
 from fer_ablate.config.diagnosis import diagnose, with_globs
+from fer_ablate.config.excluded_rows import in_words
 from fer_ablate.config.key import relevant
 from fer_ablate.config.multirun import sweeper_values
 from fer_ablate.config.overrides import key_of, value_of
 from fer_ablate.config.schema import Config, ModelConfig, StudyConfig
 from fer_ablate.config.study_rows import Row
-from fer_ablate.errors import FaultyConfigError
+from fer_ablate.data.load import load_faces
+from fer_ablate.errors import Fault, FaultyConfigError, UserError
 from fer_ablate.execution.planning import raise_unheeded
-from fer_ablate.execution.search.settings import (
-    KEY,
-    SearchSpace,
-    SweeperSettings,
-    derived_name,
-    read_space,
-    sampler_of,
-    single_valued,
-)
+from fer_ablate.execution.search.settings import SweeperSettings, derived_name, sampler_note, sampler_of
+from fer_ablate.execution.search.space import KEY, WHEN, SearchSpace, read_space, single_valued
 from fer_ablate.execution.search.structures import decoded, impossible, is_encoding, keys_text, varies_stages
-from fer_ablate.search.objectives import check_objectives, objective_directions, objective_names
+from fer_ablate.search.objectives import check_objectives, objective_directions, objective_names, own_objectives
 from fer_ablate.search.optuna_internals import grid_size
 from fer_ablate.search.pruners import build_pruner, check_pruner
 from fer_ablate.search.search import SearchPlan
@@ -82,7 +76,9 @@ def read_search(parsed: HydraArguments) -> tuple[PreparedSearch, list[str]]:
     """
     raise_unheeded(parsed)
     encoding = [text for text in parsed.overrides if is_encoding(key_of(text))]  # no run has these keys
-    raise_faults(diagnose([text for text in parsed.overrides if text not in encoding], parsed.config_dir).faults)
+    faults = diagnose([text for text in parsed.overrides if text not in encoding], parsed.config_dir).faults
+    if any("." not in fault.key for fault in faults):
+        raise_faults(faults)
     with composer(parsed.config_dir):
         words = with_globs(parsed.overrides)
     of_hydra = [text for text in words if is_hydra(text)]
@@ -90,27 +86,46 @@ def read_search(parsed: HydraArguments) -> tuple[PreparedSearch, list[str]]:
     # Hydra composes the fixed overrides as well, since they may choose a file of the user's that sets hydra.sweeper.
     known = [text for text in typed if text not in encoding]
     launching = [*of_hydra, *single_valued(known)]
-    settings = SweeperSettings.read(sweeper_values(launching, parsed.config_dir))
+    try:
+        settings = SweeperSettings.read(sweeper_values(launching, parsed.config_dir))
+    except UserError:
+        raise_faults(faults)
+        raise
+    # A key that only some trials have is checked when such a trial is composed.
+    unconditional = [fault for fault in faults if fault.key not in (settings.when or ())]
+    raise_faults(_hinted(unconditional, [key_of(text) for text in known if text not in launching]))
     return prepare_search(settings, typed, parsed.config_dir), launching
 
 
-def search_facts(plan: SearchPlan, n_trials: int, missing: int, at_once: int) -> list[tuple[str, str]]:
+def _hinted(faults: Sequence[Fault], searched: Sequence[str]) -> list[Fault]:
+    """The faults; those of a searched key that not every choice of a searched group has, with a way out."""
+    return [
+        replace(fault, remedy=f"{fault.remedy} If only some of {group} have it: {WHEN}={{{fault.key}: {{{group}: NAME}}}}.")
+        if fault.key in searched and "no such key" in fault.problem and (group := fault.key.partition(".")[0]) in searched
+        else fault
+        for fault in faults
+    ]
+
+
+def search_facts(prepared: PreparedSearch, missing: int) -> list[tuple[str, str]]:
     """What a search is about, for people.
 
     Args:
-        plan: of the search.
-        n_trials: number of trials in all.
+        prepared: the search.
         missing: number of trials still to run.
-        at_once: number of trials in a batch.
     """
+    plan, space, n_trials, at_once = prepared.plan, prepared.space, prepared.n_trials, prepared.settings.n_jobs
     objectives = ", ".join(f"{name} ({way})" for name, way in zip(plan.objectives, plan.directions, strict=True))
     at = f", {at_once} at once" if at_once > 1 else ""
     return [
         ("search", plan.name),
         ("for", objectives),
         ("over", keys_text(plan.space)),
+        *(("only", f"{key} where {in_words(one)}") for key, one in space.when.items()),
+        *(("without", in_words(one)) for one in space.exclude),
         ("trials", f"{n_trials} in all, {n_trials - missing} done, {missing} to run{at}"),
         ("kept in", plan.address),
+        *(("note", note) for note in [sampler_note(plan.sampler(0), space)] if note),
     ]
 
 
@@ -126,33 +141,45 @@ def prepare_search(settings: SweeperSettings, typed: Sequence[str], config_dir: 
         FaultyConfigError: with every fault.
         UserError: the images cannot be read, or the storage is no address.
     """
-    space = read_space(settings.params, typed)
-    sampler = sampler_of(settings.sampler, space.varied)
+    space = read_space(settings.params, typed, settings.when, settings.exclude)
     with console.bar("composing and checking the first trial"):
         compose = partial(_compose, typed=tuple(typed), config_dir=config_dir, base=_base(space, config_dir))
-        config = _first_config(space, compose)
-    raise_faults([*check_objectives(config, settings.direction), *check_pruner(settings.pruner, config.trainer.devices)])
+        try:
+            config = _first_config(space, compose)
+        except FaultyConfigError as error:
+            raise FaultyConfigError(_hinted(error.faults, list(map(key_of, space.varied)))) from None
+    own = _own_directions(config)
+    raise_faults([*check_objectives(config, settings.direction, own), *check_pruner(settings.pruner, config.trainer.devices)])
     names = objective_names(config.search.objective, settings.direction)
     config = replace(config, search=replace(config.search, objective=names[0] if len(names) == 1 else list(names)))
+    plan = _plan(settings, space, config, names, objective_directions(names, settings.direction, own))
+    size = grid_size(plan.sampler(0))
+    n_trials = settings.n_trials if size is None else min(settings.n_trials, size)
+    return PreparedSearch(plan, space, config, n_trials, settings, compose, config_dir)
+
+
+def _plan(
+    settings: SweeperSettings, space: SearchSpace, config: Config, names: tuple[str, ...], directions: tuple[str, ...]
+) -> SearchPlan:
+    """The plan of a search for these objectives, whose first trial has this config."""
     extend = _extension(settings.custom_search_space, config) if settings.custom_search_space else None
-    own_space = {"custom_search_space": settings.custom_search_space} if extend else {}
+    conditions = {"custom_search_space": settings.custom_search_space, "when": space.when, "exclude": space.exclude}
     plan = SearchPlan(
         name="",
         address=absolute(settings.storage) if settings.storage else default_address(Path(config.runs_dir)),
         objectives=names,
-        directions=objective_directions(names, settings.direction),
+        directions=directions,
         space=space.varied,
-        fixed={**relevant(config, machine_settings(config)), **own_space},
-        sampler=sampler,
+        # Without those that are not given, so that a search begun before there were conditions goes on.
+        fixed={**relevant(config, machine_settings(config)), **{name: one for name, one in conditions.items() if one}},
+        sampler=sampler_of(settings.sampler, space, len(names)),
         pruner=build_pruner(settings.pruner, config.trainer.max_epochs),
         pruner_settings=dict(settings.pruner),
         code=behaviour(code_digest(config.plugins)),
         extend=extend,
+        active=space.active,
     )
-    plan = replace(plan, name=settings.study_name or derived_name(_named_by(space), plan.identity, settings.sampler))
-    size = grid_size(sampler(0))
-    n_trials = settings.n_trials if size is None else min(settings.n_trials, size)
-    return PreparedSearch(plan, space, config, n_trials, settings, compose, config_dir)
+    return replace(plan, name=settings.study_name or derived_name(_named_by(space), plan.identity, settings.sampler))
 
 
 def _compose(
@@ -169,16 +196,27 @@ def _base(space: SearchSpace, config_dir: Path | None) -> ModelConfig | None:
     if not varies_stages(space.varied):
         return None
     # The choices of groups may be searched for as well: then the stages are those of the first one.
-    first = [f"{key}={_first(one)}" for key, one in space.varied.items() if "." not in key]
-    fixed = [word for word in space.fixed if not is_encoding(key_of(word))]
-    tree = diagnose(last_of_each_key([*fixed, *first]), config_dir).tree
+    first = {key: value for key, value in space.examples()[0].items() if "." not in key}
+    words = [word for word in space.words(first) if not is_encoding(key_of(word))]
+    tree = diagnose(last_of_each_key(words), config_dir).tree
     return to_config(tree).model if tree is not None else None
 
 
 def _first_config(space: SearchSpace, compose: Callable[[str, Sequence[str]], Cell]) -> Config:
-    """Config of the first combination of values; if these make no network, of the fixed settings alone."""
+    """Config of the first combination of values; if these make no network, of the fixed settings alone.
+
+    Raises:
+        FaultyConfigError: a combination has faults; together those that are tried have every key.
+    """
+    first, *others = space.examples()
+    for params in others:
+        try:
+            compose("first", space.words(params))
+        except FaultyConfigError as error:
+            if not impossible(error.faults):
+                raise
     try:
-        return compose("first", [*space.fixed, *(f"{key}={_first(one)}" for key, one in space.varied.items())]).config
+        return compose("first", space.words(first)).config
     except FaultyConfigError as error:
         if not impossible(error.faults):
             raise
@@ -196,13 +234,18 @@ def _named_by(space: SearchSpace) -> Sequence[str]:
     return experiment or ["structure"]
 
 
+def _own_directions(config: Config) -> dict[str, bool | None]:
+    """Each metric of the user's own that is an objective -> whether more is better, as its class says."""
+    if not (named := own_objectives(config)):
+        return {}
+    from fer_ablate.training.own_metrics import build_metrics  # with torch, which other searches wait for only when they train
+
+    classes = load_faces(config.data, plugins=config.plugins).classes
+    return build_metrics(named, len(classes), config.plugins).directions
+
+
 def _extension(name: str, config: Config) -> Callable[[optuna.Trial], None]:
     """A function of the user's own that suggests further parameters; it gets the config as a tree, as the plugin gives it."""
     found = load_plugin(name, config.plugins, f"{KEY}.custom_search_space")
     tree = OmegaConf.create(to_yaml(config))
     return lambda trial: found(tree, trial)
-
-
-def _first(one: BaseDistribution) -> object:
-    """Some value of a searched key, to check what does not depend on the value."""
-    return one.choices[0] if isinstance(one, CategoricalDistribution) else vars(one)["low"]

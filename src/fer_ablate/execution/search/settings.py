@@ -1,4 +1,4 @@
-"""Settings of the sweeper and search space of a search, read from `hydra.sweeper` and the command line and checked together."""
+"""Settings of the sweeper of a search, read from `hydra.sweeper` and checked, and the sampler that they describe."""
 
 import functools
 import hashlib
@@ -6,23 +6,23 @@ import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import CategoricalDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, CmaEsSampler
+from optuna.samplers import BaseSampler, CmaEsSampler, GridSampler, RandomSampler, TPESampler
 
-from fer_ablate.config.key import IRRELEVANT
-from fer_ablate.config.overrides import ParsedOverride, key_of, parsed_overrides, value_of
+from fer_ablate.config.overrides import key_of
 from fer_ablate.errors import Fault, FaultyConfigError, choices
-from fer_ablate.search.optuna_internals import distributions, grid_points
+from fer_ablate.execution.search.space import KEY, SearchSpace
+from fer_ablate.search.optuna_internals import grid_points, keep_points
 from fer_ablate.tracking.disk.scan import folder_name
 
-KEY, SAMPLER_KEY = "hydra.sweeper", "hydra/sweeper/sampler"
+SAMPLER_KEY = "hydra/sweeper/sampler"
 
 SAMPLER_CODE = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*")
 """What `_target_` of a sampler may name; the plugin has the same list."""
@@ -48,6 +48,8 @@ class SweeperSettings:
     retry_failed: bool
     custom_search_space: str | None
     params: Mapping[str, Any] | None
+    when: Any = None
+    exclude: Any = None
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> "SweeperSettings":
@@ -78,66 +80,21 @@ class SweeperSettings:
         return cls(**{**values, **texts})
 
 
-@dataclass(frozen=True)
-class SearchSpace:
-    """What a search varies, and what is the same for all of its trials.
-
-    Args:
-        varied: key -> values that the sampler may suggest.
-        fixed: overrides with one value.
-    """
-
-    varied: dict[str, BaseDistribution]
-    fixed: tuple[str, ...]
-
-
-def read_space(params: Mapping[str, Any] | None, typed: Sequence[str]) -> SearchSpace:
-    """Separate searched keys from fixed ones; of several overrides of one key the last counts.
-
-    Args:
-        params: `hydra.sweeper.params`.
-        typed: overrides of the command line, without those of Hydra itself.
-
-    Raises:
-        FaultyConfigError: with every key that cannot be searched, or if there is none to search.
-    """
-    texts = [*(f"{key}={value}" for key, value in (params or {}).items()), *typed]
-    parsed = {one.key_or_group: one for one in parsed_overrides(texts)}
-    varied: dict[str, BaseDistribution] = {}
-    faults = []
-    if "study" in parsed:
-        faults.append(Fault("study", "a search has no rows.", "Leave study= out, or hydra/sweeper=optuna."))
-    for one in parsed.values():
-        if not one.is_sweep_override():
-            continue
-        try:
-            varied |= distributions(str(one.input_line))
-            faults += _useless(one)
-        except (ValueError, NotImplementedError, AssertionError) as error:
-            remedy = "Give choice(a,b), range(1,5), interval(0.1,1), or tag(log, interval(1e-4,1e-1)) with positive ends."
-            faults.append(Fault(one.key_or_group, f"{value_of(str(one.input_line))} cannot be searched: {error}", remedy))
-    if not varied and not faults:
-        remedy = "Give key=choice(a,b) or key=interval(0.1,1)."
-        faults.append(Fault("", "no key has several values, so there is nothing to search.", remedy))
-    if faults:
-        raise FaultyConfigError(faults)
-    fixed = tuple(str(one.input_line) for one in parsed.values() if not one.is_sweep_override())
-    # Sorted, since the same keys in another order are the same search.
-    return SearchSpace(dict(sorted(varied.items())), fixed)
-
-
-def single_valued(typed: Sequence[str]) -> list[str]:
-    """The overrides with one value."""
-    return [text for text in typed if not parsed_overrides([text])[0].is_sweep_override()]
-
-
-def sampler_of(given: DictConfig, space: Mapping[str, BaseDistribution]) -> Callable[[int], BaseSampler]:
+def sampler_of(given: DictConfig, space: SearchSpace, objectives: int = 1) -> Callable[[int], BaseSampler]:
     """A function that builds the sampler of a suggestion from its number; without a seed, the seed is 0.
+
+    Args:
+        given: `hydra.sweeper.sampler`.
+        space: of the search.
+        objectives: number of them.
 
     Raises:
         FaultyConfigError: the sampler refuses its arguments or this space.
     """
     target = str(given.get("_target_", ""))
+    if space.when and _is_joint_tpe(given, objectives):
+        # Otherwise TPE models together only the keys that all trials have, and every other key by itself.
+        given = OmegaConf.create({**cast("dict[str, Any]", OmegaConf.to_container(given)), "group": True})
     seed = int(given.get("seed") or 0)
 
     def make(number: int) -> BaseSampler:
@@ -150,7 +107,8 @@ def sampler_of(given: DictConfig, space: Mapping[str, BaseDistribution]) -> Call
             warnings.simplefilter("ignore", FutureWarning)
             made = instantiate(seeded, _execution_whitelist_=SAMPLER_CODE)
         if isinstance(made, functools.partial):  # the grid's, whose points are known only here
-            made = made(grid_points(space))
+            made = made(grid_points(space.varied))
+            keep_points(made, space.point)
         if not isinstance(made, BaseSampler):
             raise ValueError(f"{target} makes no sampler")
         return made
@@ -162,11 +120,37 @@ def sampler_of(given: DictConfig, space: Mapping[str, BaseDistribution]) -> Call
         # Hydra wraps the error of the sampler, and only the cause says what is wrong.
         cause = error.__cause__ or error
         raise FaultyConfigError([Fault(SAMPLER_KEY, str(cause).splitlines()[0], _sampler_remedy(target))]) from error
-    moving = [name for name, one in space.items() if not isinstance(one, CategoricalDistribution)]
-    if isinstance(made, CmaEsSampler) and len(moving) < 2:
-        remedy = "Give range(2,6) or interval(0.1,1) for two keys or more; choice(...) it draws at random."
-        raise FaultyConfigError([Fault(SAMPLER_KEY, f"CMA-ES moves numbers, and here are {len(moving)} of them.", remedy)])
+    if isinstance(made, CmaEsSampler) and (fault := _too_few_numbers(space)):
+        raise FaultyConfigError([fault])
     return make
+
+
+def sampler_note(sampler: BaseSampler, space: SearchSpace) -> str:
+    """What a sampler cannot do with keys that only some trials have; empty if it can."""
+    if not space.when or isinstance(sampler, RandomSampler | TPESampler | GridSampler):
+        return ""
+    name = type(sampler).__name__
+    return (
+        f"{name} draws {', '.join(space.when)} at random, since not all trials have them; hydra/sweeper/sampler=tpe learns them"
+    )
+
+
+def _is_joint_tpe(given: DictConfig, objectives: int) -> bool:
+    """Whether this is a TPE that models several keys together, which Optuna's does for one objective unless told otherwise."""
+    joint = given.get("multivariate")
+    return str(given.get("_target_", "")).endswith("TPESampler") and (objectives == 1 if joint is None else bool(joint))
+
+
+def _too_few_numbers(space: SearchSpace) -> Fault | None:
+    """Why CMA-ES has nothing to do in a space; it draws choices at random, and keys that not all trials have."""
+    moving = [
+        key for key, one in space.varied.items() if not isinstance(one, CategoricalDistribution) and key_of(key) not in space.when
+    ]
+    if len(moving) >= 2:
+        return None
+    remedy = "Give range(2,6) or interval(0.1,1) for two keys or more; choice(...) it draws at random."
+    also = ", without those of hydra.sweeper.when" if space.when else ""
+    return Fault(SAMPLER_KEY, f"CMA-ES moves numbers, and here are {len(moving)} of them{also}.", remedy)
 
 
 def derived_name(space: Iterable[str], identity: Mapping[str, Any], sampler: DictConfig) -> str:
@@ -189,17 +173,6 @@ def _unknown_settings(values: Mapping[str, Any], known: Sequence[str]) -> Iterat
 
 def _plain(value: Any) -> Any:
     return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-
-
-def _useless(one: ParsedOverride) -> list[Fault]:
-    """Faults of a key that can be searched but should not be."""
-    key = one.key_or_group
-    if key == "seed":
-        remedy = "Search with one seed, then train the best with several: -m seed=1,2,3 and its parameters."
-        return [Fault(key, "a search over seeds finds the luckiest.", remedy)]
-    if key != "init_from" and any(key == name or key.startswith(f"{name}.") for name in IRRELEVANT):
-        return [Fault(key, "does not change what a run gives, so all its trials would be one.", "Give it one value.")]
-    return []
 
 
 def _sampler_remedy(target: str) -> str:

@@ -20,7 +20,7 @@ from fer_ablate.execution.live_view import LiveView, showing
 from fer_ablate.execution.run_progress import WatchedRun
 from fer_ablate.execution.search import output
 from fer_ablate.execution.search.plan import PreparedSearch, read_search
-from fer_ablate.execution.search.settings import KEY
+from fer_ablate.execution.search.space import KEY
 from fer_ablate.execution.search.structures import impossible
 from fer_ablate.execution.sharing import Sharing, share, this_machine
 from fer_ablate.execution.submitted_jobs import Jobs
@@ -96,7 +96,7 @@ def run_trials(prepared: PreparedSearch, launch: Launch, jobs: Jobs | None = Non
     with search_lock(prepared.folder, prepared.plan.name):
         search = Search.open(prepared.plan, prepared.settings.retry_failed)
         missing = max(0, prepared.n_trials - search.counted)
-        output.begin(search, prepared.config, prepared.n_trials, missing, prepared.settings.n_jobs)
+        output.begin(search, prepared, missing)
         parent = output.open_parent(search, prepared.config) if missing else None
         view = LiveView([], fresh=True, job_note=jobs.note if jobs is not None else None)
         trials = Trials(prepared, search, launch, parent, view)
@@ -151,9 +151,12 @@ class Trials:
         trials: list[Trial] = []
         for suggestion, place in zip(batch, places, strict=True):
             label = f"trial {suggestion.number:03} {_short_values(suggestion.params)}".rstrip()
-            words = [*self.prepared.space.fixed, *(f"{key}={value}" for key, value in suggestion.params.items())]
+            if exclusion := self.prepared.space.left_out(suggestion.params):
+                console.console.print(f"  {label}: excluded: {exclusion}")
+                self.search.excluded(suggestion.number, exclusion)
+                continue
             try:
-                cell = self.prepared.compose(label, words)
+                cell = self.prepared.compose(label, self.prepared.space.words(suggestion.params))
             except FaultyConfigError as error:  # values that do not fit together
                 self._refuse(suggestion.number, label, error.faults)
                 continue

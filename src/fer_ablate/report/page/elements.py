@@ -1,4 +1,7 @@
-"""Elements of a page of HTML that stands alone, and its text: images are inside, and it needs no network and no script."""
+"""Elements of a page of HTML that stands alone, and its text: images are inside, and it needs no network.
+
+Without its script, which sorts the judged table, it shows the rows as the study lists them.
+"""
 
 from dataclasses import dataclass, field
 from functools import cache
@@ -108,19 +111,97 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class ReadyHtml:
-    """HTML made by another module, in which all text is escaped.
+class Bar:
+    """A difference as a bar from zero with its interval, on an axis that all rows share.
 
     Args:
-        html: a table.
-        label: name of the box in which it scrolls, for screen readers.
-        printed: True for paper only, False for the screen only, None for both.
+        value: where the bar ends, in percent of the width of the axis.
+        ends: of the interval, at most those of the axis; None without an interval.
+        beyond: which ends of the interval are outside of the axis: `left`, `right` or both.
+        zero: where the axis is zero.
+        margin: ends of the differences that count as none; None if the study has no margin.
+        verdict: name of its kind, which decides colour and filling.
+        words: the numbers, for those who cannot see the bar.
     """
 
-    html: Markup
-    label: str
-    printed: bool | None = None
-    kind: str = "html"
+    value: float
+    ends: tuple[float, float] | None
+    beyond: tuple[str, ...]
+    zero: float
+    margin: tuple[float, float] | None
+    verdict: str
+    words: str
+
+    @property
+    def left(self) -> float:
+        """Where the bar begins, whichever side of zero it is on."""
+        return min(self.zero, self.value)
+
+    @property
+    def length(self) -> float:
+        """Of the bar, in percent of the width of the axis."""
+        return abs(self.value - self.zero)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The axis of bars: places in percent of its width, and the numbers there."""
+
+    ticks: tuple[tuple[float, str], ...]
+
+
+@dataclass(frozen=True)
+class ResultColumn:
+    """A column of a judged table.
+
+    Args:
+        title: above it.
+        cells: one for each row: text, or a bar; None for an empty cell.
+        switch: key of the switch that shows it; empty for a column that is always shown.
+        words: whether its cells are text, aligned to the left.
+        classes: for each cell, such as the kind of its verdict; empty for none.
+        axis: of bars.
+    """
+
+    title: str
+    cells: tuple[str | Bar | None, ...]
+    switch: str = ""
+    words: bool = False
+    classes: tuple[str, ...] = ()
+    axis: Axis | None = None
+
+
+@dataclass(frozen=True)
+class Switch:
+    """A box to tick, which shows further columns; `on` if they are shown at first."""
+
+    key: str
+    title: str
+    on: bool = False
+
+
+@dataclass(frozen=True)
+class Results:
+    """A metric of all rows of a study, with a bar for each difference to the baseline.
+
+    Args:
+        name: distinguishes the tables of a page.
+        caption: above it.
+        columns: the first one names the rows.
+        switches: in the order of their columns.
+        ranks: place of each row once they are sorted, from 0; empty if there is nothing to sort by.
+        order: what this order is called.
+        baseline: index of the baseline's row; None if it is not in the table.
+    """
+
+    name: str
+    caption: str
+    columns: tuple[ResultColumn, ...]
+    switches: tuple[Switch, ...]
+    ranks: tuple[int, ...]
+    order: str
+    baseline: int | None
+    kind: str = "results"
 
 
 @dataclass(frozen=True)
@@ -132,7 +213,7 @@ class Details:
     kind: str = "details"
 
 
-Part = Text | Heading | Notes | Facts | Code | PageImage | Grid | ReadyHtml | Details
+Part = Text | Heading | Notes | Facts | Code | PageImage | Grid | Results | Details
 
 
 @dataclass(frozen=True)
@@ -160,7 +241,7 @@ class Page:
     left_out: tuple[str, ...] = field(default=())
 
 
-def rendered(title: str, kind: str, lead: str, facts: Facts, sections: tuple[Section, ...], styles: str = "") -> str:
+def rendered(title: str, kind: str, lead: str, facts: Facts, sections: tuple[Section, ...]) -> str:
     """The text of a page.
 
     Args:
@@ -169,11 +250,11 @@ def rendered(title: str, kind: str, lead: str, facts: Facts, sections: tuple[Sec
         lead: sentence below the title; may be empty.
         facts: at the top.
         sections: those without parts are left out.
-        styles: further CSS rules, for tables in `ReadyHtml`.
     """
     shown = tuple(section for section in sections if section.parts)
-    values = {"title": title, "kind": kind, "lead": lead, "facts": facts, "sections": shown}
-    return _environment().get_template(TEMPLATE).render(**values, styles=Markup(COLOURS + TABLES + styles))
+    sorts = any(isinstance(part, Results) for section in shown for part in section.parts)
+    values = {"title": title, "kind": kind, "lead": lead, "facts": facts, "sections": shown, "sorts": sorts}
+    return _environment().get_template(TEMPLATE).render(**values, styles=Markup(COLOURS + TABLES))
 
 
 @cache

@@ -6,13 +6,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from markupsafe import Markup
-
 from fer_ablate.data.roles import ROLES
 from fer_ablate.judgement.class_scores import split_results
 from fer_ablate.judgement.judged_table import JudgedTable
 from fer_ablate.judgement.row_runs import RowRuns, ScoredRun
 from fer_ablate.report.page.album import BRIEF, NOT_EXPLAINED, Album, explained, heat_maps, trust
+from fer_ablate.report.page.effects import effects_parts
 from fer_ablate.report.page.elements import (
     Code,
     Details,
@@ -21,15 +20,16 @@ from fer_ablate.report.page.elements import (
     Notes,
     Page,
     Part,
-    ReadyHtml,
     Section,
     Text,
     rendered,
 )
+from fer_ablate.report.page.results import legend, result_parts
 from fer_ablate.report.page.shell_commands import explain_command, own_file, steps, study_command
 from fer_ablate.report.page.tables import classes_grid, environments, report_grid, runs_grid, settings_grid
 from fer_ablate.report.quantities import metric_name, one_line
-from fer_ablate.report.table.html import column_styles, table_html
+from fer_ablate.report.table.effects import TITLE
+from fer_ablate.report.table.outcomes import in_reading_order, summary
 from fer_ablate.report.table.printed_classes import report_tables
 from fer_ablate.report.table.shown_table import ShownTable, shown_table
 from fer_ablate.study.spec import StudySpec
@@ -53,13 +53,13 @@ def study_page(spec: StudySpec, table: JudgedTable, rows: Sequence[RowRuns], fol
     """
     album = Album()
     shown = shown_table(table)
-    parts = _paper_parts(shown)
     # Averages of other rows have scores, but neither weights, pictures nor settings.
     trained = [row for row in rows if row.average is None]
     runs = [run for row in trained for run in row.runs]
     chief = _chief(table, trained)
     sections = (
-        Section("results", "Results", _results(shown, parts)),
+        Section("results", "Results", _results(table, shown)),
+        Section("effects", TITLE, effects_parts(album, folder, table)),
         Section("plots", "Plots", tuple(_plots(album, folder, table))),
         Section("classes", "Classes and confusions", tuple(_classes(album, folder, table, rows))),
         Section("faces", "Faces", tuple(_faces(album, chief))),
@@ -71,25 +71,14 @@ def study_page(spec: StudySpec, table: JudgedTable, rows: Sequence[RowRuns], fol
         Section("reproduce", "How to reproduce", tuple(_reproduce(spec, trained, runs))),
         Section("left-out", "Left out", (Notes(tuple(album.left_out)),) if album.left_out else ()),
     )
-    styles = "".join(column_styles(part, name) for name, part in {"study": shown, **parts}.items())
     kind = "Ablation study" if spec.from_file else "Grid"
-    html = rendered(table.study, kind, one_line(table.source), _facts(table, trained, chief), sections, styles)
+    html = rendered(table.study, kind, summary(table), _facts(table, trained, chief), sections)
     return Page(html, len(runs), album.pictures, tuple(album.left_out))
 
 
-def _paper_parts(shown: ShownTable) -> dict[str, ShownTable]:
-    """The table metric by metric, for paper, which does not scroll."""
-    return {
-        f"part{place}": ShownTable(shown.study, shown.caption, (*shown.group(""), *shown.group(group)), ())
-        for place, group in enumerate(shown.groups)
-    }
-
-
-def _results(shown: ShownTable, parts: Mapping[str, ShownTable]) -> tuple[Part, ...]:
-    whole = ReadyHtml(Markup(table_html(shown)), "The judged table", printed=False)
-    on_paper = [ReadyHtml(Markup(table_html(part, name)), part.groups[0], printed=True) for name, part in parts.items()]
+def _results(table: JudgedTable, shown: ShownTable) -> tuple[Part, ...]:
     notes = (Notes(shown.notes),) if shown.notes else ()
-    return (Text(shown.caption, anchor="caption"), whole, *on_paper, *notes)
+    return (*result_parts(table, shown), Text(f"{shown.caption} {legend(table)}".strip(), soft=True), *notes)
 
 
 def _chief(table: JudgedTable, rows: Sequence[RowRuns]) -> dict[str, ScoredRun]:
@@ -117,7 +106,8 @@ def _facts(table: JudgedTable, rows: Sequence[RowRuns], chief: Mapping[str, Scor
     failed, stale = sum(len(row.failures) for row in rows), sum(run.stale for run in runs)
     counts = [f"{len(runs)} of {sum(row.expected for row in rows)} finished"]
     counts += [f"{failed} failed"] * bool(failed) + [f"{stale} of an earlier config, data or code"] * bool(stale)
-    pairs = [("runs", ", ".join(counts)), ("rows", str(len(table.rows)))]
+    pairs = [("source", one_line(table.source))] * bool(table.source)
+    pairs += [("runs", ", ".join(counts)), ("rows", str(len(table.rows)))]
     pairs += [(_role(label, table), one_line(label)) for label in chief]
     if runs:
         dates = sorted(_day(run.result.finished_at) for run in runs)
@@ -134,7 +124,7 @@ def _plots(album: Album, folder: Path, table: JudgedTable) -> list[Part]:
     figures: list[Part] = []
     compared = sum(bool(row.finished) for row in table.rows) > 1  # a single row would be a single point on any axis
     for start, template in PLOTS if compared else ():
-        for column in table.columns:
+        for column in in_reading_order(table.columns):
             caption = template.format(metric_name(column))
             caption = f"{caption[:1].upper()}{caption[1:]}."
             file = folder / f"{start}-{column.replace('/', '-')}.png"
@@ -145,7 +135,7 @@ def _plots(album: Album, folder: Path, table: JudgedTable) -> list[Part]:
 
 def _classes(album: Album, folder: Path, table: JudgedTable, rows: Sequence[RowRuns]) -> list[Part]:
     parts: list[Part] = []
-    for split in dict.fromkeys(column.partition("/")[0] for column in table.columns):
+    for split in dict.fromkeys(column.partition("/")[0] for column in in_reading_order(table.columns)):
         results = split_results(rows, split)
         if results:
             caption = f"Confusion matrices on {metric_name(split)}: rows are the truth, columns the predictions; summed over "

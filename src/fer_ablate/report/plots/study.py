@@ -9,10 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from fer_ablate.judgement.judged_table import JudgedTable, Score, TableRow
+from fer_ablate.judgement.judged_table import JudgedTable, Score, TableRow, Verdict
 from fer_ablate.report.plots.canvas import BLUE, GRAY, GREEN, ORANGE, SERIES, TITLE_AT, new_figure, plain, save_figure
 from fer_ablate.report.plots.cost import cost_figure
+from fer_ablate.report.plots.effects import effects_figure
 from fer_ablate.report.quantities import metric_name, metric_title, one_line, scale, shorten
+from fer_ablate.report.table.outcomes import finite_difference
 from fer_ablate.tracking.disk.history import EpochRow
 
 DASHES = ("-", "--", ":", "-.")
@@ -79,8 +81,8 @@ LOG_SPAN = 100.0
 TICK_GAP = 0.06
 """Smallest distance of two ticks, as a part of the axis."""
 
-COLORS = {"better": GREEN, "worse": ORANGE}
-"""By the first word of a verdict; all others are gray."""
+COLORS = {Verdict.better: GREEN, Verdict.worse: ORANGE, Verdict.same: BLUE, Verdict.not_worse: BLUE}
+"""By verdict; all others are gray."""
 
 
 def save_study_figures(folder: Path, table: JudgedTable, histories: Mapping[str, Sequence[Sequence[EpochRow]]]) -> list[Path]:
@@ -100,6 +102,7 @@ def save_study_figures(folder: Path, table: JudgedTable, histories: Mapping[str,
         figures[f"factor-{name}"] = factor_figure(table, column)
         figures[f"differences-{name}"] = differences_figure(table, column)
         figures[f"cost-{name}"] = cost_figure(table, column)
+        figures[f"effects-{name}"] = effects_figure(table, column)
     figures["curves"] = study_curves_figure(histories)
     written = []
     # A figure that no longer applies, such as that of a dropped factor, must not stay beside the new table.
@@ -161,27 +164,25 @@ def differences_figure(table: JudgedTable, column: str) -> Figure | None:
 
     A hollow point belongs to one seed, which has no interval.
     """
-    rows = [row for row in table.rows if _drawable(row, column) and _shown(row, column).difference is not None]
-    if not rows:
+    found = [(row, difference) for row in table.rows if (difference := finite_difference(row, column)) is not None]
+    if not found:
         return None
     baseline = next((one_line(row.label) for row in table.rows if row.baseline), "the baseline")
-    figure = new_figure(11, 1.3 + 0.3 * len(rows))
+    figure = new_figure(11, 1.3 + 0.3 * len(found))
     axes = figure.subplots()
     axes.axvline(0, color=GRAY, linewidth=1)
-    for place, row in enumerate(rows):
-        difference = _shown(row, column).difference
-        assert difference is not None
+    for place, (_, difference) in enumerate(found):
         value, low, high = (scale(column) * part for part in (difference.value, difference.low, difference.high))
-        color = next((COLORS[word] for word in COLORS if difference.verdict.startswith(word)), GRAY)
+        color = COLORS.get(difference.kind, GRAY)
         known = math.isfinite(low) and math.isfinite(high)
         if known:
             axes.hlines([place], [low], [high], color=color, linewidth=1.4)
         axes.plot([value], [place], "o", color=color, mfc=color if known else "white")
         words = plain(one_line(difference.verdict))
         axes.text(1.015, place, words, transform=axes.get_yaxis_transform(), va="center", fontsize=9, color=color)
-    axes.set_yticks(range(len(rows)), [plain(shorten(one_line(row.label), LABEL_LENGTH)) for row in rows])
+    axes.set_yticks(range(len(found)), [plain(shorten(one_line(row.label), LABEL_LENGTH)) for row, _ in found])
     # Downwards, so that the rows have the order of the table.
-    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_ylim(len(found) - 0.4, -0.6)
     unit = "percentage points" if scale(column) == 100 else metric_name(column)
     axes.set_xlabel(plain(f"{metric_name(column)}: difference to {shorten(baseline, LABEL_LENGTH)}, {unit}"))
     axes.grid(axis="x", alpha=0.25)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fer_ablate.judgement.cross_table import CrossTable, JudgedTest
-from fer_ablate.judgement.verdicts import p_text
+from fer_ablate.judgement.wording import p_text
 from fer_ablate.report.quantities import ABSENT, interval, number, one_line
 from fer_ablate.report.table.formats import markdown, markdown_text
 from fer_ablate.report.table.html import html
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ACCURACY, MACRO_F1, DIFFERENCE = "acc, % [95 % interval]", "macro F1, %", "acc minus that of the first network, points"
+RANKS = "rank by acc"
+MEAN_RANK = "mean"
 OWN = "†"
 """Mark of networks on data that they were trained on."""
 
@@ -31,6 +33,7 @@ def shown_cross_table(table: CrossTable, name: str) -> ShownTable:
         for quantity, spell in quantities
         for title in table.data
     ]
+    columns += _ranks(table)
     return ShownTable(name, _caption(table), tuple(columns), tuple(map(one_line, table.notes)))
 
 
@@ -49,8 +52,21 @@ def cross_frame(table: CrossTable) -> "pd.DataFrame":
     return pd.DataFrame([_line(table, network, title) for network in table.networks for title in table.data])
 
 
+def _ranks(table: CrossTable) -> list[ShownColumn]:
+    """The rank on each data set and the mean, if there are any."""
+    ranks = table.ranks
+    if ranks is None:
+        return []
+    columns = [
+        ShownColumn(RANKS, one_line(title), tuple(f"{ranks.by_data[network][place]:g}" for network in table.networks))
+        for place, title in enumerate(ranks.data)
+    ]
+    return [*columns, ShownColumn(RANKS, MEAN_RANK, tuple(f"{ranks.means[network]:.2f}" for network in table.networks))]
+
+
 def _line(table: CrossTable, network: str, title: str) -> dict[str, Any]:
-    names = ("images", "acc", "ci_low", "ci_high", "macro_f1", "trained_on", "difference", "p", "p_holm")
+    names = ("images", "acc", "ci_low", "ci_high", "macro_f1", "trained_on", "difference", "p", "p_holm", "rank", "mean_rank")
+    ranks = table.ranks
     cell = table.cells.get((network, title))
     if cell is None:
         return {"network": network, "data": title, **dict.fromkeys(names)}
@@ -63,6 +79,8 @@ def _line(table: CrossTable, network: str, title: str) -> dict[str, Any]:
         cell.test.result.metrics["macro_f1"],
         cell.test.trained_on,
         *((difference.value, difference.p, difference.p_holm) if difference else (None, None, None)),
+        ranks.by_data[network][ranks.data.index(title)] if ranks is not None and title in ranks.data else None,
+        ranks.means[network] if ranks is not None else None,
     )
     return {"network": network, "data": title, **dict(zip(names, values, strict=True))}
 
@@ -100,6 +118,8 @@ def _caption(table: CrossTable) -> str:
         )
     if any(cell.test.trained_on for cell in table.cells.values()):
         sentences.append(f"{OWN} The network was trained on another part of these data.")
+    if table.ranks is not None:
+        sentences.append("Ranks by accuracy, 1 is best; equal ones share the mean of their ranks.")
     return " ".join(sentences)
 
 

@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 
 from fer_ablate.errors import UserError, choices
 from fer_ablate.judgement.judged_table import Difference, JudgedTable, Published, Score, TableRow
-from fer_ablate.report.quantities import one_line, scale, shorten
+from fer_ablate.report.quantities import ABSENT, one_line, scale, shorten
+from fer_ablate.report.table.effects import effects_tables
 from fer_ablate.report.table.html import html
 from fer_ablate.report.table.latex import latex
 from fer_ablate.report.table.printed_classes import report_tables
@@ -17,6 +18,7 @@ from fer_ablate.report.table.shown_table import (
     AGREES,
     CLASS,
     DIFFERENCE,
+    EFFECT,
     GAP,
     MEAN,
     MEASURED,
@@ -38,8 +40,8 @@ FORMATS = {"markdown": "md", "latex": "tex", "csv": "csv", "html": "html", "json
 CONSOLE_NAMES = (MEAN, SINGLE, DIFFERENCE, VERDICT, PUBLISHED, GAP, AGREES)
 """Columns of a metric that a wide terminal shows."""
 
-CONSOLE_SPARED = (AGREES, GAP, PUBLISHED, DIFFERENCE)
-"""Columns that a narrow terminal leaves out, first to last."""
+CONSOLE_SPARED = (AGREES, GAP, PUBLISHED)
+"""Columns that a narrow terminal leaves out, first to last; the difference goes only if labels cannot be shorter."""
 
 SHORTEST_LABEL = 16
 """Letters that a label keeps on a narrow terminal."""
@@ -73,7 +75,7 @@ def render_table(table: JudgedTable, form: str) -> str:
         return table.to_json()
     if form == "csv":
         return table_frame(table).to_csv(index=False, lineterminator="\n")
-    shown, reports = shown_table(table), report_tables(table)
+    shown, reports = shown_table(table), [*effects_tables(table), *report_tables(table)]
     if form == "html":
         return html(shown, reports)
     writers: dict[str, Callable[[ShownTable], str]] = {"markdown": markdown, "latex": latex}
@@ -89,7 +91,7 @@ def markdown(shown: ShownTable) -> str:
 def markdown_lines(shown: ShownTable) -> str:
     """The table alone in Markdown."""
     # The costs are a group too: more than two groups mean more than one metric.
-    several = len(shown.groups) > 2 or shown.columns[0].name == CLASS
+    several = len(shown.groups) > 2 or shown.columns[0].name in (CLASS, EFFECT)
     header = [_markdown_title(column, several) for column in shown.columns]
     body = [[markdown_text(cell) for cell in column.cells] for column in shown.columns]
     # GitHub's manual requires three dashes at least below each title.
@@ -108,14 +110,28 @@ def console_tables(table: JudgedTable, width: int = 140) -> list[TextTable]:
 
     Each is at most `width` letters wide.
 
-    Columns that do not fit are left out, the least important first; labels too long even then lose their middle.
+    Where it is too narrow, verdicts lose what follows their first semicolon, then the least important columns are left out, and
+    labels too long even then lose their middle.
     Caption and notes are those of `cells(table)`.
     """
     shown = shown_table(table)
+    # Where each row changes one factor, the effects are the differences above.
+    crossed = effects_tables(table) if table.effects is not None and table.effects.crossed else []
     return [
         *(_console_table(shown, group, width) for group in shown.groups),
+        *(_console_effects(effects, group, width) for effects in crossed for group in effects.groups),
         *(_console_report(report, width) for report in report_tables(table)),
     ]
+
+
+def _console_effects(effects: ShownTable, group: str, width: int) -> TextTable:
+    """The effects on one metric; verdicts contain the intervals."""
+    (labels,) = effects.group("")
+    columns = [labels, *map(_point, effects.group(group))]
+    longest = max(SHORTEST_LABEL, width - _console_width(columns[1:]) - CONSOLE_GAP)
+    columns[0] = replace(labels, cells=tuple(shorten(cell, longest) for cell in labels.cells))
+    lines = (line for line in zip(*(column.cells for column in columns), strict=True) if line[1] != ABSENT)
+    return TextTable(f"effects on {group}", tuple(column.name for column in columns), tuple(lines))
 
 
 def _console_report(report: ShownTable, width: int) -> TextTable:
@@ -134,11 +150,15 @@ def _console_table(shown: ShownTable, group: str, width: int) -> TextTable:
     if any(column.name in CONSOLE_NAMES for column in columns):
         columns = [seeds, *(_point(column) for column in columns if column.name in CONSOLE_NAMES)]
     columns.insert(0, label)
+    if _console_width(columns) > width:
+        columns = [_brief(column) for column in columns]
     for spared in CONSOLE_SPARED:
         if _console_width(columns) > width:
             columns = [column for column in columns if column.name != spared]
+    if SHORTEST_LABEL + CONSOLE_GAP + _console_width(columns[1:]) > width:
+        columns = [column for column in columns if column.name != DIFFERENCE]
     longest = max(SHORTEST_LABEL, width - _console_width(columns[1:]) - CONSOLE_GAP)
-    columns[0] = ShownColumn(label.group, label.name, tuple(shorten(cell, longest) for cell in label.cells))
+    columns[0] = replace(label, cells=tuple(shorten(cell, longest) for cell in label.cells))
     return TextTable(
         group,
         tuple(column.name for column in columns),
@@ -150,7 +170,15 @@ def _point(column: ShownColumn) -> ShownColumn:
     """Differences without their intervals, which the verdicts beside them contain."""
     if column.name != DIFFERENCE:
         return column
-    return ShownColumn(column.group, column.name, tuple(cell.split(" [")[0] for cell in column.cells))
+    return replace(column, cells=tuple(cell.split(" [")[0] for cell in column.cells))
+
+
+def _brief(column: ShownColumn) -> ShownColumn:
+    """Verdicts without how many seeds would show more, which follows a semicolon within their brackets."""
+    if column.name != VERDICT:
+        return column
+    parts = [cell.partition(";") for cell in column.cells]
+    return replace(column, cells=tuple(first + ")" * (bool(rest) and "(" in first) for first, _, rest in parts))
 
 
 def _console_width(columns: Sequence[ShownColumn]) -> int:

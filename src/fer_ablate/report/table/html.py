@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from html import escape
 
-from fer_ablate.report.table.shown_table import VERDICT, ShownTable
+from fer_ablate.report.table.shown_table import ShownTable
 
 COLOURS = """
 :root { color-scheme: light dark;
-  --ink: #1a1a1a; --paper: #fff; --line: #c8c8c8; --soft: #666; --better: #00634a; --worse: #a03c00; }
+  --ink: #1a1a1a; --paper: #fff; --line: #c8c8c8; --soft: #666; --better: #00634a; --worse: #a03c00; --same: #0b57a4; }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e8e8e8; --paper: #16181b; --line: #44484d; --soft: #a0a4a8; --better: #4fd1a5; --worse: #ff9d5c; }
+  :root { --ink: #e8e8e8; --paper: #16181b; --line: #44484d; --soft: #a0a4a8;
+    --better: #4fd1a5; --worse: #ff9d5c; --same: #8cc2ff; }
 }
 """
 """Colour-blind readers can distinguish the colours of verdicts, and the words carry the same information."""
@@ -26,7 +27,8 @@ th:first-child, td:first-child { text-align: left; position: sticky; left: 0; ba
 thead tr:first-child th:first-child { position: static; }
 @media (max-width: 60rem) { td:first-child { white-space: normal; min-width: 7rem; max-width: 40vw; overflow-wrap: anywhere; } }
 .words { text-align: left; }
-.better { color: var(--better); } .worse { color: var(--worse); } .open { color: var(--soft); }
+.better { color: var(--better); } .worse { color: var(--worse); } .same, .not_worse { color: var(--same); }
+.noise, .same_runs, .open { color: var(--soft); }
 """
 """Style of a judged table in any page."""
 
@@ -47,11 +49,10 @@ def html(shown: ShownTable, reports: Sequence[ShownTable] = ()) -> str:
         shown: the judged table.
         reports: classification reports, which stand below it.
     """
-    notes = "".join(f"<li>{escape(note)}</li>\n" for note in shown.notes)
     named = {f"classes{place}": report for place, report in enumerate(reports)}
     styles = "".join(column_styles(report, name) for name, report in named.items())
     below = "".join(
-        f'<p class="text">{escape(report.caption)}</p>\n<div class="scroll">\n{table_html(report, name)}</div>\n'
+        f'<p class="text">{escape(report.caption)}</p>\n<div class="scroll">\n{table_html(report, name)}</div>\n' + _notes(report)
         for name, report in named.items()
     )
     return f"""<!DOCTYPE html>
@@ -67,11 +68,16 @@ def html(shown: ShownTable, reports: Sequence[ShownTable] = ()) -> str:
 <p class="text" id="caption">{escape(shown.caption)}</p>
 <div class="scroll" tabindex="0" role="region" aria-labelledby="caption">
 {table_html(shown)}</div>
-{f'<ul class="text">{notes}</ul>' if notes else ""}
+{_notes(shown)}
 {below}</main>
 </body>
 </html>
 """
+
+
+def _notes(shown: ShownTable) -> str:
+    notes = "".join(f"<li>{escape(note)}</li>\n" for note in shown.notes)
+    return f'<ul class="text">{notes}</ul>' if notes else ""
 
 
 def table_html(shown: ShownTable, name: str = "study") -> str:
@@ -82,7 +88,7 @@ def table_html(shown: ShownTable, name: str = "study") -> str:
     classes = pd.DataFrame("", index=frame.index, columns=frame.columns)
     for place, column in enumerate(shown.columns):
         if column.words and place:
-            classes.isetitem(place, [_verdict_class(cell) if column.name == VERDICT else "words" for cell in column.cells])
+            classes.isetitem(place, [f"words {mark}".strip() for mark in column.marks or [""] * len(column.cells)])
     style = frame.style.hide(axis="index").format(escape="html").format_index(escape="html", axis="columns")
     return style.set_td_classes(classes).to_html(table_uuid=name, table_attributes='aria-describedby="caption"')
 
@@ -94,8 +100,3 @@ def column_styles(shown: ShownTable, name: str = "study") -> str:
     words = [f"#T_{name} th.level1.col{place}" for place, column in enumerate(shown.columns) if column.words]
     # A rule needs a selector, and no element is called `none`.
     return f"{', '.join(first) or 'none'} {{ padding-left: 2rem; }}\n{', '.join(words)} {{ text-align: left; }}\n"
-
-
-def _verdict_class(verdict: str) -> str:
-    """Classes of a verdict: aligned to the left, and coloured if it is decided."""
-    return "words " + next((word for word in ("better", "worse") if verdict.startswith(word)), "open")

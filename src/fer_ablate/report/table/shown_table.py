@@ -19,6 +19,10 @@ from fer_ablate.report.quantities import (
     printed_digits,
     scale,
 )
+from fer_ablate.report.table.outcomes import best, in_reading_order
+
+BEST = "best"
+"""Mark of the best mean of a column, and of those that equal it."""
 
 STALE = "†"
 """Mark of rows with runs of an earlier config, data or code."""
@@ -44,6 +48,9 @@ RUNS = "runs"
 NETWORK = "network"
 """Title of the labels where rows are single networks."""
 
+EFFECT = "effect"
+"""Title of the labels where lines are effects of factors."""
+
 CLASS, MEASURED = "class", "measured"
 """Title of the labels where lines are classes, and of the scores there."""
 
@@ -65,16 +72,18 @@ class ShownColumn:
         group: what stands above it and its neighbours, such as `test acc, %`; empty for the row labels and seeds.
         name: its own title.
         cells: one for each row.
+        marks: for each cell the kind of its verdict (`better`, or `open` without one), or `best` for the best mean.
     """
 
     group: str
     name: str
     cells: tuple[str, ...]
+    marks: tuple[str, ...] = ()
 
     @property
     def words(self) -> bool:
         """Whether its cells are text, which is aligned to the left."""
-        return self.name in (ROW, NETWORK, CLASS, VERDICT)
+        return self.name in (ROW, NETWORK, CLASS, EFFECT, VERDICT)
 
 
 @dataclass(frozen=True)
@@ -97,12 +106,12 @@ class ShownTable:
 
 
 def shown_table(table: JudgedTable) -> ShownTable:
-    """A judged table as strings; columns without a value in any row are left out."""
+    """A judged table as strings, metrics of the test first; columns without a value in any row are left out."""
     columns = [
         ShownColumn("", ROW, tuple(_label(row) for row in table.rows)),
         ShownColumn("", SEEDS if table.folds is None else RUNS, tuple(_runs(row) for row in table.rows)),
     ]
-    for name in table.columns:
+    for name in in_reading_order(table.columns):
         columns += _metric(table, name)
     columns += [ShownColumn(COST, name, tuple(_known(value(row), show) for row in table.rows)) for name, value, show in COSTS]
     # A table without published numbers or differences would otherwise be full of dashes.
@@ -156,11 +165,15 @@ def _metric(table: JudgedTable, name: str) -> list[ShownColumn]:
         why_no_score(row) if score is None else one_line(score.difference.verdict) if score.difference else ABSENT
         for row, score in zip(table.rows, scores, strict=True)
     ]
-    agreement = {True: "yes", False: "no", None: ABSENT}
     # In a table of single runs no spread is shown, so the title must not promise one.
     mean = MEAN if any(score.n > 1 for score in there) else SINGLE
+    kinds = tuple(_kind(score) for score in scores)
+    top = best(table.rows, name) if len(there) > 1 else None
+    tops = tuple(BEST if top and score and score.mean == top.scores[name].mean else "" for score in scores)
+    marks = {VERDICT: kinds, DIFFERENCE: kinds, mean: tops}
+    agreement = {True: "yes", False: "no", None: ABSENT}
     return [
-        ShownColumn(metric_title(name), head, tuple(column))
+        ShownColumn(metric_title(name), head, tuple(column), marks.get(head, ()))
         for head, column in (
             (mean, shown(lambda score: _mean(score, times, digits))),
             (INTERVAL, shown(lambda score: interval(times * score.low, times * score.high, digits))),
@@ -171,6 +184,10 @@ def _metric(table: JudgedTable, name: str) -> list[ShownColumn]:
             (AGREES, shown(lambda score: agreement[score.agrees])),
         )
     ]
+
+
+def _kind(score: Score | None) -> str:
+    return "open" if score is None or score.difference is None else score.difference.kind.name
 
 
 def _mean(score: Score, times: float, digits: int) -> str:

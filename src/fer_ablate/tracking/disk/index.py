@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from fer_ablate.config.behaviour import known_behaviours
-from fer_ablate.config.key import KEY_RULES
+from fer_ablate.config.key import EPOCHS, KEY_RULES, key_without_length
 from fer_ablate.config.study_rows import Repeat
 from fer_ablate.errors import UserError
 from fer_ablate.tracking.disk.files import check_types, checked, read_json, write_text
@@ -34,6 +34,8 @@ class RunBrief:
     Args:
         fold: tested fold; None without cross-validation.
         folds: number of folds; None without cross-validation.
+        epochs: length of the run (`trainer.max_epochs`); 0 where it is not on record.
+        without_length: see `key_without_length`; empty where there are no settings.
     """
 
     key: str
@@ -45,6 +47,8 @@ class RunBrief:
     folds: int | None
     started_at: str
     mlflow_run_id: str | None
+    epochs: int = 0
+    without_length: str = ""
 
     @classmethod
     def of(cls, header: RunHeader) -> "RunBrief":
@@ -59,6 +63,8 @@ class RunBrief:
             folds=header.folds,
             started_at=header.started_at,
             mlflow_run_id=header.mlflow_run_id,
+            epochs=header.settings.get(EPOCHS) or 0,
+            without_length=key_without_length(header.settings, header.data_digest, header.code_digest) if header.settings else "",
         )
 
     @property

@@ -26,6 +26,9 @@ MOST_BYTES = 500_000_000
 SPLIT = "split_"
 """Beginning of the names of the arrays that mark the images of a split of the result."""
 
+GROUPS = "groups"
+"""Name of the array of the persons."""
+
 
 @dataclass(frozen=True)
 class StoredPredictions:
@@ -38,6 +41,8 @@ class StoredPredictions:
         probabilities: (N, K) in [0, 1].
         splits: split of the result (`val`, `test`, ...) -> (N,) whether each image is in it; empty in files of versions that
             did not store it.
+        groups: (N,) number of the person on each image, or of whatever else `data.group` keeps together; None if the set has
+            no groups, and in files of versions that did not store them.
     """
 
     rows: NDArray[np.int64]
@@ -45,6 +50,7 @@ class StoredPredictions:
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float32]
     splits: Mapping[str, Flags] = field(default_factory=dict)
+    groups: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class PredictedLabels:
         usage: (N,) as in `StoredPredictions`.
         labels: (N,) true class indices.
         predicted: (N,) class indices.
-        splits: as in `StoredPredictions`.
+        splits, groups: as in `StoredPredictions`.
     """
 
     rows: NDArray[np.int32]
@@ -66,11 +72,14 @@ class PredictedLabels:
     labels: NDArray[np.uint8]
     predicted: NDArray[np.uint8]
     splits: Mapping[str, Flags] = field(default_factory=dict)
+    groups: NDArray[np.int64] | None = None
 
 
 def write_predictions(path: Path, predictions: StoredPredictions) -> None:
     """Replace the file; compressed, integers as small as they fit."""
-    splits: dict[str, Any] = {f"{SPLIT}{name}": inside for name, inside in predictions.splits.items()}
+    optional: dict[str, Any] = {f"{SPLIT}{name}": inside for name, inside in predictions.splits.items()}
+    if predictions.groups is not None:
+        optional[GROUPS] = predictions.groups.astype(np.int32)
     write_atomically(
         path,
         lambda stream: np.savez_compressed(
@@ -80,7 +89,7 @@ def write_predictions(path: Path, predictions: StoredPredictions) -> None:
             labels=predictions.labels.astype(np.uint8),
             predicted=predictions.probabilities.argmax(axis=1).astype(np.uint8),
             probabilities=predictions.probabilities.astype(np.float32),
-            **splits,
+            **optional,
         ),
     )
 
@@ -95,9 +104,9 @@ def read_predictions(path: Path) -> StoredPredictions:
             raise ValueError("the probabilities are not finite numbers of each image and class")
         if labels.size and not 0 <= labels.min() <= labels.max() < probabilities.shape[1]:
             raise ValueError("a label is none of the classes")
-        splits = _splits(arrays)
-        _check_lengths(len(rows), usage, labels, probabilities[:, 0], *splits.values())
-        return StoredPredictions(rows, usage, labels, probabilities, splits)
+        splits, groups = _splits(arrays), _groups(arrays)
+        _check_lengths(len(rows), usage, labels, probabilities[:, 0], *splits.values(), groups)
+        return StoredPredictions(rows, usage, labels, probabilities, splits, groups)
 
     return _read(path, build)
 
@@ -109,9 +118,9 @@ def read_predicted(path: Path) -> PredictedLabels:
         # Runs that finished before `predicted` was stored have the probabilities only, and wider integers.
         found = arrays["predicted"] if "predicted" in arrays else arrays["probabilities"].argmax(axis=1)
         usage, labels, predicted = (values.astype(np.uint8, copy=False) for values in (arrays["usage"], arrays["labels"], found))
-        rows, splits = arrays["rows"].astype(np.int32, copy=False), _splits(arrays)
-        _check_lengths(len(rows), usage, labels, predicted, *splits.values())
-        return PredictedLabels(rows, usage, labels, predicted, splits)
+        rows, splits, groups = arrays["rows"].astype(np.int32, copy=False), _splits(arrays), _groups(arrays)
+        _check_lengths(len(rows), usage, labels, predicted, *splits.values(), groups)
+        return PredictedLabels(rows, usage, labels, predicted, splits, groups)
 
     return _read(path, build)
 
@@ -120,8 +129,12 @@ def _splits(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Flags]:
     return {name.removeprefix(SPLIT): arrays[name].astype(bool) for name in arrays if name.startswith(SPLIT)}
 
 
-def _check_lengths(images: int, *parts: NDArray[Any]) -> None:
-    if any(part.shape != (images,) for part in parts):
+def _groups(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.int64] | None:
+    return arrays[GROUPS].astype(np.int64) if GROUPS in arrays else None
+
+
+def _check_lengths(images: int, *parts: NDArray[Any] | None) -> None:
+    if any(part is not None and part.shape != (images,) for part in parts):
         raise ValueError("its arrays are not of the same images")
 
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 from filelock import FileLock, Timeout
 
 from fer_ablate.addresses import bare, hide, present_store
-from fer_ablate.config.key import KEY_RULES, run_key
+from fer_ablate.config.key import EPOCHS, KEY_RULES, run_key
 from fer_ablate.config.study_rows import Repeat
 from fer_ablate.errors import BusyError, UserError
 from fer_ablate.metrics import CLASS_SCORES
@@ -41,6 +41,7 @@ SHEETS = "contact_sheets"
 """Folder within a run for contact sheets of its images."""
 
 _START = re.compile(r"^init_from: *(.+?) *$", re.M)
+_SAVE_LAST = re.compile(r"^trainer:\n(?: .*\n)*?  save_last: true$", re.M)
 
 LOCK_SECONDS = 1.0
 """How long to wait for the lock of a run: longer than another process holds it to see whether it is free (`in_training`)."""
@@ -69,6 +70,8 @@ class RunHeader:
             name what differs from another run.
         key_rules: number of the rules by which the key was made, see `config.key.KEY_RULES`.
         earlier_key: key that the run was given by earlier rules or before its code was known, and that its folder is named by.
+        continued_from: key of the shorter run whose state this one began with; empty if it was trained from its first epoch.
+        continued_after: epochs that it has from there.
     """
 
     key: str
@@ -88,6 +91,8 @@ class RunHeader:
     settings: dict[str, Any] = field(default_factory=dict)
     key_rules: int = 1
     earlier_key: str = ""
+    continued_from: str = ""
+    continued_after: int = 0
 
     @property
     def repeat(self) -> Repeat:
@@ -127,7 +132,7 @@ def _header(stored: dict[str, Any]) -> RunHeader:
     header = checked(RunHeader, stored)
     datetime.fromisoformat(header.started_at)
     check_types(_Dataset, header.dataset)
-    check_types(dict[str, int | None], {name: header.settings.get(name) for name in ("data.folds", "data.fold")})
+    check_types(dict[str, int | None], {name: header.settings.get(name) for name in ("data.folds", "data.fold", EPOCHS)})
     return header
 
 
@@ -207,6 +212,14 @@ class RunFolder:
         name = match[1].strip("'\"") if match is not None else "null"
         return name if name != "null" else None
 
+    @property
+    def keeps_state(self) -> bool:
+        """Whether this finished run keeps its last.ckpt on purpose (`trainer.save_last`), as its stored config says."""
+        try:
+            return self.last_checkpoint.is_file() and _SAVE_LAST.search(self.config_yaml) is not None
+        except UserError:  # a damaged config says nothing, and what may be wanted is not deleted
+            return True
+
     def write_config(self, text: str) -> None:
         """Keep the resolved config."""
         write_text(self.config_file, text)
@@ -223,7 +236,10 @@ class RunFolder:
         """Keep the header."""
         # Headers of earlier versions, too, are without credentials once they are written again.
         address = header.mlflow_uri
-        write_json(self.header_file, {**asdict(header), "mlflow_uri": bare(address) if address is not None else None})
+        stored = {**asdict(header), "mlflow_uri": bare(address) if address is not None else None}
+        if not header.continued_from:  # as in the files of earlier versions, which can read them so
+            del stored["continued_from"], stored["continued_after"]
+        write_json(self.header_file, stored)
 
     @property
     def result(self) -> RunResult:

@@ -9,6 +9,7 @@ from fer_ablate.config.bounds import bound_faults
 from fer_ablate.config.schema import TrackingConfig
 from fer_ablate.errors import Fault, first_line
 from fer_ablate.extras import install_command
+from fer_ablate.tracking.other_trackers import other_tracker_faults
 
 if TYPE_CHECKING:
     from fer_ablate.tracking.mlflow.store import Store
@@ -26,11 +27,12 @@ REFUSALS = {
 
 def tracking_faults(config: TrackingConfig) -> list[Fault]:
     """Faults of the tracking settings, found before anything is trained."""
+    others = other_tracker_faults(config)
     if not config.enabled:
         models = {"log_model": config.log_model, "register": config.register, "system_metrics": config.system_metrics}
         remedy = "Leave tracking=none out, or this key."
-        return [Fault(f"tracking.{key}", f"{value} needs MLflow.", remedy) for key, value in models.items() if value]
-    faults = bound_faults(config, "tracking")
+        return others + [Fault(f"tracking.{key}", f"{value} needs MLflow.", remedy) for key, value in models.items() if value]
+    faults = others + bound_faults(config, "tracking")
     if config.system_metrics and find_spec("psutil") is None:
         faults.append(Fault("tracking.system_metrics", "needs psutil.", f"Install it: {install_command('system')}."))
     return faults

@@ -23,6 +23,7 @@ from fer_ablate.addresses import bare, is_server, sqlite_file, usable
 from fer_ablate.errors import UserError
 from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader
 from fer_ablate.tracking.disk.run_state import RunState, mlflow_status
+from fer_ablate.tracking.measured import EPOCH_SECONDS, final_scores
 from fer_ablate.tracking.mlflow.connection import RETRIES
 from fer_ablate.tracking.mlflow.database import make_database
 from fer_ablate.tracking.mlflow.moved import artifact_location, follow_runs
@@ -37,7 +38,7 @@ from fer_ablate.tracking.mlflow.params import (
     parameters,
     shorten,
 )
-from fer_ablate.tracking.mlflow.values import EPOCH_SECONDS, as_tags, dataset_of, epoch_metrics, failure_tags, final_metrics
+from fer_ablate.tracking.mlflow.values import as_tags, dataset_of, epoch_metrics, failure_tags
 from fer_ablate.training.result import RunResult
 
 CREATION_SECONDS = 120
@@ -145,6 +146,8 @@ class Store:
         tags |= {"changed": changed or "nothing", "command": " ".join(header.overrides)}
         if header.repeat.fold is not None:
             tags["fold"] = str(header.repeat.fold)
+        if header.continued_from:
+            tags |= {"continued_from": header.continued_from, "continued_after": str(header.continued_after)}
         if header.parent_run_id in self._parents or self.active(header.parent_run_id) is not None:
             # Of a row that was found once it is not asked again: it is the same for all of its seeds.
             self._parents.add(str(header.parent_run_id))
@@ -207,7 +210,7 @@ class Store:
         ended = int(history[-1]["time_ms"]) if history else milliseconds(header.started_at)
         if result is not None:
             ended = milliseconds(result.finished_at)
-            metrics = [Metric(name, value, ended, result.best_epoch) for name, value in final_metrics(result).items()]
+            metrics = [Metric(name, value, ended, result.best_epoch) for name, value in final_scores(result).items()]
             environment = {f"environment/{name}": value for name, value in result.environment.items()}
             protocol = {f"protocol/{name}": value for name, value in result.protocol.items()}
             self.client.log_batch(run_id, metrics=metrics, tags=as_tags({**environment, **protocol}))

@@ -6,11 +6,8 @@ from collections.abc import Mapping
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, RunTag
 
 from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader
+from fer_ablate.tracking.measured import epoch_values
 from fer_ablate.tracking.mlflow.params import TAG_LENGTH, parameter_name, shorten
-from fer_ablate.training.result import RunResult
-
-EPOCH_SECONDS = "epoch/seconds"
-"""MLflow name of the duration of an epoch; every recorded epoch has one."""
 
 DIGEST_LENGTH = 36
 """Characters of a data set's digest that MLflow keeps."""
@@ -19,25 +16,13 @@ DIGEST_LENGTH = 36
 def epoch_metrics(row: Mapping[str, float]) -> list[Metric]:
     """The metrics of one row of `metrics.csv`."""
     time_ms, step = int(row["time_ms"]), int(row["epoch"])
-    measured = {name: value for name, value in row.items() if name not in ("epoch", "time_ms")}
-    return [Metric(EPOCH_SECONDS if name == "seconds" else name, value, time_ms, step) for name, value in measured.items()]
+    return [Metric(name, value, time_ms, step) for name, value in epoch_values(row).items()]
 
 
 def failure_tags(folder: RunFolder) -> dict[str, str]:
     """Tags that say why a run has no result."""
     failure, pruned = folder.failure, folder.pruned
     return ({"failure": failure.problem} if failure else {}) | ({"pruned": f"epoch {pruned.epoch}"} if pruned else {})
-
-
-def final_metrics(result: RunResult) -> dict[str, float]:
-    """Scores and costs of a finished run by their names in MLflow."""
-    scores = {}
-    for name, value in result.flat_metrics().items():
-        split, _, metric = name.partition("/")
-        # `train/...` and `val/...` are curves over the epochs; what belongs to the kept weights needs a name of its own.
-        scores[f"{split}_kept/{metric}" if split in ("train", "val") else name] = value
-    numbers = ("parameters", "macs", "seconds", "seconds_per_epoch", "peak_memory_mb", "best_epoch", "epochs")
-    return scores | {f"run/{name}": float(getattr(result, name)) for name in numbers}
 
 
 def dataset_of(header: RunHeader) -> DatasetInput:

@@ -1,0 +1,83 @@
+"""Which seeds of a study are due, where seeds are added until its rows are decided (`study.seeds_until`).
+
+Nothing is remembered: finished runs alone say which looks have been taken and what they decided, so that an interrupted study
+goes on where it was.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from fer_ablate.judgement.planned_rows import rows_with_runs
+from fer_ablate.study.plan import Plan, PlannedRun
+from fer_ablate.study.spec import StudySpec
+from fer_ablate.tracking.disk.run_state import RunState
+
+SECONDS_PER_HOUR = 3600
+
+
+@dataclass(frozen=True)
+class DueSeeds:
+    """A plan of the seeds that are due.
+
+    Args:
+        plan: without the seeds that are not.
+        facts: what a person should know, a sentence each.
+    """
+
+    plan: Plan
+    facts: tuple[str, ...] = ()
+
+
+def due_seeds(plan: Plan) -> DueSeeds:
+    """Leave out the seeds of a plan that are not due yet, or never will be; other plans stay as they are."""
+    spec = plan.spec
+    if not spec.looks:
+        return DueSeeds(plan)
+    counts, outcome = _counts(plan)
+    wanted = _with_needed_rows(spec, counts)
+    spent = sum(planned.folder.result.seconds for planned in plan.runs if planned.state is RunState.finished) / SECONDS_PER_HOUR
+    budget = spec.study.budget_hours
+    if budget is not None and spent >= budget:
+        have = Counter(planned.cell.row.label for planned in plan.runs if planned.state is RunState.finished)
+        wanted = {label: max(spec.looks[0], min(count, have[label])) for label, count in wanted.items()}
+        outcome += f"; the budget of {budget:g} hours is used up ({spent:.1f} trained), so no more seeds are added"
+    due = [planned for planned in plan.runs if _place(spec, planned) < wanted[planned.cell.row.label]]
+    return DueSeeds(replace(plan, runs=tuple(due)), (outcome,))
+
+
+def _place(spec: StudySpec, planned: PlannedRun) -> int:
+    assert spec.seeds is not None, "studies with looks have seeds"
+    return spec.seeds.index(planned.cell.config.seed)
+
+
+def _counts(plan: Plan) -> tuple[dict[str, int], str]:
+    """Label -> number of seeds that are due; and what has been decided, in words."""
+    from fer_ablate.judgement.judge import deciding_column, outcomes_by_looks  # loads scipy, which takes half a second
+
+    spec, rows = plan.spec, rows_with_runs(plan)
+    column, looks = deciding_column(spec.study.columns), spec.looks
+    counts = {planned.cell.row.label: looks[0] for planned in plan.runs}
+    baseline = spec.baseline if any(row.label == spec.baseline for row in rows) else rows[0].label
+    ended = outcomes_by_looks(rows, baseline, column, looks, spec.study.margin)
+    for label, one in ended.items():
+        counts[label] = _next(looks, one.seeds) if one.open else one.seeds
+    counts[baseline] = max(counts.values())
+    waiting = sum(one.open for one in ended.values())
+    compared = len(rows) - 1
+    outcome = f"{len(ended) - waiting} of {compared} rows are decided by {column} or not worth more seeds"
+    return counts, outcome
+
+
+def _next(looks: Sequence[int], seeds: int) -> int:
+    return next(look for look in looks if look > seeds)
+
+
+def _with_needed_rows(spec: StudySpec, counts: Mapping[str, int]) -> dict[str, int]:
+    """As many seeds of a row as those rows have that start from it."""
+    found = dict(counts)
+    for _ in spec.rows:  # as often as a chain of such rows may be long
+        for row in spec.rows:
+            if row.start_from in found and row.label in found:
+                found[row.start_from] = max(found[row.start_from], found[row.label])
+    return found
