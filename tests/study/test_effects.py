@@ -170,6 +170,8 @@ def test_of_many_comparisons_only_certain_pairs_are_shown():
     assert kept == {frozenset(("optimizer", "width"))}
     assert note.startswith("Effects: 10 comparisons are too many to show; left out are the interactions of 5 of 6 pairs")
     assert kept_pairs(effects, tests, 3)[1] == []
+    effects[-1] = replace(effects[-1], difference=difference(0.1, Verdict.higher))
+    assert frozenset(("width", "depth")) in kept_pairs(effects, tests, 4)[0]
 
 
 # Designs
@@ -394,6 +396,8 @@ def test_unfinished_and_single_runs_claim_nothing(runs):
     some = {label: one for label, one in runs.items() if label != "sgd cosine"}
     effects = judged(some, TWO).effects
     assert (effects.columns, effects.notes) == ({}, ("Effects: not yet, 1 of 4 combinations is not finished.",))
+    assert "- Effects: not yet, 1 of 4" in render_table(judged(some, TWO), "markdown")
+    assert judged({label: [] for label in runs}, TWO).effects.notes == ()
     single = judged({label: one[:1] for label, one in runs.items()}, TWO).effects.columns["test/acc"]
     assert {one.difference.verdict for one in single.effects} == {"n=1: these networks only"}
     assert (single.tests, single.sentences) == ((), ())

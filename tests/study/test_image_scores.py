@@ -7,6 +7,7 @@ from sklearn.metrics import balanced_accuracy_score, cohen_kappa_score, f1_score
 
 from fer_ablate.judgement.image_scores import from_labels, from_probabilities, has_image_scores, needs_probabilities, of_class
 from fer_ablate.metrics.scores import score
+from fer_ablate.training.own_metrics import BLOCKS, blocks, build_metrics
 
 CLASSES = ("angry", "happy", "sad")
 METRICS = (
@@ -111,3 +112,24 @@ def test_metrics_that_are_not_defined_have_none(drawn):
     assert from_labels("kappa", np.zeros(4, np.uint8), np.zeros(4, np.uint8), CLASSES) is None
     assert not has_image_scores("support/sad")
     assert not has_image_scores("mine")
+
+
+def test_blocks_show_the_spread_of_own_metrics():
+    """Without one block of images at a time, accuracy spreads as it does image by image."""
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 3, 2000)
+    shares = generator.dirichlet(np.ones(3), 2000).astype(np.float32) + np.eye(3, dtype=np.float32)[labels] * 0.5
+    own = build_metrics({"mine": "torchmetrics.Accuracy"}, 3, ["torchmetrics"])
+    without = own.without_blocks(torch.from_numpy(shares), torch.from_numpy(labels), None)["mine"]
+    right = (shares.argmax(axis=1) == labels).astype(float)
+    pseudo = len(without) * right.mean() - (len(without) - 1) * np.array(without)
+    assert len(without) == BLOCKS
+    assert pseudo.mean() == pytest.approx(right.mean())
+    assert pseudo.var(ddof=1) / BLOCKS == pytest.approx(right.var(ddof=1) / 2000, rel=0.5)
+
+
+def test_persons_stay_in_one_block():
+    groups = np.array([7, 7, 3, 7, 9, 3])
+    found = blocks(6, groups)
+    assert len({*zip(groups.tolist(), found.tolist(), strict=True)}) == 3
+    assert np.array_equal(blocks(3, None), [0, 1, 2])

@@ -509,7 +509,7 @@ def test_a_margin_makes_sameness_a_verdict(row_of):
     assert JudgedTable.from_json(table.to_json()) == table
 
 
-def test_a_row_within_noise_says_how_many_seeds_would_tell(row_of):
+def test_noise_says_how_many_seeds_it_takes(row_of):
     rows = [row_of("base", 0.5)] + [row_of(f"row {number}", 0.5 + 0.03 * number, draw=number) for number in range(5)]
     within = [
         score.difference

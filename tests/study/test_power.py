@@ -61,7 +61,7 @@ def test_seeds_alone_are_the_t_tests_power():
     assert seeds_needed(noise, 0.012) == pytest.approx(np.ceil(reference), abs=1)
 
 
-def test_more_seeds_do_not_make_up_for_few_images():
+def test_seeds_do_not_make_up_for_images():
     noise = Noise(images=0.01**2, images_df=500, row=0.01**2, baseline=0.01**2)
     assert smallest_told(noise) == pytest.approx(0.01 * (1.96 + 0.8416), rel=1e-3)
     assert seeds_needed(noise, 0.9 * smallest_told(noise)) is None

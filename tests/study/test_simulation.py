@@ -75,7 +75,7 @@ def test_unequal_numbers_of_seeds_cover():
     assert 0.93 <= np.mean(held) <= 0.98
 
 
-def test_a_row_of_one_seed_is_weighed_by_the_usual_spread():
+def test_one_seed_is_weighed_by_the_usual_spread():
     """One run beside rows of five: its interval covers seeds that it does not show."""
     generator = np.random.default_rng(0)
     held = {"mean": [], "difference": [], "without": []}

@@ -17,6 +17,7 @@ VERBS = {
     "init": "a folder for a study of your own that runs as it is: init my_study",
     "plan": "what a study would train, what is finished or stale and why, and the cost: plan study=quickstart",
     "table": "the judged table of a study: table study=quickstart [format=markdown|latex|csv|html|json] [output=FILE]",
+    "path": "from the baseline to the best row, one change at a time: path study=quickstart to=SGD [reverse=true] [plan=true]",
     "watch": "how far a study or grid is while it trains, from any terminal: watch study=quickstart",
     "runs": "what is on disk: runs [experiment=quickstart] [state=failed] [sort=age|size|score] [format=csv]",
     "compare": "two runs side by side, with the paired test: compare run=<id> run=<id>",

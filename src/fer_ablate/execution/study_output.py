@@ -21,9 +21,12 @@ from fer_ablate.judgement.judged_table import JudgedTable
 from fer_ablate.judgement.planned_rows import rows_with_runs
 from fer_ablate.judgement.row_runs import RowRuns
 from fer_ablate.report.page.elements import PAGE, Page
+from fer_ablate.report.quantities import metric_name
+from fer_ablate.report.table.data_sets import data_set_sentences
 from fer_ablate.report.table.effects import FILE as EFFECTS
 from fer_ablate.report.table.effects import effect_sentences, effects_frame, effects_notes
 from fer_ablate.report.table.formats import FORMATS, console_tables, render_table
+from fer_ablate.report.table.outcomes import in_reading_order
 from fer_ablate.report.table.shown_table import VERDICT, shown_table
 from fer_ablate.study.plan import Plan
 from fer_ablate.tracking.disk.files import write_text
@@ -95,6 +98,9 @@ def show_table(table: JudgedTable) -> None:
     for metric, sentences in effect_sentences(table)[:1]:
         for sentence in sentences:
             console.console.print(f"  {metric}: {sentence}")
+    for column in in_reading_order(table.columns)[:1]:
+        for sentence in data_set_sentences(table, column):
+            console.console.print(f"  {metric_name(column)}: {sentence}")
     said = {f"{metric}: {sentence}" for metric, sentences in effect_sentences(table)[:1] for sentence in sentences}
     for note in (shown.caption, *shown.notes, *(note for note in effects_notes(table) if note not in said)):
         console.console.print(f"  {note}", style="dim")

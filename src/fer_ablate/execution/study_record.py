@@ -22,7 +22,7 @@ RECORD = ".digest"
 MAKERS = ("judgement", "report", "study", "execution/study_output.py", "execution/mlflow_summary.py", "tracking/mlflow")
 """Code of this package that judges, draws and sends."""
 
-LIBRARIES = ("matplotlib", "numpy", "scipy", "pandas", "jinja2")
+LIBRARIES = ("matplotlib", "numpy", "scipy", "pandas", "jinja2", "statsmodels")
 """Libraries that show in tables and figures."""
 
 UNSEEN = frozenset({"checkpoints", "run.lock", "run.owner", "progress.json", LOG, RECORD})

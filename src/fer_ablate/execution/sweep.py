@@ -3,9 +3,9 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +29,8 @@ from fer_ablate.execution.run_pictures import draw_left
 from fer_ablate.execution.sharing import Sharing, share, this_machine
 from fer_ablate.execution.submitted_jobs import Jobs
 from fer_ablate.execution.together import one_after_another
+from fer_ablate.judgement.judged_table import JudgedTable
+from fer_ablate.judgement.row_runs import RowRuns
 from fer_ablate.study.plan import Plan, PlannedRun, make_plan
 from fer_ablate.study.spec import is_hydra
 from fer_ablate.tracking.disk.run_state import RunState
@@ -48,34 +50,83 @@ def run_sweep(arguments: Sequence[str]) -> int:
     quiet_libraries()
     plan, cells, parsed = plan_with_bar(arguments)
     console.facts([("study" if plan.spec.from_file else "grid", f"{plan.spec.name}, {summary(plan)}"), *_facts(plan)])
-    remove_left_over(plan)
-    console.facts([("note", note) for note in tried(plan)])
     if not plan.to_train:
+        _before(plan)
         return 0 if _show_again(plan) else _finish([], plan, {})
-    hydra_words = [text for text in parsed.overrides if is_hydra(text) or _names_file(text)]
+    # The same cells: config, data and code are those that were trained, whatever was edited meanwhile.
+    growth = Growth(lambda: due_seeds(make_plan(plan.spec, cells)).plan, grows=bool(plan.spec.looks))
+    return run_plan(plan, launcher_words(parsed.overrides), parsed.config_dir, growth)
+
+
+def launcher_words(overrides: Sequence[str]) -> list[str]:
+    """The overrides that may choose a launcher."""
+    return [text for text in overrides if is_hydra(text) or _names_file(text)]
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How a plan grows while it is trained.
+
+    Args:
+        again: the plan as finished runs have it now: with the rows and seeds that have become due.
+        grows: whether there may be more of them than at the beginning.
+        why: why runs are added, for people.
+        show: prints the table, and may leave files in the folder of the study; None: the table alone is printed.
+    """
+
+    again: Callable[[], Plan]
+    grows: bool
+    why: str = "rows that are not decided get more seeds"
+    show: Callable[[Plan, JudgedTable, Sequence[RowRuns]], None] | None = None
+
+    def added(self, after: Plan, trained: Sequence[PlannedRun]) -> list[PlannedRun]:
+        """The runs that are due now and were not before; none once one that was trained is missing."""
+        keys = {planned.cell.key for planned in trained}
+        due = after.to_train
+        return [] if not self.grows or any(planned.cell.key in keys for planned in due) else due
+
+
+def run_plan(plan: Plan, words: Sequence[str], config_dir: Path | None, growth: Growth) -> int:
+    """Train the runs of a plan, then those that it grows by, and show the table.
+
+    Args:
+        plan: what is due at the beginning.
+        words: that may choose a launcher.
+        config_dir: what was given as `--config-dir`.
+        growth: how the plan goes on.
+
+    Returns:
+        1 if a run failed or is still missing, else 0.
+    """
+    _before(plan)
+    if not plan.to_train:
+        return _finish([], plan, {}, growth=growth)
     results: dict[str, JobResult] | None = None
     jobs: Jobs | None = None
     try:
-        with _launcher(plan, hydra_words, parsed.config_dir) as launcher:
+        with _launcher(plan, words, config_dir) as launcher:
             jobs = launcher.jobs
             results = _train(plan, launcher)
-            # The same cells: config, data and code are those that were trained, whatever was edited meanwhile.
-            after = due_seeds(make_plan(plan.spec, cells)).plan
-            trained = plan.to_train
-            while added := _added(after, trained):
-                console.facts([("adds", f"{console.counted(len(added), 'run')}: rows that are not decided get more seeds")])
+            after, trained = growth.again(), plan.to_train
+            while added := growth.added(after, trained):
+                console.facts([("adds", f"{console.counted(len(added), 'run')}: {growth.why}")])
                 results |= _train(after, launcher)
                 trained += added
-                after = due_seeds(make_plan(plan.spec, cells)).plan
-            return _finish(trained, after, results, launcher)
+                after = growth.again()
+            return _finish(trained, after, results, launcher, growth)
     except KeyboardInterrupt:
         try:
             if results is None:
-                _show_and_record(due_seeds(make_plan(plan.spec, cells)).plan, RunState.missing)
+                _show_and_record(growth.again(), RunState.missing, growth=growth)
         finally:
             if jobs is not None:
                 jobs.show_left()  # last of all, so that it stands at the end of what is read
         raise
+
+
+def _before(plan: Plan) -> None:
+    remove_left_over(plan)
+    console.facts([("note", note) for note in tried(plan)])
 
 
 def _names_file(text: str) -> bool:
@@ -199,14 +250,13 @@ class _ConsoleReporter:
         print(f"fer_ablate: the launcher broke off ({problem}) at {names or 'no run of ours'}", file=sys.stderr, flush=True)
 
 
-def _added(plan: Plan, trained: Sequence[PlannedRun]) -> list[PlannedRun]:
-    """The runs that are due now and were not before; none once a run of an earlier look is missing."""
-    keys = {planned.cell.key for planned in trained}
-    due = plan.to_train
-    return [] if not plan.spec.looks or any(planned.cell.key in keys for planned in due) else due
-
-
-def _finish(trained: Sequence[PlannedRun], after: Plan, results: dict[str, JobResult], launcher: Launcher | None = None) -> int:
+def _finish(
+    trained: Sequence[PlannedRun],
+    after: Plan,
+    results: dict[str, JobResult],
+    launcher: Launcher | None = None,
+    growth: Growth | None = None,
+) -> int:
     keys = {planned.cell.key for planned in trained}
     # What is on disk counts, not what a launcher returned.
     missing = [planned for planned in after.runs if planned.cell.key in keys and planned.state is not RunState.finished]
@@ -216,7 +266,7 @@ def _finish(trained: Sequence[PlannedRun], after: Plan, results: dict[str, JobRe
     remove_left_over(after)
     for note in [*draw_left(after.runs), *_upload_earlier_runs(_config(after))]:
         console.console.print(f"  note: {note}", style="yellow")
-    if warning := _show_and_record(after, RunState.failed if missing else RunState.finished, launcher):
+    if warning := _show_and_record(after, RunState.failed if missing else RunState.finished, launcher, growth):
         console.console.print(f"  note: {warning}", style="yellow")
     if problems:
         sys.stdout.flush()
@@ -235,11 +285,14 @@ def _upload_earlier_runs(config: Config) -> list[str]:
     return []
 
 
-def _show_and_record(plan: Plan, state: RunState, launcher: Launcher | None = None) -> str:
+def _show_and_record(plan: Plan, state: RunState, launcher: Launcher | None = None, growth: Growth | None = None) -> str:
     """Show and write the table and send it to MLflow; gives the reason if MLflow lacks something, else an empty text."""
     digest = study_record.study_digest(plan)
     table, rows = study_output.judged_study(plan)
-    study_output.show_table(table)
+    if growth is not None and growth.show is not None:
+        growth.show(plan, table, rows)
+    else:
+        study_output.show_table(table)
     config = _config(plan)
     with console.bar("drawing the plots"):
         output = study_output.write_output(plan, table, rows, launcher.together if launcher is not None else one_after_another)

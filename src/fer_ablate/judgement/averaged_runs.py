@@ -198,8 +198,9 @@ def _add_own_metrics(
 
     own = build_metrics(section, len(result.classes), network.members[0].cell.config.plugins)
     for split, probabilities in shares.items():
-        measured = own.values(torch.from_numpy(probabilities), torch.from_numpy(joint[split].labels))
-        result.splits[split].metrics.update(measured)
+        shown, labels = torch.from_numpy(probabilities), torch.from_numpy(joint[split].labels)
+        result.splits[split].metrics.update(own.values(shown, labels))
+        result.without_blocks[split] = own.without_blocks(shown, labels, joint[split].groups)
     result.own_metrics.update(own.directions)
 
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from fer_ablate.errors import UserError
 from fer_ablate.judgement.evidence import SeedEvidence
 from fer_ablate.judgement.judged_table import Score
-from fer_ablate.judgement.ranks import Ranks, rank_networks
+from fer_ablate.judgement.ranked import Ranks
+from fer_ablate.judgement.ranks import rank_networks
 from fer_ablate.judgement.statistics import holm, image_mean
 from fer_ablate.judgement.verdicts import compared, judged_difference
 from fer_ablate.metrics import SplitResult

@@ -58,12 +58,12 @@ class _Words:
         """What is certain about a factor, level by level; one sentence if nothing is."""
         factor = self.factors[place]
         found = [one for one in self.effects if one.kind is EffectKind.main and one.factors == (factor.name,)]
-        told = [sentence for effect in found if (sentence := self._of_level(place, effect))]
-        if told:
+        certain = [sentence for effect in found if (sentence := self._of_level(place, effect))]
+        if certain:
             quiet = [one.levels[0] for one in found if not self._of_level(place, one) and one.difference.kind is Verdict.noise]
             verb = "is" if len(quiet) == 1 else "are"
             more = [f"{factor.name}: {_listed(quiet)} {verb} within noise of {factor.reference}."] if quiet else []
-            return [f"{factor.name}: {sentence}." for sentence in told] + more
+            return [f"{factor.name}: {sentence}." for sentence in certain] + more
         tested = [one for one in found if one.difference.kind is Verdict.noise]
         if not tested:
             return []

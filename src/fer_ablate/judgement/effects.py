@@ -13,7 +13,7 @@ import numpy as np
 
 from fer_ablate.judgement.contrasts import RowContrasts
 from fer_ablate.judgement.designs import Design, Levels, complete
-from fer_ablate.judgement.effect_words import sentences
+from fer_ablate.judgement.effect_words import DECIDED, sentences
 from fer_ablate.judgement.evidence import Evidence, FoldEvidence, SeedEvidence, split_and_metric
 from fer_ablate.judgement.judged_table import (
     ColumnEffects,
@@ -34,8 +34,7 @@ from fer_ablate.judgement.wording import Judging
 from fer_ablate.metrics import in_percent
 
 MOST_CONTRASTS, MOST_FACTORS = 40, 3
-"""Main effects and interactions of a column, and factors, above which only those interactions are shown that the analysis of
-variance calls certain."""
+"""Main effects and interactions of a column, and factors, above which only pairs of factors are shown that certainly interact."""
 
 ALPHA = 0.05
 
@@ -95,8 +94,8 @@ def judged_effects(
         for note in left_out:
             notes.setdefault(note, []).append(column)
         factors = part.factors
-    told = tuple(note if len(where) == len(columns) else f"{', '.join(where)}: {note}" for note, where in notes.items())
-    return Effects(factors, found, told, design.crossed)
+    noted = tuple(note if len(where) == len(columns) else f"{', '.join(where)}: {note}" for note, where in notes.items())
+    return Effects(factors, found, noted, design.crossed)
 
 
 def _comparable(
@@ -117,7 +116,9 @@ def _comparable(
 
 
 def _missing(design: Design, part: Design | None, scored: set[str], usable: set[str]) -> list[str]:
-    """Why combinations have no score, and what that leaves."""
+    """Why combinations have no score, and what that leaves; nothing is said before the first run has finished."""
+    if not scored:
+        return []
     if not design.crossed:
         waiting = [label for label in design.rows if label not in scored]
         return [f"Effects: {first_labels(waiting)} not finished yet."] if waiting else []
@@ -166,7 +167,7 @@ def _crossed(
     every = [*effects, *itertools.chain(*families)]
     shown = tuple(one for one in every if len(one.factors) == 1 or _pair(one.factors) in kept)
     scores = {row.label: row.scores[column] for row in rows if column in row.scores}
-    means = tuple(_level_means(design, contrasts, scores, metric)) if len(kept) else ()
+    means = tuple(one for one in _level_means(design, contrasts, scores, metric) if _pair(one.factors) in kept)
     cells = {levels: contrasts.mean(label) for label, levels in design.rows.items()}
     words = sentences(design.factors, every, tests, cells, Judging(metric, higher))
     return ColumnEffects(shown, tests, means, words), left_out
@@ -287,8 +288,9 @@ def kept_pairs(effects: Sequence[Effect], tests: Sequence[FactorTest], factors: 
     if len(effects) <= MOST_CONTRASTS and factors <= MOST_FACTORS:
         return pairs, []
     kept = {_pair(one.factors) for one in tests if len(one.factors) == 2 and one.p < ALPHA}
+    kept |= {_pair(one.factors) for one in effects if one.kind is EffectKind.interaction and one.difference.kind in DECIDED}
     note = f"Effects: {len(effects)} comparisons are too many to show; left out are the interactions of {len(pairs - kept)} of "
-    return kept, [note + f"{len(pairs)} pairs of factors, which the analysis of variance does not call certain."]
+    return kept, [note + f"{len(pairs)} pairs of factors, of which none is certain by itself or in the analysis of variance."]
 
 
 def _pair(factors: Sequence[str]) -> frozenset[str]:

@@ -80,7 +80,10 @@ class SeedEvidence:
         """Scores of what was drawn, images or persons, and what an image counts among these; None without `scores`."""
         if self.scores is None:
             return None
-        return (self.scores, 1.0) if self.groups is None else by_group(self.scores, self.groups)
+        if self.groups is not None:
+            return by_group(self.scores, self.groups)
+        # Metrics of the user's own have contributions of blocks of images.
+        return self.scores, self.scores.shape[1] / len(self.images) if self.images is not None else 1.0
 
     def first(self, seeds: int) -> "SeedEvidence":
         """The scores of its first seeds alone."""
@@ -198,7 +201,11 @@ def row_evidence(row: RowRuns, columns: Sequence[str]) -> dict[str, Evidence]:
     runs = sorted(row.runs, key=lambda run: run.header.repeat.place)
     parts = [split_and_metric(column) for column in columns]
     inherent = {split: reason for split, _ in parts if (reason := _not_by_image(runs, split))}
-    by_image = [(split, metric) for split, metric in parts if split not in inherent and has_image_scores(metric)]
+    by_image = [
+        (split, metric)
+        for split, metric in parts
+        if split not in inherent and (has_image_scores(metric) or _has_blocks(runs, split, metric))
+    ]
     found: list[dict[tuple[str, str], SplitImages]] = []
     problem = ""
     for run in runs if by_image else ():
@@ -225,6 +232,11 @@ def row_evidence(row: RowRuns, columns: Sequence[str]) -> dict[str, Evidence]:
         else:
             known[column] = _fold_evidence(runs, split, metric, images, why, row.folds)
     return known
+
+
+def _has_blocks(runs: Sequence[ScoredRun], split: str, metric: str) -> bool:
+    """Whether a metric of the user's own is known without each block of images in every run."""
+    return all(metric in run.result.without_blocks.get(split, {}) for run in runs)
 
 
 def value_of(run: ScoredRun, split: str, metric: str) -> float | None:

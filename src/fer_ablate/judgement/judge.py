@@ -10,6 +10,7 @@ import numpy as np
 
 from fer_ablate.errors import UserError, choices
 from fer_ablate.judgement.class_scores import judged_by_class, maybe_a_fraction, within
+from fer_ablate.judgement.data_sets import layout_of, ranked_data_sets
 from fer_ablate.judgement.designs import Design
 from fer_ablate.judgement.effects import judged_effects
 from fer_ablate.judgement.evidence import Evidence, SeedEvidence, check_columns, row_evidence, split_and_metric
@@ -59,18 +60,29 @@ def build_table(
     labels = [row.label for row in rows]
     if baseline not in labels:
         raise UserError(f"study.baseline: there is no row {baseline!r}. {choices(baseline, labels)}")
-    if not mixed_protocols:
-        check_protocols(rows)
+    layout = layout_of(design, baseline)
+    # Seeds are added by comparisons with the one baseline, so these decide there.
+    twins = {label: twin for label, twin in layout.twins.items() if {label, twin} <= {*labels}} if layout and not looks else {}
+    blocks = _blocks(rows, baseline, twins)
+    for block in blocks.values() if not mixed_protocols else ():
+        check_protocols(block)
     evidence = {row.label: row_evidence(row, columns) for row in rows}
-    comparability = Comparability(rows[labels.index(baseline)], {row.label: row for row in rows}, evidence)
+    comparability = Comparability(rows[labels.index(baseline)], {row.label: row for row in rows}, evidence, twins)
     decides = deciding_column(columns)
-    scores = {column: _column(column, rows, comparability, margin, looks, column == decides) for column in columns}
+    scores: dict[str, dict[str, Score]] = {column: {} for column in columns}
+    for reference, block in blocks.items():
+        own = replace(comparability, baseline=comparability.rows[reference])
+        for column in columns:
+            scores[column] |= _column(column, block, own, margin, looks, column == decides)
     judged_rows = tuple(
         _table_row(
             row, row.label == baseline, {column: found[row.label] for column, found in scores.items() if row.label in found}
         )
         for row in rows
     )
+    higher = {column: _higher_is_better(split_and_metric(column)[1], rows) for column in columns}
+    # Of scores on different data sets no effects can be taken.
+    factors = design if layout is None else None
     return JudgedTable(
         study=study,
         source=source,
@@ -81,9 +93,18 @@ def build_table(
         factor=factor,
         folds=next((row.folds for row in rows if row.folds is not None), None),
         margin=margin,
-        higher_is_better={column: _higher_is_better(split_and_metric(column)[1], rows) for column in columns},
-        effects=judged_effects(design, columns, judged_rows, evidence, comparability, looks) if design is not None else None,
+        higher_is_better=higher,
+        effects=judged_effects(factors, columns, judged_rows, evidence, comparability, looks) if factors is not None else None,
+        data_sets=ranked_data_sets(layout, columns, judged_rows, higher) if layout is not None else None,
     )
+
+
+def _blocks(rows: Sequence[RowRuns], baseline: str, twins: Mapping[str, str]) -> dict[str, list[RowRuns]]:
+    """Label of a row that others are compared with -> these rows and it: one of all, or one of each data set."""
+    found: dict[str, list[RowRuns]] = {}
+    for row in rows:
+        found.setdefault(twins.get(row.label, baseline), []).append(row)
+    return found
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import ClassVar
 from pydantic import ConfigDict, TypeAdapter
 
 from fer_ablate.config.study_rows import Repeat
+from fer_ablate.judgement.ranked import Ranks
 
 LEVEL = 0.95
 """Confidence level of every interval."""
@@ -261,6 +262,23 @@ class Effects:
 
 
 @dataclass(frozen=True)
+class DataSets:
+    """Rows that were trained on several data sets.
+
+    Args:
+        rows: names, made of what rows differ in besides the data.
+        data: titles of the data sets.
+        labels: name -> title -> label of the row of the table.
+        ranks: column -> ranks of the rows over the data sets.
+    """
+
+    rows: tuple[str, ...]
+    data: tuple[str, ...]
+    labels: dict[str, dict[str, str]]
+    ranks: dict[str, Ranks]
+
+
+@dataclass(frozen=True)
 class JudgedTable:
     """A judged table.
 
@@ -276,6 +294,7 @@ class JudgedTable:
         higher_is_better: column -> whether more of it is better, None if neither more nor less is; empty in earlier tables.
         margin: in points, within which rows count as the same; None if the study gives none.
         effects: of the factors, if its rows are combinations of their levels, or change one at a time.
+        data_sets: if its rows are crossed with several.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT_JSON
@@ -291,6 +310,7 @@ class JudgedTable:
     margin: float | None = None
     higher_is_better: dict[str, bool | None] = field(default_factory=dict)
     effects: Effects | None = None
+    data_sets: DataSets | None = None
 
     def to_json(self) -> str:
         """The table as JSON text, every number in full."""

@@ -1,7 +1,7 @@
 """Evaluation protocols: which rows used the same one on the same images, and may therefore be compared."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fer_ablate.errors import UserError
 from fer_ablate.judgement.evidence import Evidence
@@ -35,30 +35,39 @@ class Comparability:
         baseline: the row that the others are compared with.
         rows: label -> row.
         evidence: label -> column -> scores of the runs.
+        twins: label -> label of the row that takes the place of the baseline, of rows on several data sets.
     """
 
     baseline: RowRuns
     rows: Mapping[str, RowRuns]
     evidence: Mapping[str, Mapping[str, Evidence]]
+    twins: Mapping[str, str] = field(default_factory=dict)
+
+    def reference(self, label: str) -> RowRuns:
+        """The row that a row is compared with: the baseline, or its twin on the same data set."""
+        return self.rows[self.twins[label]] if label in self.twins else self.baseline
 
     def comparable(self, label: str, column: str) -> bool:
         """Whether a row, other than the baseline, and the baseline have comparable scores in a column."""
-        scored = label != self.baseline.label and all(column in self.evidence[name] for name in (label, self.baseline.label))
+        other = self.reference(label).label
+        scored = label != other and all(column in self.evidence[name] for name in (label, other))
         return scored and self.same_protocol(label) and self.same_images(label, column)
 
     def same_runs(self, label: str) -> bool:
         """Whether a row, other than the baseline, has runs of the baseline: then nothing can be compared."""
-        return label != self.baseline.label and bool(_keys(self.rows[label]) & _keys(self.baseline))
+        other = self.reference(label)
+        return label != other.label and bool(_keys(self.rows[label]) & _keys(other))
 
     def same_protocol(self, label: str) -> bool:
         """Whether all runs of a row and of the baseline used one protocol."""
-        return not differing_protocols([self.rows[label], self.baseline])
+        return not differing_protocols([self.rows[label], self.reference(label)])
 
     def same_images(self, label: str, column: str) -> bool:
         """Whether all runs of a row and of the baseline with a score in a column were tested on the same images."""
         # Row numbers identify images only within the same data, so the digests must agree first.
-        digests = {run.header.data_digest for row in (self.rows[label], self.baseline) for run in row.runs}
-        one, other = self.evidence[label][column], self.evidence[self.baseline.label][column]
+        reference = self.reference(label)
+        digests = {run.header.data_digest for row in (self.rows[label], reference) for run in row.runs}
+        one, other = self.evidence[label][column], self.evidence[reference.label][column]
         return len(digests) == 1 and one.same_images(other)
 
 

@@ -9,13 +9,14 @@ Letters: N data sets, K networks.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 from math import inf, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fer_ablate.judgement.ranked import Ranks
 from fer_ablate.judgement.wording import p_text
 
 ALPHA = 0.05
@@ -31,31 +32,6 @@ _PERMUTATIONS = 9_999
 
 _EXACT = 13
 """Differences up to which all 2^N signs are counted where some are equal; for more the normal approximation is close."""
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """Ranks of networks over the data sets on which all of them have a score.
-
-    Args:
-        data: titles of these data sets.
-        means: network -> mean rank, 1 is best.
-        by_data: network -> rank on each of the data sets.
-        p: of Friedman's test, or of Wilcoxon's for two networks; None where it was not tested.
-        f: Friedman's statistic as the F of Iman and Davenport, infinite if all data sets agree; None where there is none.
-        critical_difference: of mean ranks, after Nemenyi; None for two networks and where it was not tested.
-        ordered: pairs that are told apart, the better network first.
-        sentences: what all of this says.
-    """
-
-    data: tuple[str, ...]
-    means: dict[str, float]
-    by_data: dict[str, tuple[float, ...]]
-    p: float | None
-    f: float | None
-    critical_difference: float | None
-    ordered: tuple[tuple[str, str], ...]
-    sentences: tuple[str, ...]
 
 
 def rank_networks(
@@ -146,7 +122,8 @@ def friedman(ranks: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _squares(*ranks: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    return np.sum([one.sum(axis=axis) ** 2 for one in ranks], axis=0).round(6)
+    found: NDArray[np.float64] = np.sum([one.sum(axis=axis) ** 2 for one in ranks], axis=0).round(6)
+    return found
 
 
 def critical_difference(networks: int, sets: int, alpha: float = ALPHA) -> float:
@@ -166,8 +143,9 @@ def wilcoxon_p(differences: NDArray[np.float64]) -> float:
         return 1.0
     equal = len(np.unique(np.abs(there))) < len(there)
     # scipy's exact distribution knows no ties: then all signs are counted.
-    method = stats.PermutationMethod(n_resamples=2**_EXACT) if equal and len(there) <= _EXACT else "auto"
-    return float(stats.wilcoxon(there, method=method).pvalue)
+    if equal and len(there) <= _EXACT:
+        return float(stats.wilcoxon(there, method=stats.PermutationMethod(n_resamples=2**_EXACT)).pvalue)
+    return float(stats.wilcoxon(there).pvalue)
 
 
 def _means(found: Ranks) -> str:

@@ -16,6 +16,7 @@ from fer_ablate.judgement.old_predictions import guess_split
 from fer_ablate.judgement.row_runs import ScoredRun
 from fer_ablate.tracking.disk.predictions import Flags
 from fer_ablate.tracking.disk.run_folder import PredictedLabels, StoredPredictions
+from fer_ablate.training.result import RunResult
 
 Integers = NDArray[np.integer[Any]]
 
@@ -29,7 +30,8 @@ class SplitImages:
 
     Args:
         rows: (N,) rows of the whole set; for the recall of a class those of its images.
-        scores: (N,) whose mean is the metric; boolean where each image is right or wrong.
+        scores: (N,) whose mean is the metric; boolean where each image is right or wrong. Fewer for a metric of the user's own,
+            which is known without each block of images only.
         groups: (N,) number of the person on each image; None if that is not known.
     """
 
@@ -43,7 +45,7 @@ def split_images(run: ScoredRun, columns: Collection[tuple[str, str]]) -> dict[t
 
     Args:
         run: finished.
-        columns: split, among `PREDICTED`, and metric, one that `has_image_scores`.
+        columns: split, among `PREDICTED`, and metric, one that `has_image_scores` or has values without blocks of images.
 
     Raises:
         UserError: the predictions are missing, damaged, or not those that the result was computed from.
@@ -55,9 +57,18 @@ def split_images(run: ScoredRun, columns: Collection[tuple[str, str]]) -> dict[t
     masks = {split: _split_mask(stored, run, split) for split, _ in columns if split in run.result.splits}
     found = {}
     for split, metric in columns:
-        if split in masks and (images := _images(metric, stored, masks[split], probabilities, run.result.classes)) is not None:
+        if split in masks and metric in run.result.without_blocks.get(split, {}):
+            rows = stored.rows[masks[split]]
+            found[split, metric] = SplitImages(rows, _of_blocks(run.result, split, metric))
+        elif split in masks and (images := _images(metric, stored, masks[split], probabilities, run.result.classes)) is not None:
             found[split, metric] = images
     return found
+
+
+def _of_blocks(result: RunResult, split: str, metric: str) -> NDArray[np.float64]:
+    """Contributions of the blocks of images, whose mean is the metric."""
+    whole, without = result.splits[split].metrics[metric], np.array(result.without_blocks[split][metric])
+    return np.asarray(whole - (len(without) - 1) * (without - without.mean()))
 
 
 def _images(

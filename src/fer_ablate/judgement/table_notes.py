@@ -31,6 +31,7 @@ def table_notes(
     yield from _shared_runs(comparability)
     yield from _fractions(rows)
     yield from _averages(comparability)
+    yield from _own_baselines(comparability)
     yield from _differing_tests(rows, columns, comparability)
     yield from _machines(comparability)
     yield from _missing_columns(rows, columns)
@@ -39,7 +40,7 @@ def table_notes(
     yield from _persons(evidence)
     yield from _single_runs(rows, evidence)
     yield from _margins(columns, margin)
-    yield from _added_seeds(rows, looks) if looks else _correction(rows, columns)
+    yield from _added_seeds(rows, looks) if looks else _correction(rows, columns, bool(comparability.twins))
 
 
 def _shared_runs(comparability: Comparability) -> Iterator[str]:
@@ -69,6 +70,15 @@ def _averages(comparability: Comparability) -> Iterator[str]:
         yield from (f"{row.label}: {note}." for note in row.average.notes)
 
 
+def _own_baselines(comparability: Comparability) -> Iterator[str]:
+    """With which rows those on several data sets are compared."""
+    if references := list(dict.fromkeys(comparability.twins.values())):
+        yield (
+            f"Rows are compared within their data set, with the row that has the other settings of the baseline: "
+            f"{first_labels(references)}."
+        )
+
+
 def _differing_tests(rows: Sequence[TableRow], columns: Sequence[str], comparability: Comparability) -> Iterator[str]:
     scored = [row.label for row in rows if row.scores and not row.baseline]
     parts = [CONFIG_KEYS.get(part, part) for part in differing_protocols(comparability.rows.values())]
@@ -79,8 +89,9 @@ def _differing_tests(rows: Sequence[TableRow], columns: Sequence[str], comparabi
     # Columns that exclude the same rows share one sentence.
     moved: dict[tuple[str, ...], list[str]] = {}
     for column in columns:
-        base = column in comparability.evidence[comparability.baseline.label]
-        same = [label for label in scored if base and label not in others and column in comparability.evidence[label]]
+        known = comparability.evidence
+        both = [label for label in scored if column in known[label] and column in known[comparability.reference(label).label]]
+        same = [label for label in both if label not in others]
         moved.setdefault(tuple(label for label in same if not comparability.same_images(label, column)), []).append(column)
     for labels, concerned in moved.items():
         if labels:
@@ -138,7 +149,7 @@ def _missing_folds(folded: Sequence[TableRow], columns: Sequence[str], comparabi
     for row in folded:
         own = comparability.evidence[row.label]
         column = next((column for column in columns if isinstance(own.get(column), FoldEvidence)), "")
-        one, other = own.get(column), comparability.evidence[comparability.baseline.label].get(column)
+        one, other = own.get(column), comparability.evidence[comparability.reference(row.label).label].get(column)
         if not isinstance(one, FoldEvidence):
             continue
         if not row.baseline and isinstance(other, FoldEvidence) and len(common := one.common(other)) < (row.folds or 0):
@@ -157,7 +168,8 @@ def _seeds_alone(columns: Sequence[str], known: TableEvidence) -> Iterator[str]:
         label: {column: one for column, one in found.items() if isinstance(one, SeedEvidence)} for label, found in known.items()
     }
     scored = [column for column in columns if any(column in found for found in evidence.values())]
-    if others := dict.fromkeys(metric for _, metric in map(split_and_metric, scored) if not has_image_scores(metric)):
+    blind = [column for column in scored if any(column in found and found[column].scores is None for found in evidence.values())]
+    if others := dict.fromkeys(metric for _, metric in map(split_and_metric, blind) if not has_image_scores(metric)):
         yield f"{', '.join(others)}: intervals over seeds alone, not over test images."
     alike: dict[str, list[str]] = {}
     for column in columns:
@@ -235,7 +247,7 @@ def _added_seeds(rows: Sequence[TableRow], looks: Sequence[int]) -> Iterator[str
     )
 
 
-def _correction(rows: Sequence[TableRow], columns: Sequence[str]) -> Iterator[str]:
+def _correction(rows: Sequence[TableRow], columns: Sequence[str], by_data: bool = False) -> Iterator[str]:
     differences = {
         column: {row.label: score.difference for row in rows if (score := row.scores.get(column)) and score.difference}
         for column in columns
@@ -248,7 +260,8 @@ def _correction(rows: Sequence[TableRow], columns: Sequence[str]) -> Iterator[st
         number = (
             f"{max(counts.values())} rows" if equal else ", ".join(f"{count} in {column}" for column, count in counts.items())
         )
-        yield f"Verdicts and their p are corrected for the number of comparisons (Holm: {number}); intervals are not."
+        counted = "on each data set by itself" if by_data else number
+        yield f"Verdicts and their p are corrected for the number of comparisons (Holm: {counted}); intervals are not."
     for column, found in differences.items():
         if labels := [label for label, one in found.items() if widened(one)]:
             yield f"{column}: the interval of {first_labels(labels)} leaves out 0, the corrected one in the verdict does not."

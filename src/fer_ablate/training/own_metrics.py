@@ -4,10 +4,13 @@ Letters: N images, K classes.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -15,6 +18,9 @@ from fer_ablate.config.binding import build_part, read_part, words_of
 from fer_ablate.errors import Fault, FaultyConfigError
 
 KEY = "evaluation.metrics"
+
+BLOCKS = 40
+"""Parts of the images that are left out one by one: enough to show a spread, and few enough to be measured after every run."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,33 @@ class OwnMetrics:
         if faults:
             raise FaultyConfigError(faults)
         return found
+
+    def without_blocks(self, probabilities: Tensor, labels: Tensor, groups: NDArray[np.int64] | None) -> dict[str, list[float]]:
+        """Each metric without each block of images, from which a table knows how much it depends on the draw of the images.
+
+        Args:
+            probabilities: (N, K).
+            labels: (N,) int64 class indices.
+            groups: (N,) numbers of the persons, who stay in one block; None: images were drawn one by one.
+
+        Returns:
+            Name -> as many values as there are blocks. Metrics that are not defined without some block are left out.
+        """
+        number = blocks(len(labels), groups)
+        every: dict[str, list[float]] = {name: [] for name in self.built}
+        for block in np.unique(number):
+            rest = torch.from_numpy(number != block)
+            for name, metric in self.built.items():
+                with suppress(Exception):  # of the user's own code, which has measured all images without one
+                    every[name].append(OwnMetrics({name: metric}).values(probabilities[rest], labels[rest])[name])
+        count = len(np.unique(number))
+        return {name: found for name, found in every.items() if len(found) == count and np.isfinite(found).all()}
+
+
+def blocks(images: int, groups: NDArray[np.int64] | None) -> NDArray[np.int64]:
+    """(images,) number of the block of each image, the same for every run on the same images."""
+    places = np.arange(images) if groups is None else np.unique(groups, return_inverse=True)[1]
+    return np.asarray(places % BLOCKS, dtype=np.int64)
 
 
 def build_metrics(section: Mapping[str, Any], num_classes: int, plugins: Sequence[str]) -> OwnMetrics:

@@ -39,6 +39,7 @@ class RunResult:
         finished_at: time in ISO format, UTC.
         environment: device, hardware, number format, threads and versions.
         own_metrics: name of every metric of the user's own -> whether a higher value is better; None: neither is.
+        without_blocks: split -> metric of the user's own -> its values without each block of images, see `own_metrics.blocks`.
     """
 
     key: str
@@ -57,6 +58,7 @@ class RunResult:
     finished_at: str
     environment: dict[str, str] = field(default_factory=dict)
     own_metrics: dict[str, bool | None] = field(default_factory=dict)
+    without_blocks: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
     def flat_metrics(self) -> dict[str, float]:
         """Return the metrics of all splits by the name `<split>/<metric>`."""
@@ -65,8 +67,9 @@ class RunResult:
     def to_json(self) -> dict[str, Any]:
         """Return a plain mapping for `json.dump`."""
         stored = asdict(self)
-        if not self.own_metrics:  # as in the files of earlier versions
-            del stored["own_metrics"]
+        for name in ("own_metrics", "without_blocks"):
+            if not stored[name]:  # as in the files of earlier versions
+                del stored[name]
         return stored
 
     @classmethod

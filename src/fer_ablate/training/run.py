@@ -36,7 +36,7 @@ from fer_ablate.training.evaluation import Predictions, first_images, split_resu
 from fer_ablate.training.hardware import Hardware, choose_hardware, environment, peak_memory_mb, reset_peak_memory, use_threads
 from fer_ablate.training.kept_inputs import KeptInputs
 from fer_ablate.training.module import Classifier
-from fer_ablate.training.own_metrics import build_metrics
+from fer_ablate.training.own_metrics import OwnMetrics, build_metrics
 from fer_ablate.training.processes import explain_lost_process
 from fer_ablate.training.protocol import protocol
 from fer_ablate.training.result import BEST, LAST, RunResult, SplitResult
@@ -222,8 +222,23 @@ def assess(prepared: PreparedRun, module: Classifier, progress: Progress | None 
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
         environment=environment(hardware),
         own_metrics=own.directions,
+        without_blocks=_without_blocks(own, predictions, parts, data.faces.groups) if own.built else {},
     )
     return TrainedRun(result, predictions)
+
+
+def _without_blocks(
+    own: OwnMetrics, predictions: Predictions, parts: Mapping[str, Rows], groups: Rows | None
+) -> dict[str, dict[str, list[float]]]:
+    """Metrics of the user's own on each split without each block of its images."""
+    found = {}
+    for name, rows in parts.items():
+        if len(rows):
+            part = predictions.of(rows)
+            labels = torch.from_numpy(part.labels)
+            of_rows = groups[rows] if groups is not None else None
+            found[name] = own.without_blocks(torch.from_numpy(part.probabilities), labels, of_rows)
+    return found
 
 
 def _load_kept(prepared: PreparedRun, module: Classifier) -> tuple[int, list[float], dict[str, SplitResult]]:

@@ -1,6 +1,6 @@
 """The page of a study: its judged table, figures, differing settings of its rows, and how to reproduce it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
@@ -16,6 +16,7 @@ from fer_ablate.report.page.elements import (
     Code,
     Details,
     Facts,
+    Grid,
     Heading,
     Notes,
     Page,
@@ -28,10 +29,12 @@ from fer_ablate.report.page.results import legend, result_parts
 from fer_ablate.report.page.shell_commands import explain_command, own_file, steps, study_command
 from fer_ablate.report.page.tables import classes_grid, environments, report_grid, runs_grid, settings_grid
 from fer_ablate.report.quantities import metric_name, one_line
+from fer_ablate.report.table.data_sets import TITLE as DATA_SETS
+from fer_ablate.report.table.data_sets import data_set_tables
 from fer_ablate.report.table.effects import TITLE
 from fer_ablate.report.table.outcomes import in_reading_order, summary
 from fer_ablate.report.table.printed_classes import report_tables
-from fer_ablate.report.table.shown_table import ShownTable, shown_table
+from fer_ablate.report.table.shown_table import BEST, ShownTable, shown_table
 from fer_ablate.study.spec import StudySpec
 
 PLOTS = (
@@ -59,6 +62,7 @@ def study_page(spec: StudySpec, table: JudgedTable, rows: Sequence[RowRuns], fol
     chief = _chief(table, trained)
     sections = (
         Section("results", "Results", _results(table, shown)),
+        Section("data-sets", DATA_SETS, tuple(_data_sets(table))),
         Section("effects", TITLE, effects_parts(album, folder, table)),
         Section("plots", "Plots", tuple(_plots(album, folder, table))),
         Section("classes", "Classes and confusions", tuple(_classes(album, folder, table, rows))),
@@ -79,6 +83,18 @@ def study_page(spec: StudySpec, table: JudgedTable, rows: Sequence[RowRuns], fol
 def _results(table: JudgedTable, shown: ShownTable) -> tuple[Part, ...]:
     notes = (Notes(shown.notes),) if shown.notes else ()
     return (*result_parts(table, shown), Text(f"{shown.caption} {legend(table)}".strip(), soft=True), *notes)
+
+
+def _data_sets(table: JudgedTable) -> Iterator[Part]:
+    """For each metric what the ranks say, and the scores with data sets as columns."""
+    for shown in data_set_tables(table):
+        yield Heading(shown.groups[0])
+        yield from map(Text, shown.notes)
+        columns = shown.columns
+        best = frozenset((row, place) for place, one in enumerate(columns) for row, mark in enumerate(one.marks) if mark == BEST)
+        lines = tuple(zip(*(column.cells for column in columns), strict=True))
+        yield Grid(f"{shown.groups[0]} by data set", tuple(column.name for column in columns), lines, best)
+        yield Text(shown.caption, soft=True)
 
 
 def _chief(table: JudgedTable, rows: Sequence[RowRuns]) -> dict[str, ScoredRun]:

@@ -54,15 +54,15 @@ def effect_sentences(table: JudgedTable) -> list[tuple[str, tuple[str, ...]]]:
 
 
 def effects_notes(table: JudgedTable) -> tuple[str, ...]:
-    """The sentences, the analysis of variance, and what is left out."""
-    if table.effects is None:
+    """The sentences, the analysis of variance, and what is left out; none without a table of effects."""
+    if table.effects is None or not table.effects.columns:
         return ()
     notes = [f"{metric}: {sentence}" for metric, found in effect_sentences(table) for sentence in found]
     for column in _ordered(table.effects):
         if tests := table.effects.columns[column].tests:
             listed = "; ".join(map(_test, tests))
             notes.append(f"ANOVA over the {metric_name(column)} of runs (seeds alone, type II): {listed}.")
-    if table.effects.crossed and table.effects.columns:
+    if table.effects.crossed:
         notes.append(
             "Verdicts on effects count all main effects and interactions of a column (Holm), those within single levels all of "
             "the same two factors; intervals are not corrected."
@@ -75,11 +75,10 @@ def effects_frame(table: JudgedTable) -> "pd.DataFrame":
     import pandas as pd
 
     found = table.effects.columns if table.effects is not None else {}
-    lines = [
-        _numbers(table.study, column, one)
-        for column in in_reading_order(found)
-        for one in (*found[column].effects, *found[column].tests)
-    ]
+    lines = []
+    for column in in_reading_order(found):
+        every: tuple[Effect | FactorTest, ...] = (*found[column].effects, *found[column].tests)
+        lines += [_numbers(table.study, column, one) for one in every]
     return pd.DataFrame(lines) if lines else pd.DataFrame(columns=list(LEADING))
 
 

@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from fer_ablate.errors import UserError, choices
 from fer_ablate.judgement.judged_table import Difference, JudgedTable, Published, Score, TableRow
 from fer_ablate.report.quantities import ABSENT, one_line, scale, shorten
+from fer_ablate.report.table.data_sets import data_set_tables
 from fer_ablate.report.table.effects import effects_tables
 from fer_ablate.report.table.html import html
 from fer_ablate.report.table.latex import latex
@@ -75,7 +76,7 @@ def render_table(table: JudgedTable, form: str) -> str:
         return table.to_json()
     if form == "csv":
         return table_frame(table).to_csv(index=False, lineterminator="\n")
-    shown, reports = shown_table(table), [*effects_tables(table), *report_tables(table)]
+    shown, reports = shown_table(table), [*data_set_tables(table), *effects_tables(table), *report_tables(table)]
     if form == "html":
         return html(shown, reports)
     writers: dict[str, Callable[[ShownTable], str]] = {"markdown": markdown, "latex": latex}
@@ -119,9 +120,21 @@ def console_tables(table: JudgedTable, width: int = 140) -> list[TextTable]:
     crossed = effects_tables(table) if table.effects is not None and table.effects.crossed else []
     return [
         *(_console_table(shown, group, width) for group in shown.groups),
+        *(_console_data_sets(found, width) for found in data_set_tables(table)),
         *(_console_effects(effects, group, width) for effects in crossed for group in effects.groups),
         *(_console_report(report, width) for report in report_tables(table)),
     ]
+
+
+def _console_data_sets(found: ShownTable, width: int) -> TextTable:
+    """The data sets as columns; without intervals where the screen is narrow."""
+    columns = list(found.columns)
+    if _console_width(columns) > width:
+        columns = [replace(one, cells=tuple(cell.split(" [")[0] for cell in one.cells)) for one in columns]
+    longest = max(SHORTEST_LABEL, width - _console_width(columns[1:]) - CONSOLE_GAP)
+    columns[0] = replace(columns[0], cells=tuple(shorten(cell, longest) for cell in columns[0].cells))
+    lines = tuple(zip(*(column.cells for column in columns), strict=True))
+    return TextTable(f"{found.groups[0]} by data set", tuple(column.name for column in columns), lines)
 
 
 def _console_effects(effects: ShownTable, group: str, width: int) -> TextTable:

@@ -289,7 +289,7 @@ def _cell(column: ShownColumn, row: int) -> str:
     text = latex_text(column.cells[row])
     if column.name in (ROW, NETWORK) and _wraps(column):
         return LABEL_BREAKS.sub(r"\g<0>\\allowbreak{}", text)
-    marks = column.marks[row].split() if column.name in (MEAN, SINGLE) and column.marks else []
+    marks = column.marks[row].split() if column.marks else []
     # The star takes no room, so that the numbers stay aligned.
     return (rf"\textbf{{{text}}}" if BEST in marks else text) + r"\rlap{$^{*}$}" * (STAR in marks)
 

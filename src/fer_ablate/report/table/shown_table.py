@@ -229,7 +229,9 @@ def _caption(table: JudgedTable) -> str:
 
 def _notes(table: JudgedTable) -> tuple[str, ...]:
     """Notes of the judge, the meaning of the mark, notes on published numbers, and errors with their logs."""
-    notes = [one_line(note) for note in table.notes]
+    # The notes of a table of effects are below that table, if there is one.
+    effects = table.effects.notes if table.effects is not None and not table.effects.columns else ()
+    notes = [one_line(note) for note in (*table.notes, *effects)]
     stale = sum(row.stale for row in table.rows)
     if stale:
         notes.append(f"{STALE} {stale} of the runs counted here are of an earlier config, data or code.")

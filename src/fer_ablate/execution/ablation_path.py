@@ -1,0 +1,320 @@
+"""The rows of an ablation path: which are due, decided by finished runs alone, and what the path leaves.
+
+An interrupted path goes on where it was: the same finished runs choose the same steps again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from fer_ablate.cli import console
+from fer_ablate.config.diagnosis import diagnose
+from fer_ablate.config.hydra_internals import dump_yaml
+from fer_ablate.config.overrides import assignment, key_of
+from fer_ablate.config.schema import RowConfig, StudyConfig
+from fer_ablate.config.study_rows import Row
+from fer_ablate.errors import FaultyConfigError, UserError
+from fer_ablate.execution.study_record import study_folder
+from fer_ablate.judgement.judged_table import JudgedTable
+from fer_ablate.judgement.path import AblationPath, Candidate, Decided, best_change, judged_path
+from fer_ablate.judgement.row_runs import RowRuns
+from fer_ablate.report.plain_table import PlainTable, markdown_table
+from fer_ablate.report.table.path import candidates_table, judged_columns, path_csv, path_table
+from fer_ablate.study.cells import Cell, compose_cells
+from fer_ablate.study.path_changes import Change, changes_between, joined, words_between
+from fer_ablate.study.plan import Plan, make_plan
+from fer_ablate.study.spec import StudySpec, last_of_each_key
+from fer_ablate.tracking.disk.files import write_text
+from fer_ablate.tracking.disk.log import LOG, attempt
+from fer_ablate.tracking.disk.run_state import RunState
+from fer_ablate.tracking.disk.scan import Scan, folder_name, scan
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Where a path begins and ends.
+
+    Args:
+        name: of the study or the search.
+        study: of which seeds, folds, columns and margin are taken.
+        seeds: of every row.
+        typed: overrides of the command line that hold for every run.
+        start: row at the beginning.
+        end: row at the end.
+        decides: column of val that chooses the steps.
+        higher_is_better: whether more of it is better.
+        experiment: in whose folder the runs are.
+        config_dir: what was given as `--config-dir`.
+        needs: key -> another key without which it has no meaning.
+    """
+
+    name: str
+    study: StudyConfig
+    seeds: tuple[int, ...]
+    typed: tuple[str, ...]
+    start: Row
+    end: Row
+    decides: str
+    higher_is_better: bool
+    experiment: str
+    config_dir: Path | None = None
+    needs: Mapping[str, str] = field(default_factory=dict)
+
+    def changes(self) -> list[Change]:
+        """What leads from the beginning to the end.
+
+        Raises:
+            UserError: nothing does.
+        """
+
+        def check(words: Sequence[str]) -> Sequence[Any]:
+            return diagnose(last_of_each_key(words), self.config_dir).faults
+
+        found = changes_between(self.start.overrides, self.end.overrides, check, self.needs)
+        if not found:
+            raise UserError(
+                f"'{self.end.label}' has the overrides of '{self.start.label}', so there is no path. Name another: to="
+            )
+        return found
+
+    @property
+    def repeats(self) -> int:
+        """Runs of a row."""
+        return len(self.seeds) * (self.study.folds or 1)
+
+    def row(self, label: str, words: Sequence[str], auxiliary: bool = False) -> Row:
+        """A row with these overrides, what was typed last."""
+        return Row(label, (*(word for word in words if word not in self.typed), *self.typed), auxiliary=auxiliary)
+
+    def spec(self, name: str, rows: Sequence[Row]) -> StudySpec:
+        """A study of these rows, the first of which is the baseline."""
+        # In the folder of the source, whose finished rows may be rows of this study as well.
+        known = any(key_of(word) == "tracking.experiment" for word in self.typed)
+        place = () if known else (assignment("tracking.experiment", self.experiment),)
+        rows = tuple(replace(row, overrides=(*row.overrides, *place)) for row in rows)
+        typed = (*self.typed, *place)
+        study = StudyConfig(
+            source=self.study.source,
+            baseline=rows[0].label,
+            rows=[RowConfig(label=row.label, overrides=[one for one in row.overrides if one not in typed]) for row in rows],
+            seeds=list(self.seeds),
+            folds=self.study.folds,
+            columns=list(dict.fromkeys((*self.study.columns, self.decides))),
+            protocol=self.study.protocol,
+            margin=self.study.margin,
+            mixed_protocols=self.study.mixed_protocols,
+        )
+        return StudySpec(name, study, True, rows, self.seeds, rows[0].label, typed, None)
+
+    def compose(self, rows: Sequence[Row]) -> list[Cell]:
+        """The runs of rows, checked."""
+        return compose_cells(self.spec("", rows), self.config_dir)
+
+
+def write_study_file(plan: Plan) -> None:
+    """Leave the rows of a study that was made by a command as a file, so that `study=` trains and shows them again."""
+    study = plan.spec.study
+    kept = ("source", "baseline", "seeds", "folds", "columns", "protocol", "margin", "mixed_protocols")
+    values = {name: getattr(study, name) for name in kept}
+    empty = StudyConfig()
+    content = {name: value for name, value in values.items() if value != getattr(empty, name)}
+    content["rows"] = [{"label": row.label, "overrides": list(row.overrides)} for row in study.rows]
+    file = study_folder(plan) / "study" / f"{plan.spec.name}.yaml"
+    write_text(file, dump_yaml(content))
+
+
+class ForwardPath:
+    """A path from one row to another, by the step that scores best on val.
+
+    Args:
+        ends: where it begins and ends.
+    """
+
+    def __init__(self, ends: Ends) -> None:
+        self.ends = ends
+        self.name = folder_name(f"{ends.name}-path-to-{ends.end.label}")
+        self.changes = ends.changes()
+        self.decided: list[Decided] = []
+        self.notes: list[str] = []
+        self.left = len(self.changes)
+        """Changes that are not made yet."""
+        self._start = ends.row(ends.start.label, ends.start.overrides)
+        self._cells: dict[str, list[Cell]] = {ends.start.label: ends.compose([self._start])}
+        self._problems: dict[str, str] = {}
+
+    def plan(self) -> Plan:
+        """The rows of all steps that are decided, and those to be compared at the next one.
+
+        Finished runs alone decide, so the same call gives more rows when there are more of these.
+        """
+        found = scan(Path(self._cells[self._start.label][0].config.runs_dir))
+        self.decided, self.notes = [], []
+        taken: list[Change] = []
+        rows, tried, left = [self._start], list[Row](), list(self.changes)
+        while left:
+            options = self._options(taken, left, rows[-1])
+            if not options:
+                break
+            values = {change: self._value(row, found) for change, row in options.items()}
+            known = {change: value for change, value in values.items() if value is not None}
+            if len(known) < len(values):
+                tried = [replace(row, auxiliary=True) for row in options.values()]
+                break
+            best = best_change(known, self.ends.higher_is_better)
+            rows.append(options[best])
+            taken.append(best)
+            self.decided.append(Decided(rows[-1].label, best.label, self._candidates(left, rows[-2], known)))
+            left = [change for change in left if not set(change.keys) <= set(best.keys)]
+        self.left = len(left)
+        spec = self.ends.spec(self.name, [*rows, *tried])
+        return make_plan(spec, [cell for row in spec.rows for cell in self._cells[row.label]], found)
+
+    def path(self, table: JudgedTable, rows: Sequence[RowRuns]) -> AblationPath:
+        """The path as it is decided so far, judged."""
+        notes = list(dict.fromkeys(self.notes))
+        if self.left:
+            notes.append(f"{console.counted(self.left, 'change')} not made yet: runs are missing.")
+        return judged_path(table, rows, self.decided, self.ends.end.label, self.ends.decides, notes)
+
+    def _options(self, taken: Sequence[Change], left: Sequence[Change], now: Row) -> dict[Change, Row]:
+        """What can be changed next -> the row with it; all that is left in one step if no single change can be made alone."""
+        found = {change: row for change in left if (row := self._row([*taken, change], now)) is not None}
+        without = [change.label for change in left if change not in found]
+        if found:
+            self._note(without, now)
+            return found
+        together = joined(left)
+        row = self._row([*taken, together], now)
+        if row is None:
+            self.notes.append(f"{' and '.join(without)}: no effect on a run.")
+            return {}
+        self.notes.append(f"{' and '.join(without)}: made in one step, since none of them can be made alone.")
+        return {together: row}
+
+    def _note(self, without: Sequence[str], now: Row) -> None:
+        for label in without:
+            self.notes.append(f"{label} was not tried after '{now.label}': {self._problems[self._label(now, label)]}")
+
+    def _row(self, taken: Sequence[Change], now: Row) -> Row | None:
+        """The row with these changes; None if it cannot be, or has the runs of the row before it."""
+        label = " ".join(f"+ {change.label}" for change in taken)
+        row = self.ends.row(label, words_between(self.ends.start.overrides, self.ends.end.overrides, taken))
+        problem_of = self._label(now, taken[-1].label)
+        if label not in self._cells and problem_of not in self._problems:
+            try:
+                cells = self.ends.compose([self._start, row])
+            except UserError as error:
+                self._problems[problem_of] = _first_fault(error)
+            else:
+                self._cells[label] = [cell for cell in cells if cell.row.label == label]
+                if self._keys(label) == self._keys(now.label):
+                    self._problems[problem_of] = "it changes nothing there."
+        return None if problem_of in self._problems else row
+
+    @staticmethod
+    def _label(now: Row, change: str) -> str:
+        return f"{now.label}\n{change}"
+
+    def _keys(self, label: str) -> set[str]:
+        return {cell.key for cell in self._cells[label]}
+
+    def _value(self, row: Row, found: Scan) -> float | None:
+        """Mean of the deciding column over the runs of a row; None if one is missing.
+
+        Raises:
+            UserError: its runs have no such score.
+        """
+        plan = make_plan(self.ends.spec(self.name, [row]), self._cells[row.label], found)
+        if any(planned.state is not RunState.finished for planned in plan.runs):
+            return None
+        return row_value(plan, row.label, self.ends.decides)
+
+    def _candidates(self, left: Sequence[Change], before: Row, known: Mapping[Change, float]) -> tuple[Candidate, ...]:
+        listed = list(dict.fromkeys((*known, *(left if len(known) > 1 or left[0] in known else ()))))
+        problems = {change: self._problems.get(self._label(before, change.label), "") for change in listed}
+        return tuple(Candidate(change.label, known.get(change), problems[change]) for change in listed)
+
+
+def row_value(plan: Plan, label: str, column: str) -> float:
+    """Mean of a column over the finished runs of a row.
+
+    Raises:
+        UserError: a run has no such score.
+    """
+    split, _, metric = column.partition("/")
+    results = [
+        planned.folder.result for planned in plan.runs if planned.cell.row.label == label and planned.state is RunState.finished
+    ]
+    values = [found.value(metric) if (found := result.splits.get(split)) is not None else None for result in results]
+    if None in values:
+        raise UserError(f"{column}: the runs of '{label}' have no such score, so it cannot choose the steps of a path.")
+    return fmean(value for value in values if value is not None)
+
+
+def reverse_rows(ends: Ends) -> tuple[StudySpec, list[Cell], list[str]]:
+    """The study that takes back one change of the full recipe at a time; and what cannot be taken back, a sentence each."""
+    changes = ends.changes()
+    full = ends.row(ends.end.label, ends.end.overrides)
+    rows, notes = [full], []
+    cells = ends.compose([full])
+    keys = {cell.key for cell in cells}
+    for change in changes:
+        kept = [one for one in changes if one != change]
+        row = ends.row(f"without {change.label}", words_between(ends.start.overrides, ends.end.overrides, kept))
+        try:
+            found = [cell for cell in ends.compose([full, row]) if cell.row.label == row.label]
+        except UserError as error:
+            notes.append(f"{change.label} cannot be taken back alone: {_first_fault(error)}")
+            continue
+        if {cell.key for cell in found} == keys:
+            notes.append(f"{change.label} changes nothing in '{full.label}'.")
+            continue
+        rows.append(row)
+        cells += found
+    if len(rows) == 1:
+        raise UserError(" ".join(["No change can be taken back alone.", *notes]))
+    return ends.spec(folder_name(f"{ends.name}-less-one-of-{ends.end.label}"), rows), cells, notes
+
+
+def _first_fault(error: UserError) -> str:
+    if isinstance(error, FaultyConfigError):
+        fault = error.faults[0]
+        return f"{fault.key} {fault.problem}".strip()
+    return str(error).splitlines()[0]
+
+
+def show_path(path: AblationPath) -> None:
+    """Print the path, what else was tried, and the notes."""
+    tables = [path_table(path, column) for column in judged_columns(path)]
+    for table in tables:
+        _print(table)
+    if any(len(step.decided.candidates) > 1 for step in path.steps):
+        _print(candidates_table(path))
+    console.console.print()
+    for note in tables[0].notes:
+        console.console.print(f"  {note}", style="dim")
+
+
+def _print(table: PlainTable) -> None:
+    console.console.print()
+    console.table(table.title, table.header, table.rows, left=table.left, words=table.header[-1:] if table.left == 2 else ())
+
+
+def write_path(folder: Path, path: AblationPath, figures: bool) -> str:
+    """Leave the path beside the table of the study; returns what went wrong with the plot, or an empty text."""
+    tables = [*(path_table(path, column) for column in judged_columns(path)), candidates_table(path)]
+    texts = [markdown_table(table if place == 0 else replace(table, notes=())) for place, table in enumerate(tables)]
+    write_text(folder / "path.md", "\n".join(texts))
+    write_text(folder / "path.csv", path_csv(path))
+    write_text(folder / "path.json", path.to_json())
+    if not figures:
+        return ""
+
+    def draw() -> None:
+        from fer_ablate.report.plots.waterfall import save_waterfalls  # with matplotlib
+
+        save_waterfalls(folder, path)
+
+    return attempt(folder / LOG, "The waterfall", draw)

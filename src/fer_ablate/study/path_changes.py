@@ -1,0 +1,97 @@
+"""What lies between two rows: the changes that lead from one to the other, and the words of every row on the way."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from fer_ablate.config.overrides import Override, key_of
+from fer_ablate.errors import Fault
+
+Words = tuple[str, ...]
+
+Check = Callable[[Words], Sequence[Fault]]
+"""Overrides of a row -> their faults."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """Keys that are changed in one step.
+
+    Args:
+        keys: of the overrides; a choice of a group comes with the keys that exist only beside it.
+        words: overrides that the row at the end of the way has for these keys; without those that it leaves to the defaults.
+    """
+
+    keys: tuple[str, ...]
+    words: Words
+
+    @property
+    def label(self) -> str:
+        """The change for people, such as `optimizer=sgd_nesterov` or `lr=0.02`."""
+        changed = {key_of(word) for word in self.words}
+        parts = [Override.parse(word).short for word in self.words]
+        return " ".join([*parts, *(f"{key} by default" for key in self.keys if key not in changed)])
+
+
+def changes_between(
+    start: Sequence[str], end: Sequence[str], check: Check, needs: Mapping[str, str] | None = None
+) -> list[Change]:
+    """The single changes that lead from one row to another, in the order of their overrides.
+
+    Args:
+        start: overrides of the row at the beginning.
+        end: overrides of the row at the end.
+        check: finds keys that exist only beside a choice of a group, as `optimizer.momentum` beside `optimizer=sgd_nesterov`.
+        needs: key -> another key with which it changes, where that is known.
+    """
+    one, other = _by_key(start), _by_key(end)
+    keys = [key for key in dict.fromkeys((*one, *other)) if one.get(key) != other.get(key)]
+    groups = [key for key in keys if "." not in key]
+    leader = {key: key for key in keys}
+    for key in keys:
+        if key not in groups:
+            known = (needs or {}).get(key)
+            leader[key] = known if known in keys else _group_of(key, groups, start, end, check)
+    together = {name: [key for key in keys if leader[key] == name] for name in keys}
+    return [Change(tuple(found), tuple(other[key] for key in found if key in other)) for found in together.values() if found]
+
+
+def words_between(start: Sequence[str], end: Sequence[str], taken: Collection[Change]) -> Words:
+    """Overrides of the row at which some of the changes have been made.
+
+    >>> words_between(["model=small", "optimizer=adam"], ["model=small", "optimizer=sgd"], [Change(("optimizer",), ())])
+    ('model=small', 'optimizer=sgd')
+    """
+    return _mixed(start, end, {key for change in taken for key in change.keys})
+
+
+def joined(changes: Sequence[Change]) -> Change:
+    """Several changes as one."""
+    return Change(tuple(key for one in changes for key in one.keys), tuple(word for one in changes for word in one.words))
+
+
+def _group_of(key: str, groups: Sequence[str], start: Sequence[str], end: Sequence[str], check: Check) -> str:
+    """The group that a key changes with, because it exists beside one of both choices only; or the key itself."""
+    for group in groups:
+        # An experiment chooses the files of all groups.
+        if group not in (key.partition(".")[0], "experiment"):
+            continue
+        alone = _concerns(key, check(_mixed(start, end, {key})))
+        without = _concerns(key, check(_mixed(start, end, {group})))
+        if alone or without:
+            return group
+    return key
+
+
+def _concerns(key: str, faults: Sequence[Fault]) -> bool:
+    return any(fault.key == key for fault in faults)
+
+
+def _mixed(start: Sequence[str], end: Sequence[str], taken: Collection[str]) -> Words:
+    one, other = _by_key(start), _by_key(end)
+    found = ((other if key in taken else one).get(key) for key in dict.fromkeys((*one, *other)))
+    return tuple(word for word in found if word is not None)
+
+
+def _by_key(words: Sequence[str]) -> dict[str, str]:
+    """The last override of each key."""
+    return {key_of(word): word for word in words}

@@ -1,0 +1,211 @@
+"""An ablation path: changes between rows, steps that val chooses, gains with intervals, and what is taken back."""
+
+import itertools
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fer_ablate.config.schema import StudyConfig
+from fer_ablate.config.study_rows import Row
+from fer_ablate.errors import Fault, UserError
+from fer_ablate.execution.ablation_path import Ends, ForwardPath, reverse_rows
+from fer_ablate.judgement.judge import build_table
+from fer_ablate.judgement.judged_table import Verdict
+from fer_ablate.judgement.path import AblationPath, Candidate, Decided, best_change, judged_path, most_rows
+from fer_ablate.judgement.planned_rows import rows_with_runs
+from fer_ablate.judgement.row_runs import RowRuns
+from fer_ablate.labels import PRIVATE, USAGES
+from fer_ablate.metrics import SplitResult
+from fer_ablate.report.plots.waterfall import waterfall_figure
+from fer_ablate.report.table.path import candidates_table, path_csv, path_table
+from fer_ablate.study.path_changes import changes_between, joined, words_between
+from fer_ablate.tracking.disk.run_folder import RunFolder, StoredPredictions
+from fer_ablate.tracking.disk.scan import folder_name
+
+from ..finished_runs import finish_run, make_header
+from .conftest import folder_of, header_of
+
+START = ("model=small", "optimizer=adam", "optimizer.betas=[0.9,0.9]", "model.width=1")
+END = ("model=small", "optimizer=sgd", "optimizer.momentum=0.5", "model.dropout=0.2")
+
+
+def only_beside(words):
+    """Faults of keys that only one optimizer has."""
+    needed = {"optimizer.betas": "optimizer=adam", "optimizer.momentum": "optimizer=sgd"}
+    keys = {word.partition("=")[0] for word in words}
+    return [Fault(key, "there is no such key.") for key, choice in needed.items() if key in keys and choice not in words]
+
+
+def test_a_group_changes_with_the_keys_of_it():
+    optimizer, width, dropout = changes_between(START, END, only_beside)
+    assert optimizer.label == "optimizer=sgd momentum=0.5 optimizer.betas by default"
+    assert (width.label, dropout.label) == ("model.width by default", "dropout=0.2")
+    assert words_between(START, END, [optimizer]) == ("model=small", "optimizer=sgd", "model.width=1", "optimizer.momentum=0.5")
+    assert set(words_between(START, END, [optimizer, width, dropout])) == set(END)
+    assert words_between(START, END, []) == START
+
+
+def test_conditions_of_a_search_join_keys():
+    needs = {"model.dropout": "optimizer"}
+    found = changes_between(START, END, lambda words: (), needs)
+    assert ("optimizer", "model.dropout") in [change.keys for change in found]
+    assert joined(found[:2]).keys == (*found[0].keys, *found[1].keys)
+
+
+def test_the_best_change_may_be_the_lowest():
+    assert best_change({"a": 0.4, "b": 0.3, "c": 0.3}, higher_is_better=False) == "b"
+    assert most_rows(4) == 11
+
+
+# Judged on drawn scores
+
+SHARES = {"start": (0.60, 0.61), "+ a": (0.74, 0.72), "+ a + b": (0.745, 0.735), "+ a + b + c": (0.66, 0.65)}
+"""Row -> share of the images that are right, of val and test."""
+
+IMAGES = 500
+
+
+def split_of(right):
+    wrong = int((~right).sum())
+    return SplitResult(n=len(right), metrics={"acc": float(right.mean())}, per_class={}, confusion=[[int(right.sum()), wrong], [0, 0]])
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """A path of three steps, judged on three seeds."""
+    generator, folder = np.random.default_rng(0), tmp_path_factory.mktemp("runs")
+    labels, hard, rows = np.zeros(IMAGES, int), generator.random(IMAGES), []
+    for label, shares in SHARES.items():
+        runs = []
+        for seed in range(3):
+            val, test = (0.7 * hard + 0.3 * generator.random(IMAGES) < share for share in shares)
+            wrong = np.where(test, 0.1, 0.9).astype(np.float32)
+            stored = StoredPredictions(
+                np.arange(IMAGES), np.full(IMAGES, USAGES.index(PRIVATE)), labels, np.stack([1 - wrong, wrong], axis=1)
+            )
+            header = make_header(key=f"{label}-{seed}", seed=seed)
+            splits = {"val": split_of(val), "test": split_of(test), "private": split_of(test)}
+            runs.append(finish_run(RunFolder(folder / folder_name(header.key)), header, stored, splits=splits))
+        rows.append(RowRuns(label, (0, 1, 2), tuple(runs)))
+    table = build_table("way", "", rows, "start", ["val/acc", "test/acc"])
+    tried = (Candidate("a", table.rows[1].scores["val/acc"].mean), Candidate("b", 0.6), Candidate("c", None, "it cannot be."))
+    steps = [Decided("+ a", "a", tried), Decided("+ a + b", "b"), Decided("+ a + b + c", "c")]
+    return judged_path(table, rows, steps, "end", "val/acc", ["A note."])
+
+
+def test_gains_are_differences_to_the_step_before(path):
+    first, second, third = (step.gains["test/acc"] for step in path.steps)
+    means = [path.start["test/acc"].mean, *(step.scores["test/acc"].mean for step in path.steps)]
+    assert [first.value, second.value, third.value] == pytest.approx(np.diff(means))
+    assert (first.kind, second.kind, third.kind) == (Verdict.better, Verdict.noise, Verdict.worse)
+    assert all(one.low < one.value < one.high and one.p <= one.p_holm for one in (first, second, third))
+    assert path.steps[-1].scores["test/acc"].difference.value == pytest.approx(means[-1] - means[0])
+
+
+def test_tables_show_steps_and_what_was_tried(path):
+    steps = path_table(path, "test/acc")
+    assert [row[:2] for row in steps.rows] == [("0", "start (baseline)"), ("1", "+ a"), ("2", "+ b"), ("3", "+ c")]
+    assert steps.rows[2][-1].startswith("within noise") and steps.rows[3][-1].startswith("worse by")
+    assert steps.notes[1].startswith("The order was chosen by val acc") and steps.notes[-1] == "A note."
+    assert [row[2] for row in candidates_table(path).rows] == ["taken", "not taken", "it cannot be."]
+    assert AblationPath.from_json(path.to_json()) == path
+    lines = path_csv(path).splitlines()
+    assert len(lines) == 1 + 2 * len(SHARES) and lines[1].startswith("way,val/acc,0,start,3,")
+
+
+def test_the_waterfall_begins_where_the_last_bar_ended(path):
+    axes = waterfall_figure(path, "test/acc").axes[0]
+    means = [100 * one.mean for one in (path.start["test/acc"], *(step.scores["test/acc"] for step in path.steps))]
+    bars = [(bar.get_x(), bar.get_x() + bar.get_width()) for bar in axes.patches]
+    assert np.sort(bars) == pytest.approx(np.sort(list(itertools.pairwise(means))))
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["start (baseline)", "+ a", "+ b", "+ c", "end"]
+
+
+# Which rows are due, from finished runs
+
+
+@pytest.fixture
+def ends(tmp_path, cache_dir):
+    """From four layers of a small network to a recipe of three other settings."""
+    sizes = ("data.synthetic.train=70", "data.synthetic.val=35", "data.synthetic.test=35")
+    base = ("model=pisa", *sizes, "trainer.max_epochs=2")
+    changed = ("model.conv_layers=4", "model.dropout=0.1", "trainer.batch_size=32")
+    typed = (f"runs_dir={tmp_path}", f"data.cache_dir={cache_dir}", "tracking=none")
+    return Ends(
+        name="depth",
+        study=StudyConfig(columns=["val/acc", "test/acc"]),
+        seeds=(0, 1),
+        typed=typed,
+        start=Row("plain", (*base, *typed)),
+        end=Row("recipe", (*base, *changed, *typed)),
+        decides="val/acc",
+        higher_is_better=True,
+        experiment="depth",
+    )
+
+
+def score(plan, shares):
+    """Finish the runs of a plan: its rows by label -> accuracy on val, the same for both seeds; test is the opposite."""
+    for planned in plan.to_train:
+        share = shares[planned.cell.row.label]
+        split, other = (split_of(np.arange(100) < 100 * one) for one in (share, 1 - share))
+        splits = {"val": split, "test": other}
+        finish_run(folder_of(planned.cell), header_of(planned.cell), splits=splits)
+
+
+def due(plan):
+    return [label for label in dict.fromkeys(planned.cell.row.label for planned in plan.to_train)]
+
+
+def test_val_alone_chooses_and_finished_runs_remember(ends):
+    way = ForwardPath(ends)
+    first = way.plan()
+    assert due(first) == ["plain", "+ conv_layers=4", "+ dropout=0.1", "+ batch_size=32"]
+    # One row is not finished: the step is not decided, and the same rows stay due.
+    score(first, {"plain": 0.5, "+ conv_layers=4": 0.6, "+ dropout=0.1": 0.7, "+ batch_size=32": 0.4})
+    shutil.rmtree(folder_of(first.to_train[-1].cell).path)
+    assert due(ForwardPath(ends).plan()) == ["+ batch_size=32"]
+    score(ForwardPath(ends).plan(), {"+ batch_size=32": 0.4})
+
+    second = ForwardPath(ends).plan()
+    assert due(second) == ["+ dropout=0.1 + conv_layers=4", "+ dropout=0.1 + batch_size=32"]
+    score(second, {"+ dropout=0.1 + conv_layers=4": 0.6, "+ dropout=0.1 + batch_size=32": 0.65})
+    # The last row has the settings of the recipe: its runs under another name are the same ones.
+    recipe = [cell for cell in ends.compose([ends.row("recipe", ends.end.overrides)])]
+    for cell in recipe:
+        finish_run(folder_of(cell), header_of(cell), splits={"val": split_of(np.arange(10) < 9), "test": split_of(np.arange(10) < 9)})
+    way = ForwardPath(ends)
+    last = way.plan()
+    assert not last.to_train and not way.left
+    assert [step.change for step in way.decided] == ["dropout=0.1", "batch_size=32", "conv_layers=4"]
+    assert [one.value for one in way.decided[0].candidates] == pytest.approx([0.6, 0.7, 0.4])
+    assert {run.cell.key for run in last.runs if run.cell.row.label == last.spec.rows[-1].label} == {cell.key for cell in recipe}
+    # Rows that were not chosen are in no table.
+    assert [row.label for row in rows_with_runs(last)] == ["plain", *(step.label for step in way.decided)]
+
+
+def test_steps_that_cannot_be_are_said(ends):
+    sgd = ("optimizer=sgd_momentum", "optimizer.momentum=0.5", "model.conv_layers=40")
+    start = Row("plain", (*ends.start.overrides, "model.dropout=0"))
+    way = ForwardPath(replace(ends, start=start, end=Row("sgd", (*ends.start.overrides, *sgd, "model.dropout=0.0"))))
+    assert [change.label for change in way.changes] == ["dropout=0.0", "optimizer=sgd_momentum momentum=0.5", "conv_layers=40"]
+    assert due(way.plan()) == ["plain", "+ optimizer=sgd_momentum momentum=0.5"]
+    assert "dropout=0.0 was not tried after 'plain': it changes nothing there." in way.notes
+    assert any(note.startswith("conv_layers=40 was not tried after 'plain': model.conv_layers") for note in way.notes)
+
+
+def test_the_reverse_takes_back_one_change_each(ends):
+    spec, cells, notes = reverse_rows(ends)
+    assert [row.label for row in spec.rows] == ["recipe", "without conv_layers=4", "without dropout=0.1", "without batch_size=32"]
+    assert spec.baseline == "recipe" and not notes and len(cells) == 8
+    changed = {cell.row.label: cell.config for cell in cells}
+    assert changed["without dropout=0.1"].model.conv_layers == 4
+    assert changed["without dropout=0.1"].trainer.batch_size == 32
+    assert changed["without dropout=0.1"].model.dropout != changed["recipe"].model.dropout == 0.1
+
+
+def test_equal_rows_have_no_path(ends):
+    with pytest.raises(UserError, match="no path"):
+        replace(ends, end=ends.start).changes()
