@@ -21,6 +21,7 @@ VERBS = {
     "ensemble": "EnsembleWords",
     "explain": "ExplainWords",
     "export": "ExportWords",
+    "path": "PathWords",
     "predict": "PredictWords",
     "report": "ReportWords",
     "reproduce": "ReproduceWords",

@@ -107,7 +107,7 @@ def drawn(network, title):
     return seen(np.arange(40) < 30 - 4 * "ABC".index(network) + len(title))
 
 
-def test_ranks_over_five_data_sets_are_in_every_format():
+def test_every_format_has_ranks_over_data_sets():
     titles = ["raf", "lab", "a_b", "fer", "jaffe"]
     found = table({(network, title): drawn(network, title) for network in "ABC" for title in titles})
     assert found.ranks.means == {"A": 1, "B": 2, "C": 3}

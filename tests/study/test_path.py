@@ -19,7 +19,7 @@ from fer_ablate.judgement.row_runs import RowRuns
 from fer_ablate.labels import PRIVATE, USAGES
 from fer_ablate.metrics import SplitResult
 from fer_ablate.report.plots.waterfall import waterfall_figure
-from fer_ablate.report.table.path import candidates_table, path_csv, path_table
+from fer_ablate.report.table.path import candidates_table, path_csv, path_table, verdicts_of, without_verdicts
 from fer_ablate.study.path_changes import changes_between, joined, words_between
 from fer_ablate.tracking.disk.run_folder import RunFolder, StoredPredictions
 from fer_ablate.tracking.disk.scan import folder_name
@@ -69,7 +69,9 @@ IMAGES = 500
 
 def split_of(right):
     wrong = int((~right).sum())
-    return SplitResult(n=len(right), metrics={"acc": float(right.mean())}, per_class={}, confusion=[[int(right.sum()), wrong], [0, 0]])
+    return SplitResult(
+        n=len(right), metrics={"acc": float(right.mean())}, per_class={}, confusion=[[int(right.sum()), wrong], [0, 0]]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +109,8 @@ def test_gains_are_differences_to_the_step_before(path):
 def test_tables_show_steps_and_what_was_tried(path):
     steps = path_table(path, "test/acc")
     assert [row[:2] for row in steps.rows] == [("0", "start (baseline)"), ("1", "+ a"), ("2", "+ b"), ("3", "+ c")]
+    assert [row[1:] for row in verdicts_of(steps).rows] == [(row[1], row[-1]) for row in steps.rows[1:]]
+    assert without_verdicts(steps).header == steps.header[:-1]
     assert steps.rows[2][-1].startswith("within noise") and steps.rows[3][-1].startswith("worse by")
     assert steps.notes[1].startswith("The order was chosen by val acc") and steps.notes[-1] == "A note."
     assert [row[2] for row in candidates_table(path).rows] == ["taken", "not taken", "it cannot be."]
@@ -166,16 +170,18 @@ def test_val_alone_chooses_and_finished_runs_remember(ends):
     # One row is not finished: the step is not decided, and the same rows stay due.
     score(first, {"plain": 0.5, "+ conv_layers=4": 0.6, "+ dropout=0.1": 0.7, "+ batch_size=32": 0.4})
     shutil.rmtree(folder_of(first.to_train[-1].cell).path)
-    assert due(ForwardPath(ends).plan()) == ["+ batch_size=32"]
-    score(ForwardPath(ends).plan(), {"+ batch_size=32": 0.4})
+    assert due(way.plan()) == ["+ batch_size=32"]
+    score(way.plan(), {"+ batch_size=32": 0.4})
 
-    second = ForwardPath(ends).plan()
+    second = way.plan()
     assert due(second) == ["+ dropout=0.1 + conv_layers=4", "+ dropout=0.1 + batch_size=32"]
     score(second, {"+ dropout=0.1 + conv_layers=4": 0.6, "+ dropout=0.1 + batch_size=32": 0.65})
     # The last row has the settings of the recipe: its runs under another name are the same ones.
     recipe = [cell for cell in ends.compose([ends.row("recipe", ends.end.overrides)])]
     for cell in recipe:
-        finish_run(folder_of(cell), header_of(cell), splits={"val": split_of(np.arange(10) < 9), "test": split_of(np.arange(10) < 9)})
+        finish_run(
+            folder_of(cell), header_of(cell), splits={"val": split_of(np.arange(10) < 9), "test": split_of(np.arange(10) < 9)}
+        )
     way = ForwardPath(ends)
     last = way.plan()
     assert not last.to_train and not way.left

@@ -36,7 +36,7 @@ def test_demsars_example_comes_out_as_printed():
     assert "but no two networks are told apart (critical difference 1.25)" in found.sentences[1]
 
 
-def test_f_is_that_of_an_analysis_of_variance_of_ranks():
+def test_f_is_an_analysis_of_variance_of_ranks():
     ranks = stats.rankdata(np.random.default_rng(3).integers(0, 5, (7, 4)), axis=1)
     f, p = friedman(ranks)
     effects = ranks.mean(axis=0) - 2.5

@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from fer_ablate.cli import console
+from fer_ablate.config.compose import composer
 from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.config.hydra_internals import dump_yaml
 from fer_ablate.config.overrides import assignment, key_of
@@ -21,7 +22,14 @@ from fer_ablate.judgement.judged_table import JudgedTable
 from fer_ablate.judgement.path import AblationPath, Candidate, Decided, best_change, judged_path
 from fer_ablate.judgement.row_runs import RowRuns
 from fer_ablate.report.plain_table import PlainTable, markdown_table
-from fer_ablate.report.table.path import candidates_table, judged_columns, path_csv, path_table
+from fer_ablate.report.table.path import (
+    candidates_table,
+    judged_columns,
+    path_csv,
+    path_table,
+    verdicts_of,
+    without_verdicts,
+)
 from fer_ablate.study.cells import Cell, compose_cells
 from fer_ablate.study.path_changes import Change, changes_between, joined, words_between
 from fer_ablate.study.plan import Plan, make_plan
@@ -142,14 +150,17 @@ class ForwardPath:
         """Changes that are not made yet."""
         self._start = ends.row(ends.start.label, ends.start.overrides)
         self._cells: dict[str, list[Cell]] = {ends.start.label: ends.compose([self._start])}
-        self._problems: dict[str, str] = {}
+        self._faults: dict[str, str] = {}
 
     def plan(self) -> Plan:
         """The rows of all steps that are decided, and those to be compared at the next one.
 
         Finished runs alone decide, so the same call gives more rows when there are more of these.
         """
-        found = scan(Path(self._cells[self._start.label][0].config.runs_dir))
+        with composer(self.ends.config_dir):  # one for all steps, so that each file is read once
+            return self._plan(scan(Path(self._cells[self._start.label][0].config.runs_dir)))
+
+    def _plan(self, found: Scan) -> Plan:
         self.decided, self.notes = [], []
         taken: list[Change] = []
         rows, tried, left = [self._start], list[Row](), list(self.changes)
@@ -163,9 +174,9 @@ class ForwardPath:
                 tried = [replace(row, auxiliary=True) for row in options.values()]
                 break
             best = best_change(known, self.ends.higher_is_better)
+            self.decided.append(Decided(options[best].label, best.label, self._candidates(taken, left, rows[-1], known)))
             rows.append(options[best])
             taken.append(best)
-            self.decided.append(Decided(rows[-1].label, best.label, self._candidates(left, rows[-2], known)))
             left = [change for change in left if not set(change.keys) <= set(best.keys)]
         self.left = len(left)
         spec = self.ends.spec(self.name, [*rows, *tried])
@@ -180,45 +191,51 @@ class ForwardPath:
 
     def _options(self, taken: Sequence[Change], left: Sequence[Change], now: Row) -> dict[Change, Row]:
         """What can be changed next -> the row with it; all that is left in one step if no single change can be made alone."""
-        found = {change: row for change in left if (row := self._row([*taken, change], now)) is not None}
-        without = [change.label for change in left if change not in found]
-        if found:
-            self._note(without, now)
-            return found
+        rows = {change: self._row([*taken, change]) for change in left}
+        self._compose(list(rows.values()))
+        problems = {change: problem for change, row in rows.items() if (problem := self._problem(row, now))}
+        if len(problems) < len(left):
+            self._tried_without(problems, now)
+            return {change: row for change, row in rows.items() if change not in problems}
+        names = " and ".join(change.label for change in left)
         together = joined(left)
-        row = self._row([*taken, together], now)
-        if row is None:
-            self.notes.append(f"{' and '.join(without)}: no effect on a run.")
+        row = self._row([*taken, together])
+        self._compose([row])
+        if self._problem(row, now):
+            self.notes.append(f"{names}: no effect on a run.")
             return {}
-        self.notes.append(f"{' and '.join(without)}: made in one step, since none of them can be made alone.")
+        self.notes.append(f"{names}: made in one step, since none of them can be made alone.")
         return {together: row}
 
-    def _note(self, without: Sequence[str], now: Row) -> None:
-        for label in without:
-            self.notes.append(f"{label} was not tried after '{now.label}': {self._problems[self._label(now, label)]}")
+    def _tried_without(self, problems: Mapping[Change, str], now: Row) -> None:
+        for change, problem in problems.items():
+            self.notes.append(f"{change.label} was not tried after '{now.label}': {problem}")
 
-    def _row(self, taken: Sequence[Change], now: Row) -> Row | None:
-        """The row with these changes; None if it cannot be, or has the runs of the row before it."""
+    def _row(self, taken: Sequence[Change]) -> Row:
         label = " ".join(f"+ {change.label}" for change in taken)
-        row = self.ends.row(label, words_between(self.ends.start.overrides, self.ends.end.overrides, taken))
-        problem_of = self._label(now, taken[-1].label)
-        if label not in self._cells and problem_of not in self._problems:
-            try:
-                cells = self.ends.compose([self._start, row])
-            except UserError as error:
-                self._problems[problem_of] = _first_fault(error)
-            else:
-                self._cells[label] = [cell for cell in cells if cell.row.label == label]
-                if self._keys(label) == self._keys(now.label):
-                    self._problems[problem_of] = "it changes nothing there."
-        return None if problem_of in self._problems else row
+        return self.ends.row(label, words_between(self.ends.start.overrides, self.ends.end.overrides, taken))
 
-    @staticmethod
-    def _label(now: Row, change: str) -> str:
-        return f"{now.label}\n{change}"
+    def _compose(self, rows: Sequence[Row]) -> None:
+        """Compose the rows that are not known yet; what is wrong with one is kept as its problem."""
+        new = [row for row in rows if row.label not in self._cells and row.label not in self._faults]
+        if not new:
+            return
+        try:
+            cells = self.ends.compose([self._start, *new])
+        except UserError as error:
+            if len(new) == 1:
+                self._faults[new[0].label] = _first_fault(error)
+            for row in new if len(new) > 1 else ():  # which of them it is about
+                self._compose([row])
+        else:
+            self._cells |= {row.label: [cell for cell in cells if cell.row.label == row.label] for row in new}
 
-    def _keys(self, label: str) -> set[str]:
-        return {cell.key for cell in self._cells[label]}
+    def _problem(self, row: Row, now: Row) -> str:
+        """Why a row cannot come after another one; empty if it can."""
+        if row.label in self._faults:
+            return self._faults[row.label]
+        keys, before = ({cell.key for cell in self._cells[label]} for label in (row.label, now.label))
+        return "it changes nothing there." if keys == before else ""
 
     def _value(self, row: Row, found: Scan) -> float | None:
         """Mean of the deciding column over the runs of a row; None if one is missing.
@@ -231,10 +248,13 @@ class ForwardPath:
             return None
         return row_value(plan, row.label, self.ends.decides)
 
-    def _candidates(self, left: Sequence[Change], before: Row, known: Mapping[Change, float]) -> tuple[Candidate, ...]:
-        listed = list(dict.fromkeys((*known, *(left if len(known) > 1 or left[0] in known else ()))))
-        problems = {change: self._problems.get(self._label(before, change.label), "") for change in listed}
-        return tuple(Candidate(change.label, known.get(change), problems[change]) for change in listed)
+    def _candidates(
+        self, taken: Sequence[Change], left: Sequence[Change], now: Row, known: Mapping[Change, float]
+    ) -> tuple[Candidate, ...]:
+        """What was tried, and what could not be."""
+        listed = [*left] if set(known) <= set(left) else [*known]
+        rows = {change: self._row([*taken, change]) for change in listed}
+        return tuple(Candidate(change.label, known.get(change), self._problem(rows[change], now)) for change in listed)
 
 
 def row_value(plan: Plan, label: str, column: str) -> float:
@@ -281,7 +301,8 @@ def reverse_rows(ends: Ends) -> tuple[StudySpec, list[Cell], list[str]]:
 def _first_fault(error: UserError) -> str:
     if isinstance(error, FaultyConfigError):
         fault = error.faults[0]
-        return f"{fault.key} {fault.problem}".strip()
+        # Its row is named in the sentence already.
+        return f"{fault.key.rpartition('] ')[2]}: {fault.problem}"
     return str(error).splitlines()[0]
 
 
@@ -289,7 +310,8 @@ def show_path(path: AblationPath) -> None:
     """Print the path, what else was tried, and the notes."""
     tables = [path_table(path, column) for column in judged_columns(path)]
     for table in tables:
-        _print(table)
+        for part in (without_verdicts(table), verdicts_of(table)):
+            _print(part)
     if any(len(step.decided.candidates) > 1 for step in path.steps):
         _print(candidates_table(path))
     console.console.print()
@@ -298,8 +320,9 @@ def show_path(path: AblationPath) -> None:
 
 
 def _print(table: PlainTable) -> None:
-    console.console.print()
-    console.table(table.title, table.header, table.rows, left=table.left, words=table.header[-1:] if table.left == 2 else ())
+    if table.rows:
+        console.console.print()
+        console.table(table.title, table.header, table.rows, left=table.left)
 
 
 def write_path(folder: Path, path: AblationPath, figures: bool) -> str:

@@ -27,9 +27,8 @@ from fer_ablate.execution.sweep import Growth, launcher_words, run_plan
 from fer_ablate.judgement.judged_table import JudgedTable
 from fer_ablate.judgement.path import best_change, most_rows
 from fer_ablate.judgement.row_runs import RowRuns
-from fer_ablate.judgement.verdicts import LESS_IS_BETTER
+from fer_ablate.metrics import LESS_IS_BETTER, higher_is_better
 from fer_ablate.report.quantities import duration
-from fer_ablate.study.path_changes import Change
 from fer_ablate.study.plan import Plan, make_plan, seconds_left
 from fer_ablate.tracking.disk.run_state import RunState
 
@@ -61,8 +60,8 @@ def run_path(arguments: Sequence[str], to: str, reverse: bool, only_plan: bool) 
 def _run_forward(ends: Ends, words: Sequence[str], only_plan: bool) -> int:
     path = ForwardPath(ends)
     plan = path.plan()
-    console.facts([("path", f"{plan.spec.name}, steps chosen by {ends.decides}"), *_change_facts(path.changes)])
-    console.facts(_cost_facts(path, plan))
+    changes = ", ".join(change.label for change in path.changes)
+    console.facts([("path", f"{plan.spec.name}, steps chosen by {ends.decides}"), ("changes", changes), *_cost_facts(path, plan)])
     if only_plan:
         return 0
 
@@ -91,10 +90,6 @@ def _run_reverse(ends: Ends, words: Sequence[str], only_plan: bool) -> int:
         write_study_file(plan)
 
     return run_plan(plan, words, ends.config_dir, Growth(lambda: make_plan(spec, cells), False, "", show))
-
-
-def _change_facts(changes: Sequence[Change]) -> list[tuple[str, str]]:
-    return [("changes", ", ".join(change.label for change in changes))]
 
 
 def _cost_facts(path: ForwardPath, plan: Plan) -> list[tuple[str, str]]:
@@ -188,7 +183,7 @@ def _check_config(config: Config) -> None:
 def _higher_is_better(column: str, plan: Plan) -> bool:
     metric = column.partition("/")[2]
     own = (planned.folder.result.own_metrics for planned in plan.runs if planned.state is RunState.finished)
-    found = next((ways[metric] for ways in own if metric in ways), metric not in LESS_IS_BETTER)
+    found = higher_is_better(metric, own)
     if found is None:
         raise UserError(
             f"{column} says neither that more nor that less is better, so it chooses no steps. List another: study.columns"

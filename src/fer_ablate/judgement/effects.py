@@ -29,9 +29,9 @@ from fer_ablate.judgement.judged_table import (
 from fer_ablate.judgement.protocols import Comparability, first_labels
 from fer_ablate.judgement.statistics import usual_spread
 from fer_ablate.judgement.variance_tests import variance_tests
-from fer_ablate.judgement.verdicts import LESS_IS_BETTER, judged_differences
+from fer_ablate.judgement.verdicts import judged_differences
 from fer_ablate.judgement.wording import Judging
-from fer_ablate.metrics import in_percent
+from fer_ablate.metrics import higher_is_better, in_percent
 
 MOST_CONTRASTS, MOST_FACTORS = 40, 3
 """Main effects and interactions of a column, and factors, above which only pairs of factors are shown that certainly interact."""
@@ -319,5 +319,4 @@ def _has_folds(known: Mapping[str, Evidence]) -> bool:
 
 
 def _higher_is_better(metric: str, comparability: Comparability) -> bool | None:
-    ways = (run.result.own_metrics for row in comparability.rows.values() for run in row.runs)
-    return next((way[metric] for way in ways if metric in way), metric not in LESS_IS_BETTER)
+    return higher_is_better(metric, (run.result.own_metrics for row in comparability.rows.values() for run in row.runs))

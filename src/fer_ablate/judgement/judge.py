@@ -20,9 +20,9 @@ from fer_ablate.judgement.row_runs import RowRuns
 from fer_ablate.judgement.sequential import Column, Ended, judged_in_looks
 from fer_ablate.judgement.statistics import SeedSpread, usual_spread
 from fer_ablate.judgement.table_notes import table_notes
-from fer_ablate.judgement.verdicts import LESS_IS_BETTER, compared, judged_differences, near_best, same_runs
+from fer_ablate.judgement.verdicts import compared, judged_differences, near_best, same_runs
 from fer_ablate.judgement.wording import Judging
-from fer_ablate.metrics import in_percent
+from fer_ablate.metrics import higher_is_better, in_percent
 
 
 def build_table(
@@ -163,8 +163,7 @@ def _compared(column: str, rows: Sequence[RowRuns], comparability: Comparability
 
 
 def _higher_is_better(metric: str, rows: Sequence[RowRuns]) -> bool | None:
-    own = (run.result.own_metrics for row in rows for run in row.runs)
-    return next((way[metric] for way in own if metric in way), metric not in LESS_IS_BETTER)
+    return higher_is_better(metric, (run.result.own_metrics for row in rows for run in row.runs))
 
 
 def _by_looks(found: _Compared, rows: Sequence[RowRuns], looks: tuple[int, ...], deciding: bool) -> dict[str, Ended]:

@@ -12,8 +12,6 @@ from fer_ablate.judgement.power import MOST_SEEDS, Noise, noise_of, seeds_needed
 from fer_ablate.judgement.statistics import Estimate, SeedSpread, fold_mean, holm, image_difference, mcnemar, seed_difference
 from fer_ablate.judgement.wording import Judging, p_text
 
-LESS_IS_BETTER = ("loss", "ece")
-
 
 @dataclass(frozen=True)
 class Comparison:

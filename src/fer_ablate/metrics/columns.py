@@ -1,5 +1,7 @@
 """Names of scores: which splits and metrics a column such as `test/acc` or `test/recall/fear` may name."""
 
+from collections.abc import Iterable, Mapping
+
 from fer_ablate.metrics.split_result import AVERAGES, PERCENT, SUPPORT
 
 SPLITS = ("train", "val", "test", "public", "private", "train_eval", "train_pooled", "test_pooled")
@@ -7,6 +9,9 @@ SPLITS = ("train", "val", "test", "public", "private", "train_eval", "train_pool
 
 METRICS = (*PERCENT, "kappa", "auc", "loss")
 """Metrics of all classes together. `kappa` and `balanced_acc` are computed from counts, `auc` from the stored probabilities."""
+
+LESS_IS_BETTER = ("loss", "ece")
+"""Metrics of which less is better."""
 
 OFFERED = ("num_classes", "task")
 """What a metric of the user's own gets if it takes it: the number of classes, and `multiclass`."""
@@ -20,6 +25,16 @@ def is_of_class(metric: str) -> bool:
 def in_percent(metric: str) -> bool:
     """Whether a metric is a fraction of one, which is shown in percent."""
     return metric in PERCENT or (is_of_class(metric) and not metric.startswith(f"{SUPPORT}/"))
+
+
+def higher_is_better(metric: str, own: Iterable[Mapping[str, bool | None]] = ()) -> bool | None:
+    """Whether more of a metric is better; None if neither more nor less is, as far as is known.
+
+    Args:
+        metric: such as `acc` or `recall/fear`.
+        own: for each of some runs, metric of the user's own -> what its class says.
+    """
+    return next((ways[metric] for ways in own if metric in ways), metric not in LESS_IS_BETTER)
 
 
 def report_metric(line: str, score: str) -> str:

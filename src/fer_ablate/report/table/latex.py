@@ -16,6 +16,7 @@ from fer_ablate.report.table.shown_table import (
     GAP,
     INTERVAL,
     MEAN,
+    NEAR,
     NETWORK,
     PUBLISHED,
     ROW,
@@ -94,7 +95,7 @@ def latex(shown: ShownTable) -> str:
     """A whole `table` environment, or an `xltabular` for each part of a long table; comments name the packages that it needs.
 
     Verdicts are cut to their first words, since the difference with its interval stands beside them. The best mean of each
-    column is bold, and a star marks rows that differ from the baseline.
+    column is bold, those not shown to be worse are italic, and a star marks rows that differ from the baseline.
     """
     caption = " ".join(filter(None, (shown.caption, *_meanings(shown))))
     parts = _parts(shown)
@@ -150,6 +151,8 @@ def _meanings(shown: ShownTable) -> list[str]:
     if any(BEST in column.marks for column in means):
         kind = "value" if all(column.name == SINGLE for column in means) else "mean"
         sentences.append(f"Bold: the best {kind} of its column.")
+    if any(NEAR in column.marks for column in means):
+        sentences.append("Italic: not shown to be worse than the best (5 %, corrected for the number of rows).")
     if any(_stars(shown, column.group) for column in means):
         sentences.append(f"*: differs from the baseline (p < {1 - LEVEL:.2f} after correction for the number of rows).")
     return sentences
@@ -291,7 +294,8 @@ def _cell(column: ShownColumn, row: int) -> str:
         return LABEL_BREAKS.sub(r"\g<0>\\allowbreak{}", text)
     marks = column.marks[row].split() if column.marks else []
     # The star takes no room, so that the numbers stay aligned.
-    return (rf"\textbf{{{text}}}" if BEST in marks else text) + r"\rlap{$^{*}$}" * (STAR in marks)
+    text = rf"\textbf{{{text}}}" if BEST in marks else rf"\textit{{{text}}}" if NEAR in marks else text
+    return text + r"\rlap{$^{*}$}" * (STAR in marks)
 
 
 def _breakable(text: str) -> str:

@@ -4,14 +4,11 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from fer_ablate.judgement.judged_table import Difference, JudgedTable, TableRow, Verdict
-from fer_ablate.metrics import METRICS, is_of_class
+from fer_ablate.metrics import LESS_IS_BETTER, METRICS, is_of_class
 from fer_ablate.report.quantities import decimals, metric_name, number, one_line, scale, shorten
 
 FIRST_SPLIT = "test"
 """The split that answers the question of a study; networks were chosen by the others."""
-
-LESS_IS_BETTER = ("loss", "ece")
-"""As for the judge, whose module would load scipy, which takes half a second."""
 
 DECIDED = (Verdict.better, Verdict.worse, Verdict.higher, Verdict.lower)
 """Verdicts of rows that differ from the baseline."""

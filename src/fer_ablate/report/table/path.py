@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from fer_ablate.judgement.judged_table import Difference, Score
 from fer_ablate.judgement.path import AblationPath, Candidate
@@ -46,6 +47,17 @@ def path_table(path: AblationPath, column: str) -> PlainTable:
         before = step.scores
     title = f"Path from {one_line(path.baseline)} to {one_line(path.target)}: {metric_name(column)}"
     return PlainTable(title, header, tuple(rows), left=2, notes=(MEANING, *path.notes))
+
+
+def without_verdicts(table: PlainTable) -> PlainTable:
+    """The numbers of `path_table`, for a screen that is too narrow for all of it."""
+    return replace(table, header=table.header[:-1], rows=tuple(row[:-1] for row in table.rows))
+
+
+def verdicts_of(table: PlainTable) -> PlainTable:
+    """The steps of `path_table` with their verdicts."""
+    rows = tuple((*row[:2], row[-1]) for row in table.rows if row[-1] != ABSENT)
+    return PlainTable("", (*table.header[:2], table.header[-1]), rows, left=3)
 
 
 def candidates_table(path: AblationPath) -> PlainTable:

@@ -24,6 +24,9 @@ from fer_ablate.report.table.outcomes import best, in_reading_order
 BEST = "best"
 """Mark of the best mean of a column, and of those that equal it."""
 
+NEAR = "near"
+"""Mark of means that are not shown to be worse than the best one."""
+
 STALE = "†"
 """Mark of rows with runs of an earlier config, data or code."""
 
@@ -119,6 +122,12 @@ def shown_table(table: JudgedTable) -> ShownTable:
     return ShownTable(table.study, _caption(table), kept, _notes(table))
 
 
+def _rank(score: Score, best: float) -> str:
+    if score.mean == best:
+        return BEST
+    return NEAR if score.near_best else ""
+
+
 def why_no_score(row: TableRow) -> str:
     """Why a row has no score: `not yet run`, or `failed (seed 1): ...` with the beginning of the error."""
     if not row.failures:
@@ -169,7 +178,7 @@ def _metric(table: JudgedTable, name: str) -> list[ShownColumn]:
     mean = MEAN if any(score.n > 1 for score in there) else SINGLE
     kinds = tuple(_kind(score) for score in scores)
     top = best(table.rows, name) if len(there) > 1 else None
-    tops = tuple(BEST if top and score and score.mean == top.scores[name].mean else "" for score in scores)
+    tops = tuple(_rank(score, top.scores[name].mean) if top and score else "" for score in scores)
     marks = {VERDICT: kinds, DIFFERENCE: kinds, mean: tops}
     agreement = {True: "yes", False: "no", None: ABSENT}
     return [
