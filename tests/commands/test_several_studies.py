@@ -74,3 +74,14 @@ def test_what_a_study_needs_is_not_left_out(typed):
         code, _, problem = typed("plan", "study=first", f"study.exclude={excluded}", "study.baseline='optimizer=adam lr=0.01'")
         assert code == 1
         assert expected in problem or "there is no row" in problem, problem
+
+
+def test_a_plan_says_how_many_seeds_a_difference_needs(typed):
+    code, printed, _ = typed("plan", "study=first", "detect=6")
+    assert code == 0
+    shown = " ".join(printed.split())
+    assert "detect a difference of 6 points in test/acc: " in shown
+    assert "seeds show it in 80 % of such tables" in shown
+    assert "spreads are assumed, from two small networks on FER2013, for 700 test images" in shown
+    assert "no number of seeds shows it on these images" in typed("plan", "study=first", "detect=0.5")[1]
+    assert "detect: '0' is not a number, 0.01 or more." in typed("plan", "study=first", "detect=0")[2]

@@ -111,12 +111,15 @@ def test_tables_show_steps_and_what_was_tried(path):
     assert [row[:2] for row in steps.rows] == [("0", "start (baseline)"), ("1", "+ a"), ("2", "+ b"), ("3", "+ c")]
     assert [row[1:] for row in verdicts_of(steps).rows] == [(row[1], row[-1]) for row in steps.rows[1:]]
     assert without_verdicts(steps).header == steps.header[:-1]
-    assert steps.rows[2][-1].startswith("within noise") and steps.rows[3][-1].startswith("worse by")
-    assert steps.notes[1].startswith("The order was chosen by val acc") and steps.notes[-1] == "A note."
+    assert steps.rows[2][-1].startswith("within noise")
+    assert steps.rows[3][-1].startswith("worse by")
+    assert steps.notes[1].startswith("The order was chosen by val acc")
+    assert steps.notes[-1] == "A note."
     assert [row[2] for row in candidates_table(path).rows] == ["taken", "not taken", "it cannot be."]
     assert AblationPath.from_json(path.to_json()) == path
     lines = path_csv(path).splitlines()
-    assert len(lines) == 1 + 2 * len(SHARES) and lines[1].startswith("way,val/acc,0,start,3,")
+    assert len(lines) == 1 + 2 * len(SHARES)
+    assert lines[1].startswith("way,val/acc,0,start,3,")
 
 
 def test_the_waterfall_begins_where_the_last_bar_ended(path):
@@ -184,7 +187,8 @@ def test_val_alone_chooses_and_finished_runs_remember(ends):
         )
     way = ForwardPath(ends)
     last = way.plan()
-    assert not last.to_train and not way.left
+    assert not last.to_train
+    assert not way.left
     assert [step.change for step in way.decided] == ["dropout=0.1", "batch_size=32", "conv_layers=4"]
     assert [one.value for one in way.decided[0].candidates] == pytest.approx([0.6, 0.7, 0.4])
     assert {run.cell.key for run in last.runs if run.cell.row.label == last.spec.rows[-1].label} == {cell.key for cell in recipe}
@@ -205,7 +209,9 @@ def test_steps_that_cannot_be_are_said(ends):
 def test_the_reverse_takes_back_one_change_each(ends):
     spec, cells, notes = reverse_rows(ends)
     assert [row.label for row in spec.rows] == ["recipe", "without conv_layers=4", "without dropout=0.1", "without batch_size=32"]
-    assert spec.baseline == "recipe" and not notes and len(cells) == 8
+    assert spec.baseline == "recipe"
+    assert not notes
+    assert len(cells) == 8
     changed = {cell.row.label: cell.config for cell in cells}
     assert changed["without dropout=0.1"].model.conv_layers == 4
     assert changed["without dropout=0.1"].trainer.batch_size == 32

@@ -12,30 +12,17 @@ from typing import Any
 from fer_ablate.cli import console
 from fer_ablate.config.compose import composer
 from fer_ablate.config.diagnosis import diagnose
-from fer_ablate.config.hydra_internals import dump_yaml
 from fer_ablate.config.overrides import assignment, key_of
 from fer_ablate.config.schema import RowConfig, StudyConfig
 from fer_ablate.config.study_rows import Row
 from fer_ablate.errors import FaultyConfigError, UserError
-from fer_ablate.execution.study_record import study_folder
 from fer_ablate.judgement.judged_table import JudgedTable
 from fer_ablate.judgement.path import AblationPath, Candidate, Decided, best_change, judged_path
 from fer_ablate.judgement.row_runs import RowRuns
-from fer_ablate.report.plain_table import PlainTable, markdown_table
-from fer_ablate.report.table.path import (
-    candidates_table,
-    judged_columns,
-    path_csv,
-    path_table,
-    verdicts_of,
-    without_verdicts,
-)
 from fer_ablate.study.cells import Cell, compose_cells
 from fer_ablate.study.path_changes import Change, changes_between, joined, words_between
 from fer_ablate.study.plan import Plan, make_plan
 from fer_ablate.study.spec import StudySpec, last_of_each_key
-from fer_ablate.tracking.disk.files import write_text
-from fer_ablate.tracking.disk.log import LOG, attempt
 from fer_ablate.tracking.disk.run_state import RunState
 from fer_ablate.tracking.disk.scan import Scan, folder_name, scan
 
@@ -119,18 +106,6 @@ class Ends:
     def compose(self, rows: Sequence[Row]) -> list[Cell]:
         """The runs of rows, checked."""
         return compose_cells(self.spec("", rows), self.config_dir)
-
-
-def write_study_file(plan: Plan) -> None:
-    """Leave the rows of a study that was made by a command as a file, so that `study=` trains and shows them again."""
-    study = plan.spec.study
-    kept = ("source", "baseline", "seeds", "folds", "columns", "protocol", "margin", "mixed_protocols")
-    values = {name: getattr(study, name) for name in kept}
-    empty = StudyConfig()
-    content = {name: value for name, value in values.items() if value != getattr(empty, name)}
-    content["rows"] = [{"label": row.label, "overrides": list(row.overrides)} for row in study.rows]
-    file = study_folder(plan) / "study" / f"{plan.spec.name}.yaml"
-    write_text(file, dump_yaml(content))
 
 
 class ForwardPath:
@@ -304,40 +279,3 @@ def _first_fault(error: UserError) -> str:
         # Its row is named in the sentence already.
         return f"{fault.key.rpartition('] ')[2]}: {fault.problem}"
     return str(error).splitlines()[0]
-
-
-def show_path(path: AblationPath) -> None:
-    """Print the path, what else was tried, and the notes."""
-    tables = [path_table(path, column) for column in judged_columns(path)]
-    for table in tables:
-        for part in (without_verdicts(table), verdicts_of(table)):
-            _print(part)
-    if any(len(step.decided.candidates) > 1 for step in path.steps):
-        _print(candidates_table(path))
-    console.console.print()
-    for note in tables[0].notes:
-        console.console.print(f"  {note}", style="dim")
-
-
-def _print(table: PlainTable) -> None:
-    if table.rows:
-        console.console.print()
-        console.table(table.title, table.header, table.rows, left=table.left)
-
-
-def write_path(folder: Path, path: AblationPath, figures: bool) -> str:
-    """Leave the path beside the table of the study; returns what went wrong with the plot, or an empty text."""
-    tables = [*(path_table(path, column) for column in judged_columns(path)), candidates_table(path)]
-    texts = [markdown_table(table if place == 0 else replace(table, notes=())) for place, table in enumerate(tables)]
-    write_text(folder / "path.md", "\n".join(texts))
-    write_text(folder / "path.csv", path_csv(path))
-    write_text(folder / "path.json", path.to_json())
-    if not figures:
-        return ""
-
-    def draw() -> None:
-        from fer_ablate.report.plots.waterfall import save_waterfalls  # with matplotlib
-
-        save_waterfalls(folder, path)
-
-    return attempt(folder / LOG, "The waterfall", draw)

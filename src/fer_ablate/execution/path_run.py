@@ -11,15 +11,8 @@ from fer_ablate.config.overrides import key_of
 from fer_ablate.config.schema import Config, StudyConfig, StudySwitches
 from fer_ablate.config.study_rows import Row
 from fer_ablate.errors import UserError, choices
-from fer_ablate.execution.ablation_path import (
-    Ends,
-    ForwardPath,
-    reverse_rows,
-    row_value,
-    show_path,
-    write_path,
-    write_study_file,
-)
+from fer_ablate.execution.ablation_path import Ends, ForwardPath, reverse_rows, row_value
+from fer_ablate.execution.path_output import show_path, write_path, write_study_file
 from fer_ablate.execution.planning import cost, plan_with_bar, summary
 from fer_ablate.execution.study_output import show_table
 from fer_ablate.execution.study_record import study_folder
