@@ -38,6 +38,9 @@ OF_VERBS = (
     "sort=",
     "what=",
     "yes=",
+    "to=",
+    "reverse=",
+    "plan=",
 )
 """What single verbs understand beside overrides."""
 

@@ -187,6 +187,6 @@ def test_a_line_runs_as_it_is_written(place, page, line, monkeypatch, capsys):
 @pytest.mark.slow
 def test_studies_of_the_pages_can_be_planned(place, capsys):
     studies = sorted(file.stem for file in (place / "conf" / "study").glob("*.yaml"))
-    assert studies == ["depth", "mine", "schedules"]
+    assert studies == ["depth", "faces", "mine", "schedules"]
     codes = [main(["plan", "--config-dir", "conf", f"study={name}"]) for name in studies]
-    assert codes == [0, 0, 0], capsys.readouterr()
+    assert codes == [0, 0, 0, 0], capsys.readouterr()

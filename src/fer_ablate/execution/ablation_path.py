@@ -5,6 +5,7 @@ An interrupted path goes on where it was: the same finished runs choose the same
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -90,10 +91,13 @@ class Ends:
         place = () if known else (assignment("tracking.experiment", self.experiment),)
         rows = tuple(replace(row, overrides=(*row.overrides, *place)) for row in rows)
         typed = (*self.typed, *place)
+        own = [[one for one in row.overrides if one not in typed] for row in rows]
+        base = [words[0] for words in takewhile(lambda words: len(set(words)) == 1, zip(*own, strict=False))]
         study = StudyConfig(
             source=self.study.source,
+            base=base,
             baseline=rows[0].label,
-            rows=[RowConfig(label=row.label, overrides=[one for one in row.overrides if one not in typed]) for row in rows],
+            rows=[RowConfig(label=row.label, overrides=one[len(base) :]) for row, one in zip(rows, own, strict=True)],
             seeds=list(self.seeds),
             folds=self.study.folds,
             columns=list(dict.fromkeys((*self.study.columns, self.decides))),
@@ -141,7 +145,8 @@ class ForwardPath:
         rows, tried, left = [self._start], list[Row](), list(self.changes)
         while left:
             options = self._options(taken, left, rows[-1])
-            if not options:
+            if not options:  # what is left has no effect
+                left = []
                 break
             values = {change: self._value(row, found) for change, row in options.items()}
             known = {change: value for change, value in values.items() if value is not None}

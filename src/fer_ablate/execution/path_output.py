@@ -25,7 +25,7 @@ from fer_ablate.tracking.disk.log import LOG, attempt
 def write_study_file(plan: Plan) -> None:
     """Leave the rows of a study that was made by a command as a file, so that `study=` trains and shows them again."""
     study = plan.spec.study
-    kept = ("source", "baseline", "seeds", "folds", "columns", "protocol", "margin", "mixed_protocols")
+    kept = ("source", "base", "baseline", "seeds", "folds", "columns", "protocol", "margin", "mixed_protocols")
     values = {name: getattr(study, name) for name in kept}
     empty = StudyConfig()
     content = {name: value for name, value in values.items() if value != getattr(empty, name)}

@@ -190,14 +190,15 @@ def _area(labels: Integers, probabilities: NDArray[np.float32]) -> Floats | None
 
 def _placements(positive: NDArray[np.bool_], scores: NDArray[np.float32]) -> Floats:
     """(N,) contributions to the area of one class: how many of the other kind each image is on the right side of."""
-    found = np.empty(len(scores))
-    for side, sign in ((positive, 1), (~positive, -1)):
-        own, others = sign * scores[side], np.sort(sign * scores[~side])
-        below = np.searchsorted(others, own, side="left") + np.searchsorted(others, own, side="right")
-        placement = below / (2 * len(others))  # ties count half
-        area = placement.mean()
-        found[side] = area + (placement - area) * len(scores) / len(own)
-    return found
+    # Counted at each different score, so that each class is sorted once.
+    _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
+    up = np.bincount(place, positive, minlength=len(count))
+    down, n = count - up, len(scores)
+    ahead = (np.cumsum(down) - down / 2)[place] / down.sum()  # share of the others below an image of the class, ties half
+    behind = 1 - (np.cumsum(up) - up / 2)[place] / up.sum()
+    placement = np.where(positive, ahead, behind)
+    area = float(ahead[positive].mean())
+    return np.asarray(area + (placement - area) * n / np.where(positive, up.sum(), down.sum()))
 
 
 PROBABLE: dict[str, Callable[[Integers, NDArray[np.float32]], NDArray[Any] | None]] = {

@@ -20,9 +20,10 @@ from fer_ablate.judgement.wording import Judging
 from fer_ablate.metrics import in_percent
 
 ORDER_NOTE = (
-    "The order was chosen by {column} of these very runs, so what a step gains there looks larger than it is; "
-    "test images decided nothing."
+    "The order was chosen by {column} of these very runs, so gains there look larger than they are, on test only as far as their "
+    "seeds were lucky. No test image decided; fresh seeds show what is left."
 )
+"""How lucky: `benchmarks/path_order.py`."""
 
 
 @dataclass(frozen=True)

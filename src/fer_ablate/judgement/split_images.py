@@ -50,10 +50,10 @@ def split_images(run: ScoredRun, columns: Collection[tuple[str, str]]) -> dict[t
     Raises:
         UserError: the predictions are missing, damaged, or not those that the result was computed from.
     """
-    stored = run.folder.read_predicted()
     # The probabilities, most of the file, are unpacked for the metrics that need them.
-    probable = any(needs_probabilities(metric) for _, metric in columns)
-    probabilities = run.folder.predictions.probabilities if probable else None
+    whole = run.folder.predictions if any(needs_probabilities(metric) for _, metric in columns) else None
+    stored = run.folder.read_predicted() if whole is None else whole.likeliest()
+    probabilities = whole.probabilities if whole is not None else None
     masks = {split: _split_mask(stored, run, split) for split, _ in columns if split in run.result.splits}
     found = {}
     for split, metric in columns:

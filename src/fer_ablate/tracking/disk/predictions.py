@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
@@ -51,6 +51,12 @@ class StoredPredictions:
     probabilities: NDArray[np.float32]
     splits: Mapping[str, Flags] = field(default_factory=dict)
     groups: NDArray[np.int64] | None = None
+
+    def likeliest(self) -> "PredictedLabels":
+        """The same without the probabilities."""
+        predicted = self.probabilities.argmax(axis=1).astype(np.uint8)
+        usage, labels = self.usage.astype(np.uint8), self.labels.astype(np.uint8)
+        return PredictedLabels(self.rows.astype(np.int32), usage, labels, predicted, self.splits, self.groups)
 
 
 @dataclass(frozen=True)
@@ -166,11 +172,12 @@ class _Arrays(Mapping[str, NDArray[Any]]):
         version = np.lib.format.read_magic(stream)
         if version != (1, 0):
             raise ValueError(f"{name} is in format {version} of numpy")
-        shape, _, kind = np.lib.format.read_array_header_1_0(stream)
+        shape, by_column, kind = np.lib.format.read_array_header_1_0(stream)
         # In this order: Python's whole numbers have no limit, and an array of objects may hold code.
         if kind.hasobject or math.prod(shape) * kind.itemsize != len(content) - stream.tell():
             raise ValueError(f"{name} is not an array of as many numbers as it claims")
-        return cast(NDArray[Any], np.load(BytesIO(content), allow_pickle=False))
+        # Not by np.load, which would take the header apart once more.
+        return np.frombuffer(content, kind, offset=stream.tell()).reshape(shape, order="F" if by_column else "C").copy()
 
 
 def _read(path: Path, build: Callable[[Mapping[str, NDArray[Any]]], T]) -> T:
