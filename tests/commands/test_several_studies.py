@@ -76,7 +76,7 @@ def test_what_a_study_needs_is_not_left_out(typed):
         assert expected in problem or "there is no row" in problem, problem
 
 
-def test_a_plan_says_how_many_seeds_a_difference_needs(typed):
+def test_a_plan_says_how_many_seeds_are_needed(typed):
     code, printed, _ = typed("plan", "study=first", "detect=6")
     assert code == 0
     shown = " ".join(printed.split())

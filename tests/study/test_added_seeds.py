@@ -45,7 +45,7 @@ def test_looks_grow_to_the_most_seeds():
     assert further_seeds((3, 5), 5) == (3, 5, 6, 7, 8)
 
 
-def test_a_study_has_all_seeds_that_may_be_added(conf):
+def test_a_study_has_all_seeds(conf):
     spec = study_spec(["study=mine"], conf)
     assert (spec.seeds, spec.looks) == ((3, 5, 6, 7, 8, 9), (2, 3, 5, 6))
     assert study_spec(["study=mine", "study.seeds_until=null"], conf).looks == ()

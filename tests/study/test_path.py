@@ -39,7 +39,7 @@ def only_beside(words):
 
 
 def test_a_group_changes_with_the_keys_of_it():
-    optimizer, width, dropout = changes_between(START, END, only_beside)
+    optimizer, dropout, width = changes_between(START, END, only_beside)
     assert optimizer.label == "optimizer=sgd momentum=0.5 optimizer.betas by default"
     assert (width.label, dropout.label) == ("model.width by default", "dropout=0.2")
     assert words_between(START, END, [optimizer]) == ("model=small", "optimizer=sgd", "model.width=1", "optimizer.momentum=0.5")
@@ -200,7 +200,7 @@ def test_steps_that_cannot_be_are_said(ends):
     sgd = ("optimizer=sgd_momentum", "optimizer.momentum=0.5", "model.conv_layers=40")
     start = Row("plain", (*ends.start.overrides, "model.dropout=0"))
     way = ForwardPath(replace(ends, start=start, end=Row("sgd", (*ends.start.overrides, *sgd, "model.dropout=0.0"))))
-    assert [change.label for change in way.changes] == ["dropout=0.0", "optimizer=sgd_momentum momentum=0.5", "conv_layers=40"]
+    assert [change.label for change in way.changes] == ["optimizer=sgd_momentum momentum=0.5", "conv_layers=40", "dropout=0.0"]
     assert due(way.plan()) == ["plain", "+ optimizer=sgd_momentum momentum=0.5"]
     assert "dropout=0.0 was not tried after 'plain': it changes nothing there." in way.notes
     assert any(note.startswith("conv_layers=40 was not tried after 'plain': model.conv_layers") for note in way.notes)

@@ -35,7 +35,7 @@ class Change:
 def changes_between(
     start: Sequence[str], end: Sequence[str], check: Check, needs: Mapping[str, str] | None = None
 ) -> list[Change]:
-    """The single changes that lead from one row to another, in the order of their overrides.
+    """The single changes that lead from one row to another, in the order of the overrides of the latter.
 
     Args:
         start: overrides of the row at the beginning.
@@ -44,7 +44,7 @@ def changes_between(
         needs: key -> another key with which it changes, where that is known.
     """
     one, other = _by_key(start), _by_key(end)
-    keys = [key for key in dict.fromkeys((*one, *other)) if one.get(key) != other.get(key)]
+    keys = [key for key in dict.fromkeys((*other, *one)) if one.get(key) != other.get(key)]
     groups = [key for key in keys if "." not in key]
     leader = {key: key for key in keys}
     for key in keys:
@@ -93,5 +93,9 @@ def _mixed(start: Sequence[str], end: Sequence[str], taken: Collection[str]) -> 
 
 
 def _by_key(words: Sequence[str]) -> dict[str, str]:
-    """The last override of each key."""
-    return {key_of(word): word for word in words}
+    """The last override of each key, at its place."""
+    found: dict[str, str] = {}
+    for word in words:
+        found.pop(key_of(word), None)  # so that what a row sets comes after what all rows have
+        found[key_of(word)] = word
+    return found
