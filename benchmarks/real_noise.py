@@ -29,7 +29,8 @@ def main() -> None:
     lines = []
     for row in rows_with_runs(plan):
         if len(row.runs) < rows * seeds:
-            raise SystemExit(f"{row.label}: {len(row.runs)} runs are finished, {rows} x {seeds} are needed. Train the study first.")
+            have = f"{row.label}: {len(row.runs)} runs are finished, {rows} x {seeds} are needed."
+            raise SystemExit(f"{have} Train the study first.")
         for metric in METRICS:
             found = row_evidence(row, [f"test/{metric}"])[f"test/{metric}"]
             assert isinstance(found, SeedEvidence)
@@ -38,7 +39,14 @@ def main() -> None:
             spread = f"{found.values.mean():.4f} ± {found.values.std(ddof=1):.4f}"
             lines.append([row.label, metric, spread, f"{100 * false:.1f} %", f"{100 * covered:.1f} %"])
     print(f"{tables:,} tables of {rows} rows x {seeds} seeds\n")
-    print(table(["network", "metric", "mean ± SD of the runs", "tables with a false verdict", "intervals of differences that cover 0"], lines))
+    header = [
+        "network",
+        "metric",
+        "mean ± SD of the runs",
+        "tables with a false verdict",
+        "intervals of differences that cover 0",
+    ]
+    print(table(header, lines))
 
 
 def _cut(scores: np.ndarray, tables: int, rows: int, seeds: int) -> tuple[float, float]:
