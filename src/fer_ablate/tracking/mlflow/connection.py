@@ -2,13 +2,11 @@
 
 import importlib
 import os
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 
 from fer_ablate.config.bounds import bound_faults
 from fer_ablate.config.schema import TrackingConfig
 from fer_ablate.errors import Fault, first_line
-from fer_ablate.extras import install_command
 from fer_ablate.tracking.other_trackers import other_tracker_faults
 
 if TYPE_CHECKING:
@@ -32,10 +30,7 @@ def tracking_faults(config: TrackingConfig) -> list[Fault]:
         models = {"log_model": config.log_model, "register": config.register, "system_metrics": config.system_metrics}
         remedy = "Leave tracking=none out, or this key."
         return others + [Fault(f"tracking.{key}", f"{value} needs MLflow.", remedy) for key, value in models.items() if value]
-    faults = others + bound_faults(config, "tracking")
-    if config.system_metrics and find_spec("psutil") is None:
-        faults.append(Fault("tracking.system_metrics", "needs psutil.", f"Install it: {install_command('system')}."))
-    return faults
+    return others + bound_faults(config, "tracking")
 
 
 def open_store(uri: str, experiment: str, runs_dir: str, timeout: int) -> "Store":
