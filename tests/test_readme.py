@@ -41,6 +41,7 @@ OF_VERBS = (
     "to=",
     "reverse=",
     "plan=",
+    "detect=",
 )
 """What single verbs understand beside overrides."""
 

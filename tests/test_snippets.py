@@ -50,6 +50,7 @@ ALSO = {
     r"^(?!.*(experiment=(pisa|mobile)|study=|model|reproduce))": ("model=small", "model.width=0.25"),
     "^bench": ("trainer.max_epochs=2",),
     r"study=|reproduce \w": ("study.seeds=[0]",),
+    r"seeds_until": ("study.seeds=[0,1]", "study.max_seeds=3"),
     r"seed=0,1,2": ("seed=0",),
     r"optuna|mobile_search": ("hydra.sweeper.n_trials=2",),
     r"study=jaffe": ("study.rows=[Adam]",),
