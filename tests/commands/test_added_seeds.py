@@ -32,7 +32,7 @@ def test_seeds_are_added_and_taken_up_again(typed, tmp_path):
     table = json.loads((tmp_path / "runs" / "added" / "table" / "table.json").read_text())
     seeds = {row["label"]: len(row["finished"]) for row in table["rows"]}
     assert seeds["small"] == max(seeds.values())
-    assert any(note.startswith("Seeds were added until rows were decided") for note in table["notes"])
+    assert any(note.startswith("Seeds are added until rows are decided") for note in table["notes"])
     # What is due is trained: the same command shows its table alone.
     again = typed("plan", *place, "trainer.num_threads=1", "tracking.pictures=false")
     assert f"{sum(seeds.values())} runs: {sum(seeds.values())} finished" in again.out

@@ -94,7 +94,7 @@ def planned(tmp_path, monkeypatch):
                 folder = RunFolder(tmp_path / f"{label}-{seed}")
                 if done:
                     scored.append(_finished(folder, label, seed, share))
-                cell = SimpleNamespace(row=Row(label, ()), config=SimpleNamespace(seed=seed))
+                cell = SimpleNamespace(row=Row(label, ()), key=f"{label} {seed}", config=SimpleNamespace(seed=seed))
                 runs.append(SimpleNamespace(cell=cell, folder=folder, state=RunState.finished if done else RunState.missing))
             rows.append(RowRuns(label, spec.seeds, tuple(scored)))
         monkeypatch.setattr(added_seeds, "rows_with_runs", lambda _: rows)
@@ -123,27 +123,27 @@ def counts(plan):
 
 def test_at_first_the_first_seeds_are_due(planned):
     found = due_seeds(planned(0))
-    assert counts(found.plan) == {"base": 3, "clear": 3, "close": 3}
+    assert counts(found) == {"base": 3, "clear": 3, "close": 3}
 
 
 def test_rows_that_are_not_decided_get_more(planned):
     found = due_seeds(planned(3))
-    assert counts(found.plan)["clear"] == 3
-    assert counts(found.plan)["base"] == max(counts(found.plan).values())
-    assert found.facts[0].endswith("decided by test/acc or not worth more seeds")
+    assert counts(found)["clear"] == 3
+    assert counts(found)["base"] == max(counts(found).values())
+    assert found.seeds_added.endswith("decided by test/acc or not worth more seeds")
 
 
 def test_runs_of_later_looks_are_not_looked_at(planned):
-    assert counts(due_seeds(planned(12)).plan)["clear"] == 3
+    assert counts(due_seeds(planned(12)))["clear"] == 3
 
 
 def test_a_budget_ends_the_adding(planned):
     found = due_seeds(planned(3, budget_hours=4.0))  # 9 runs of half an hour
-    assert counts(found.plan) == {"base": 3, "clear": 3, "close": 3}
-    assert "the budget of 4 hours is used up (4.5 trained)" in found.facts[0]
+    assert counts(found) == {"base": 3, "clear": 3, "close": 3}
+    assert "the budget of 4 hours is used up (4.5 trained)" in found.seeds_added
 
 
 def test_other_studies_stay_as_they_are(planned):
     plan = planned(1)
     plan = replace(plan, spec=replace(plan.spec, looks=()))
-    assert due_seeds(plan).plan is plan
+    assert due_seeds(plan) is plan

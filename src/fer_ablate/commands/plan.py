@@ -82,6 +82,7 @@ def _show(rest: Sequence[str], words: PlanWords) -> int:
     console.table("", ["row", *which, "key", "state", "why"], rows, left=len(which) + 4)
     console.console.print()
     facts = [("study" if plan.spec.from_file else "grid", f"{plan.spec.name}, {summary(plan)}")]
+    facts += [("seeds", plan.seeds_added)] if plan.seeds_added else []
     facts += [("note", note) for note in (*asked.notes, *plan.damaged)]
     facts.append(("trains", f"{console.counted(len(plan.to_train), 'run')}; {cost(plan)}" if plan.to_train else "nothing"))
     if words.detect is not None:

@@ -146,7 +146,7 @@ def study_file_faults(study: StudyConfig) -> list[Fault]:
         for label in study.published
         if label not in labels
     ]
-    faults += [*_start_faults(rows), *average_faults(study, labels), *_added_seeds_faults(study)]
+    faults += [*_start_faults(rows), *average_faults(study, labels), *added_seeds_faults(study)]
     return [*faults, *_auxiliary_faults(rows, baseline_of(study)), *_published_faults(rows)]
 
 
@@ -253,7 +253,7 @@ def _start_faults(rows: Sequence[Row]) -> list[Fault]:
     return faults
 
 
-def _added_seeds_faults(study: StudyConfig) -> Iterator[Fault]:
+def added_seeds_faults(study: StudyConfig) -> Iterator[Fault]:
     """What cannot go together with seeds that are added until rows are decided."""
     if study.seeds_until is None:
         return

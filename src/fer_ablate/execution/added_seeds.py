@@ -6,7 +6,7 @@ goes on where it was.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fer_ablate.judgement.planned_rows import rows_with_runs
 from fer_ablate.study.plan import Plan, PlannedRun
@@ -16,34 +16,22 @@ from fer_ablate.tracking.disk.run_state import RunState
 SECONDS_PER_HOUR = 3600
 
 
-@dataclass(frozen=True)
-class DueSeeds:
-    """A plan of the seeds that are due.
-
-    Args:
-        plan: without the seeds that are not.
-        facts: what a person should know, a sentence each.
-    """
-
-    plan: Plan
-    facts: tuple[str, ...] = ()
-
-
-def due_seeds(plan: Plan) -> DueSeeds:
+def due_seeds(plan: Plan) -> Plan:
     """Leave out the seeds of a plan that are not due yet, or never will be; other plans stay as they are."""
     spec = plan.spec
     if not spec.looks:
-        return DueSeeds(plan)
+        return plan
     counts, outcome = _counts(plan)
     wanted = _with_needed_rows(spec, counts)
-    spent = sum(planned.folder.result.seconds for planned in plan.runs if planned.state is RunState.finished) / SECONDS_PER_HOUR
+    finished = {planned.cell.key: planned for planned in plan.runs if planned.state is RunState.finished}
+    spent = sum(planned.folder.result.seconds for planned in finished.values()) / SECONDS_PER_HOUR
     budget = spec.study.budget_hours
     if budget is not None and spent >= budget:
         have = Counter(planned.cell.row.label for planned in plan.runs if planned.state is RunState.finished)
         wanted = {label: max(spec.looks[0], min(count, have[label])) for label, count in wanted.items()}
         outcome += f"; the budget of {budget:g} hours is used up ({spent:.1f} trained), so no more seeds are added"
     due = [planned for planned in plan.runs if _place(spec, planned) < wanted[planned.cell.row.label]]
-    return DueSeeds(replace(plan, runs=tuple(due)), (outcome,))
+    return replace(plan, runs=tuple(due), seeds_added=outcome)
 
 
 def _place(spec: StudySpec, planned: PlannedRun) -> int:
@@ -64,8 +52,10 @@ def _counts(plan: Plan) -> tuple[dict[str, int], str]:
         counts[label] = _next(looks, one.seeds) if one.open else one.seeds
     counts[baseline] = max(counts.values())
     waiting = sum(one.open for one in ended.values())
-    compared = len(rows) - 1
-    outcome = f"{len(ended) - waiting} of {compared} rows are decided by {column} or not worth more seeds"
+    outcome = f"{len(ended) - waiting} of {len(rows) - 1} rows are decided by {column} or not worth more seeds"
+    # A column that nobody measured, such as the recall of a class that does not exist, decides nothing.
+    if not ended and any(len(row.runs) >= looks[0] for row in rows):
+        outcome = f"{column} has no scores that can be compared, so no seeds are added; name another column first"
     return counts, outcome
 
 

@@ -1,11 +1,14 @@
 """Before a study is trained: how many seeds show a difference of a given size, and what they cost (`plan detect=1.0`)."""
 
+from collections.abc import Sequence
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from fer_ablate.cli import console
 from fer_ablate.data.load import load_faces
 from fer_ablate.judgement.planned_rows import rows_with_runs
+from fer_ablate.judgement.protocols import sharing_runs
+from fer_ablate.judgement.row_runs import RowRuns
 from fer_ablate.metrics import in_percent
 from fer_ablate.report.quantities import duration
 from fer_ablate.study.plan import Plan
@@ -31,7 +34,9 @@ def detection_facts(plan: Plan, points: float) -> list[tuple[str, str]]:
     if not in_percent(column.partition("/")[2]):
         return [("detect", f"not for {column}, which is not in percent")]
     labels = list(dict.fromkeys(planned.cell.row.label for planned in plan.runs))
-    others, seeds = max(len(labels) - 1, 1), len({planned.cell.config.seed for planned in plan.runs})
+    # Rows that come to the same configuration are one.
+    keys = {frozenset(planned.cell.key for planned in plan.runs if planned.cell.row.label == label) for label in labels}
+    others, seeds = max(len(keys) - 1, 1), len({planned.cell.config.seed for planned in plan.runs})
     noise, source = _noise(plan, column)
     wanted = f"a difference of {points:g} point{'' if points == 1 else 's'} in {column}"
     least = smallest_told(noise, others)
@@ -52,7 +57,7 @@ def _noise(plan: Plan, column: str) -> tuple["Noise", str]:
     from fer_ablate.judgement.power import Noise, noise_of
     from fer_ablate.judgement.statistics import usual_spread
 
-    rows = [row for row in rows_with_runs(plan) if len(row.runs) > 1]
+    rows = _once_each([row for row in rows_with_runs(plan) if len(row.runs) > 1], plan.spec.baseline)
     known = [row_evidence(row, [column]).get(column) for row in rows]
     found = [drawn for one in known if isinstance(one, SeedEvidence) and (drawn := one.drawn) is not None]
     images = {scores.shape[1] for scores, _ in found}
@@ -69,6 +74,13 @@ def _noise(plan: Plan, column: str) -> tuple["Noise", str]:
     return noise, f"are assumed, from two small networks on FER2013, for {tested:,} test images: no two rows have several seeds"
 
 
+def _once_each(rows: Sequence[RowRuns], baseline: str) -> list[RowRuns]:
+    """Rows without those that have the runs of another one; the baseline first."""
+    ordered = sorted(rows, key=lambda row: row.label != baseline)
+    twins = sharing_runs(ordered)
+    return [row for row in ordered if row.label not in twins]
+
+
 def _tested_images(plan: Plan) -> int:
     config = plan.runs[0].cell.config
     given, _ = assigned_rows(config, load_faces(config.data, plugins=config.plugins))
@@ -78,7 +90,7 @@ def _tested_images(plan: Plan) -> int:
 def _cost(plan: Plan, seeds: int) -> str:
     """What so many seeds of each row cost."""
     rows: dict[str, int] = {}
-    for planned in plan.runs:
+    for planned in {planned.cell.key: planned for planned in plan.runs}.values():
         rows[planned.cell.row.label] = rows.get(planned.cell.row.label, 0) + (planned.state is RunState.finished)
     runs = console.counted(seeds * len(rows), "run")
     seconds = [planned.folder.result.seconds for planned in plan.runs if planned.state is RunState.finished]

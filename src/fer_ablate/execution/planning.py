@@ -47,7 +47,7 @@ def plan_of(
     with composer(config_dir):  # one for all of it, so that each file is read once
         spec = study_spec(grid_words(parsed), config_dir)
         cells = compose_cells(spec, config_dir, report_progress)
-    return due_seeds(make_plan(spec, cells)).plan, cells, parsed
+    return due_seeds(make_plan(spec, cells)), cells, parsed
 
 
 def grid_words(parsed: HydraArguments) -> list[str]:

@@ -54,7 +54,7 @@ def run_sweep(arguments: Sequence[str]) -> int:
         _before(plan)
         return 0 if _show_again(plan) else _finish([], plan, {})
     # The same cells: config, data and code are those that were trained, whatever was edited meanwhile.
-    growth = Growth(lambda: due_seeds(make_plan(plan.spec, cells)).plan, grows=bool(plan.spec.looks))
+    growth = Growth(lambda: due_seeds(make_plan(plan.spec, cells)), grows=bool(plan.spec.looks))
     return run_plan(plan, launcher_words(parsed.overrides), parsed.config_dir, growth)
 
 
@@ -149,6 +149,7 @@ def _facts(plan: Plan) -> list[tuple[str, str]]:
     """What a person should know before the sweep begins."""
     stale = {planned.reason for planned in plan.runs if planned.state is RunState.stale}
     facts = [("stale", reason) for reason in sorted(stale)]
+    facts += [("seeds", plan.seeds_added)] if plan.seeds_added else []
     facts += [("continues", text) for text in continuing_facts(plan)]
     facts += [("note", problem) for problem in plan.damaged]
     facts += [("note", note) for note in [*_image_notes(plan), *lost_states(plan)]]
@@ -309,9 +310,10 @@ def _show_and_record(plan: Plan, state: RunState, launcher: Launcher | None = No
 def _show_places(plan: Plan) -> None:
     """Print where the table is, and how to compare the rows in MLflow."""
     folder = study_record.study_folder(plan)
+    seeds = [("seeds", plan.seeds_added)] if plan.seeds_added else []
     table = ("table", f"{folder}/table.md, .tex, .csv, .html, .json; plots beside it; report.html has it all")
     console.console.print()
-    console.facts([table, *comparison_facts(plan)])
+    console.facts([*seeds, table, *comparison_facts(plan)])
 
 
 def _problem(planned: PlannedRun, results: dict[str, JobResult]) -> str:

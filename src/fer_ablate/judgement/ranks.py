@@ -85,7 +85,21 @@ def rank_networks(
         ordered=tuple(ordered),
         sentences=(),
     )
-    return replace(found, sentences=(_means(found), _verdict(found, what), *_without(left_out, networks, scores)))
+    notes = [*_without(left_out, networks, scores), *_repeated(networks, ranked, scores)]
+    return replace(found, sentences=(_means(found), _verdict(found, what), *notes))
+
+
+def _repeated(networks: Sequence[str], data: Sequence[str], scores: Mapping[tuple[str, str], float]) -> list[str]:
+    """A warning about data sets on which every network has the very scores that it has on another one."""
+    titles: dict[tuple[float, ...], list[str]] = {}
+    for title in data:
+        titles.setdefault(tuple(round(scores[network, title], 9) for network in networks), []).append(title)
+    return [
+        f"The same scores on {', '.join(alike)}: if their test images are the same, they are one data set here, and the test "
+        "claims too much."
+        for alike in titles.values()
+        if len(alike) > 1
+    ]
 
 
 def friedman(ranks: NDArray[np.float64]) -> tuple[float, float]:

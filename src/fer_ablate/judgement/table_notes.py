@@ -223,7 +223,7 @@ def _single_runs(rows: Sequence[TableRow], evidence: TableEvidence) -> Iterator[
         if _usual_is_known(evidence):
             meaning = "the spread between its seeds is taken to be the usual one of this table"
         elif any(score.over_images for row in scored if row.label in single for score in row.scores.values()):
-            meaning = "the interval covers the draw of the test images, not of the seed; p is McNemar's, of two networks"
+            meaning = "the interval covers the draw of the test images, not of the seed; p compares two networks"
         else:
             meaning = "no interval and no test, since one run does not show what the seed contributes"
         yield f"n=1 ({which}): {meaning}."
@@ -241,7 +241,7 @@ def _added_seeds(rows: Sequence[TableRow], looks: Sequence[int]) -> Iterator[str
     """How the seeds came about, and over what the verdicts hold."""
     seeds = ", ".join(str(len(row.seeds)) for row in rows)
     yield (
-        f"Seeds were added until rows were decided or not worth more (now {seeds}), with looks after "
+        f"Seeds are added until rows are decided or not worth more ({seeds} so far), with looks after "
         f"{', '.join(map(str, looks))} seeds. Verdicts and intervals hold over all looks and rows together "
         "(alpha spending after Lan and DeMets, divided as by Holm); each difference is that of the look which ended it."
     )

@@ -59,11 +59,19 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs of a study, row by row, and what is wrong with runs that could not be read."""
+    """All runs of a study, row by row, and what is wrong with runs that could not be read.
+
+    Args:
+        spec: what was typed.
+        runs: of its rows.
+        damaged: sentences about runs that cannot be read.
+        seeds_added: where seeds are added until rows are decided, how far that is; empty elsewhere.
+    """
 
     spec: StudySpec
     runs: tuple[PlannedRun, ...]
     damaged: tuple[str, ...] = ()
+    seeds_added: str = ""
 
     @property
     def to_train(self) -> list[PlannedRun]:

@@ -27,7 +27,7 @@ from fer_ablate.config.overrides import (
     value_of,
 )
 from fer_ablate.config.schema import StudyConfig, StudyKeys, StudySwitches
-from fer_ablate.config.study_rows import FOLD_KEYS, Row, baseline_of, rows_of, study_file_faults
+from fer_ablate.config.study_rows import FOLD_KEYS, Row, added_seeds_faults, baseline_of, rows_of, study_file_faults
 from fer_ablate.config.yaml_files import read_yaml
 from fer_ablate.errors import Fault, FaultyConfigError, UserError, choices
 from fer_ablate.study.faults import content_faults
@@ -110,6 +110,8 @@ def study_spec(overrides: Sequence[str], config_dir: Path | None = None) -> Stud
     rows = rows_of(replace(study, exclude=[])) if study is not None else [Row("", ())]
     baseline = baseline_of(study) if study is not None else ""
     first_seeds = _seeds(seeds, study)
+    if seeds and study is not None:
+        _refuse_seeds(replace(study, seeds=list(first_seeds or ())))
     looks = look_seeds(len(first_seeds), study.max_seeds) if study is not None and study.seeds_until and first_seeds else ()
     first, grid = _grid(ordered)
     crossed = tuple(
@@ -163,6 +165,12 @@ def _check_exclusions(exclude: Sequence[Any], every: Sequence[Sequence[str]], ke
         needed = [label for label in (row.start_from, *row.average_of) if label is not None and label not in labels]
         faults += [Fault("study.exclude", f"'{label}' is left out, which '{row.label}' needs.") for label in needed]
     if faults:
+        raise FaultyConfigError(faults)
+
+
+def _refuse_seeds(study: StudyConfig) -> None:
+    """Refuse typed seeds that a study of added seeds cannot begin with."""
+    if faults := list(added_seeds_faults(study)):
         raise FaultyConfigError(faults)
 
 
