@@ -28,8 +28,10 @@ def due_seeds(plan: Plan) -> Plan:
     budget = spec.study.budget_hours
     if budget is not None and spent >= budget:
         have = Counter(planned.cell.row.label for planned in plan.runs if planned.state is RunState.finished)
-        wanted = {label: max(spec.looks[0], min(count, have[label])) for label, count in wanted.items()}
-        outcome += f"; the budget of {budget:g} hours is used up ({spent:.1f} trained), so no more seeds are added"
+        affordable = {label: max(spec.looks[0], min(count, have[label])) for label, count in wanted.items()}
+        if affordable != wanted:
+            outcome += f"; the budget of {budget:g} hours is used up ({spent:.1f} trained), so no more seeds are added"
+        wanted = affordable
     due = [planned for planned in plan.runs if _place(spec, planned) < wanted[planned.cell.row.label]]
     return replace(plan, runs=tuple(due), seeds_added=outcome)
 
