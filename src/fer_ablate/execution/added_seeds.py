@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from fer_ablate.judgement.planned_rows import rows_with_runs
+from fer_ablate.judgement.planned_rows import rows_with_runs, shown_baseline
 from fer_ablate.study.plan import Plan, PlannedRun
 from fer_ablate.study.spec import StudySpec
 from fer_ablate.tracking.disk.run_state import RunState
@@ -48,7 +48,7 @@ def _counts(plan: Plan) -> tuple[dict[str, int], str]:
     spec, rows = plan.spec, rows_with_runs(plan)
     column, looks = deciding_column(spec.study.columns), spec.looks
     counts = {planned.cell.row.label: looks[0] for planned in plan.runs}
-    baseline = spec.baseline if any(row.label == spec.baseline for row in rows) else rows[0].label
+    baseline = shown_baseline(plan, rows)
     ended = outcomes_by_looks(rows, baseline, column, looks, spec.study.margin)
     for label, one in ended.items():
         counts[label] = _next(looks, one.seeds) if one.open else one.seeds

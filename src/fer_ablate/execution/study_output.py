@@ -18,7 +18,7 @@ from fer_ablate.execution.study_record import (
 )
 from fer_ablate.execution.together import Together, one_after_another
 from fer_ablate.judgement.judged_table import JudgedTable
-from fer_ablate.judgement.planned_rows import rows_with_runs
+from fer_ablate.judgement.planned_rows import rows_with_runs, shown_baseline
 from fer_ablate.judgement.row_runs import RowRuns
 from fer_ablate.report.page.elements import PAGE, Page
 from fer_ablate.report.quantities import metric_name
@@ -63,8 +63,7 @@ def judged_study(plan: Plan) -> tuple[JudgedTable, list[RowRuns]]:
     from fer_ablate.judgement.judge import build_table
 
     spec, rows = plan.spec, rows_with_runs(plan)
-    # Where rows were chosen, the study's baseline may be none of them.
-    baseline = spec.baseline if any(row.label == spec.baseline for row in rows) else rows[0].label
+    baseline = shown_baseline(plan, rows)
     study = spec.study
     own = {name for planned in plan.runs for name in planned.cell.config.evaluation.metrics}
     table = build_table(

@@ -103,7 +103,7 @@ def _without_each(metric: str, labels: Integers, predicted: Integers, classes: S
         whole, *without = _counted(score, list(classes).index(name) if name else None, less.reshape(-1, size, size))
     differences = np.zeros(size**2)
     differences[present] = whole - np.array(without)
-    return _moved(float(whole), differences[pairs])
+    return pseudo_values(float(whole), differences[pairs])
 
 
 def _counted(score: str, place: int | None, counts: Integers) -> Floats:
@@ -134,12 +134,12 @@ def _counted(score: str, place: int | None, counts: Integers) -> Floats:
     return np.asarray((by_class * weights).sum(axis=1) / weights.sum(axis=1))
 
 
-def _moved(whole: float, differences: Floats) -> Floats | None:
-    """Pseudo-values with the metric as their mean; their own mean is another estimate of it.
+def pseudo_values(whole: float, differences: Floats) -> Floats | None:
+    """Pseudo-values with the metric as their mean; their own mean is another estimate of it. None if one is not finite.
 
     Args:
         whole: the metric.
-        differences: (N,) how much less it is without each image.
+        differences: (N,) how much less it is without each image, or each block of images.
     """
     if not (np.isfinite(whole) and np.isfinite(differences).all()):
         return None
@@ -176,7 +176,7 @@ def _calibration(labels: Integers, probabilities: NDArray[np.float32]) -> Floats
     total = np.bincount(bins, excess, minlength=BINS + 1)
     n, whole = len(labels), np.abs(total).sum()
     without = (whole - np.abs(total[bins]) + np.abs(total[bins] - excess)) / max(n - 1, 1)
-    return _moved(whole / n, whole / n - without)
+    return pseudo_values(whole / n, whole / n - without)
 
 
 def _area(labels: Integers, probabilities: NDArray[np.float32]) -> Floats | None:

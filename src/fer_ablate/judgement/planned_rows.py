@@ -28,6 +28,11 @@ def rows_with_runs(plan: Plan) -> list[RowRuns]:
     return rows
 
 
+def shown_baseline(plan: Plan, rows: Sequence[RowRuns]) -> str:
+    """Label of the row that the others are compared with: where rows were chosen, the study's own may be none of them."""
+    return plan.spec.baseline if any(row.label == plan.spec.baseline for row in rows) else rows[0].label
+
+
 def _trained_row(row: Row, runs: Sequence[PlannedRun], plan: Plan) -> RowRuns:
     accept_stale = plan.spec.switches.accept_stale
     return RowRuns(

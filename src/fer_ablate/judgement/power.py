@@ -25,7 +25,6 @@ MOST_SEEDS = 100
 _TABLES = 4000
 """Drawn tables: the share of those that find a difference is known to a percentage point."""
 
-
 _MANY = 500.0
 """Degrees of freedom from which a variance is as good as known."""
 
@@ -95,7 +94,7 @@ def seeds_needed(noise: Noise, difference: float, comparisons: int = 1, power: f
 
 
 def smallest_told(noise: Noise, comparisons: int = 1, power: float = POWER) -> float:
-    """The smallest difference that any number of seeds could tell: more of them do not make the test images more."""
+    """The smallest difference that any number of seeds could show: more seeds do not make more test images."""
     normal = special.ndtri(1 - (1 - LEVEL) / comparisons / 2) + special.ndtri(power)
     return float(normal * np.sqrt(noise.images))
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_ablate.errors import UserError
-from fer_ablate.judgement.image_scores import from_labels, from_probabilities, needs_probabilities, of_class
+from fer_ablate.judgement.image_scores import from_labels, from_probabilities, needs_probabilities, of_class, pseudo_values
 from fer_ablate.judgement.old_predictions import guess_split
 from fer_ablate.judgement.row_runs import ScoredRun
 from fer_ablate.tracking.disk.predictions import Flags
@@ -58,17 +58,21 @@ def split_images(run: ScoredRun, columns: Collection[tuple[str, str]]) -> dict[t
     found = {}
     for split, metric in columns:
         if split in masks and metric in run.result.without_blocks.get(split, {}):
-            rows = stored.rows[masks[split]]
-            found[split, metric] = SplitImages(rows, _of_blocks(run.result, split, metric))
-        elif split in masks and (images := _images(metric, stored, masks[split], probabilities, run.result.classes)) is not None:
+            images = _of_blocks(metric, stored, masks[split], run.result, split)
+        elif split in masks:
+            images = _images(metric, stored, masks[split], probabilities, run.result.classes)
+        else:
+            continue
+        if images is not None:
             found[split, metric] = images
     return found
 
 
-def _of_blocks(result: RunResult, split: str, metric: str) -> NDArray[np.float64]:
-    """Contributions of the blocks of images, whose mean is the metric."""
+def _of_blocks(metric: str, stored: PredictedLabels, inside: Flags, result: RunResult, split: str) -> SplitImages | None:
+    """What blocks of images contribute to a metric of the user's own."""
     whole, without = result.splits[split].metrics[metric], np.array(result.without_blocks[split][metric])
-    return np.asarray(whole - (len(without) - 1) * (without - without.mean()))
+    scores = pseudo_values(whole, whole - without)
+    return None if scores is None else SplitImages(stored.rows[inside], scores)
 
 
 def _images(

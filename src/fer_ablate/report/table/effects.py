@@ -7,7 +7,7 @@ from fer_ablate.judgement.judged_table import Difference, Effect, EffectKind, Ef
 from fer_ablate.judgement.wording import p_text
 from fer_ablate.report.quantities import ABSENT, interval, metric_name, metric_title, number, one_line, scale
 from fer_ablate.report.table.outcomes import DECIDED, in_reading_order
-from fer_ablate.report.table.shown_table import DIFFERENCE, EFFECT, VERDICT, ShownColumn, ShownTable
+from fer_ablate.report.table.shown_table import DIFFERENCE, EFFECT, VERDICT, ShownColumn, ShownTable, difference_values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,18 +87,12 @@ def _numbers(study: str, column: str, one: Effect | FactorTest) -> dict[str, Any
     if isinstance(one, FactorTest):
         numbers = {"f": one.f, "df": one.df, "df_error": one.df_error, "p": one.p}
         return {**start, "kind": "ANOVA", **numbers}
-    difference = one.difference
     return {
         **start,
         "kind": one.kind.value,
         "levels": " x ".join(one.levels),
         "references": " x ".join(one.references),
-        "difference": difference.value,
-        "diff_low": difference.low,
-        "diff_high": difference.high,
-        "p": difference.p,
-        "p_holm": difference.p_holm,
-        "verdict": difference.verdict,
+        **difference_values(one.difference),
     }
 
 

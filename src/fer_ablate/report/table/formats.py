@@ -28,6 +28,7 @@ from fer_ablate.report.table.shown_table import (
     VERDICT,
     ShownColumn,
     ShownTable,
+    difference_values,
     first_error_line,
     shown_table,
 )
@@ -279,14 +280,7 @@ def _score(score: Score | None) -> dict[str, Any]:
 def _difference(difference: Difference | None) -> dict[str, Any]:
     if difference is None:
         return dict.fromkeys(("difference", "diff_low", "diff_high", "p", "p_holm", "verdict"))
-    return {
-        "difference": difference.value,
-        "diff_low": difference.low,
-        "diff_high": difference.high,
-        "p": difference.p,
-        "p_holm": difference.p_holm,
-        "verdict": difference.verdict,
-    }
+    return difference_values(difference)
 
 
 def _published(printed: Published | None, column: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fer_ablate.judgement.judged_table import Failure, JudgedTable, Score, TableRow
+from fer_ablate.judgement.judged_table import Difference, Failure, JudgedTable, Score, TableRow
 from fer_ablate.report.quantities import (
     ABSENT,
     count,
@@ -126,6 +126,18 @@ def _rank(score: Score, best: float) -> str:
     if score.mean == best:
         return BEST
     return NEAR if score.near_best else ""
+
+
+def difference_values(difference: Difference) -> dict[str, float | str]:
+    """The cells of a difference in csv: numbers as they are stored, and the verdict."""
+    return {
+        "difference": difference.value,
+        "diff_low": difference.low,
+        "diff_high": difference.high,
+        "p": difference.p,
+        "p_holm": difference.p_holm,
+        "verdict": difference.verdict,
+    }
 
 
 def why_no_score(row: TableRow) -> str:
