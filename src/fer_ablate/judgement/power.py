@@ -6,7 +6,7 @@ the test takes the larger of two estimates of a spread (`statistics.usual_spread
 Letters: S seeds, D drawn tables.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -47,10 +47,6 @@ class Noise:
     baseline: float
     explained: float = 0.0
     rows: int = 0
-
-    def with_images(self, factor: float) -> "Noise":
-        """The noise with this many times as many test images."""
-        return replace(self, images=self.images / factor, explained=self.explained / factor)
 
 
 def noise_of(row: Array, baseline: Array, usual: SeedSpread | None, rows: int, share: float = 1.0) -> Noise:
