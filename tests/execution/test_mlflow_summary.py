@@ -9,6 +9,7 @@ from fer_ablate.execution.study_output import StudyOutput
 from fer_ablate.judgement.judge import build_table
 from fer_ablate.judgement.judged_table import Published
 from fer_ablate.judgement.row_runs import RowRuns
+from fer_ablate.judgement.table_spec import TableSpec
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
 
@@ -26,7 +27,7 @@ def output(tmp_path):
         header = make_header(key=f"{place}" * 32, name=label, settings=settings)
         run = finish_run(RunFolder(tmp_path / label), header)
         rows.append(RowRuns(label, (3,), (run,), published=published))
-    return StudyOutput(build_table("depth", "", rows, "wide", COLUMNS), tuple(rows), (), None)
+    return StudyOutput(build_table(TableSpec(study="depth", baseline="wide", columns=COLUMNS), rows), tuple(rows), (), None)
 
 
 def test_what_differs_is_first_among_parameters(output):

@@ -15,6 +15,7 @@ from fer_ablate.judgement.class_scores import judged_by_class
 from fer_ablate.judgement.judge import build_table
 from fer_ablate.judgement.judged_table import JudgedTable, Published
 from fer_ablate.judgement.row_runs import RowRuns, ScoredRun, published_by_class, published_numbers
+from fer_ablate.judgement.table_spec import TableSpec
 from fer_ablate.labels import EMOTIONS
 from fer_ablate.metrics import SplitResult, class_scores, counted_scores, in_percent
 from fer_ablate.report.page.tables import report_grid
@@ -114,7 +115,7 @@ def test_a_single_run_has_a_gap_alone(study):
 
 def judged_table(study, *splits, columns=("test/macro_f1",)):
     row = row_of(study, *splits)
-    return build_table(study.name, study.study.source, [row], row.label, columns)
+    return build_table(TableSpec(study=study.name, source=study.study.source, baseline=row.label, columns=columns), [row])
 
 
 def test_every_format_has_both_reports(study):
@@ -146,7 +147,7 @@ def test_every_format_has_both_reports(study):
 def test_a_missing_class_is_named_below_the_table(study):
     row = row_of(study, as_documented(study))
     row.by_class["test/recall/anger"] = Published(42.0)
-    table = build_table(study.name, "", [row], row.label, ["test/macro_f1"])
+    table = build_table(TableSpec(study=study.name, baseline=row.label, columns=["test/macro_f1"]), [row])
     assert any("no such class or split was measured: test/recall/anger" in note for note in table.notes)
 
 

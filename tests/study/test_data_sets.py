@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,10 +13,13 @@ from fer_ablate.judgement.designs import ROWS, Design
 from fer_ablate.judgement.judge import build_table
 from fer_ablate.judgement.judged_table import Factor, JudgedTable
 from fer_ablate.judgement.row_runs import RowRuns
+from fer_ablate.judgement.table_spec import TableSpec
 from fer_ablate.labels import PRIVATE, USAGES
 from fer_ablate.metrics import SplitResult
 from fer_ablate.report.table.data_sets import data_set_tables
 from fer_ablate.report.table.formats import console_tables, render_table
+from fer_ablate.report.table.outcomes import best_first, summary
+from fer_ablate.report.table.shown_table import shown_table
 from fer_ablate.tracking.disk.run_folder import RunFolder, StoredPredictions
 
 from ..finished_runs import finish_run, make_header
@@ -32,6 +36,7 @@ def design(*factors):
     return Design(factors, rows)
 
 
+SPEC = TableSpec(study="networks", baseline="large fer2013", columns=["test/acc"])
 CROSSED = design(Factor("model", tuple(MODELS), "large"), Factor("data", tuple(DATA), "fer2013"))
 
 
@@ -58,7 +63,7 @@ def rows(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def table(rows):
-    return build_table("networks", "", rows, "large fer2013", ["test/acc"], design=CROSSED)
+    return build_table(replace(SPEC, design=CROSSED), rows)
 
 
 def test_rows_are_compared_within_their_data_set(table):
@@ -74,18 +79,18 @@ def test_rows_are_compared_within_their_data_set(table):
 
 def test_corrections_count_one_data_set(table, rows):
     alone = [row for row in rows if row.label.endswith("raf")]
-    expected = build_table("raf", "", alone, "large raf", ["test/acc"]).rows
+    expected = build_table(replace(SPEC, baseline="large raf"), alone).rows
     found = [row for row in table.rows if row.label.endswith("raf")]
     assert [row.scores for row in found] == [row.scores for row in expected]
 
 
 def test_protocols_may_differ_between_data_sets_alone(rows):
     with pytest.raises(UserError, match=re.escape("data.source")):
-        build_table("networks", "", rows, "large fer2013", ["test/acc"])
+        build_table(SPEC, rows)
     mixed = [RowRuns("small fer2013", row.seeds, row.runs) if row.label == "small raf" else row for row in rows]
     mixed = [row for row in mixed if row.label != "small fer2013" or row.runs[0].header.data_digest == "raf"]
     with pytest.raises(UserError, match="small fer2013"):
-        build_table("networks", "", mixed, "large fer2013", ["test/acc"], design=CROSSED)
+        build_table(replace(SPEC, design=CROSSED), mixed)
 
 
 def test_every_format_has_data_sets_as_columns(table):
@@ -98,13 +103,29 @@ def test_every_format_has_data_sets_as_columns(table):
     assert r"\textbf{80.00 [" in render_table(table, "latex")
     for form in ("markdown", "latex", "html"):
         assert "large before small" in render_table(table, form)
-    wide, narrow = (next(one for one in console_tables(table, width) if "by data set" in one.title) for width in (200, 80))
-    assert (wide.rows[0][1][:7], narrow.rows[0][1]) == ("80.00 [", "80.00")
+
+
+@pytest.mark.parametrize(("width", "titles", "cell"), [(200, [6], "80.00 ["), (90, [3, 3], "80.00 ["), (60, [6], "80.00")])
+def test_a_narrow_screen_stacks_data_sets(table, width, titles, cell):
+    parts = [one for one in console_tables(table, width) if "by data set" in one.title]
+    assert [len(part.header) - 1 for part in parts] == titles
+    assert parts[0].rows[0][1].startswith(cell)
+    assert ("[" in parts[0].rows[0][1]) == ("[" in cell)
+    assert all(sum(max(map(len, column)) + 2 for column in zip(part.header, *part.rows, strict=True)) <= width for part in parts)
+
+
+def test_each_data_set_has_its_best_row(table):
+    (means,) = (column for column in shown_table(table).columns if column.name == "mean ± sd")
+    best = [row.label for row, mark in zip(table.rows, means.marks, strict=True) if mark == "best"]
+    assert best == [f"large {title}" for title in DATA]
+    assert "Bold: the best mean of its data set." in render_table(table, "latex")
+    assert "Best mean on fer2013: large (80.00 %), raf: large (90.00 %), lab: large (70.00 %) and 2 more." in summary(table)
+    assert [row.label for row in best_first(table, "test/acc")][:4] == ["large fer2013", "middle fer2013", "small fer2013", "large raf"]
 
 
 def test_unfinished_data_sets_are_named(rows):
     waiting = [RowRuns(row.label, row.seeds, ()) if row.label == "middle lab" else row for row in rows]
-    found = build_table("networks", "", waiting, "large fer2013", ["test/acc"], design=CROSSED).data_sets
+    found = build_table(replace(SPEC, design=CROSSED), waiting).data_sets
     assert found.ranks["test/acc"].sentences[1:] == (
         "Ranks over 4 data sets are not tested: five or more are needed for 3 rows.",
         "Ranks leave out lab (no score of middle).",

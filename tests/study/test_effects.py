@@ -18,6 +18,7 @@ from fer_ablate.judgement.judge import build_table
 from fer_ablate.judgement.judged_table import Difference, Effect, EffectKind, Factor, FactorTest, JudgedTable, Verdict
 from fer_ablate.judgement.row_runs import RowRuns
 from fer_ablate.judgement.statistics import holm, image_difference, seed_difference, usual_spread
+from fer_ablate.judgement.table_spec import TableSpec
 from fer_ablate.judgement.variance_tests import variance_tests
 from fer_ablate.judgement.wording import Judging
 from fer_ablate.labels import PRIVATE, USAGES
@@ -347,7 +348,9 @@ def runs(tmp_path_factory):
 
 def judged(runs, design, **options):
     rows = [RowRuns(label, (0, 1, 2), tuple(one)) for label, one in runs.items()]
-    return build_table("schedules", "", rows, "adam constant", ["test/acc"], design=design, **options)
+    return build_table(
+        TableSpec(study="schedules", baseline="adam constant", columns=["test/acc"], design=design, **options), rows
+    )
 
 
 TWO = crossed(OPTIMIZER, Factor("scheduler", ("constant", "cosine"), "constant"))

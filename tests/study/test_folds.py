@@ -16,6 +16,7 @@ from fer_ablate.judgement.judge import build_table
 from fer_ablate.judgement.judged_table import Published
 from fer_ablate.judgement.planned_rows import rows_with_runs
 from fer_ablate.judgement.row_runs import RowRuns, ScoredRun
+from fer_ablate.judgement.table_spec import TableSpec
 from fer_ablate.metrics import SplitResult
 from fer_ablate.study.cells import compose_cells
 from fer_ablate.study.plan import make_plan, seconds_left
@@ -166,7 +167,7 @@ def row_of(run_of):
 
 
 def judge(*rows, columns=("test/acc",), **options):
-    return build_table("faces", "", rows, "base", columns, **options)
+    return build_table(TableSpec(study="faces", baseline="base", columns=columns, **options), rows)
 
 
 def found(table, label, column="test/acc"):

@@ -16,6 +16,7 @@ from fer_ablate.judgement.judged_table import Failure, JudgedTable, Published, V
 from fer_ablate.judgement.row_runs import RowRuns
 from fer_ablate.judgement.split_images import split_images
 from fer_ablate.judgement.statistics import image_difference, image_mean
+from fer_ablate.judgement.table_spec import TableSpec
 from fer_ablate.labels import PRIVATE, PUBLIC, TRAINING, USAGES
 from fer_ablate.metrics import SplitResult
 from fer_ablate.metrics.scores import score
@@ -102,7 +103,7 @@ def losses_of(run):
 
 
 def judge(rows, columns=("test/acc",), baseline="base", **options):
-    return build_table("depth", "", rows, baseline, columns, **options)
+    return build_table(TableSpec(study="depth", baseline=baseline, columns=columns, **options), rows)
 
 
 def scores_of(table, column="test/acc"):

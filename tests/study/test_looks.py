@@ -1,5 +1,7 @@
 """Seeds added until rows are decided: levels of the looks, false verdicts over all of them, and runs saved."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import binom, multivariate_normal, norm
@@ -105,6 +107,14 @@ def test_sameness_is_a_decision():
     ended, _, _ = sequential(np.random.default_rng(1), [0.0, 0.0, 1.5], margin=0.08)
     assert {ended[label].difference.kind for label in "01"} == {Verdict.same}
     assert not any(one.open for one in ended.values())
+
+
+def test_levels_allow_for_rows_without_runs():
+    drawn = [evidence(scores) for scores in drawn_table(np.random.default_rng(0), 3, [EASE, EASE + 0.4], IMAGES)]
+    column = Column(Judging("acc"), {"0": drawn[1]}, drawn[0], drawn)
+    alone, with_others = (judged_in_looks(one, LOOKS)["0"].difference for one in (column, replace(column, planned=3)))
+    assert with_others.p_holm > 2.5 * alone.p_holm > 0
+    assert with_others.high - with_others.low > alone.high - alone.low
 
 
 def test_rows_with_few_seeds_are_open():

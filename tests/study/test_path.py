@@ -16,6 +16,7 @@ from fer_ablate.judgement.judged_table import Verdict
 from fer_ablate.judgement.path import AblationPath, Candidate, Decided, best_change, judged_path, most_rows
 from fer_ablate.judgement.planned_rows import rows_with_runs
 from fer_ablate.judgement.row_runs import RowRuns
+from fer_ablate.judgement.table_spec import TableSpec
 from fer_ablate.labels import PRIVATE, USAGES
 from fer_ablate.metrics import SplitResult
 from fer_ablate.report.plots.waterfall import waterfall_figure
@@ -91,7 +92,7 @@ def path(tmp_path_factory):
             splits = {"val": split_of(val), "test": split_of(test), "private": split_of(test)}
             runs.append(finish_run(RunFolder(folder / folder_name(header.key)), header, stored, splits=splits))
         rows.append(RowRuns(label, (0, 1, 2), tuple(runs)))
-    table = build_table("way", "", rows, "start", ["val/acc", "test/acc"])
+    table = build_table(TableSpec(study="way", baseline="start", columns=["val/acc", "test/acc"]), rows)
     tried = (Candidate("a", table.rows[1].scores["val/acc"].mean), Candidate("b", 0.6), Candidate("c", None, "it cannot be."))
     steps = [Decided("+ a", "a", tried), Decided("+ a + b", "b"), Decided("+ a + b + c", "c")]
     return judged_path(table, rows, steps, "end", "val/acc", ["A note."])

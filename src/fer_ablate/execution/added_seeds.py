@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from fer_ablate.judgement.planned_rows import rows_with_runs, shown_baseline
+from fer_ablate.judgement.planned_rows import rows_with_runs
 from fer_ablate.study.plan import Plan, PlannedRun
 from fer_ablate.study.spec import StudySpec
 from fer_ablate.tracking.disk.run_state import RunState
@@ -43,21 +43,22 @@ def _place(spec: StudySpec, planned: PlannedRun) -> int:
 
 def _counts(plan: Plan) -> tuple[dict[str, int], str]:
     """Label -> number of seeds that are due; and what has been decided, in words."""
-    from fer_ablate.judgement.judge import deciding_column, outcomes_by_looks  # loads scipy, which takes half a second
+    from fer_ablate.judgement.judge import outcomes_by_looks  # loads scipy, which takes half a second
+    from fer_ablate.judgement.table_spec import table_spec
 
-    spec, rows = plan.spec, rows_with_runs(plan)
-    column, looks = deciding_column(spec.study.columns), spec.looks
+    rows = rows_with_runs(plan)
+    spec, looks = table_spec(plan, rows), plan.spec.looks
     counts = {planned.cell.row.label: looks[0] for planned in plan.runs}
-    baseline = shown_baseline(plan, rows)
-    ended = outcomes_by_looks(rows, baseline, column, looks, spec.study.margin)
-    for label, one in ended.items():
-        counts[label] = _next(looks, one.seeds) if one.open else one.seeds
-    counts[baseline] = max(counts.values())
+    blocks = outcomes_by_looks(spec, rows)
+    for baseline, ended in blocks.items():
+        own = {label: _next(looks, one.seeds) if one.open else one.seeds for label, one in ended.items()}
+        counts |= own | {baseline: max(own.values(), default=looks[0])}
+    ended = {label: one for found in blocks.values() for label, one in found.items()}
     waiting = sum(one.open for one in ended.values())
-    outcome = f"{len(ended) - waiting} of {len(rows) - 1} rows are decided by {column} or not worth more seeds"
+    outcome = f"{len(ended) - waiting} of {len(rows) - len(blocks)} rows are decided by {spec.deciding} or not worth more seeds"
     # A column that nobody measured, such as the recall of a class that does not exist, decides nothing.
     if not ended and any(len(row.runs) >= looks[0] for row in rows):
-        outcome = f"{column} has no scores that can be compared, so no seeds are added; name another column first"
+        outcome = f"{spec.deciding} has no scores that can be compared, so no seeds are added; name another column first"
     return counts, outcome
 
 

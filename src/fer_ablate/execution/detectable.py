@@ -25,8 +25,8 @@ shares of right runs; between runs on one image, mean over images; and between r
 
 def detection_facts(plan: Plan, points: float) -> list[tuple[str, str]]:
     """What a study can show, and with how many seeds it shows a difference of so many points, as facts to print."""
-    from fer_ablate.judgement.judge import deciding_column
     from fer_ablate.judgement.power import MOST_SEEDS, POWER, power_with, seeds_needed, smallest_told
+    from fer_ablate.judgement.table_spec import deciding_column
 
     column, difference = deciding_column(plan.spec.study.columns), points / 100
     if plan.spec.folds is not None:

@@ -50,6 +50,7 @@ class Column:
         baseline: scores that they are compared with.
         every: scores of all rows, which show what spread is usual.
         deciding: whether this column says when rows get no more seeds; others follow as far as these seeds go.
+        planned: number of rows that are compared in the end, of which some may have no scores yet.
     """
 
     judging: Judging
@@ -57,6 +58,12 @@ class Column:
     baseline: SeedEvidence
     every: Sequence[SeedEvidence]
     deciding: bool = True
+    planned: int = 0
+
+    @property
+    def comparisons(self) -> int:
+        """Number of rows by which the levels are divided."""
+        return max(len(self.rows), self.planned)
 
     def compared(self, labels: Sequence[str], seeds: int) -> dict[str, Comparison]:
         """Comparisons over the first seeds of those rows that have as many."""
@@ -84,7 +91,7 @@ def judged_in_looks(column: Column, looks: tuple[int, ...]) -> dict[str, Ended]:
             waiting = {label: one for label, one in waiting.items() if label not in new}
         level, _ = _levels(column, looks, seeds, ended)
         for label, comparison in waiting.items():
-            over = seeds == looks[-1] or (column.deciding and _hopeless(comparison, looks[-1], len(column.rows)))
+            over = seeds == looks[-1] or (column.deciding and _hopeless(comparison, looks[-1], column.comparisons))
             difference = _undecided(column.judging, comparison, level, waits=column.deciding and not over)
             ended[label] = Ended(difference, seeds, open=not over)
     return ended
@@ -103,8 +110,8 @@ def _levels(column: Column, looks: tuple[int, ...], seeds: int, ended: Mapping[s
     """Levels of a look for differences and for sameness, which are claims of their own."""
     kinds = [one.difference.kind for one in ended.values()]
     done = (sum(kind in _DIFFERENT for kind in kinds), kinds.count(Verdict.same))
-    place, rows = looks.index(seeds), len(column.rows)
-    for_difference, for_margin = (nominal_levels(looks, ALPHA / max(rows - count, 1))[place] for count in done)
+    place = looks.index(seeds)
+    for_difference, for_margin = (nominal_levels(looks, ALPHA / max(column.comparisons - count, 1))[place] for count in done)
     return for_difference, for_margin
 
 
