@@ -10,7 +10,15 @@ from fer_ablate.config.schema import RowConfig, StudyConfig
 from fer_ablate.config.study_rows import Repeat, rows_of
 from fer_ablate.errors import UserError
 from fer_ablate.judgement.judged_table import Failure, Published
-from fer_ablate.report.results.costs import RowTrial, cost_in_words, costs, merged_trials, read_trials, write_trials
+from fer_ablate.report.results.costs import (
+    RowTrial,
+    cost_in_words,
+    costs,
+    merged_trials,
+    read_trials,
+    time_in_words,
+    write_trials,
+)
 from fer_ablate.report.results.export import (
     ExportedRun,
     StudyExport,
@@ -20,6 +28,7 @@ from fer_ablate.report.results.export import (
     read_export,
     trials_file,
 )
+from fer_ablate.report.results.measured import measured_in_words, measured_rows
 from fer_ablate.report.results.page import results_page
 from fer_ablate.report.results.table import StudyResults, results_table
 from fer_ablate.study.documents import documents, read_studies, study_names
@@ -206,9 +215,12 @@ def test_a_study_without_files_is_not_yet_run(study, tmp_path):
 def test_the_cost_is_summed_over_tried_rows(docs):
     (cost,) = costs(read_trials(docs), STUDY)
     assert cost.seconds == pytest.approx(2 / 2000 * 28709 * 15 + 1 / 1998 * 28709 * 15)
-    assert cost_in_words(cost, ["FER_KD", "-1 Conv"], seeds=3) == "32.3 min on AMD EPYC (2 threads, bf16-mixed)"
-    assert cost_in_words(cost, ["FER_KD", "-1 Conv", "-2 Conv"]) == "more than 10.8 min on AMD EPYC (2 threads, bf16-mixed)"
+    assert cost_in_words(cost, {"FER_KD": 3, "-1 Conv": 3}) == "32.3 min on AMD EPYC (2 threads, bf16-mixed)"
+    untried = {"FER_KD": 1, "-1 Conv": 1, "-2 Conv": 1}
+    assert cost_in_words(cost, untried) == "more than 10.8 min on AMD EPYC (2 threads, bf16-mixed)"
     assert cost.problems == {"-2 Conv": "out of memory"}
+    assert time_in_words(cost, {"FER_KD": 0, "-2 Conv": 1}) == "unknown"
+    assert time_in_words(cost, {"FER_KD": 0}) == "nothing"
 
 
 def test_the_page_says_what_was_tried_otherwise(study, docs):
@@ -250,3 +262,11 @@ def test_files_that_are_not_read_are_named(docs):
     assert "other.json belongs to no study known here" in unknown
     assert "fer_kd-table1.csv is of an earlier version, which exported csv, and is left out. Export its study again." in earlier
     assert trials_file(docs).is_file()
+
+
+def test_what_is_measured_names_machines_and_dates(study, docs):
+    results = StudyResults(study, read_export(export_file(docs, STUDY)))
+    assert measured_rows(results) == "2 of 3"
+    machines = "AMD EPYC, 2 threads, bf16-mixed, torch 2.13.0 (2 runs); NVIDIA H200, bf16-mixed, torch 2.13.0 (1 run)"
+    assert measured_in_words(results) == f"2 of 3 rows, seeds 0, 1; {machines}; 2026-01-02 to 2026-01-05"
+    assert measured_in_words(StudyResults(study, None)) == ""

@@ -19,8 +19,11 @@ from fer_ablate.errors import UserError
 from fer_ablate.execution.table_progress import NEEDS_DATA, TableProgress, runs_on_disk, table_progress
 from fer_ablate.execution.table_trial import TableTrialSpec, try_table
 from fer_ablate.judgement.row_runs import published_number
-from fer_ablate.report.quantities import ABSENT, metric_name, printed
-from fer_ablate.report.results.costs import RowTrial, cost_in_words, costs, read_trials
+from fer_ablate.report.quantities import ABSENT, metric_name, published
+from fer_ablate.report.results.costs import UNKNOWN, Cost, cost_in_words, costs, read_trials, time_in_words
+from fer_ablate.report.results.export import export_file, page_file, read_export
+from fer_ablate.report.results.measured import measured_in_words, measured_rows
+from fer_ablate.report.results.table import StudyResults
 from fer_ablate.study.documents import documents, named_study, named_tables, read_studies, study_names
 
 USAGE = """The published tables: how far each is here, and the command that trains it.
@@ -37,7 +40,7 @@ A trial trains seed 0 in <runs_dir>/trials and keeps what it measured in docs/re
 
 EXAMPLE = "reproduce fer_kd table1"
 
-UNKNOWN = "unknown"
+NOT_MEASURED = "no row yet"
 HEADER = ("row", "finished", "published")
 """Header of the table of rows."""
 
@@ -75,7 +78,7 @@ def run(arguments: Sequence[str]) -> int:
         if words.trial:
             raise UserError(f"trial=true: of which table? Give a document and one of its tables, as in {EXAMPLE} trial=true.")
         tables = {name: named_tables(name, known) for name in names or known}
-        _list(_progress_of(tables, overrides, config_dir), read_trials(words.folder), with_rows=bool(names))
+        _list(_progress_of(tables, overrides, config_dir), words.folder, with_rows=bool(names))
         return 0
     study = named_study(names[0], names[1], known)
     if words.trial:
@@ -85,20 +88,32 @@ def run(arguments: Sequence[str]) -> int:
     return train.run(command)
 
 
-def _list(tables: Sequence[TableProgress], trials: Sequence[RowTrial], with_rows: bool) -> None:
-    """Print the tables, or all of their rows, and the commands that go on from there."""
-    costs_by_study = {found.study.name: _costs(found, trials) for found in tables}
+def _list(tables: Sequence[TableProgress], folder: Path, with_rows: bool) -> None:
+    """Print the tables, or all of their rows, and the commands that go on from there.
+
+    Args:
+        tables: how far they are here.
+        folder: of the documentation, which has what was measured elsewhere.
+        with_rows: whether each row is printed.
+    """
+    trials = read_trials(folder)
+    known = {found.study.name: costs(trials, found.study.name) for found in tables}
+    results = [StudyResults(found.study, read_export(export_file(folder, found.study.name))) for found in tables]
     if with_rows:
-        for found in tables:
-            _show_rows(found)
-        facts = [("cost", f"{name}: {'; '.join(lines) or UNKNOWN}") for name, lines in costs_by_study.items()]
-    else:
-        _show_tables(tables, costs_by_study)
         facts = []
+        for found, result in zip(tables, results, strict=True):
+            _show_rows(found)
+            facts.append(("measured", f"{found.study.name}: {measured_in_words(result) or NOT_MEASURED}"))
+            facts.append(("remains", f"{found.study.name}: {_remaining(found, known[found.study.name])}"))
+    else:
+        _show_tables(tables, results, known)
+        machines = dict.fromkeys(cost.machine for one in known.values() for cost in one[:1])
+        facts = [("measured", f"in {page_file(folder)}; reproduce DOCUMENT says on which machines and when")]
+        facts += [("remains", f"to be trained here, estimated on {', '.join(machines)}")] if machines else []
     facts += [("note", f"{found.study.name}: {found.problem}") for found in tables if found.problem not in ("", NEEDS_DATA)]
     if any(found.problem == NEEDS_DATA for found in tables):
         facts.append(("note", f"{NEEDS_DATA}: set FER_ABLATE_DATA for FER2013, or give data.path=..."))
-    if not all(costs_by_study.values()):
+    if not all(known.values()):
         facts.append(("note", "an unknown cost is measured with trial=true"))
     document, table = tables[0].study.name.split("/", 1)
     facts += [] if with_rows else [("rows", f"python -m fer_ablate reproduce {document}")]
@@ -126,14 +141,15 @@ def _progress_of(tables: Mapping[str, Sequence[str]], overrides: Sequence[str], 
     return found
 
 
-def _show_tables(tables: Sequence[TableProgress], costs_by_study: Mapping[str, Sequence[str]]) -> None:
+def _show_tables(tables: Sequence[TableProgress], results: Sequence[StudyResults], known: Mapping[str, Sequence[Cost]]) -> None:
     """Print a line for each table."""
-    header = ["document", "table", "rows", "finished", "published (baseline)", "cost"]
+    header = ["document", "table", "runs here", "measured rows", "published (baseline)", "remains"]
     lines = []
-    for found in tables:
-        cost = next(iter(costs_by_study[found.study.name]), UNKNOWN)
-        lines.append([*found.study.name.split("/", 1), str(len(found.labels)), _finished(found), _first_published(found), cost])
-    console.table("", header, lines, left=2, words=header[3:])
+    for found, result in zip(tables, results, strict=True):
+        remains = [time_in_words(cost, _left(found)) for cost in known[found.study.name][:1]] or [UNKNOWN]
+        counts = [_finished(found), measured_rows(result)]
+        lines.append([*found.study.name.split("/", 1), *counts, _first_published(found), *remains])
+    console.table("", header, lines, left=2, words=header[2:5])
 
 
 def _show_rows(found: TableProgress) -> None:
@@ -170,10 +186,14 @@ def _first_published(found: TableProgress) -> str:
 
 
 def _published(row: Row, column: str) -> str:
-    return printed(published_number(row.published[column]).value) if column in row.published else ABSENT
+    return published(column, [published_number(row.published[column]).value])[0] if column in row.published else ABSENT
 
 
-def _costs(found: TableProgress, trials: Sequence[RowTrial]) -> list[str]:
-    """Cost of all rows, auxiliary ones too, with all seeds and folds, on each machine that measured it."""
-    labels = trained_labels(found.study.rows)
-    return [cost_in_words(cost, labels, found.repeats) for cost in costs(trials, found.study.name)]
+def _left(found: TableProgress) -> dict[str, int]:
+    """Label -> number of runs that are not finished here, of auxiliary rows too, with all seeds and folds."""
+    return found.left(trained_labels(found.study.rows))
+
+
+def _remaining(found: TableProgress, known: Sequence[Cost]) -> str:
+    """What remains to be trained here, on each machine that measured it."""
+    return "; ".join(dict.fromkeys(cost_in_words(cost, _left(found)) for cost in known)) or UNKNOWN

@@ -50,6 +50,10 @@ class TableProgress:
         # Without seeds, each row is trained once with that of its config.
         return len(self.study.seeds or (0,)) * (self.study.folds or 1)
 
+    def left(self, labels: Sequence[str]) -> dict[str, int]:
+        """Label -> number of runs that are not finished here."""
+        return {label: self.repeats - self.counts.get(label, Counter())[RunState.finished] for label in labels}
+
     def in_words(self, labels: Sequence[str]) -> str:
         """Finished and other runs of these rows, such as `3 of 8, 2 stale`."""
         trained = [label for label in labels if label in trained_labels(self.study.rows)]

@@ -101,7 +101,7 @@ def try_table(spec: TableTrialSpec, train: Callable[[Sequence[str]], int]) -> in
     kept = merged_trials(read_trials(spec.folder), trials)
     write_trials(spec.folder, kept)
     all_labels, folds = trained_labels(plan.spec.rows), plan.spec.folds or 1
-    lines = [cost_in_words(cost, all_labels, folds) for cost in costs(kept, spec.study)]
+    lines = [cost_in_words(cost, dict.fromkeys(all_labels, folds)) for cost in costs(kept, spec.study)]
     _show(trials, lines, trials_file(spec.folder))
     return code or int(any(trial.estimated_seconds is None for trial in trials))
 

@@ -11,6 +11,8 @@ from fer_ablate.report.quantities import duration
 from fer_ablate.report.results.export import read_kept, trials_file
 from fer_ablate.tracking.disk.files import write_text
 
+NOTHING, UNKNOWN = "nothing", "unknown"
+
 
 @dataclass(frozen=True)
 class RowTrial:
@@ -63,8 +65,7 @@ class Cost:
 
     Args:
         machine: in words.
-        seconds: time to train all rows tried, one after another, to their last epoch; early stopping may end sooner.
-        rows: labels that were tried without an error.
+        rows: label -> seconds to train it to its last epoch, of those tried without an error; early stopping may end sooner.
         images: fewest and most that a trial trained on.
         dates: first and last day of the trials.
         problems: label -> why its trial failed.
@@ -72,12 +73,16 @@ class Cost:
     """
 
     machine: str
-    seconds: float
-    rows: tuple[str, ...]
+    rows: Mapping[str, float]
     images: tuple[int, int]
     dates: tuple[str, str]
     problems: Mapping[str, str]
     changes: tuple[str, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Of all rows tried, one after another."""
+        return sum(self.rows.values())
 
     def missing(self, labels: Iterable[str]) -> list[str]:
         """Those of these rows that were not tried without an error."""
@@ -116,17 +121,26 @@ def costs(trials: Sequence[RowTrial], study: str) -> list[Cost]:
     return sorted(found, key=lambda cost: (-len(cost.rows), cost.seconds, cost.machine))
 
 
-def cost_in_words(cost: Cost, labels: Iterable[str], seeds: int = 1) -> str:
-    """Such as `2.1 h on AMD EPYC (2 threads)`, or `more than ...` where not all rows were tried.
+def cost_in_words(cost: Cost, runs: Mapping[str, int]) -> str:
+    """Such as `2.1 h on AMD EPYC (2 threads)`; see `time_in_words`."""
+    time = time_in_words(cost, runs)
+    return time if time == NOTHING else f"{time} on {cost.machine}"
+
+
+def time_in_words(cost: Cost, runs: Mapping[str, int]) -> str:
+    """Such as `2.1 h`, or `more than ...` where not all rows were tried.
 
     Args:
-        cost: what one seed takes.
-        labels: those of all rows of the study, auxiliary ones too.
-        seeds: number of runs of each row, with folds of all of them.
+        cost: what one run of each row takes.
+        runs: label -> number of runs to be trained, of all rows of the study, auxiliary ones too.
     """
-    if not cost.rows:
-        return f"unknown on {cost.machine}"
-    return f"{'more than ' if cost.missing(labels) else ''}{duration(cost.seconds * seeds)} on {cost.machine}"
+    due = {label: count for label, count in runs.items() if count}
+    if not due:
+        return NOTHING
+    if not any(label in cost.rows for label in due):
+        return UNKNOWN
+    seconds = sum(count * cost.rows.get(label, 0) for label, count in due.items())
+    return f"{'more than ' if cost.missing(due) else ''}{duration(seconds)}"
 
 
 def _cost(trials: Sequence[RowTrial]) -> Cost:
@@ -137,8 +151,7 @@ def _cost(trials: Sequence[RowTrial]) -> Cost:
     dates = sorted(trial.date for trial in trials)
     return Cost(
         machine=_machine_name(trials[0]),
-        seconds=sum(seconds for _, seconds in done),
-        rows=tuple(trial.row for trial, _ in done),
+        rows={trial.row: seconds for trial, seconds in done},
         images=(min(images), max(images)),
         dates=(dates[0], dates[-1]),
         problems={trial.row: trial.problem for trial in trials if trial.estimated_seconds is None},

@@ -1,14 +1,15 @@
 """The page of results: published numbers beside measured ones, made from the exports and the study files alone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from fer_ablate.config.study_rows import trained_labels
-from fer_ablate.judgement.judged_table import JudgedTable
-from fer_ablate.report.quantities import ABSENT, metric_name, metric_title, number, printed, scale
+from fer_ablate.judgement.judged_table import JudgedTable, TableRow
+from fer_ablate.report.quantities import ABSENT, metric_name, metric_title, number, published, scale
 from fer_ablate.report.results.costs import RowTrial, cost_in_words, costs, read_trials
 from fer_ablate.report.results.export import ExportedRun, export_file, read_export
+from fer_ablate.report.results.measured import as_studied, counted, machine, trained
 from fer_ablate.report.results.table import StudyResults, results_table
 from fer_ablate.report.table.formats import markdown, markdown_lines, markdown_text
 from fer_ablate.report.table.printed_classes import agreement, report_tables
@@ -25,9 +26,6 @@ INTRODUCTION = """Every table of the five documents: what was published beside w
   takes two seeds or more.
 - Numbers by class are those of a document's classification report, beside ours from the stored counts of predictions.
 - The numbers of single runs are in the JSON files under `results/`. A row that was not run says so."""
-
-SETTING = " -> "
-"""In the reasons for which a run is stale: a key whose value has changed since."""
 
 FULL, PARTLY, TRIAL, NONE = "run in full", "partly run", "trial only", "not yet run"
 
@@ -74,7 +72,7 @@ def _state(results: StudyResults, table: JudgedTable, trials: Sequence[RowTrial]
     study = results.study
     shown = [row for row in study.rows if not row.auxiliary]
     expected = [(row.label, repeat) for row in shown for repeat in row.repeats(study.seeds or (), study.folds)]
-    faithful = {(run.label, run.repeat) for run in results.runs if _as_studied(run)}
+    faithful = {(run.label, run.repeat) for run in results.runs if as_studied(run)}
     done = sum(name in faithful for name in expected)
     if done == len(expected):
         return FULL
@@ -85,11 +83,6 @@ def _state(results: StudyResults, table: JudgedTable, trials: Sequence[RowTrial]
     if tried.issuperset(trained):
         return TRIAL
     return NONE if not tried else f"{TRIAL}: {len(tried)} of {len(trained)} rows"
-
-
-def _as_studied(run: ExportedRun) -> bool:
-    """Whether a run had the study's config; an older state of the code alone does not make it another training."""
-    return not run.changes and SETTING not in run.stale
 
 
 def _largest_gap(table: JudgedTable) -> str:
@@ -150,12 +143,16 @@ def _unmeasured(table: JudgedTable) -> str:
     rows = [
         [
             row.label + (" (baseline)" if row.baseline else ""),
-            *(printed(row.published[column].value) if column in row.published else ABSENT for column in columns),
+            *(_published(row, column) for column in columns),
             NONE,
         ]
         for row in table.rows
     ]
     return _text_table(["row", *(f"published {metric_title(column)}" for column in columns), "measured"], rows)
+
+
+def _published(row: TableRow, column: str) -> str:
+    return published(column, [row.published[column].value])[0] if column in row.published else ABSENT
 
 
 def _facts(results: StudyResults) -> list[str]:
@@ -164,38 +161,16 @@ def _facts(results: StudyResults) -> list[str]:
     runs = results.trained
     if not runs:
         return []
-    dates = sorted(run.date for run in runs)
     stale = [run for run in runs if run.stale]
     facts = [
-        f"Machine: {_counted(runs, _machine)}.",
-        f"Trained: {dates[0]}" + (f" to {dates[-1]}." if dates[-1] != dates[0] else "."),
-        f"Code: {_counted(runs, lambda run: run.code_digest)}.",
-        f"Data: {_counted(runs, lambda run: run.data_digest)}.",
+        f"Machine: {counted(runs, machine)}.",
+        f"Trained: {trained(runs)}.",
+        f"Code: {counted(runs, lambda run: run.code_digest)}.",
+        f"Data: {counted(runs, lambda run: run.data_digest)}.",
     ]
-    facts += [f"Of an earlier state: {_counted(stale, lambda run: run.stale)}."] if stale else []
+    facts += [f"Of an earlier state: {counted(stale, lambda run: run.stale)}."] if stale else []
     changes = dict.fromkeys(run.changes for run in runs if run.changes)
     return facts + [f"Not as the study says: {words} in {_changed_runs(runs, words)}." for words in changes]
-
-
-def _machine(run: ExportedRun) -> str:
-    environment = run.environment
-    parts = [environment.get("hardware", "")]
-    if environment.get("devices", "1") != "1":
-        parts.append(f"{environment['devices']} devices")
-    if environment.get("device") == "cpu":
-        threads = environment.get("threads", "")
-        parts.append(f"{threads} thread{'' if threads == '1' else 's'}")
-    return ", ".join([*parts, environment.get("precision", ""), f"torch {environment.get('torch', '')}"])
-
-
-def _counted(runs: Sequence[ExportedRun], name: Callable[[ExportedRun], str]) -> str:
-    """`a` if it is the same for all runs, otherwise `a (3 runs); b (1 run)`."""
-    counts: dict[str, int] = {}
-    for run in runs:
-        counts[name(run)] = counts.get(name(run), 0) + 1
-    if len(counts) == 1:
-        return next(iter(counts))
-    return "; ".join(f"{text} ({count} run{'s' if count > 1 else ''})" for text, count in counts.items())
 
 
 def _changed_runs(runs: Sequence[ExportedRun], changes: str) -> str:
@@ -213,7 +188,7 @@ def _cost(studies: Sequence[StudySpec], trials: Sequence[RowTrial]) -> str:
             images = f"{low:,}" if low == high else f"{low:,} to {high:,}"
             dates = " to ".join(dict.fromkeys(cost.dates))
             tried = f"{len(labels) - len(cost.missing(labels))} of {len(labels)}"
-            rows.append((study.name, tried, images, cost_in_words(cost, labels, study.folds or 1), dates))
+            rows.append((study.name, tried, images, cost_in_words(cost, dict.fromkeys(labels, study.folds or 1)), dates))
             changed += [f"- {markdown_text(f'{study.name}: {words}')}" for words in cost.changes]
             problems += [f"- {markdown_text(f'{study.name}, {row}: {problem}')}" for row, problem in cost.problems.items()]
         if not found:
