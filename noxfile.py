@@ -6,7 +6,7 @@ from typing import TextIO
 
 import nox
 
-nox.options.sessions = ["lint", "types", "tests"]
+nox.options.sessions = ["lint", "types", "tests", "long"]
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
 
@@ -23,8 +23,14 @@ def run(session: nox.Session, *command: str, stdout: TextIO | None = None) -> No
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The default tests: minutes, no network, no GPU; those on FER2013 run where FER_ABLATE_DATA names its folder."""
+    """The default tests: two minutes, no network, no GPU."""
     run(session, "pytest", *session.posargs)
+
+
+@nox.session
+def long(session: nox.Session) -> None:
+    """Tests of a second or more each, hostile inputs too; those on FER2013 run where FER_ABLATE_DATA names its folder."""
+    run(session, "pytest", "-m", "long", *session.posargs)
 
 
 @nox.session

@@ -67,6 +67,7 @@ def runs(study):
     return fer_ablate.results(study)
 
 
+@pytest.mark.long
 def test_results_are_those_of_the_run_folders(runs, capsys):
     assert list(runs["row"]) == ["small", "-4 Conv"]
     assert not runs["stale"].any()

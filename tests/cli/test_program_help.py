@@ -9,6 +9,7 @@ from fer_ablate.cli.main import SPEED, main
 from fer_ablate.cli.program_help import asks_for_help_alone, program_help
 
 
+@pytest.mark.long
 def test_the_help_is_what_hydra_composes(capsys):
     with pytest.raises(SystemExit):
         run_hydra(["--help"], lambda spec: 0)

@@ -39,6 +39,7 @@ def epochs_in(printed):
     return re.findall(r" epoch (\d+/\d+)", printed.out)
 
 
+@pytest.mark.long
 def test_more_epochs_continue_a_finished_run(typed, small, tmp_path):
     assert typed(*small, *KEPT, "trainer.max_epochs=1").code == 0
     runs = tmp_path / "runs"

@@ -378,6 +378,7 @@ def test_watch_ends_when_nothing_runs(ask, study, monkeypatch):
     assert "follow=true waits for the rest" in printed.out
 
 
+@pytest.mark.long
 def test_watch_follows_a_run_to_its_end(ask, study, runs_dir):
     key = ask("plan", *study).out.splitlines()[1].split()[2]
     folder = RunFolder(run_path(runs_dir, "depth", "all", 3, key))

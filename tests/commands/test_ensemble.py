@@ -102,6 +102,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("words", "answer"), REFUSED.values(), ids=REFUSED)
 def test_what_makes_no_ensemble_is_refused(ensemble, words, answer):
     printed = ensemble(*words)

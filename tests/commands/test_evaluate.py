@@ -195,6 +195,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("words", "answer"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_change_is_refused(typed, finished, words, answer):
     printed = typed("evaluate", f"run={finished}", *words)

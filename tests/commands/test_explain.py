@@ -10,6 +10,7 @@ from PIL import Image
 FAST = ("methods=gradcam,saliency", "images=2", "per_class=2")
 
 
+@pytest.mark.long
 def test_it_writes_pictures_and_numbers_beside_the_run(typed, finished):
     printed = typed("explain", f"run={finished}", *FAST, "pairs=1")
     assert printed.code == 0

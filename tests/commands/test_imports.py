@@ -26,6 +26,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("thorough", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["quick verbs", "all verbs"])
 def test_only_training_imports_what_trains(finished, typed_small, cache_dir, tmp_path, thorough):
     of_run = [*typed_small, "trainer.max_epochs=1", f"runs_dir={finished.parents[1]}"]

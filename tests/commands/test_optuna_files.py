@@ -134,6 +134,7 @@ def search(files, small):
     return lambda *words: read_search(parse(["--config-dir", "conf", *places, *words]))[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("words", [("experiment=sphere",), ("--config-name", "mine")], ids=["experiment", "primary config"])
 def test_the_sphere_is_a_grid_of_optuna(search, words, files):
     found = search(*words)
@@ -148,6 +149,7 @@ def test_the_sphere_is_a_grid_of_optuna(search, words, files):
     assert found.settings.max_failure_rate == 0
 
 
+@pytest.mark.long
 def test_a_templates_file_searches_without_a_flag(search, files):
     assert multirun_of(["experiment=template"], files / "conf").on
     found = search("experiment=template", "trainer.batch_size=32", "hydra.sweeper.n_trials=7")
@@ -167,6 +169,7 @@ def test_several_objectives_have_their_directions(search):
     assert plan.space["model.width"] == FloatDistribution(0.25, 0.75, step=0.25)
 
 
+@pytest.mark.long
 def test_an_own_space_is_allowed_by_the_command(search):
     with pytest.raises(FaultyConfigError, match=r"(?s)custom_search_space.*plugins=\[own_search\]"):
         search("experiment=custom")
@@ -186,6 +189,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("words", "message"), FAULTS.values(), ids=FAULTS)
 def test_what_cannot_be_is_answered(search, words, message):
     word, *others = words.split(" ", 1) if words.startswith("hydra.sweeper.direction") else [words]
@@ -193,6 +197,7 @@ def test_what_cannot_be_is_answered(search, words, message):
         search("experiment=template", word, *others)
 
 
+@pytest.mark.long
 def test_plan_shows_the_search_and_table_refuses_it(files, typed, small):
     places = [word for word in small if not word.startswith("model")]
     printed = typed("plan", "--config-dir", "conf", *places, "experiment=template")
@@ -221,6 +226,7 @@ def test_a_plugins_file_is_searched_and_continued(files, typed, small):
     assert all(float(row["val/loss"]) > 0 for row in rows)
 
 
+@pytest.mark.long
 def test_a_study_begun_elsewhere_is_left_alone(search, files):
     import optuna
 

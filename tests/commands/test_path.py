@@ -28,6 +28,7 @@ def words(small, tmp_path):
     return ["--config-dir", str(tmp_path / "conf"), "study=way", f"runs_dir={tmp_path / 'runs'}"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("more", "message"),
     [

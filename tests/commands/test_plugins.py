@@ -30,6 +30,7 @@ def own(tmp_path, monkeypatch):
     sys.modules.pop("own_nets", None)
 
 
+@pytest.mark.long
 def test_a_package_named_by_plugins_trains(typed, small, own):
     words = ["model.name=own_nets.Linear", "+model.arguments.bias=false", "trainer.max_epochs=1"]
     printed = typed(*small, *words, "plugins=[own_nets]")

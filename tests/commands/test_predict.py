@@ -71,6 +71,7 @@ def test_a_folder_gives_tables_copies_and_a_summary(typed, finished, photos, tmp
     assert sorted(str(path.relative_to(out)) for path in out.rglob("*.*g")) == ["empty.jpg", "sub/0.png", "sub/1.png"]
 
 
+@pytest.mark.long
 def test_a_video_keeps_its_frames_size_and_rate(typed, finished, drawn, tmp_path):
     writer = cv2.VideoWriter(str(tmp_path / "film.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 12.5, (320, 240))
     for number in range(20):
@@ -149,6 +150,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("words", "answer"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_is_answered(typed, finished, photos, tmp_path, words, answer):
     full = tmp_path / "full"

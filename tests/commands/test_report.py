@@ -105,6 +105,7 @@ def test_a_browser_shows_the_page_on_a_phone(study, tmp_path):
     assert wide["table"] <= wide["box"]  # nothing to scroll
 
 
+@pytest.mark.long
 def test_a_finished_run_has_a_page(typed, finished):
     printed = typed("report", f"run={finished.name[-10:]}", f"runs_dir={finished.parents[1]}")
     assert printed.code == 0, printed.err

@@ -62,6 +62,7 @@ def section(docs, name="tiny/rows"):
     return (docs / "results.md").read_text().split(f"\n## {name}\n")[1].split("\n## ")[0]
 
 
+@pytest.mark.long
 def test_runs_are_exported_and_shown_beside_published_numbers(results, docs):
     printed = results("study.rows=[all]")
     assert printed.code == 0, printed.err

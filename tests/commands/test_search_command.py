@@ -112,6 +112,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("words", "answer"), FAULTS.values(), ids=FAULTS)
 def test_a_fault_is_answered_before_anything_is_written(typed, small, tmp_path, words, answer):
     places = [word for word in small if word.startswith(("data.", "runs_dir="))]

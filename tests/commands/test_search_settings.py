@@ -190,6 +190,7 @@ def test_a_conditional_trial_keeps_its_runs_key(search):
     assert found.compose("trial", found.space.words(params)).key == plain.key
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -104,6 +104,7 @@ PARAMS = {
 }
 
 
+@pytest.mark.long
 def test_the_front_is_a_study(prepared):
     trial = TrialRecord(7, "done", PARAMS, (0.9, 1e6), key="x")
     cell = cell_of(prepared, trial)
@@ -143,6 +144,7 @@ SWEEPERS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("words", "sampler"), SWEEPERS.values(), ids=SWEEPERS)
 def test_the_file_of_an_experiment_makes_a_search(words, sampler, small):
     assert multirun_of(words.split()).is_search

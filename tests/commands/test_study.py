@@ -110,6 +110,7 @@ def test_rows_start_from_the_weights_of_others(study, conf, tmp_path):
     assert table["tuned"]["mean"] == table["all"]["mean"]  # nothing was learned on top
 
 
+@pytest.mark.long
 def test_words_for_the_launcher_reach_it(study):
     printed = study("-m", "seed=0", "hydra/launcher=joblib", "++hydra.launcher.backend=nonsense")
     assert printed.code == 1

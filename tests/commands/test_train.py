@@ -6,8 +6,10 @@ import shutil
 import pytest
 
 from fer_ablate.cli import training_progress
+from fer_ablate.execution.planning import plan_of
 from fer_ablate.tracking.disk.progress_file import write_progress
 from fer_ablate.tracking.disk.run_folder import RunFolder
+from fer_ablate.tracking.disk.run_state import RunState
 
 
 def test_a_finished_run_is_not_trained_again(typed, small, finished):
@@ -19,6 +21,7 @@ def test_a_finished_run_is_not_trained_again(typed, small, finished):
     assert (finished / "result.json").read_bytes() == result
 
 
+@pytest.mark.long
 def test_threads_are_told_as_they_are_used(typed, small):
     printed = typed(*small, "trainer.max_epochs=1", "trainer.num_threads=1", "trainer.fast_dev_run=1")
     assert ", 1 thread," in printed.out
@@ -45,6 +48,7 @@ def test_an_unwritable_folder_is_named_with_a_remedy(typed, small, tmp_path):
     assert "runs_dir=..." in printed.err
 
 
+@pytest.mark.long
 def test_a_run_of_another_process_is_left_alone(typed, small, finished):
     (finished / "result.json").unlink()
     with RunFolder(finished).lock():
@@ -149,3 +153,9 @@ def test_a_run_says_how_far_it_is(typed, small, tmp_path, monkeypatch):
     assert [round(5 * one.epochs, 6) for one in seen] == list(range(11))  # an epoch has 140 images in 5 batches
     assert all(one.seconds > 0 and one.trained == one.epochs for one in seen[1:])
     assert not list(tmp_path.rglob("*progress.json*"))
+
+
+def test_a_plan_knows_protocol_and_classes_of_results(finished, small):
+    planned = plan_of([*small, "trainer.max_epochs=1"])[0].runs[0]
+    assert planned.state is RunState.finished
+    assert (planned.cell.protocol, list(planned.cell.classes)) == (planned.folder.result.protocol, planned.folder.result.classes)

@@ -38,6 +38,7 @@ def chosen_together():
         yield from ([f"{group}={name}", *NEEDS.get(f"{group}/{name}", [])] for name in files[group])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("words", sorted(chosen_together()), ids=" ".join)
 def test_each_file_composes_into_a_run_without_faults(words):
     with composer():

@@ -61,6 +61,7 @@ def test_every_row_of_a_study_composes_alike(name):
         assert_equals_hydra(overrides)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "overrides",
     [

@@ -34,11 +34,18 @@ def test_sound_overrides_have_no_faults():
         ("=3", "'=3' is not an override"),
         ("+trainer.max_epoch=5", "trainer.max_epoch: there is no such key.*Did you mean 'trainer.max_epochs'"),
         ("+foo=1", "foo: there is no such key"),
+        ("hydra.sweeper.when={optimizer.lr: {optimizer: adam}}", "when: is for searches alone.*`exclude` in a study's file"),
+        ("hydra.sweeper.n_trals=3", "hydra.sweeper.n_trals: there is no such key.*Did you mean 'n_trials'"),
     ],
 )
 def test_a_fault_names_key_and_way_out(override, message):
     (fault,) = faults_of(override)
     assert re.search(message, fault, re.DOTALL)
+
+
+def test_a_search_has_keys_of_its_own():
+    (fault,) = faults_of("hydra/sweeper=optuna", "hydra.sweeper.whne={}", "hydra.sweeper.n_trials=3")
+    assert fault.startswith("hydra.sweeper.whne: there is no such key.\n    Did you mean 'when'?")
 
 
 def test_open_sections_take_any_key():
@@ -59,6 +66,7 @@ def test_a_users_own_folder_is_searched(tmp_path):
     assert len(diagnose(["model=mine"]).faults) == 1
 
 
+@pytest.mark.long
 def test_a_user_file_with_unknown_key_is_named(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine.yaml").write_text("chanels: 4\n")

@@ -25,6 +25,7 @@ def test_the_written_schemas_are_current():
     assert written == SCHEMAS, "run: python -m fer_ablate.config.editor_schema docs/schema"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("group", [name for name in SCHEMAS if name != "config"])
 def test_every_file_of_a_group_is_taken(group):
     files = sorted((conf_dir() / group).rglob("*.yaml"))

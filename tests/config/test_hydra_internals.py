@@ -76,6 +76,7 @@ def job(tree):
     return tree.model.width
 
 
+@pytest.mark.long
 def test_a_launcher_runs_jobs_without_a_sweeper(tmp_path):
     words = ["hydra/launcher=basic", f"hydra.sweep.dir={tmp_path}"]
     with composer() as hydra, launcher(hydra, CONFIG_NAME, words, job) as (built, tree):

@@ -11,6 +11,7 @@ def run_key(config, data_digest, code, start=None):
     return key_of_settings(relevant(config), data_digest, code, start)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "override",
     [
@@ -30,6 +31,7 @@ def test_machine_and_place_leave_the_key(config_of, override):
     assert run_key(config_of(override), DATA, CODE) == run_key(config_of(), DATA, CODE)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "override",
     ["seed=1", "optimizer.lr=0.1", "model.conv_layers=3", "data.roles=swapped", "evaluation.tta=flip", "trainer.precision=fp32"],
@@ -56,6 +58,7 @@ def test_a_key_is_what_it_always_was():
     assert run_key(config, DATA, CODE) == "df3b042a74db28b07754c6453a81bab5"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("base", "key", "before", "other"),
     [

@@ -102,6 +102,7 @@ LINES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("words", LINES.values(), ids=LINES)
 def test_a_grid_is_what_hydra_makes(words, own):
     arguments = ["--config-dir", str(own), *words]
@@ -130,6 +131,7 @@ SWEEPS = st.one_of(
 WORDS = st.lists(st.tuples(st.sampled_from(KEYS), SWEEPS), max_size=4)
 
 
+@pytest.mark.long
 @given(params=WORDS, typed=WORDS)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 def test_any_params_and_words_combine_as_hydras(params, typed):
@@ -201,12 +203,14 @@ FAULTS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("words", "message"), FAULTS.values(), ids=FAULTS)
 def test_what_is_no_grid_is_answered(words, message):
     with pytest.raises(UserError, match="(?s)" + message):
         runs_of_ours(words)
 
 
+@pytest.mark.long
 def test_a_group_may_be_left_to_the_grid(own):
     (own / "left.yaml").write_text(
         "defaults:\n- config\n- own_group: ???\n- _self_\nhydra: {sweeper: {params: {own_group: 'few,many'}}}\n"

@@ -32,6 +32,7 @@ def test_hydra_splits_it_in_the_same_way(text):
     assert parsed_overrides([text])[0].key_or_group == key_of(text)
 
 
+@pytest.mark.long
 @given(st.text("ab1=.,:+~@/\\ \n'\"$*[]{}()\0é表"))
 def test_any_text_comes_back_unchanged(text):
     assert str(Override.parse(text)) == text
@@ -62,4 +63,5 @@ def test_values_are_spelled_in_hydra_s_grammar(value, spelled):
 
 def test_quotes_within_quotes():
     assert quoted("it's") == r"'it\'s'"
-    assert parsed_overrides(["key=" + quoted("it's")])[0].value() == "it's"
+    for text in ("it's", r"(S\d+)_", "a\\", r"\\'"):
+        assert parsed_overrides(["key=" + quoted(text)])[0].value() == text

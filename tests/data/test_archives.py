@@ -68,6 +68,7 @@ IN_FOLDER = {"./fer2013/README": b"hello", "./fer2013/fer2013.csv": TABLE}
 OTHER_NAME = {"faces/list.txt": b"hello", "faces/mine.csv": TABLE, "faces/z.txt": b"hello"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "content",
     [
@@ -267,6 +268,7 @@ BOMBS = {
 FALSE_SIZES = {"zip with a false size": lambda: lying_zip_of(80), "tar with a hole of gigabytes": lambda: sparse_tar_of(3000)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("packed", cases(BOMBS, slow=["bzip2", "gzip in tar"]))
 def test_a_zip_bomb_is_refused_within_seconds(file_of, packed):
     path = file_of(packed())
@@ -276,6 +278,7 @@ def test_a_zip_bomb_is_refused_within_seconds(file_of, packed):
     assert time.process_time() - start < 8  # 0.1 to 1.4 on an idle core
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("packed", FALSE_SIZES.values(), ids=FALSE_SIZES)
 def test_an_archive_with_a_false_size_is_refused(file_of, packed):
     with pytest.raises(UserError):

@@ -50,6 +50,7 @@ def test_every_recipe_is_valid_and_keeps_the_range(file, faces):
     assert -1e-5 <= out.min() <= out.max() <= 1 + 1e-5
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_only_the_same_seed_repeats_a_batch(file, faces):
     recipe = yaml.safe_load(file.read_text())["steps"]

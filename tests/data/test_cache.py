@@ -95,6 +95,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path):
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
 
 
+@pytest.mark.long
 def test_two_processes_on_a_cold_cache_read_once(tmp_path):
     code = (
         "import sys, time, numpy as np\n"

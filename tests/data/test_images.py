@@ -93,6 +93,7 @@ def test_too_many_images_for_the_disk_are_refused(folder_of, read):
         read(folder_of("cat/1.png", "dog/1.png", size=(100, 100)), room=19_999)
 
 
+@pytest.mark.long
 def test_images_go_out_in_blocks_of_bounded_size(folder_of):
     folder = folder_of(*(f"cat/{number:04}.png" for number in range(600)), size=(2, 2))
     sizes = []

@@ -13,6 +13,8 @@ from fer_ablate.data.load import load_faces
 from fer_ablate.data.roles import role_rows
 from fer_ablate.data.summary import split_counts
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def faces(real_config):

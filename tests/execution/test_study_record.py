@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from fer_ablate.errors import UserError
 from fer_ablate.execution import study_record
 from fer_ablate.execution.left_over import remove_left_over
 from fer_ablate.execution.study_record import (
     OutputRecord,
     is_current,
     listing,
+    record_labels,
     record_study,
     study_digest,
     study_folder,
@@ -21,6 +23,7 @@ from fer_ablate.study.cells import compose_cells
 from fer_ablate.study.plan import make_plan
 from fer_ablate.study.spec import study_spec
 from fer_ablate.tracking.disk.files import writer_name
+from fer_ablate.tracking.disk.lookup import find_run
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.scan import run_path
 
@@ -84,6 +87,20 @@ def test_other_drawing_code_makes_all_anew(study, monkeypatch):
     plan, _ = study
     monkeypatch.setattr(study_record, "makers_digest", lambda: "another version")
     assert not is_current(plan())
+
+
+def test_labels_find_runs_trained_under_others(study):
+    plan, run = study
+    header = make_header(key=plan().runs[0].cell.key, name="by hand", seed=0, experiment="elsewhere")
+    run.write_header(header)
+    label, place = plan().runs[0].cell.row.label, plan().runs[0].cell.config.tracking.experiment
+    with pytest.raises(UserError, match="No run in runs/ fits"):
+        find_run(Path("runs"), f"{place}/{label}, seed 0")
+    for _ in range(2):  # the second time there is nothing to add
+        record_labels(plan())
+    assert find_run(Path("runs"), f"{place}/{label}, seed 0").path.resolve() == run.path.resolve()
+    assert find_run(Path("runs"), f"{plan().spec.name}/{label}").path.resolve() == run.path.resolve()
+    assert not [name for name in listing(study_folder(plan())) if "labels" in name]
 
 
 def test_a_record_of_an_earlier_version_is_none(study):

@@ -3,6 +3,7 @@ import sys
 from itertools import count
 from pathlib import Path
 
+import pytest
 from hypothesis import strategies as st
 
 from fer_ablate.config.compose import composed, composer, to_config
@@ -13,6 +14,8 @@ from fer_ablate.errors import UserError
 
 from .attempts import answer_of, type_all, type_words
 from .hostile_data import FILE_NAMES, archives, lists, picture, pictures, tables
+
+pytestmark = pytest.mark.long
 
 ARCHIVE_NAMES = ("fer2013.zip", "fer2013.tar", "fer2013.csv", "fer2013.tar.gz", "fer2013.csv.gz")
 

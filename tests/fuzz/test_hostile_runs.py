@@ -15,6 +15,8 @@ from ..finished_runs import CLASSES, fill, make_header
 from .attempts import problem_of, type_all, type_words
 from .hostile_files import NOT_OURS, PICKLES, VALUES, damages, put
 
+pytestmark = pytest.mark.long
+
 FIRST, SECOND = Path("runs/depth/first-s3-0123456789"), Path("runs/depth/second-s3-1123456789")
 
 COMMANDS = (

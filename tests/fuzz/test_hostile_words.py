@@ -1,7 +1,10 @@
+import pytest
 from hypothesis import strategies as st
 
 from .attempts import type_all
 from .hostile_words import overrides
+
+pytestmark = pytest.mark.long
 
 FEW = ("data.synthetic.train=14", "data.synthetic.val=7", "data.synthetic.test=7")
 VERBS = ("plan", "plan", "plan", "describe", "data")

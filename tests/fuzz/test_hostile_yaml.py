@@ -8,6 +8,8 @@ from .attempts import problem_of, type_all, type_words
 from .hostile_words import groups
 from .hostile_yaml import RUNS_CODE, files
 
+pytestmark = pytest.mark.long
+
 FEW = ("data.synthetic.train=14", "data.synthetic.val=7", "data.synthetic.test=7")
 
 

@@ -45,6 +45,7 @@ def folder(network, tmp_path_factory):
     return output
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [1, 2, 7])
 def test_any_number_of_faces_gets_pytorchs_probabilities(network, folder, number):
     scorer = load_onnx(folder / "model.onnx", threads=1)

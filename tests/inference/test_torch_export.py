@@ -33,6 +33,7 @@ def program(network, tmp_path_factory):
     return path
 
 
+@pytest.mark.long
 def test_any_number_of_faces_gets_pytorchs_probabilities(network, program):
     scorer = load_program(program)
     assert (scorer.classes, scorer.image_size, scorer.channels) == (tuple(EMOTIONS), (48, 48), 1)

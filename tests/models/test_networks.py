@@ -52,6 +52,7 @@ def test_the_networks_of_the_papers_exist():
     assert {"bits", "fer_kd", "lenet5", "pisa", "vgg_fer"} <= set(CONF)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CONF)
 def test_every_stored_network_gives_seven_scores(load, weightless, name):
     config = load(name)

@@ -108,6 +108,7 @@ def test_vgg16_weights_give_the_plain_forward_features(load, vgg16):
     assert not head.bias.any()
 
 
+@pytest.mark.long
 def test_resnet50_weights_give_the_plain_forward_features(load, tmp_path):
     state = resnet50_state()
     torch.save(state, tmp_path / "resnet50.pth")

@@ -120,6 +120,7 @@ def test_images_are_drawn_in_whole_pixels(tmp_path):
     assert notes == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("count", "pages"),
     [

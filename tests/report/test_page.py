@@ -87,6 +87,7 @@ def test_differing_environments_name_the_runs():
     assert grid.rows == (("device", "cpu", "a, seed 0"), ("device", "cuda", "b, seed 0"))
 
 
+@pytest.mark.long
 def test_a_grids_command_has_every_value_and_seed():
     told = study_command(
         study_spec(["optimizer=sgd,adam", "optimizer.lr=0.1,0.01", "trainer.max_epochs=2", "runs_dir=x", "seed=0,1"])

@@ -111,6 +111,7 @@ def rebuilt(study, docs):
     return found, {line.label: line for line in found.rows}
 
 
+@pytest.mark.long
 def test_the_committed_page_agrees_with_its_files():
     if not (DOCS / "results.md").is_file():
         pytest.skip("no page is committed")

@@ -65,6 +65,7 @@ def test_the_weightiest_parameter_stands_on_top(single):
     assert [text.get_text() for text in axes.texts] == ["25 %", "75 %"]
 
 
+@pytest.mark.long
 def test_only_what_there_is_is_drawn(single, several, tmp_path):
     empty = SearchSummary("empty", ("val/acc",), ("maximize",), (trial(0, state="failed"),), (), {})
     assert save_search_figures(tmp_path / "empty", empty) == []

@@ -84,6 +84,7 @@ def test_differences_of_one_seed_have_no_interval():
     assert not axes.collections
 
 
+@pytest.mark.long
 def test_two_panels_show_the_costs_of_rows():
     picture = cost_figure(fer_kd_table(), "test/acc")
     labels = {one.label for one in fer_kd_table().rows}
@@ -164,6 +165,7 @@ def test_pictures_that_are_no_longer_drawn_go_away(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name", cases({name: name for name in ODD}, slow=["one row", "no baseline finished", "no spread", "thirty rows"])
 )

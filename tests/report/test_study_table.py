@@ -312,6 +312,7 @@ def test_csv_leaves_empty_what_is_not_there():
     assert back.loc["+1 FC", "stale"] == 2
 
 
+@pytest.mark.long
 @settings(max_examples=10, deadline=None)
 @given(TABLES)
 def test_json_gives_back_every_table(judged):

@@ -1,5 +1,7 @@
 """Networks on several data sets: intervals, comparisons, and what is told where there is none."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -118,6 +120,15 @@ def test_every_format_has_ranks_over_data_sets():
         text = render_cross_table(found, "t", form)
         assert mean in text
         assert form == "csv" or "A before C" in text
+
+
+def test_the_same_test_images_are_ranked_once():
+    digests = {"raf": "1", "lab": "2", "copy": "1", "fer": "3", "jaffe": "4"}
+    tests = {(one, title): replace(drawn(one, title), digest=digests[title]) for one in "ABC" for title in digests}
+    found = table(tests)
+    assert (found.ranks.data, found.ranks.p) == (("raf + copy", "lab", "fer", "jaffe"), None)
+    assert "raf and copy have the same test images: they are one data set here, with the mean of their scores." in found.notes
+    assert cross_frame(found)["rank"].tolist() == [1.0] * 5 + [2.0] * 5 + [3.0] * 5
 
 
 def test_data_without_all_networks_are_not_ranked():

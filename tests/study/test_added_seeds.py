@@ -36,12 +36,14 @@ def test_looks_grow_to_the_most_seeds():
     assert further_seeds((3, 5), 5) == (3, 5, 6, 7, 8)
 
 
+@pytest.mark.long
 def test_a_study_has_all_seeds(mine):
     spec = study_spec(["study=mine"], mine)
     assert (spec.seeds, spec.looks) == ((3, 5, 6, 7, 8, 9), (2, 3, 5, 6))
     assert study_spec(["study=mine", "study.seeds_until=null"], mine).looks == ()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("word", "problem"),
     [

@@ -117,6 +117,7 @@ def with_metrics(plan, metrics):
     return replace(plan, runs=tuple(runs))
 
 
+@pytest.mark.long
 def test_an_average_is_measured_by_own_metrics(planned):
     finish_all(planned())
     plan = planned()
@@ -245,6 +246,7 @@ def test_other_classes_are_not_averaged(planned):
     assert "classes: happy, sad, fear in wide, seed 1; happy, sad, angry in flat, seed 1" in note
 
 
+@pytest.mark.long
 def test_each_fold_has_averages_of_its_own(planned, cache_dir):
     text = STUDY.replace("baseline: wide", "baseline: four\nfolds: 2").replace(", val/acc", "")
     text = "".join(line for line in text.splitlines(keepends=True) if "hidden" not in line)

@@ -109,6 +109,7 @@ def score(params):
     return -((params["optimizer.momentum"] - 0.9) ** 2) * 20 if "optimizer.momentum" in params else -1 - params["optimizer.lr"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("exclude", "points"), [([], 6), ([{"optimizer": "adam", "optimizer.lr": ">0.05"}], 5)])
 def test_a_grid_has_each_trial_once(exclude, points):
     plan = plan_of(read_space(None, GRID, WHEN, exclude), GRID_SAMPLER)
@@ -118,6 +119,7 @@ def test_a_grid_has_each_trial_once(exclude, points):
     assert found == {*wanted, *([] if exclude else [("adam", 0.1)])}
 
 
+@pytest.mark.long
 def test_a_conditional_trial_is_repeated_as_it_was(search_address):
     plan = plan_of(read_space(None, TYPED, WHEN), sampler("TPESampler", n_startup_trials=2), search_address)
     found = run(Search.open(plan), 3)

@@ -105,7 +105,9 @@ def test_every_format_has_data_sets_as_columns(table):
         assert "large before small" in render_table(table, form)
 
 
-@pytest.mark.parametrize(("width", "titles", "cell"), [(200, [6], "80.00 ["), (90, [3, 3], "80.00 ["), (60, [6], "80.00")])
+@pytest.mark.parametrize(
+    ("width", "titles", "cell"), [(200, [6], "80.00 ["), (90, [3, 3], "80.00 ["), (60, [6], "80.00"), (40, [3, 3], "80.00")]
+)
 def test_a_narrow_screen_stacks_data_sets(table, width, titles, cell):
     parts = [one for one in console_tables(table, width) if "by data set" in one.title]
     assert [len(part.header) - 1 for part in parts] == titles
@@ -120,7 +122,20 @@ def test_each_data_set_has_its_best_row(table):
     assert best == [f"large {title}" for title in DATA]
     assert "Bold: the best mean of its data set." in render_table(table, "latex")
     assert "Best mean on fer2013: large (80.00 %), raf: large (90.00 %), lab: large (70.00 %) and 2 more." in summary(table)
-    assert [row.label for row in best_first(table, "test/acc")][:4] == ["large fer2013", "middle fer2013", "small fer2013", "large raf"]
+    assert [row.label for row in best_first(table, "test/acc")][:4] == [
+        "large fer2013",
+        "middle fer2013",
+        "small fer2013",
+        "large raf",
+    ]
+
+
+def test_data_sets_with_same_images_count_once(rows):
+    tested = {row.label: {"test": "one" if "raf" in row.label or "lab" in row.label else row.label.split()[1]} for row in rows}
+    ranks = build_table(replace(SPEC, design=CROSSED, tested=tested), rows).data_sets.ranks["test/acc"]
+    assert ranks.data == ("fer2013", "raf + lab", "jaffe", "ck_plus")
+    assert ranks.p is None
+    assert ranks.sentences[-1].startswith("raf and lab have the same test images")
 
 
 def test_unfinished_data_sets_are_named(rows):

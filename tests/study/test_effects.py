@@ -1,4 +1,4 @@
-"""Main effects and interactions: numbers that were worked out by hand, words, designs, and drawn designs whose truth is known."""
+"""Main effects and interactions: numbers that were worked out by hand, runs on disk, and drawn designs whose truth is known."""
 
 import itertools
 from dataclasses import replace
@@ -7,46 +7,26 @@ import numpy as np
 import pytest
 from scipy.stats import binom, f_oneway
 
-from fer_ablate.config.schema import StudyConfig
-from fer_ablate.config.study_rows import Row, rows_of
 from fer_ablate.judgement.contrasts import RowContrasts, RowParts, image_contrast, seed_contrast
-from fer_ablate.judgement.designs import Design, complete, design_of
-from fer_ablate.judgement.effect_words import sentences
+from fer_ablate.judgement.designs import Design
 from fer_ablate.judgement.effects import interactions, kept_pairs, main_effects, simple_effects
 from fer_ablate.judgement.evidence import FoldEvidence, SeedEvidence
 from fer_ablate.judgement.judge import build_table
-from fer_ablate.judgement.judged_table import Difference, Effect, EffectKind, Factor, FactorTest, JudgedTable, Verdict
+from fer_ablate.judgement.judged_table import Effect, EffectKind, Factor, FactorTest, JudgedTable, Verdict
 from fer_ablate.judgement.row_runs import RowRuns
 from fer_ablate.judgement.statistics import holm, image_difference, seed_difference, usual_spread
 from fer_ablate.judgement.table_spec import TableSpec
 from fer_ablate.judgement.variance_tests import variance_tests
-from fer_ablate.judgement.wording import Judging
 from fer_ablate.labels import PRIVATE, USAGES
 from fer_ablate.metrics import SplitResult
 from fer_ablate.report.plots.effects import effects_figure
 from fer_ablate.report.table.effects import effects_frame, effects_notes
 from fer_ablate.report.table.formats import console_tables, render_table
-from fer_ablate.study.plan import Plan
-from fer_ablate.study.spec import StudySpec
 from fer_ablate.tracking.disk.run_folder import RunFolder, StoredPredictions
 
 from ..finished_runs import finish_run, make_header
+from .factors import LOSS, OPTIMIZER, SCHEDULER, crossed, difference
 from .test_simulation import EASE, accuracy, drawn_table, holds
-
-OPTIMIZER = Factor("optimizer", ("adam", "sgd"), "adam")
-SCHEDULER = Factor("scheduler", ("constant", "cosine", "step"), "constant")
-LOSS = Factor("loss", ("ce", "focal"), "ce")
-
-
-def crossed(*factors):
-    """A full design, whose labels are the levels."""
-    rows = {" ".join(levels): levels for levels in itertools.product(*(factor.levels for factor in factors))}
-    return Design(factors, rows)
-
-
-def difference(value, kind=Verdict.noise, verdict="within noise (could be -1.0 to +1.0)"):
-    return Difference(value, value - 0.01, value + 0.01, 0.01, 0.02, verdict, kind)
-
 
 # Contrasts
 
@@ -175,149 +155,6 @@ def test_of_many_comparisons_only_certain_pairs_are_shown():
     assert frozenset(("width", "depth")) in kept_pairs(effects, tests, 4)[0]
 
 
-# Designs
-
-
-def plan_of(study=None, rows=None, swept=(), typed=(), baseline=None):
-    study = StudyConfig(**(study or {}))
-    rows = tuple(rows_of(study) if rows is None else rows)
-    spec = StudySpec("s", study, True, rows, (0,), baseline or rows[0].label, tuple(typed), None, swept=tuple(swept))
-    return Plan(spec, ())
-
-
-def test_crossed_keys_are_factors():
-    study = {"crossed": {"optimizer": ["adam", "sgd"], "optimizer.lr": [0.1, 0.01]}, "base": ["optimizer.lr=0.1"]}
-    rows = [*rows_of(StudyConfig(**study)), Row("other", ("optimizer.lr=0.1", "optimizer=lion"))]
-    found = design_of(plan_of(study, rows))
-    assert found.factors == (Factor("optimizer", ("adam", "sgd"), "adam"), Factor("optimizer.lr", ("0.1", "0.01"), "0.1"))
-    assert found.size == "2 x 2"
-    assert "other" not in found.rows
-
-
-def test_left_out_combinations_stay_left_out():
-    study = {"crossed": {"a": [1, 2], "b": [1, 2, 3]}, "exclude": [{"a": 2, "b": 3}]}
-    found = design_of(plan_of(study))
-    assert (len(found.rows), len(found.combinations)) == (5, 6)
-    assert complete(found, set(found.rows)).factors[1].levels == ("1", "2")
-
-
-def test_one_factor_at_a_time_is_no_cross():
-    found = design_of(plan_of({"one_factor": {"a": [1, 2], "b": [5]}}))
-    assert not found.crossed
-    assert found.rows["b=5"] == ("as in the base", "5")
-
-
-def test_rows_times_a_grid_are_a_factor():
-    rows = [
-        Row(f"{name} optimizer={value}", (*words, f"optimizer={value}"))
-        for name, words in (("small", ()), ("-1 Conv", ("model.conv_layers=4",)))
-        for value in ("adam", "sgd")
-    ]
-    found = design_of(plan_of({}, rows, swept=["optimizer"]))
-    assert [factor.name for factor in found.factors] == ["row", "optimizer"]
-    assert found.rows["-1 Conv optimizer=sgd"] == ("-1 Conv", "sgd")
-
-
-def test_a_written_full_cross_is_found():
-    """As in the document of the shipped study of optimizers, where a rate belongs to one of the schedules."""
-    words = {"plateau": (), "constant": ("scheduler=constant", "optimizer.lr=0.001")}
-    rows = [Row(f"{o} {s}", ("experiment=vggnet", f"optimizer={o}", *words[s])) for o in ("adam", "sgd") for s in words]
-    found = design_of(plan_of({}, rows))
-    assert [factor.levels for factor in found.factors] == [("adam", "sgd"), ("as in the base", "constant, lr=0.001")]
-    assert design_of(plan_of({}, rows[:-1])) is None
-
-
-@pytest.mark.parametrize(
-    "study", [{"one_factor": {"a": [1, 2, 3]}}, {"crossed": {"a": [1, 2]}}, {"zipped": {"a": [1, 2], "b": [1, 2]}}]
-)
-def test_a_single_factor_is_no_design(study):
-    assert design_of(plan_of(study)) is None
-
-
-def test_missing_combinations_leave_the_largest_complete_part():
-    design = crossed(OPTIMIZER, SCHEDULER)
-    assert complete(design, set(design.rows)) == design
-    part = complete(design, set(design.rows) - {"sgd step"})
-    assert (part.size, part.factors[1].levels) == ("2 x 2", ("constant", "cosine"))
-    assert complete(crossed(OPTIMIZER, LOSS), {"adam ce", "adam focal", "sgd ce"}) is None
-
-
-# Words
-
-
-def said(design, main=(), both=(), simple=(), tests=(), cells=None, metric="acc", higher=True):
-    """Sentences; effects as (level or levels, value, certain)."""
-    names = [factor.name for factor in design.factors]
-    reference = {factor.name: factor.reference for factor in design.factors}
-
-    def effect(kind, factors, levels, value, certain):
-        verdict = (Verdict.better if (value > 0) == higher else Verdict.worse) if certain else Verdict.noise
-        references = tuple(reference[name] for name in factors)
-        return Effect(kind, tuple(factors), tuple(levels), references, difference(value, verdict))
-
-    place = {level: factor.name for factor in design.factors for level in factor.levels}
-    effects = [effect(EffectKind.main, [place[level]], [level], *rest) for level, *rest in main]
-    effects += [effect(EffectKind.interaction, names, levels, *rest) for levels, *rest in both]
-    effects += [effect(EffectKind.simple, [place[one] for one in levels], levels, *rest) for levels, *rest in simple]
-    cells = cells or dict.fromkeys(design.combinations, 0.5)
-    return sentences(design.factors, effects, tests, cells, Judging(metric, higher))
-
-
-SQUARE = crossed(OPTIMIZER, Factor("scheduler", ("constant", "plateau"), "constant"))
-SAME_WAY = dict(zip(SQUARE.combinations, (0.6, 0.61, 0.62, 0.62), strict=True))
-CROSSING = dict(zip(SQUARE.combinations, (0.6, 0.63, 0.64, 0.62), strict=True))
-QUIET = [(("sgd", "plateau"), 0.002, False)]
-
-
-def test_whatever_needs_no_interaction_and_one_direction():
-    main = [("sgd", 0.012, True)]
-    (found,) = said(SQUARE, main, QUIET, cells=SAME_WAY)
-    assert found == "optimizer: sgd gains 1.2 points over adam whatever the scheduler."
-    (found,) = said(SQUARE, main, QUIET, cells=CROSSING)
-    assert found == "optimizer: sgd gains 1.2 points over adam on average over the scheduler."
-    test = FactorTest(("optimizer", "scheduler"), 9, 1, 8, 0.01)
-    (found,) = said(SQUARE, main, QUIET, tests=[test], cells=SAME_WAY)
-    assert found.endswith("on average over the scheduler.")
-
-
-def test_only_needs_an_interaction_and_one_effect():
-    simple = [(("plateau", "adam"), 0.001, False), (("plateau", "sgd"), 0.021, True)]
-    both = [(("sgd", "plateau"), 0.02, True)]
-    *_, found = said(SQUARE, [("plateau", 0.011, True)], both, simple)
-    assert found == "scheduler: plateau helps with sgd only (+2.1 points against constant); with adam it is within noise."
-    *_, found = said(SQUARE, [("plateau", 0.011, True)], QUIET, simple, cells=SAME_WAY)
-    assert "only" not in found
-    simple = [(("plateau", "adam"), -0.012, True), (("plateau", "sgd"), 0.021, True)]
-    *_, found = said(SQUARE, [("plateau", 0.004, False)], both, simple)
-    assert found == (
-        "scheduler: the effect of plateau depends on the optimizer: it loses 1.2 points to constant with adam and "
-        "gains 2.1 points over constant with sgd."
-    )
-
-
-def test_only_is_not_said_of_uncompared_levels():
-    """Interactions compare with the reference, so nothing is known between two other levels."""
-    both = [(("sgd", "cosine"), 0.03, True), (("sgd", "step"), 0.01, False)]
-    simple = [(("sgd", "constant"), 0, False), (("sgd", "cosine"), 0.03, True), (("sgd", "step"), 0.01, False)]
-    (found,) = said(crossed(OPTIMIZER, SCHEDULER), [("sgd", 0.01, False)], both, simple)
-    assert found == (
-        "optimizer: the effect of sgd depends on the scheduler: it gains 3.0 points over adam with cosine; "
-        "with constant and step it is within noise."
-    )
-
-
-def test_noise_and_losses_have_words():
-    effect = Effect(
-        EffectKind.main, ("optimizer",), ("sgd",), ("adam",), difference(0.0, verdict="within noise (could be -1 to +2; x)")
-    )
-    assert sentences([OPTIMIZER], [effect], [], {}, Judging("acc")) == (
-        "optimizer: sgd (could be -1 to +2) is within noise of adam.",
-    )
-    assert said(SQUARE, [("sgd", 0.002, False)]) == ("optimizer: sgd (could be -1.0 to +1.0) is within noise of adam.",)
-    (found,) = said(SQUARE, [("sgd", -0.02, True)], cells=CROSSING, metric="loss", higher=False)
-    assert found == "optimizer: sgd is better by 0.020 than adam on average over the scheduler."
-
-
 # The whole way: from runs on disk to every format
 
 
@@ -393,6 +230,14 @@ def test_interaction_plot_has_a_line_per_level(table):
         pytest.approx([100 * row.scores["test/acc"].mean for row in table.rows[place : place + 2]]) for place in (0, 2)
     ]
     assert effects_figure(replace(table, effects=None), "test/acc") is None
+
+
+def test_a_note_names_interactions_of_three_factors(table):
+    more = replace(table.effects, factors=(*table.effects.factors, Factor("loss", ("focal", "plain"), "focal")))
+    assert not any("three or more factors are not shown" in note for note in effects_notes(table))
+    assert "three or more factors are not shown" in effects_notes(replace(table, effects=more))[-1]
+    (title,) = effects_figure(replace(table, effects=more), "test/acc").texts
+    assert title.get_text().endswith("means over all levels of the other factors")
 
 
 def test_unfinished_and_single_runs_claim_nothing(runs):

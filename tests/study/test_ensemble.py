@@ -146,6 +146,7 @@ UNLIKE = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("changes", "message"), UNLIKE.values(), ids=UNLIKE)
 def test_networks_that_were_tested_differently_are_named(tmp_path, candidates, labels, changes, message):
     draw = np.random.default_rng(3)
@@ -163,6 +164,7 @@ WRONG = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("number", "words", "message"), WRONG.values(), ids=WRONG)
 def test_what_cannot_be_averaged_is_refused(candidates, number, words, message):
     with pytest.raises(UserError, match=message):

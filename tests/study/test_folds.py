@@ -84,6 +84,7 @@ def test_gathered_runs_know_their_fold(planned):
     assert [str(failure.repeat) for failure in row.failures] == ["seed 0, fold 2"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("words", "told"),
     [

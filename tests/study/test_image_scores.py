@@ -64,6 +64,7 @@ def test_contributions_average_to_the_metric(drawn, metric):
     assert contributions(metric, *drawn).mean() == pytest.approx(by_library(metric, *drawn), abs=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("metric", [metric for metric in METRICS if metric not in ("top2", "ece", "auc")])
 def test_contributions_are_the_jackknifes_pseudo_values(drawn, metric):
     labels, probabilities = drawn

@@ -17,9 +17,11 @@ from fer_ablate.judgement.row_runs import RowRuns
 from fer_ablate.judgement.split_images import split_images
 from fer_ablate.judgement.statistics import image_difference, image_mean
 from fer_ablate.judgement.table_spec import TableSpec
+from fer_ablate.judgement.wording import possible
 from fer_ablate.labels import PRIVATE, PUBLIC, TRAINING, USAGES
 from fer_ablate.metrics import SplitResult
 from fer_ablate.metrics.scores import score
+from fer_ablate.report.table.shown_table import shown_table
 from fer_ablate.tracking.disk.run_folder import RunFolder, StoredPredictions
 
 from ..finished_runs import finish_run, make_header
@@ -474,6 +476,15 @@ def test_intervals_of_fractions_stay_within_bounds(row_of):
     assert difference.verdict.startswith("within noise (could be -100.0 to +100.0")
 
 
+def test_intervals_hold_possible_values_only():
+    assert possible("acc", (-0.1, 1.2)) == (0.0, 1.0)
+    assert possible("auc", (0.7, 1.009)) == (0.7, 1.0)
+    assert possible("kappa", (-1.2, 0.3)) == (-1.0, 0.3)
+    assert possible("loss", (-4.0, 12.5)) == (0.0, 12.5)
+    assert possible("mine", (-4.0, 12.5)) == (-4.0, 12.5)
+    assert all(map(math.isnan, possible("auc", (math.nan, math.nan))))
+
+
 def test_rows_with_the_same_runs_are_not_compared(row_of):
     base, more = row_of("base", 0.5), row_of("more", 0.9)
     twin = replace(base, label="twin")
@@ -486,13 +497,23 @@ def test_rows_with_the_same_runs_are_not_compared(row_of):
     assert found["more"].difference.p_holm == found["more"].difference.p
 
 
-def test_a_published_fraction_is_asked_about(row_of):
-    base = row_of("base", 0.5, published={"test/acc": 0.6262})
-    table = judge([base])
-    score = scores_of(table)["base"]
-    assert (score.published.value, score.gap, score.agrees) == (0.6262, None, None)
-    assert table.notes[0].startswith("base: is the published test/acc of 0.6262 a fraction?")
-    assert "write 62.62 for 62.62 %" in table.notes[0]
+@pytest.mark.parametrize(
+    ("column", "value", "shown", "question", "remedy"),
+    [
+        ("test/acc", 0.6262, "0.6262 (a fraction?)", "of 0.6262 a fraction?", "write 62.62 for 62.62 %"),
+        ("test/auc", 90.0, "90 (percent?)", "of 90 in percent?", "write 0.9 for 90 %"),
+        ("test/kappa", 55.5, "55.5 (percent?)", "of 55.5 in percent?", "write 0.555 for 55.5 %"),
+    ],
+)
+def test_a_published_number_of_another_unit_is_doubted(row_of, column, value, shown, question, remedy):
+    rows = [row_of("base", 0.5, (0, 1), published={column: value}), row_of("more", 0.9, (0, 1))]
+    table = judge(rows, columns=[column])
+    score = scores_of(table, column)["base"]
+    assert (score.published.value, score.gap, score.agrees) == (value, None, None)
+    assert table.notes[0].startswith(f"base: is the published {column} {question}")
+    assert remedy in table.notes[0]
+    (cells,) = (one.cells for one in shown_table(table).columns if one.name == "published")
+    assert cells[0] == shown
 
 
 def test_a_margin_makes_sameness_a_verdict(row_of):

@@ -6,22 +6,28 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fer_ablate.config.schema import StudyConfig
 from fer_ablate.config.study_rows import Row
 from fer_ablate.errors import Fault, UserError
 from fer_ablate.execution.ablation_path import Ends, ForwardPath, reverse_rows
+from fer_ablate.judgement.evidence import SeedEvidence
 from fer_ablate.judgement.judge import build_table
 from fer_ablate.judgement.judged_table import Verdict
-from fer_ablate.judgement.path import AblationPath, Candidate, Decided, best_change, judged_path, most_rows
+from fer_ablate.judgement.path import FILE, AblationPath, Candidate, Decided, best_change, judged_path, most_rows, wider_interval
 from fer_ablate.judgement.planned_rows import rows_with_runs
 from fer_ablate.judgement.row_runs import RowRuns
 from fer_ablate.judgement.table_spec import TableSpec
+from fer_ablate.judgement.verdicts import compared, judged_differences
+from fer_ablate.judgement.wording import Judging
 from fer_ablate.labels import PRIVATE, USAGES
 from fer_ablate.metrics import SplitResult
+from fer_ablate.report.page.album import Album
+from fer_ablate.report.page.path import path_parts
 from fer_ablate.report.plots.waterfall import waterfall_figure
-from fer_ablate.report.table.path import candidates_table, path_csv, path_table, verdicts_of, without_verdicts
-from fer_ablate.study.path_changes import changes_between, joined, words_between
+from fer_ablate.report.table.path import candidates_table, console_tables, path_csv, path_table, verdicts_of, without_verdicts
+from fer_ablate.study.path_changes import changes_between, joined, with_values, words_between
 from fer_ablate.tracking.disk.run_folder import RunFolder, StoredPredictions
 from fer_ablate.tracking.disk.scan import folder_name
 
@@ -46,6 +52,17 @@ def test_a_group_changes_with_the_keys_of_it():
     assert words_between(START, END, [optimizer]) == ("model=small", "optimizer=sgd", "model.width=1", "optimizer.momentum=0.5")
     assert set(words_between(START, END, [optimizer, width, dropout])) == set(END)
     assert words_between(START, END, []) == START
+
+
+def test_changes_say_their_values_before_and_after():
+    before = {"optimizer": "adam", "optimizer.betas": "[0.9,0.9]", "model.width": "1", "model.dropout": "null"}
+    after = {"optimizer": "sgd", "optimizer.momentum": "0.5", "model.width": "0.5", "model.dropout": "0.2"}
+    optimizer, dropout, width = with_values(changes_between(START, END, only_beside), before, after)
+    assert optimizer.label == "optimizer=sgd momentum=0.5"
+    assert optimizer.described == "optimizer adam -> sgd, optimizer.momentum absent -> 0.5, optimizer.betas [0.9,0.9] -> absent"
+    assert (dropout.described, width.described) == ("model.dropout null -> 0.2", "model.width 1 -> 0.5")
+    assert width.label == "width=0.5 (default)"
+    assert joined([optimizer, width]).described == f"{optimizer.described}, {width.described}"
 
 
 def test_conditions_of_a_search_join_keys():
@@ -76,8 +93,8 @@ def split_of(right):
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    """A path of three steps, judged on three seeds."""
+def judged(tmp_path_factory):
+    """The table of a path of three steps, judged on three seeds, and the path."""
     generator, folder = np.random.default_rng(0), tmp_path_factory.mktemp("runs")
     labels, hard, rows = np.zeros(IMAGES, int), generator.random(IMAGES), []
     for label, shares in SHARES.items():
@@ -95,7 +112,12 @@ def path(tmp_path_factory):
     table = build_table(TableSpec(study="way", baseline="start", columns=["val/acc", "test/acc"]), rows)
     tried = (Candidate("a", table.rows[1].scores["val/acc"].mean), Candidate("b", 0.6), Candidate("c", None, "it cannot be."))
     steps = [Decided("+ a", "a", tried), Decided("+ a + b", "b"), Decided("+ a + b + c", "c")]
-    return judged_path(table, rows, steps, "end", "val/acc", ["A note."])
+    return table, judged_path(table, rows, steps, "end", "val/acc", ["A note."])
+
+
+@pytest.fixture(scope="module")
+def path(judged):
+    return judged[1]
 
 
 def test_gains_are_differences_to_the_step_before(path):
@@ -105,6 +127,37 @@ def test_gains_are_differences_to_the_step_before(path):
     assert (first.kind, second.kind, third.kind) == (Verdict.better, Verdict.noise, Verdict.worse)
     assert all(one.low < one.value < one.high and one.p <= one.p_holm for one in (first, second, third))
     assert path.steps[-1].scores["test/acc"].difference.value == pytest.approx(means[-1] - means[0])
+
+
+def test_a_gain_has_the_interval_of_its_verdict(path):
+    generator, judging = np.random.default_rng(5), Judging("acc")
+    rows = [generator.random((3, IMAGES)) < share for share in (0.6, 0.665, 0.6)]
+    start, *others = (SeedEvidence((0, 1, 2), one.mean(axis=1), IMAGES, np.arange(IMAGES), one, "") for one in rows)
+    comparisons = [compared(one, start, None) for one in others]
+    first, second = judged_differences(judging, comparisons)
+    assert first.p < 0.05 < first.p_holm
+    assert first.low > 0
+    low, high = wider_interval(judging, comparisons[0], first)
+    assert low < 0 < first.high < high
+    assert f"could be {100 * low:+.1f} to {100 * high:+.1f}" in first.verdict
+    assert wider_interval(judging, comparisons[1], second) is None
+    step = replace(path.steps[1], wider={"test/acc": (low, high)})
+    shown = path_table(replace(path, steps=(path.steps[0], step)), "test/acc").rows[2][4]
+    assert f"[{100 * low:+.1f}, {100 * high:+.1f}]" in shown
+
+
+def test_a_page_shows_the_path_of_its_rows(judged, tmp_path):
+    table, path = judged
+    own, here = tmp_path / "way" / "way-table", tmp_path / "fresh" / "table"
+    own.mkdir(parents=True)
+    assert path_parts(Album(), here, table) == ()
+    (own / FILE).write_text(path.to_json())
+    Image.new("RGB", (4, 3)).save(own / "waterfall-test-acc.png")
+    picture, steps, verdicts, tried, notes = path_parts(Album(), here, table)
+    assert picture.caption == "From start to end: test acc after each step."
+    assert (len(steps.rows), len(verdicts.rows), tried.kind, notes.items[-1]) == (4, 3, "details", "A note.")
+    fresh = replace(table, rows=(*table.rows[:-1], replace(table.rows[-1], scores={})))
+    assert path_parts(Album(), here, fresh) == ()
 
 
 def test_tables_show_steps_and_what_was_tried(path):
@@ -121,6 +174,16 @@ def test_tables_show_steps_and_what_was_tried(path):
     lines = path_csv(path).splitlines()
     assert len(lines) == 1 + 2 * len(SHARES)
     assert lines[1].startswith("way,val/acc,0,start,3,")
+
+
+@pytest.mark.parametrize(("width", "columns", "intervals"), [(140, 8, True), (95, 8, False), (80, 7, False), (60, 5, False)])
+def test_a_narrow_screen_has_fewer_columns(path, width, columns, intervals):
+    numbers, verdicts = console_tables(path, "test/acc", width)
+    assert len(numbers.header) == columns
+    assert ("[" in numbers.rows[1][numbers.header.index("gain")]) == intervals
+    for part in (numbers, verdicts):
+        assert sum(max(map(len, one)) + 2 for one in zip(part.header, *part.rows, strict=True)) - 2 <= width
+    assert ("seeds would show" in verdicts.rows[1][-1]) == (width > 100)
 
 
 def test_the_waterfall_begins_where_the_last_bar_ended(path):

@@ -86,6 +86,7 @@ def reported(search, number):
     return search.study.get_trials(deepcopy=False)[number].intermediate_values
 
 
+@pytest.mark.long
 def test_a_hopeless_run_ends_and_can_resume(search_of, trial_of):
     search = search_of(HARD)
     config, folder, prepared = trial_of(search.ask().number)

@@ -71,6 +71,7 @@ def test_there_are_seventeen_studies_with_71_rows():
     assert (len(found), sum(map(len, found.values()))) == (17, 71)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("study", sorted(transcribed()))
 def test_a_study_has_its_documents_rows_and_numbers(study):
     found, expected = written(study), transcribed()[study]
@@ -132,6 +133,7 @@ def test_the_copies_here_are_the_shared_transcriptions(name):
     assert lines_of(name) == lines_of(name, SHARED)
 
 
+@pytest.mark.long
 def test_readme_and_docs_state_the_true_counts():
     names = study_names(documents())
     rows, reports = published_counts(read_studies(names))

@@ -85,5 +85,26 @@ def test_ties_share_ranks_and_gaps_are_named():
     assert ranked({"A": [2, 1]}) is None
 
 
+def test_the_same_test_images_count_once():
+    table = {"A": [3, 2, 3, 3, 3, 3], "B": [2, 3, 2, 2, 2, 2], "C": [1, 1, 1, 1, 1, 1]}
+    assert ranked(table, same=()).p < 0.05
+    found = ranked(table, same=[["a", "b", "c"]])
+    # Together a, b and c have the means 8/3, 7/3 and 1.
+    assert (found.data, found.means) == (("a + b + c", "d", "e", "f"), {"A": 1, "B": 2, "C": 3})
+    assert (found.p, found.ordered) == (None, ())
+    assert found.sentences[1:] == (
+        "Ranks over 4 data sets are not tested: five or more are needed for 3 networks.",
+        "a, b and c have the same test images: they are one data set here, with the mean of their scores.",
+    )
+    alone = ranked({"A": [2, 2], "B": [1, 1]}, same=[["a", "b"]])
+    assert alone.sentences[0].startswith("Mean ranks over 1 data set, 1 is best: A 1.00")
+
+
+def test_equal_scores_are_doubted_where_images_are_unknown():
+    table = {"A": [2, 2, 3], "B": [1, 1, 1]}
+    assert ranked(table).sentences[-1].startswith("The same scores on a, b: if their test images are the same")
+    assert not any("same" in sentence for sentence in ranked(table, same=()).sentences)
+
+
 def test_less_can_be_better():
     assert ranked({"A": [2, 2], "B": [1, 1]}, higher_is_better=False).means == {"A": 2, "B": 1}

@@ -89,6 +89,7 @@ def test_the_same_search_goes_on_where_it_stopped(plan):
     assert [trial.number for trial in search.records] == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sampler", each_sampler(usually=("tpe",)))
 def test_an_interrupted_search_suggests_the_same_trials(plan, sampler):
     unbroken = run(Search.open(plan(sampler=sampler, name="unbroken")), 9)
@@ -99,6 +100,7 @@ def test_an_interrupted_search_suggests_the_same_trials(plan, sampler):
 
 
 # CMA-ES draws by the number of a trial, and the repeated one has another.
+@pytest.mark.long
 @pytest.mark.parametrize("sampler", each_sampler(usually=("tpe",), without=("cmaes",)))
 def test_a_killed_trial_is_repeated_and_counts_once(plan, sampler):
     unbroken = run(Search.open(plan(sampler=sampler, name="unbroken")), 6)
@@ -151,6 +153,7 @@ def test_failed_trials_are_repeated_only_on_request(plan):
     assert again.counted == 0
 
 
+@pytest.mark.long
 def test_an_interrupted_grid_is_walked_through_once(plan):
     grid = {"depth": [1, 2, 3], "norm": ["batch", "none"]}
     space = {"depth": IntDistribution(1, 3), "norm": CategoricalDistribution(["batch", "none"])}
@@ -179,6 +182,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("change", "message"), CHANGES.values(), ids=CHANGES)
 def test_a_name_does_not_stand_for_two_searches(plan, change, message):
     run(Search.open(plan()), 1)

@@ -58,6 +58,7 @@ def test_intervals_of_means_cover(without_difference):
     assert 0.93 <= without_difference[0] <= 0.98
 
 
+@pytest.mark.long
 def test_intervals_of_differences_cover(without_difference):
     assert 0.93 <= without_difference[1] <= 0.98
 

@@ -1,12 +1,15 @@
 """Command lines read as rows, seeds and switches."""
 
 import re
+import shlex
 
 import pytest
 
 from fer_ablate.config.choices import Only
+from fer_ablate.config.overrides import parsed_overrides
 from fer_ablate.config.schema import StudyConfig, StudySwitches
 from fer_ablate.errors import FaultyConfigError, UserError
+from fer_ablate.study.cells import compose_cells
 from fer_ablate.study.documents import read_studies
 from fer_ablate.study.spec import study_spec
 
@@ -92,6 +95,9 @@ def test_words_for_hydra_stay_out_of_rows(conf):
         (["study.only=failed"], "no study is named"),
         (["study=paper/depth", "study.select=[lesss]"], "there is no row 'lesss'.*Did you mean 'less'"),
         (["study=paper/depth", "study.only=broken"], "study.only.*broken"),
+        (["study=paper/depth", "study.max_seeds=20"], "max_seeds: has no effect.*Give study.seeds_until=decided"),
+        (["study=paper/depth", "study.budget_hours=2", "study.seeds_until=null"], "budget_hours: has no effect"),
+        (["study=paper/depth", "study.margin=200"], "margin: 200.0 is above 100"),
         (["optimizer.lr=interval(0.1,0.2)"], "an interval has no list of values.*hydra/sweeper=optuna"),
         (["study=paper/depth", "optimizer.lrr=1"], "optimizer.lrr: there is no such key"),
     ],
@@ -101,6 +107,48 @@ def test_faults_say_what_is_wrong(words, told, conf):
         study_spec(words, conf)
 
 
+@pytest.mark.parametrize(
+    ("typed", "command"),
+    [
+        ("-1 Conv", "\"study.rows=['-1 Conv']\""),
+        ("[-1 conv, all]", "\"study.rows=['all','-1 Conv']\""),
+        ("[it's 50 %, lr=0.1]", shlex.quote("study.rows=['it\\'s 50 %, lr=0.1']")),
+        ("'[BN + Dropout]'", "\"study.rows=['BN + Dropout']\""),
+        ("[1e-3]", "\"study.rows=['1e-3']\""),
+    ],
+)
+def test_labels_are_shown_as_to_be_typed(typed, command, conf):
+    labels = ["all", "-1 Conv", "BN + Dropout", "it's 50 %, lr=0.1", "1e-3"]
+    rows = "".join(f'  - {{label: "{label}", overrides: [model.conv_layers={n + 1}]}}\n' for n, label in enumerate(labels))
+    (conf / "study" / "labels.yaml").write_text(f"base: [model=small]\nrows:\n{rows}")
+    with pytest.raises(FaultyConfigError) as caught:
+        study_spec(["study=labels", f"study.select={typed}"], conf)
+    (fault,) = caught.value.faults
+    assert (fault.key, fault.remedy[fault.remedy.index("Write ") :]) == ("study.rows", f"Write {command}.")
+    word = shlex.split(command)[0].replace("study.rows", "study.select")
+    assert set(parsed_overrides([word])[0].value()) <= set(labels)
+
+
+def test_seeds_are_added_to_typed_ones(conf):
+    file = conf / "study" / "paper" / "depth.yaml"
+    file.write_text(STUDY.replace("seeds: [0, 1]", "seeds: [0]"))
+    words = ["study=paper/depth", "study.seeds_until=decided", "study.max_seeds=4"]
+    assert study_spec([*words, "seed=3,4"], conf).looks == (2, 3, 4)
+    for more in ([], ["seed=3"]):
+        with pytest.raises(FaultyConfigError, match="one seed shows no spread"):
+            study_spec([*words, *more], conf)
+
+
+def test_adding_seeds_can_be_switched_off(conf):
+    file = conf / "study" / "paper" / "depth.yaml"
+    file.write_text(f"{STUDY}seeds_until: decided\nmax_seeds: 6\nbudget_hours: 2\n")
+    assert study_spec(["study=paper/depth", "study.seeds_until=null"], conf).looks == ()
+    file.write_text(f"{STUDY}max_seeds: 6\n")
+    with pytest.raises(FaultyConfigError, match="max_seeds: has no effect"):
+        study_spec(["study=paper/depth"], conf)
+
+
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("line", "typed"),
     [
@@ -154,3 +202,18 @@ def test_malformed_parts_of_a_study_are_faults(tmp_path, line):
     )
     with pytest.raises(UserError):
         study_spec(["study=odd"], tmp_path)
+
+
+def test_interpolations_of_a_row_are_left_to_its_runs(tmp_path):
+    file = tmp_path / "study" / "mine.yaml"
+    file.parent.mkdir()
+    rows = '[{label: all}, {label: drawn, overrides: ["data.split_seed=${seed}"]}]'
+    file.write_text(
+        f"base: [data=synthetic]\nseeds: [0, 3]\nrows: {rows}\none_factor: {{optimizer.lr: ['${{optimizer.weight_decay}}']}}"
+    )
+    spec = study_spec(["study=mine"], tmp_path)
+    assert [row.overrides[-1] for row in spec.rows[2:]] == ["data.split_seed=${seed}", "optimizer.lr='${optimizer.weight_decay}'"]
+    cells = {(cell.row.label, cell.config.seed): cell.config for cell in compose_cells(spec, tmp_path)}
+    assert [cells["drawn", seed].data.split_seed for seed in (0, 3)] == [0, 3]
+    swept = cells["lr=${optimizer.weight_decay}", 0].optimizer
+    assert swept["lr"] == swept["weight_decay"]

@@ -18,6 +18,7 @@ def test_there_are_studies():
     assert "quickstart" in STUDIES
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", STUDIES)
 def test_its_rows_have_no_faults(name):
     study = shipped(name)

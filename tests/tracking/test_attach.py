@@ -36,6 +36,7 @@ def summary(tmp_path, digest="one", acc=0.5):
     return EnsembleSummary("ensemble all", {"members": "1 x a; 1 x b"}, {"test/acc": acc}, [file], digest)
 
 
+@pytest.mark.long
 def test_an_ensemble_is_one_run_below_its_study(tracking, runs_dir, tmp_path):
     study, _ = open_study(tracking, runs_dir, "depth", ["4 layers"], {})
     first, warning = record_ensemble(tracking, runs_dir, "depth", EnsembleRecord(), summary(tmp_path))

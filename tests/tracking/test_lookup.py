@@ -7,7 +7,9 @@ import pytest
 
 from fer_ablate.errors import UserError
 from fer_ablate.tracking.disk.lookup import find_run, finished_run
+from fer_ablate.tracking.disk.row_labels import FILE, LabelledRun, keep_labels
 from fer_ablate.tracking.disk.run_folder import RunFolder
+from fer_ablate.tracking.disk.scan import study_path
 
 from ..finished_runs import make_header, make_result
 
@@ -63,3 +65,32 @@ def test_runs_without_result_or_weights_are_refused(tmp_path):
         finished_run(tmp_path, "three")
     with pytest.raises(UserError, match=r"four-0-0 has lost best\.ckpt"):
         finished_run(tmp_path, "four")
+
+
+def test_a_shared_run_has_every_label(tmp_path):
+    shared, other = add(tmp_path, "s1", "same", 0), add(tmp_path, "s1", "base", 1)
+    keys = {path: RunFolder(path).header.key for path in (shared, other)}
+    for experiment, study in (("s1", "s1"), ("s2", "s2"), ("s1", "s1-path")):
+        labels = [
+            LabelledRun(experiment, study, "base", 0, None, keys[shared]),
+            LabelledRun(experiment, study, "base", 1, None, keys[other]),
+        ]
+        keep_labels(study_path(tmp_path, experiment, study), labels)
+    for name in ("same", "s1/same, seed 0", "base, seed 0", "s1/base", "s2/base, seed 0", "s1-path/base"):
+        assert find_run(tmp_path, name).path == shared
+    assert find_run(tmp_path, "s2/base, seed 1").path == other
+
+
+def test_the_last_key_of_a_label_counts(tmp_path):
+    first, second = add(tmp_path, "s1", "a", 0), add(tmp_path, "s1", "b", 0)
+    for path in (first, second):
+        keep_labels(study_path(tmp_path, "s2", "s2"), [LabelledRun("s2", "s2", "row", 0, None, RunFolder(path).header.key)])
+    assert find_run(tmp_path, "s2/row").path == second
+
+
+def test_a_damaged_record_hides_no_run(tmp_path):
+    path = add(tmp_path, "s1", "same", 0)
+    record = study_path(tmp_path, "s1", "s1") / FILE
+    record.parent.mkdir()
+    record.write_text('[{"label": 3}]')
+    assert find_run(tmp_path, "same").path == path

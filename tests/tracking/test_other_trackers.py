@@ -129,10 +129,15 @@ def test_no_tracker_gets_a_secret(folder, monkeypatch):
 
 def test_missing_packages_are_faults(monkeypatch):
     monkeypatch.setattr(other_trackers, "find_spec", lambda name: None)
-    config = TrackingConfig(enabled=False, uri=NOBODY, experiment="depth", also=[*Tracker, *Tracker])
+    config = TrackingConfig(enabled=False, uri=NOBODY, experiment="depth", also=[*Tracker])
     assert [(fault.key, fault.problem, fault.remedy) for fault in tracking_faults(config)] == [
         ("tracking.also", f"needs {name}.", f"Install it: pip install 'fer-ablate[{name}]'.") for name in ("tensorboard", "wandb")
     ]
+
+
+def test_a_tracker_named_twice_is_a_fault():
+    (fault,) = tracking_faults(TrackingConfig(enabled=False, uri=NOBODY, experiment="depth", also=[Tracker.csv, Tracker.csv]))
+    assert (fault.problem, fault.remedy) == ("csv is named 2 times.", "Name each once: tracking.also=[csv].")
 
 
 def test_an_unknown_tracker_lists_the_known_ones(small_run, capsys):

@@ -202,6 +202,7 @@ def test_a_foreign_run_is_copied_once(tracking, runs_dir, client, folder, known)
     assert trained.header.parent_run_id is None
 
 
+@pytest.mark.long
 def test_a_shared_run_is_shown_below_each(tracking, runs_dir, client, folder):
     trained = recorded(folder, tracking, runs_dir)
     summary = StudySummary({}, {label: [trained] for label in LABELS})
@@ -264,6 +265,7 @@ def test_an_absent_store_is_updated_later(tracking, runs_dir, client, tmp_path):
     assert unsent_studies(tmp_path, tracking.uri) == ["depth"]
 
 
+@pytest.mark.long
 def test_nobody_waits_for_a_silent_server(tracking, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")  # of the first store of a process; here that was another test's
     with socket.create_server(("127.0.0.1", 0)) as mute:
@@ -374,6 +376,7 @@ class Killed(BaseException):
     """Nothing that runs catches it, as nothing catches a kill."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("writes", cases({"before the study's id": 1, "before a row's": 2, "before the next row's": 3}))
 def test_kills_before_ids_are_written_double_nothing(tracking, runs_dir, client, monkeypatch, writes):
     write, count = StudyIdsFile.write, 0

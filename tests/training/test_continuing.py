@@ -56,6 +56,7 @@ def state(folder):
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("recipe", cases(RECIPES | MORE, slow=MORE))
 def test_a_continued_run_equals_an_unbroken_one(recipe, config_of, run, task_of, tmp_path, request):
     short, long = (config_of(f"trainer.max_epochs={epochs}", *recipe) for epochs in (3, 5))

@@ -186,6 +186,7 @@ def test_a_training_step_has_to_give_a_loss(said, gives, message):
     assert message in said("model.name=bad_parts.Lit", f"+model.arguments.gives={gives}")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("words", "message"),
     [

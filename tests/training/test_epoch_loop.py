@@ -57,6 +57,7 @@ RECIPES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("recipe", cases(RECIPES, slow=["adam and one cycle"]))
 def test_plain_steps_equal_those_of_lightning(recipe, config_of, task_of, monkeypatch):
     config, found = config_of("trainer.max_epochs=2", *recipe), []

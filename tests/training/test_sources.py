@@ -39,6 +39,7 @@ def test_a_folder_of_pictures_trains_end_to_end(channels, pictures, config_of, r
     assert rows[4]["train/loss"] < rows[1]["train/loss"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "overrides",
     [

@@ -70,6 +70,7 @@ def test_the_optimizer_begins_anew(config_of, task_of, start_of):
     assert int(steps) == 5
 
 
+@pytest.mark.long
 def test_an_interrupted_run_does_not_start_over(config_of, task_of, start_of, tmp_path):
     start, config = start_of(config_of()), config_of("trainer.max_epochs=2", "seed=1")
     fit(replace(task_of(config, "unbroken"), start=start))

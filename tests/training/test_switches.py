@@ -46,6 +46,7 @@ def norm_of(first, second):
     return sum(((first[name] - second[name]) ** 2).sum() for name in first).sqrt()
 
 
+@pytest.mark.long
 def test_only_equal_seeds_give_equal_weights(config_of, run, tmp_path):
     for folder, seed in (("first", 5), ("again", 5), ("other", 6)):
         run(config_of(f"seed={seed}", "augment=pisa", "trainer.limit_train_batches=2"), folder)
@@ -85,6 +86,7 @@ def test_a_limit_is_a_fraction_or_number(limit, batches, config_of, task_of):
     assert (len(seen.train), len(seen.val)) == (batches, batches)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("limit", "n"),
     [("2", 32), ("0.1", 7), ("1", 70), ("0.001", 1)],

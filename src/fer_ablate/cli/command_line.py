@@ -34,10 +34,11 @@ from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.config.environment import recorded
 from fer_ablate.config.hydra_internals import flag_parser
 from fer_ablate.config.multirun import Multirun, multirun_of
-from fer_ablate.config.overrides import Override, key_of, parsed_overrides, value_of
+from fer_ablate.config.overrides import Override, is_override, key_of, parsed_overrides, value_of
 from fer_ablate.config.schema import Config
 from fer_ablate.config.study_rows import repeat_of
 from fer_ablate.errors import Fault, FaultyConfigError, UserError
+from fer_ablate.shell import quoted
 from fer_ablate.tracking.disk.files import write_text
 
 INSPECTIONS = ("help", "hydra_help", "cfg", "info", "shell_completion")
@@ -242,6 +243,7 @@ def parse(arguments: Sequence[str]) -> HydraArguments:
         raise UserError(f"{' '.join(unknown)}: no such flag. --hydra-help lists them; values are given as key=value.")
     if parsed.config_dir and not Path(parsed.config_dir).is_dir():
         raise UserError(f"--config-dir {parsed.config_dir}: there is no such folder. It holds <group>/<name>.yaml of your own.")
+    _refuse_split(parsed.overrides)
     _begin_with(parsed.config_name, Path(parsed.config_dir) if parsed.config_dir else None)
     return HydraArguments(
         overrides=list(parsed.overrides),
@@ -251,6 +253,26 @@ def parse(arguments: Sequence[str]) -> HydraArguments:
         inspects=any(getattr(parsed, flag, None) for flag in INSPECTIONS),
         plain=not any(value for flag, value in vars(parsed).items() if flag not in PLAIN),
     )
+
+
+def _refuse_split(words: Sequence[str]) -> None:
+    """Refuse a list or mapping that the shell took apart at its blanks, as in study.rows=[-1 Conv] without quotes.
+
+    Raises:
+        FaultyConfigError: with the word as it is to be typed.
+    """
+    for first, word in enumerate(words):
+        last, depth = first, _open_brackets(word)
+        while "=" in word and depth > 0 and last + 1 < len(words):
+            last += 1
+            depth += _open_brackets(words[last])
+        whole = " ".join(words[first : last + 1])
+        if last > first and depth == 0 and is_override(whole):
+            raise FaultyConfigError([Fault("", f"the shell split {whole} at its blanks.", f"Write {quoted(whole)}.")])
+
+
+def _open_brackets(word: str) -> int:
+    return sum(word.count(sign) for sign in "[{(") - sum(word.count(sign) for sign in "]})")
 
 
 def asked_of(parsed: HydraArguments) -> Multirun:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from annotated_types import Ge
+from annotated_types import Ge, Le
+from rich.cells import cell_len
 
 from fer_ablate.cli import console
 from fer_ablate.cli.command_line import HydraArguments, allow_plugins, asked_of, each_study, parse
@@ -12,11 +13,19 @@ from fer_ablate.cli.words import read_command
 from fer_ablate.config.choices import AverageOver
 from fer_ablate.config.key import short
 from fer_ablate.config.study_rows import Repeat
+from fer_ablate.errors import Fault, FaultyConfigError
 from fer_ablate.execution.detectable import detection_facts
-from fer_ablate.execution.planning import cost, plan_with_bar, summary
-from fer_ablate.report.quantities import ABSENT
+from fer_ablate.execution.planning import check_comparable, cost, plan_with_bar, summary
+from fer_ablate.report.quantities import ABSENT, shorten
 from fer_ablate.study.averaged_rows import averaged_networks
+from fer_ablate.study.plan import Plan
 from fer_ablate.tracking.disk.run_state import RunState
+
+GAP = 2
+"""Blanks between two columns."""
+
+SHORTEST_REASON, SHORTEST_LABEL = 14, 16
+"""Letters that a reason, such as `code changed`, and a label keep on any screen."""
 
 USAGE = """Show what a study, a grid or a search would train, and why. Nothing is trained.
 
@@ -42,7 +51,7 @@ Rows that average others (average_of) come last: they have no key and are finish
 class PlanWords:
     """Words of `plan`."""
 
-    detect: Annotated[float, Ge(0.01)] | None = None  # difference to the baseline in points that the table should show
+    detect: Annotated[float, Ge(0.01), Le(100)] | None = None  # difference to the baseline in points that the table should show
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -56,9 +65,36 @@ def _show(rest: Sequence[str], words: PlanWords) -> int:
     allow_plugins(parsed.overrides)
     asked = asked_of(parsed)
     if asked.is_search:
+        if words.detect is not None:
+            raise FaultyConfigError([Fault("detect", "a search compares no seeds.", "Leave it out, or plan a study or a grid.")])
         return _show_search(parsed)
     plan, _, _ = plan_with_bar(rest)
-    rows = [
+    check_comparable(plan)
+    _show_runs(plan)
+    facts = [("study" if plan.spec.from_file else "grid", f"{plan.spec.name}, {summary(plan)}")]
+    facts += [("seeds", plan.seeds_added)] if plan.seeds_added else []
+    facts += [("note", note) for note in (*asked.notes, *plan.damaged)]
+    facts.append(("trains", f"{console.counted(len(plan.to_train), 'run')}; {cost(plan)}" if plan.to_train else "nothing"))
+    if words.detect is not None:
+        facts += detection_facts(plan, words.detect)
+    console.facts(facts)
+    return 0
+
+
+def _show_runs(plan: Plan) -> None:
+    """Print every run with its state and the reason of it."""
+    which = ["seed"] if plan.spec.folds is None else ["seed", "fold"]
+    header = ["row", *which, "key", "state", "why"]
+    rows, below = fitted(header, [*_trained(plan), *_averaged(plan)], console.console.width)
+    console.table("", header, rows, left=len(header))
+    console.console.print()
+    if below:
+        console.facts(below)
+        console.console.print()
+
+
+def _trained(plan: Plan) -> list[list[str]]:
+    return [
         [
             planned.cell.row.label,
             *_repeat_cells(planned.cell.repeat, plan.spec.folds),
@@ -68,7 +104,10 @@ def _show(rest: Sequence[str], words: PlanWords) -> int:
         ]
         for planned in plan.runs
     ]
-    rows += [
+
+
+def _averaged(plan: Plan) -> list[list[str]]:
+    return [
         [
             network.row.label,
             *_repeat_cells(network.repeat, plan.spec.folds, together=network.row.average_over is AverageOver.seeds),
@@ -78,17 +117,30 @@ def _show(rest: Sequence[str], words: PlanWords) -> int:
         ]
         for network in averaged_networks(plan)
     ]
-    which = ["seed"] if plan.spec.folds is None else ["seed", "fold"]
-    console.table("", ["row", *which, "key", "state", "why"], rows, left=len(which) + 4)
-    console.console.print()
-    facts = [("study" if plan.spec.from_file else "grid", f"{plan.spec.name}, {summary(plan)}")]
-    facts += [("seeds", plan.seeds_added)] if plan.seeds_added else []
-    facts += [("note", note) for note in (*asked.notes, *plan.damaged)]
-    facts.append(("trains", f"{console.counted(len(plan.to_train), 'run')}; {cost(plan)}" if plan.to_train else "nothing"))
-    if words.detect is not None:
-        facts += detection_facts(plan, words.detect)
-    console.facts(facts)
-    return 0
+
+
+def fitted(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> tuple[list[list[str]], list[tuple[str, str]]]:
+    """The rows of a plan so that they fit on a screen.
+
+    Reasons that have no room are replaced by numbers, and labels that are too long even then lose their middle.
+
+    Args:
+        header: titles of the columns, the first of labels and the last of reasons.
+        rows: cells.
+        width: letters of a line.
+
+    Returns:
+        The rows, and the reasons by their numbers, each once.
+    """
+    fixed = sum(max(map(cell_len, (title, *cells))) + GAP for title, *cells in list(zip(header, *rows, strict=True))[1:-1])
+    label = max((cell_len(row[0]) for row in rows), default=0)
+    room = max(width - fixed - label - GAP, SHORTEST_REASON)
+    long = dict.fromkeys(row[-1] for row in rows if cell_len(row[-1]) > room)
+    numbers = {reason: f"({place})" for place, reason in enumerate(long, start=1)}
+    last = max((cell_len(numbers.get(row[-1], row[-1])) for row in rows), default=0)
+    longest = max(SHORTEST_LABEL, width - fixed - last - GAP)
+    shown = [[shorten(row[0], longest), *row[1:-1], numbers.get(row[-1], row[-1])] for row in rows]
+    return shown, [(number, reason) for reason, number in numbers.items()]
 
 
 def _show_search(parsed: HydraArguments) -> int:

@@ -16,9 +16,9 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _checked(arguments: Sequence[str]) -> int:
-    from fer_ablate.execution.planning import plan_with_bar
+    from fer_ablate.execution.planning import check_comparable, plan_with_bar
 
-    plan_with_bar(arguments)
+    check_comparable(plan_with_bar(arguments)[0])
     return 0
 
 

@@ -1,6 +1,6 @@
 """Finds out which overrides of a command line are at fault, and names for each the nearest one that would work."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fer_ablate import shell
-from fer_ablate.config.compose import composed, composer, flat, primary_name
+from fer_ablate.config.compose import composed, composer, flat, hydra_section, primary_name
 from fer_ablate.config.conf_files import CONFIG_NAME
 from fer_ablate.config.overrides import Override, ParsedOverride, parsed_overrides, quoted, value_of
 from fer_ablate.config.schema import Config
@@ -23,6 +23,9 @@ from fer_ablate.extras import install_command
 
 FOLDERED = ("study",)
 """Groups whose files are in folders, one for each document."""
+
+SEARCHES = "hydra/sweeper=optuna"
+"""The word that makes a search."""
 
 EXTRAS = {"ray": f"Install it: {install_command('ray')}."}
 """Launcher that comes with an extra of the package -> how to install it."""
@@ -156,7 +159,7 @@ def _group_faults(override: ParsedOverride) -> list[Fault]:
 def _key_faults(override: ParsedOverride, base: DictConfig | None, groups: Sequence[str]) -> list[Fault]:
     key = override.key_or_group
     if key == "hydra" or key.startswith(("hydra.", "hydra/")):
-        return []
+        return _sweeper_faults(override, groups)
     if base is not None:
         tree = OmegaConf.to_container(base, resolve=False)
         if _is_foreign(override) or not (_adds(override) or _has(tree, key)):
@@ -166,6 +169,30 @@ def _key_faults(override: ParsedOverride, base: DictConfig | None, groups: Seque
         _, trouble = _try([*groups, value])
         faults += [Fault(key, f"{value_of(value)} does not fit. {fault.remedy or fault.problem}") for fault in trouble]
     return faults
+
+
+def _sweeper_faults(override: ParsedOverride, groups: Sequence[str]) -> list[Fault]:
+    """The fault of a key that the chosen sweeper does not have; `groups` are the choices of the command line."""
+    key = str(override.key_or_group)
+    if not key.startswith("hydra.sweeper.") or _adds(override):
+        return []
+    name, known, of_search = key.split(".")[2], _sweeper_keys(groups), _sweeper_keys([*groups, SEARCHES])
+    if name in known:
+        return []
+    if name not in of_search:
+        return [Fault(key, "there is no such key.", choices(name, dict.fromkeys((*known, *of_search))))]
+    instead = "A grid leaves combinations out by `exclude` in a study's file. " if name in ("when", "exclude") else ""
+    return [Fault(key, "is for searches alone, and these words make none.", f"{instead}Add {SEARCHES}, or leave it out.")]
+
+
+def _sweeper_keys(groups: Sequence[str]) -> list[str]:
+    """Keys of the sweeper that these choices of groups give; none if they do not compose."""
+    last = {Override.parse(text).key: text for text in groups}
+    try:
+        section = hydra_section(list(last.values())).sweeper
+    except (HydraException, OmegaConfBaseException, OSError):
+        return []
+    return [name for name in section if not name.startswith("_")] if isinstance(section, Mapping) else []
 
 
 def _adds(override: ParsedOverride) -> bool:

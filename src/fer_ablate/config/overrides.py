@@ -8,7 +8,7 @@ from typing import Any
 
 from hydra.core.override_parser import types
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import OverrideParseException
+from hydra.errors import HydraException, OverrideParseException
 
 ParsedOverride = types.Override
 """An override as Hydra's parser gives it: kind, key, and value or sweep."""
@@ -91,6 +91,15 @@ def parsed_overrides(texts: Sequence[str]) -> list[ParsedOverride]:
     return [_parsed(text) for text in texts]
 
 
+def is_override(text: str) -> bool:
+    """Whether Hydra's parser takes a text for an override."""
+    try:
+        parsed_overrides([text])
+    except HydraException:
+        return False
+    return True
+
+
 @lru_cache(maxsize=10_000)
 def _parsed(text: str) -> ParsedOverride:
     # Parsing takes milliseconds, and the rows of a study have most of their words in common.
@@ -135,4 +144,9 @@ def quoted(text: str) -> str:
     """A text as one value of Hydra's grammar: in quotes, unless it is a plain word."""
     if text and all(letter.isalnum() or letter in "_-./" for letter in text):
         return text
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return in_quotes(text)
+
+
+def in_quotes(text: str) -> str:
+    """A text in single quotes, as Hydra's grammar reads it back: there a backslash means more only before a quote."""
+    return types.QuotedString(text, types.Quote.single).with_quotes()

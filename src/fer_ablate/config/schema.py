@@ -366,7 +366,7 @@ class StudyConfig:
     columns: list[str] = field(default_factory=lambda: ["val/acc", "test/acc"])  # metrics that the table shows, as split/metric
     protocol: dict[str, str] = field(default_factory=dict)  # what all rows must have, such as roles: swapped
     # Difference to the baseline, in points, within which rows count as the same; null: the table does not judge that.
-    margin: Annotated[float, Gt(0), Unit("points")] | None = None
+    margin: Annotated[float, Interval(gt=0, le=100), Unit("points")] | None = None
     # Whether a column may hold rows of different evaluation protocols; the table then says so.
     mixed_protocols: bool = False
     # Key on the horizontal axis of the plot; null: the one key that all rows set, if there is one.

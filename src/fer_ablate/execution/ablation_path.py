@@ -10,10 +10,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from fer_ablate.cli import console
-from fer_ablate.config.compose import composer
+from fer_ablate.config.compose import composer, file_flags, flat
+from fer_ablate.config.conf_files import CONFIG_NAME, conf_dir
 from fer_ablate.config.diagnosis import diagnose
-from fer_ablate.config.overrides import assignment, key_of
+from fer_ablate.config.overrides import assignment, key_of, spelled, value_of
 from fer_ablate.config.schema import RowConfig, StudyConfig
 from fer_ablate.config.study_rows import Row
 from fer_ablate.errors import FaultyConfigError, UserError
@@ -21,7 +24,7 @@ from fer_ablate.judgement.judged_table import JudgedTable
 from fer_ablate.judgement.path import AblationPath, Candidate, Decided, best_change, judged_path
 from fer_ablate.judgement.row_runs import RowRuns
 from fer_ablate.study.cells import Cell, compose_cells
-from fer_ablate.study.path_changes import Change, changes_between, joined, words_between
+from fer_ablate.study.path_changes import Change, changes_between, joined, with_values, words_between
 from fer_ablate.study.plan import Plan, make_plan
 from fer_ablate.study.spec import StudySpec, last_of_each_key
 from fer_ablate.tracking.disk.run_state import RunState
@@ -44,6 +47,7 @@ class Ends:
         experiment: in whose folder the runs are.
         config_dir: what was given as `--config-dir`.
         needs: key -> another key without which it has no meaning.
+        source: plan of the study, whose rows the path may share runs with; None for a search.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Ends:
     experiment: str
     config_dir: Path | None = None
     needs: Mapping[str, str] = field(default_factory=dict)
+    source: Plan | None = None
 
     def changes(self) -> list[Change]:
         """What leads from the beginning to the end.
@@ -73,7 +78,18 @@ class Ends:
             raise UserError(
                 f"'{self.end.label}' has the overrides of '{self.start.label}', so there is no path. Name another: to="
             )
-        return found
+        return with_values(found, self._values(self.start), self._values(self.end))
+
+    def _values(self, row: Row) -> dict[str, str]:
+        """Key -> value of every setting of a row, set or by default; of a group its choice, as far as the settings show it."""
+        tree = diagnose(last_of_each_key(row.overrides), self.config_dir).tree
+        assert tree is not None, "the rows of a plan have no faults"
+        leaves = {key: spelled(value) for key, value in flat(OmegaConf.to_container(tree, enum_to_str=True)).items()}
+        typed = {key_of(word): value_of(word) for word in row.overrides}
+        # An experiment, or a config of the user's own, chooses other files of groups, and not all of these have a name inside.
+        listed = {} if "experiment" in typed or len(file_flags(self.config_dir)) > 2 else _default_choices()
+        groups = {key: leaves.get(f"{key}.name", listed.get(key, "the default")) for key in map(str, tree)}
+        return groups | leaves | typed
 
     @property
     def repeats(self) -> int:
@@ -276,6 +292,12 @@ def reverse_rows(ends: Ends) -> tuple[StudySpec, list[Cell], list[str]]:
     if len(rows) == 1:
         raise UserError(" ".join(["No change can be taken back alone.", *notes]))
     return ends.spec(folder_name(f"{ends.name}-less-one-of-{ends.end.label}"), rows), cells, notes
+
+
+def _default_choices() -> dict[str, str]:
+    """Group -> the file of it that is chosen by default."""
+    listed = OmegaConf.load(conf_dir() / f"{CONFIG_NAME}.yaml").defaults
+    return {str(group): str(name) for one in listed if not isinstance(one, str) for group, name in one.items()}
 
 
 def _first_fault(error: UserError) -> str:

@@ -17,6 +17,7 @@ from fer_ablate.execution.finished_network import FinishedNetwork, NetworkOverri
 from fer_ablate.execution.tested_images import NetworkImages, prepare_hardware, read_images
 from fer_ablate.inference.other_data import IncompatibleDataError
 from fer_ablate.judgement.cross_table import NetworkTest
+from fer_ablate.study.pixels import images_digest
 from fer_ablate.training import hardware
 from fer_ablate.training.assembly import build_evaluator
 from fer_ablate.training.evaluation import split_results
@@ -34,7 +35,7 @@ class NetworkOnData:
 
 
 def with_unique_labels(networks: Sequence[FinishedNetwork]) -> dict[str, FinishedNetwork]:
-    """The networks by label: the name of the run or file, with seed and then key where several have the same name.
+    """The networks by label: the name of the run or file, with seed, then key, then folder where several have the same name.
 
     Raises:
         UserError: a network was named several times.
@@ -43,7 +44,7 @@ def with_unique_labels(networks: Sequence[FinishedNetwork]) -> dict[str, Finishe
     if repeated := next((path for path in paths if paths.count(path) > 1), None):
         raise UserError(f"{repeated} was named several times. Name each network once.")
     labels = [network.folder.header.name if network.folder is not None else network.file_label for network in networks]
-    for distinction in (_seed, _key):
+    for distinction in (_seed, _key, _place):
         several = [labels.count(label) > 1 for label in labels]
         labels = [
             label + distinction(network) * ambiguous for label, network, ambiguous in zip(labels, networks, several, strict=True)
@@ -57,6 +58,11 @@ def _seed(network: FinishedNetwork) -> str:
 
 def _key(network: FinishedNetwork) -> str:
     return f" ({short(network.folder.header.key) if network.folder is not None else network.trained.path})"
+
+
+def _place(network: FinishedNetwork) -> str:
+    """Where it is kept, which tells copies of one run apart."""
+    return f" in {network.folder.path if network.folder is not None else network.trained.path}"
 
 
 def pair_up(networks: Mapping[str, FinishedNetwork], data_sets: Mapping[str, NetworkOverrides]) -> dict[Pair, FinishedNetwork]:
@@ -135,6 +141,7 @@ def _test(pair: NetworkOnData, progress: Progress) -> NetworkTest:
         right=predictions.probabilities.argmax(axis=1) == predictions.labels,
         result=split_results(predictions, {"test": rows}, trained.classes)["test"],
         trained_on=images.trained_on,
+        digest=images_digest(data.faces, rows),
         # Notes on the face set itself hold for every network, so the pair keeps only those of its own.
         notes=tuple(note for note in data.notes if note not in data.faces.notes),
     )

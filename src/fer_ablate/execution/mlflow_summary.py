@@ -5,6 +5,7 @@ from typing import Any
 
 from fer_ablate.execution.differences import differing, stored_settings
 from fer_ablate.execution.study_output import StudyOutput
+from fer_ablate.judgement.doubtful_units import doubtful_unit
 from fer_ablate.judgement.judged_table import JudgedTable, TableRow
 from fer_ablate.judgement.row_runs import RowRuns, ScoredRun
 from fer_ablate.report.quantities import ABSENT, metric_title, scale, shorten
@@ -69,7 +70,7 @@ def _published(row: TableRow) -> dict[str, float]:
     """Published numbers of a row that has run, in the unit of its scores: 0.65 for 65 %."""
     found: dict[str, float] = {}
     for column, score in _all_scores(row).items():
-        if score.published is not None:
+        if score.published is not None and not doubtful_unit(column.partition("/")[2], score.published.value):
             found[f"published/{column}"] = score.published.value / scale(column)
         if score.gap is not None:
             found[f"gap/{column}"] = score.gap / scale(column)
@@ -103,7 +104,7 @@ def _published_of_run(row: TableRow, run: ScoredRun) -> dict[str, float]:
         split, _, metric = column.partition("/")
         result = run.result.splits.get(split)
         measured = result.value(metric) if result is not None else None
-        if measured is not None:
+        if measured is not None and not doubtful_unit(metric, printed.value):
             published = printed.value / scale(column)
             found |= {f"published/{column}": published, f"gap/{column}": measured - published}
     return found

@@ -7,15 +7,15 @@ from fer_ablate.cli import console
 from fer_ablate.config.hydra_internals import dump_yaml
 from fer_ablate.config.schema import StudyConfig
 from fer_ablate.execution.study_record import study_folder
-from fer_ablate.judgement.path import AblationPath
+from fer_ablate.judgement.path import FILE, AblationPath
 from fer_ablate.report.plain_table import PlainTable, markdown_table
 from fer_ablate.report.table.path import (
     candidates_table,
+    console_tables,
     judged_columns,
     path_csv,
+    path_notes,
     path_table,
-    verdicts_of,
-    without_verdicts,
 )
 from fer_ablate.study.plan import Plan
 from fer_ablate.tracking.disk.files import write_text
@@ -43,14 +43,13 @@ def _write_changed(file: Path, text: str) -> bool:
 
 def show_path(path: AblationPath) -> None:
     """Print the path, what else was tried, and the notes."""
-    tables = [path_table(path, column) for column in judged_columns(path)]
-    for table in tables:
-        for part in (without_verdicts(table), verdicts_of(table)):
+    for column in judged_columns(path):
+        for part in console_tables(path, column, console.console.width):
             _print(part)
     if any(len(step.decided.candidates) > 1 for step in path.steps):
         _print(candidates_table(path))
     console.console.print()
-    for note in tables[0].notes:
+    for note in path_notes(path):
         console.console.print(f"  {note}", style="dim")
 
 
@@ -66,7 +65,7 @@ def write_path(folder: Path, path: AblationPath, figures: bool) -> str:
     texts = [markdown_table(table if place == 0 else replace(table, notes=())) for place, table in enumerate(tables)]
     for name, text in (("path.md", "\n".join(texts)), ("path.csv", path_csv(path))):
         _write_changed(folder / name, text)
-    changed = _write_changed(folder / "path.json", path.to_json())
+    changed = _write_changed(folder / FILE, path.to_json())
     if not figures or (not changed and any(folder.glob("waterfall-*.png"))):
         return ""
 

@@ -5,13 +5,18 @@ from collections.abc import Callable, Sequence
 from fer_ablate.cli import console
 from fer_ablate.cli.command_line import HydraArguments, allow_plugins, asked_of, parse
 from fer_ablate.config.compose import composer
-from fer_ablate.errors import UserError
+from fer_ablate.config.overrides import key_of, value_of
+from fer_ablate.config.study_rows import Row
+from fer_ablate.errors import Fault, FaultyConfigError, UserError
 from fer_ablate.execution.added_seeds import due_seeds
+from fer_ablate.judgement.planned_rows import planned_protocols
+from fer_ablate.judgement.protocols import WAY_OUT, differing, protocol_lines
+from fer_ablate.judgement.row_runs import RowRuns
 from fer_ablate.report.quantities import duration
 from fer_ablate.study.cells import Cell, compose_cells
 from fer_ablate.study.plan import Plan, make_plan, seconds_left
 from fer_ablate.study.shorter import Shorter
-from fer_ablate.study.spec import study_spec
+from fer_ablate.study.spec import StudySpec, study_spec
 from fer_ablate.tracking.disk.run_state import RunState
 
 CHOICE, SELECTION = "study.rows=", "study.select="
@@ -75,6 +80,41 @@ def raise_unheeded(parsed: HydraArguments) -> None:
 def as_keys(words: Sequence[str]) -> list[str]:
     """Overrides as typed -> overrides as the config knows them."""
     return [text.replace(CHOICE, SELECTION, 1) if text.startswith(CHOICE) else text for text in words]
+
+
+def check_comparable(plan: Plan) -> None:
+    """Refuse, before anything is trained, the rows that the table of the study would refuse afterwards.
+
+    Raises:
+        FaultyConfigError: rows that are compared with each other have different evaluation protocols.
+    """
+    protocols = planned_protocols(plan)
+    if plan.spec.study.mixed_protocols or not differing(protocols):
+        return
+    from fer_ablate.judgement.table_spec import table_spec
+
+    # Rows on several data sets are compared within each of them alone.
+    rows = [RowRuns(label, (), ()) for label in dict.fromkeys(label for label, _ in protocols)]
+    blocks = [{row.label for row in block} for block in table_spec(plan, rows).blocks(rows).values()]
+    found = [differing([one for one in protocols if one[0] in labels], absent="none") for labels in blocks]
+    if lines := [f"      {line}" for one in found for line in protocol_lines(one)]:
+        problem = "\n".join(["These rows use different evaluation protocols and cannot share a column:", *lines])
+        raise FaultyConfigError([Fault("study.rows", problem, WAY_OUT if plan.spec.from_file else _study_of_grid(plan.spec))])
+
+
+def _study_of_grid(spec: StudySpec) -> str:
+    """How rows of a grid, which has no file to say so, may have different protocols: the study that is the same."""
+    values = {key: dict.fromkeys(_typed_value(row, key) for row in spec.rows) for key in spec.swept}
+    crossed = ", ".join(f"{key}: [{', '.join(listed)}]" for key, listed in values.items())
+    return (
+        "Give all rows the same protocol, or allow different ones in this table with a study: a file FOLDER/study/mine.yaml of "
+        f"the lines 'crossed: {{{crossed}}}' and 'mixed_protocols: true', trained by -m --config-dir FOLDER study=mine and what "
+        "else was typed here."
+    )
+
+
+def _typed_value(row: Row, key: str) -> str:
+    return next(value_of(word) for word in row.overrides if key_of(word) == key)
 
 
 def summary(plan: Plan) -> str:

@@ -162,7 +162,7 @@ def _run_table(runs: Sequence[ComparedRun], longest: int) -> PlainTable:
             if result is not None
             else (ABSENT,) * 4
         )
-        name = shorten(one_line(run.name), 2 * longest)
+        name = shorten(one_line(run.name), 3 * longest // 2)
         rows.append((run.letter, name, short(run.header.key), run.folder.state.value, *trained))
     return PlainTable("", ("", "run", "key", "state", "tested epoch", "epochs", "time", "parameters"), tuple(rows), 4)
 

@@ -13,12 +13,13 @@ from fer_ablate.execution.study_record import (
     listing,
     makers_digest,
     read_record,
+    record_labels,
     study_folder,
     write_record,
 )
 from fer_ablate.execution.together import Together, one_after_another
 from fer_ablate.judgement.judged_table import JudgedTable
-from fer_ablate.judgement.planned_rows import rows_with_runs, shown_baseline
+from fer_ablate.judgement.planned_rows import rows_with_runs
 from fer_ablate.judgement.row_runs import RowRuns
 from fer_ablate.report.page.elements import PAGE, Page
 from fer_ablate.report.quantities import metric_name
@@ -59,27 +60,11 @@ def judged_study(plan: Plan) -> tuple[JudgedTable, list[RowRuns]]:
     Raises:
         UserError: rows have different evaluation protocols, or a column does not exist.
     """
-    from fer_ablate.judgement.designs import design_of
     from fer_ablate.judgement.judge import build_table
+    from fer_ablate.judgement.table_spec import table_spec
 
-    spec, rows = plan.spec, rows_with_runs(plan)
-    baseline = shown_baseline(plan, rows)
-    study = spec.study
-    own = {name for planned in plan.runs for name in planned.cell.config.evaluation.metrics}
-    table = build_table(
-        spec.name,
-        study.source,
-        rows,
-        baseline,
-        study.columns,
-        study.mixed_protocols,
-        spec.factor,
-        own,
-        study.margin,
-        spec.looks,
-        design_of(plan),
-    )
-    return table, rows
+    rows = rows_with_runs(plan)
+    return build_table(table_spec(plan, rows), rows), rows
 
 
 def import_judgement() -> None:
@@ -123,6 +108,7 @@ def write_output(plan: Plan, table: JudgedTable, rows: Sequence[RowRuns], togeth
     """
     folder = study_folder(plan)
     log, record = folder / LOG, read_record(folder)
+    record_labels(plan)
     # With the keys: other runs may give the same table, but not the same learning curves.
     figures = plan.runs[0].cell.config.tracking.pictures
     shown = repr((table, [run.header.key for row in rows for run in row.runs], makers_digest(), figures))

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.metadata import version
@@ -14,6 +15,8 @@ from fer_ablate.errors import UserError
 from fer_ablate.study.plan import Plan
 from fer_ablate.tracking.disk.files import PARTIAL, read_dataclass, write_json
 from fer_ablate.tracking.disk.log import LOG
+from fer_ablate.tracking.disk.row_labels import FILE as LABELS
+from fer_ablate.tracking.disk.row_labels import LabelledRun, keep_labels
 from fer_ablate.tracking.disk.scan import study_path
 from fer_ablate.tracking.mlflow.study_runs import sent_digest
 
@@ -25,7 +28,7 @@ MAKERS = ("judgement", "report", "study", "execution/study_output.py", "executio
 LIBRARIES = ("matplotlib", "numpy", "scipy", "pandas", "jinja2", "statsmodels")
 """Libraries that show in tables and figures."""
 
-UNSEEN = frozenset({"checkpoints", "run.lock", "run.owner", "progress.json", LOG, RECORD})
+UNSEEN = frozenset({"checkpoints", "run.lock", "run.owner", "progress.json", LOG, RECORD, LABELS})
 """Files of runs and studies that nothing is made from, and that change by themselves."""
 
 Files = dict[str, list[int]]
@@ -88,6 +91,17 @@ def study_folder(plan: Plan) -> Path:
     """The folder of a study's table and plots."""
     config = plan.runs[0].cell.config
     return study_path(Path(config.runs_dir), config.tracking.experiment, plan.spec.name)
+
+
+def record_labels(plan: Plan) -> None:
+    """Record by which labels the runs of a study are found, those that it shares with other rows and studies included."""
+    runs = []
+    for cell in (planned.cell for planned in plan.runs):
+        experiment = cell.config.tracking.experiment
+        runs.append(LabelledRun(experiment, plan.spec.name, cell.row.label, cell.repeat.seed, cell.repeat.fold, cell.key))
+    # A study in a folder that can only be read is shown all the same.
+    with suppress(UserError):
+        keep_labels(study_folder(plan), runs)
 
 
 def _sent(plan: Plan) -> str:

@@ -24,7 +24,7 @@ from fer_ablate.execution.live_view import live_view
 from fer_ablate.execution.mlflow_pages import comparison_facts
 from fer_ablate.execution.mlflow_summary import mlflow_summary
 from fer_ablate.execution.own_parts import tried
-from fer_ablate.execution.planning import continuing_facts, cost, lost_states, plan_with_bar, summary
+from fer_ablate.execution.planning import check_comparable, continuing_facts, cost, lost_states, plan_with_bar, summary
 from fer_ablate.execution.run_pictures import draw_left
 from fer_ablate.execution.sharing import Sharing, share, this_machine
 from fer_ablate.execution.submitted_jobs import Jobs
@@ -49,6 +49,7 @@ def run_sweep(arguments: Sequence[str]) -> int:
     """
     quiet_libraries()
     plan, cells, parsed = plan_with_bar(arguments)
+    check_comparable(plan)
     console.facts([("study" if plan.spec.from_file else "grid", f"{plan.spec.name}, {summary(plan)}"), *_facts(plan)])
     if not plan.to_train:
         _before(plan)
@@ -126,6 +127,7 @@ def run_plan(plan: Plan, words: Sequence[str], config_dir: Path | None, growth: 
 
 def _before(plan: Plan) -> None:
     remove_left_over(plan)
+    study_record.record_labels(plan)
     console.facts([("note", note) for note in tried(plan)])
 
 

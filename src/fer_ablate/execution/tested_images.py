@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fer_ablate.cli import console
 from fer_ablate.cli.command_line import raise_faults
@@ -20,6 +19,7 @@ from fer_ablate.errors import UserError
 from fer_ablate.execution.finished_network import FinishedNetwork
 from fer_ablate.inference.other_data import MatchedData, match_data, other_data_roles
 from fer_ablate.sizes import spelled
+from fer_ablate.study.pixels import hashes_of
 from fer_ablate.training import hardware
 from fer_ablate.training.checks import image_faults
 from fer_ablate.training.devices import hardware_faults
@@ -256,17 +256,10 @@ def _copies_of_training(network: FinishedNetwork, data: RoleSet, progress: Progr
     if old.digest != network.data_digest:
         return []
     test = data.roles["test"]
-    copies = int(np.isin(_hashes_of(data.faces, test), _hashes_of(old, trained)).sum())
+    copies = int(np.isin(hashes_of(data.faces, test), hashes_of(old, trained)).sum())
     if not copies:
         return []
     return [f"The network was trained on the very pixels of {copies:,} of {counted(len(test), 'test image')}: they are too easy."]
-
-
-def _hashes_of(faces: FaceSet, rows: Rows) -> NDArray[np.uint64]:
-    # Hashes exist for usable images only, so they are spread over the rows of the whole set.
-    found = np.zeros(len(faces.labels), np.uint64)
-    found[faces.rows] = faces.usable_hashes()
-    return found[rows]
 
 
 def _seen_before(trained: Config, config: Config, data: RoleSet, load: Load) -> list[str]:

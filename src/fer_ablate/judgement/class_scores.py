@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from fer_ablate.judgement.doubtful_units import doubtful_unit
 from fer_ablate.judgement.judged_table import Published, Score
 from fer_ablate.judgement.row_runs import RowRuns, ScoredRun
 from fer_ablate.metrics import SplitResult, class_scores, in_percent
@@ -56,7 +57,7 @@ def class_score(
     values = np.array(found, np.float64)
     mean, sd = float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else np.nan
     unit = 100 if in_percent(metric) else 1
-    asked = maybe_a_fraction(metric, printed.value)
+    asked = doubtful_unit(metric, printed.value)
     return Score(
         n=len(values),
         images=seeds[0].n,
@@ -77,11 +78,6 @@ def agrees(values: Sequence[float] | np.ndarray, printed: float, unit: float) ->
 
     low, high = prediction_interval(np.asarray(values, np.float64))
     return within(printed, (low, high), unit)
-
-
-def maybe_a_fraction(metric: str, printed: float) -> bool:
-    """Whether a printed number is in percent, but so small that it was likely meant as a fraction: 0.65 for 65 %."""
-    return in_percent(metric) and metric != "ece" and 0 < printed <= 1
 
 
 def within(printed: float, interval: tuple[float, float], unit: float) -> bool:

@@ -13,7 +13,7 @@ from fer_ablate.errors import UserError
 from fer_ablate.judgement.evidence import SeedEvidence
 from fer_ablate.judgement.judged_table import Score
 from fer_ablate.judgement.ranked import Ranks
-from fer_ablate.judgement.ranks import rank_networks
+from fer_ablate.judgement.ranks import equal_titles, rank_networks
 from fer_ablate.judgement.statistics import holm, image_mean
 from fer_ablate.judgement.verdicts import compared, judged_difference
 from fer_ablate.metrics import SplitResult
@@ -29,6 +29,7 @@ class NetworkTest:
         right: (N,) whether the network was right about each image.
         result: all scores.
         trained_on: whether the network was trained on another part of the same data.
+        digest: of the images, as `study.pixels` gives it; empty if it is not known.
         notes: sentences about this score for the reader.
     """
 
@@ -37,6 +38,7 @@ class NetworkTest:
     right: NDArray[np.bool_]
     result: SplitResult
     trained_on: bool
+    digest: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -105,7 +107,10 @@ def build_cross_table(
         if not_compared:
             notes.append(f"{title}: not compared with {networks[0]}, since other images were tested: {', '.join(not_compared)}.")
     notes.append("Every network is a single one (n=1): intervals are over test images; other seeds would give other networks.")
-    ranks = rank_networks(networks, data, {pair: cell.score.mean for pair, cell in cells.items()})
+    # Sizes of images belong to networks, so it is one of these that shows which columns have the same images.
+    digests = {title: next((tests[one, title].digest for one in networks if (one, title) in tests), "") for title in data}
+    scores = {pair: cell.score.mean for pair, cell in cells.items()}
+    ranks = rank_networks(networks, data, scores, same=equal_titles(digests))
     said = ranks.sentences if ranks is not None else ()
     return CrossTable(tuple(networks), tuple(data), cells, (*said, *notes), ranks)
 

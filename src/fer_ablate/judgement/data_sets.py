@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fer_ablate.judgement.designs import ROWS, Design, Levels
 from fer_ablate.judgement.judged_table import DataSets, TableRow
-from fer_ablate.judgement.ranks import rank_networks
+from fer_ablate.judgement.ranks import equal_titles, rank_networks
 
 KEYS = ("data", "data.path", "data.source", "data.reader")
 """Keys that choose other images; beside them, everything about drawn faces does."""
@@ -67,7 +67,11 @@ def chooses_data(key: str) -> bool:
 
 
 def ranked_data_sets(
-    layout: Layout, columns: Sequence[str], rows: Sequence[TableRow], higher_is_better: Mapping[str, bool | None]
+    layout: Layout,
+    columns: Sequence[str],
+    rows: Sequence[TableRow],
+    higher_is_better: Mapping[str, bool | None],
+    tested: Mapping[str, Mapping[str, str]],
 ) -> DataSets:
     """The data sets with the ranks of the rows in every column of which more or less is better.
 
@@ -76,6 +80,7 @@ def ranked_data_sets(
         columns: of the table.
         rows: judged.
         higher_is_better: column -> whether more of it is better.
+        tested: label -> part that is scored -> digest of its images, as far as it is known.
     """
     known = {row.label: row for row in rows}
     ranks = {}
@@ -88,9 +93,18 @@ def ranked_data_sets(
         }
         if (better := higher_is_better.get(column)) is None:
             continue
-        if (found := rank_networks(layout.rows, layout.data, scores, better, "rows")) is not None:
+        same = _same_images(layout, column, tested)
+        if (found := rank_networks(layout.rows, layout.data, scores, better, "rows", same)) is not None:
             ranks[column] = found
     return DataSets(layout.rows, layout.data, layout.labels, ranks)
+
+
+def _same_images(layout: Layout, column: str, tested: Mapping[str, Mapping[str, str]]) -> list[list[str]] | None:
+    """Titles of data sets that have the same images in the part that a column is about; None if these are not known."""
+    part = column.partition("/")[0].removesuffix("_pooled")
+    labels = {title: [found[title] for found in layout.labels.values() if title in found] for title in layout.data}
+    known = {title: [tested[label][part] for label in labels[title] if part in tested.get(label, {})] for title in layout.data}
+    return equal_titles({title: next(iter(digests), "") for title, digests in known.items()})
 
 
 def _name(design: Design, levels: Levels, places: Sequence[int]) -> str:

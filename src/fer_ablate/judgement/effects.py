@@ -30,8 +30,8 @@ from fer_ablate.judgement.protocols import Comparability, first_labels
 from fer_ablate.judgement.statistics import usual_spread
 from fer_ablate.judgement.variance_tests import variance_tests
 from fer_ablate.judgement.verdicts import judged_differences
-from fer_ablate.judgement.wording import Judging
-from fer_ablate.metrics import higher_is_better, in_percent
+from fer_ablate.judgement.wording import Judging, possible
+from fer_ablate.metrics import higher_is_better
 
 MOST_CONTRASTS, MOST_FACTORS = 40, 3
 """Main effects and interactions of a column, and factors, above which only pairs of factors are shown that certainly interact."""
@@ -308,8 +308,8 @@ def _level_means(design: Design, contrasts: RowContrasts, scores: Mapping[str, S
             low, high = mean.estimate.interval() if mean.estimate is not None else (np.nan, np.nan)
             if len(labels) == 1:  # as the table shows it
                 low, high = scores[labels[0]].low, scores[labels[0]].high
-            elif in_percent(metric):
-                low, high = float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1))
+            else:
+                low, high = possible(metric, (low, high))
             found.append(LevelMean(names, (level, another), mean.value, low, high))
     return found
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fer_ablate.errors import UserError, choices
-from fer_ablate.judgement.class_scores import judged_by_class, maybe_a_fraction, within
+from fer_ablate.judgement.class_scores import judged_by_class, within
 from fer_ablate.judgement.data_sets import ranked_data_sets
+from fer_ablate.judgement.doubtful_units import doubtful_unit
 from fer_ablate.judgement.effects import judged_effects
 from fer_ablate.judgement.evidence import Evidence, SeedEvidence, check_columns, row_evidence, split_and_metric
 from fer_ablate.judgement.judged_table import JudgedTable, Published, Score, TableRow
@@ -21,7 +22,7 @@ from fer_ablate.judgement.statistics import SeedSpread, usual_spread
 from fer_ablate.judgement.table_notes import table_notes
 from fer_ablate.judgement.table_spec import TableSpec
 from fer_ablate.judgement.verdicts import compared, judged_differences, near_best, same_runs
-from fer_ablate.judgement.wording import Judging
+from fer_ablate.judgement.wording import Judging, possible
 from fer_ablate.metrics import higher_is_better, in_percent
 
 
@@ -64,7 +65,7 @@ def build_table(spec: TableSpec, rows: Sequence[RowRuns]) -> JudgedTable:
         margin=spec.margin,
         higher_is_better=higher,
         effects=judged_effects(factors, spec.columns, judged_rows, evidence, comparability, spec.looks) if factors else None,
-        data_sets=ranked_data_sets(layout, spec.columns, judged_rows, higher) if layout is not None else None,
+        data_sets=ranked_data_sets(layout, spec.columns, judged_rows, higher, spec.tested) if layout is not None else None,
     )
 
 
@@ -188,10 +189,7 @@ def _column(spec: TableSpec, column: str, rows: Sequence[RowRuns], comparability
 
 def _score(metric: str, found: Evidence, usual: SeedSpread | None, published: Published | None) -> Score:
     estimate = found.estimate(usual)
-    low, high = estimate.interval()
-    # A t interval of a fraction may leave [0, 1], where no mean can be.
-    if in_percent(metric):
-        low, high = float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1))
+    low, high = possible(metric, estimate.interval())
     score = Score(
         n=found.n,
         images=found.count,
@@ -204,7 +202,7 @@ def _score(metric: str, found: Evidence, usual: SeedSpread | None, published: Pu
     if published is None:
         return score
     unit = 100 if in_percent(metric) else 1
-    if maybe_a_fraction(metric, published.value):
+    if doubtful_unit(metric, published.value):
         return replace(score, published=published)
     agrees = None
     # A published number is one run, so it is compared with where one more run would be, not with the interval of the mean.

@@ -3,21 +3,25 @@
 Which change comes next is decided by val alone; what the steps gain is judged on all columns.
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, ClassVar
 
 from pydantic import ConfigDict, TypeAdapter
 
 from fer_ablate.judgement.evidence import SeedEvidence, row_evidence, split_and_metric
-from fer_ablate.judgement.judged_table import STRICT_JSON, Difference, JudgedTable, Score
+from fer_ablate.judgement.judged_table import STRICT_JSON, Difference, JudgedTable, Score, Verdict
 from fer_ablate.judgement.protocols import Comparability
 from fer_ablate.judgement.row_runs import RowRuns
 from fer_ablate.judgement.statistics import usual_spread
-from fer_ablate.judgement.verdicts import compared, judged_differences, same_runs
+from fer_ablate.judgement.verdicts import Comparison, compared, judged_differences, same_runs, widened, with_zero
 from fer_ablate.judgement.wording import Judging
 from fer_ablate.metrics import in_percent
+
+FILE = "path.json"
+"""Name of the stored path in the folder of its table."""
 
 ORDER_NOTE = (
     "The order was chosen by {column} of these very runs, so gains there look larger than they are, on test only as far as their "
@@ -64,11 +68,18 @@ class PathStep:
         decided: what was changed, and what was tried.
         scores: column -> score after the step, with its difference to the baseline.
         gains: column -> difference to the step before; corrected for the number of steps (Holm).
+        wider: column -> interval of a gain within noise whose 95 % interval is wider for the number of steps.
     """
 
     decided: Decided
     scores: dict[str, Score]
     gains: dict[str, Difference]
+    wider: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def interval(self, column: str) -> tuple[float, float]:
+        """The interval of the gain that its verdict is about; NaN where there is none."""
+        gain = self.gains.get(column)
+        return self.wider.get(column, (gain.low, gain.high) if gain is not None else (math.nan, math.nan))
 
 
 @dataclass(frozen=True)
@@ -147,23 +158,33 @@ def judged_path(
     order = [baseline, *(one.label for one in decided)]
     on_path = {row.label: row for row in rows if row.label in order}
     gains = {column: step_gains([on_path[label] for label in order], column, table) for column in table.columns}
-    steps = tuple(
-        PathStep(one, scores[one.label], {column: found[one.label] for column, found in gains.items() if one.label in found})
-        for one in decided
-    )
+
+    def step(one: Decided) -> PathStep:
+        found = {column: known[one.label] for column, known in gains.items() if one.label in known}
+        wider = {column: gain.wider for column, gain in found.items() if gain.wider is not None}
+        return PathStep(one, scores[one.label], {column: gain.difference for column, gain in found.items()}, wider)
+
     order_note = [ORDER_NOTE.format(column=decides.replace("/", " "))] if len(decided) > 1 else []
+    steps = tuple(map(step, decided))
     return AblationPath(table.study, baseline, target, decides, table.columns, scores[baseline], steps, (*order_note, *notes))
 
 
-def step_gains(rows: Sequence[RowRuns], column: str, table: JudgedTable) -> dict[str, Difference]:
-    """Label -> difference of a step to the one before, with a verdict that counts the steps (Holm).
+@dataclass(frozen=True)
+class Gain:
+    """Difference of a step to the one before; `wider` as in `PathStep`."""
+
+    difference: Difference
+    wider: tuple[float, float] | None = None
+
+
+def step_gains(rows: Sequence[RowRuns], column: str, table: JudgedTable) -> dict[str, Gain]:
+    """Label -> gain of a step, with a verdict that counts the steps (Holm).
 
     Args:
         rows: of the path, from the baseline on.
         column: such as `test/acc`.
         table: that has these rows; it says which way is better, and the margin.
     """
-    metric = split_and_metric(column)[1]
     evidence = {row.label: row_evidence(row, [column]) for row in rows}
     repeated = [
         drawn[0]
@@ -171,14 +192,29 @@ def step_gains(rows: Sequence[RowRuns], column: str, table: JudgedTable) -> dict
         if isinstance(one := found.get(column), SeedEvidence) and (drawn := one.drawn) is not None
     ]
     usual, count = usual_spread(repeated), sum(len(scores) > 1 for scores in repeated)
-    labels, comparisons, twins = [], [], {}
+    comparisons: dict[str, Comparison] = {}
+    gains: dict[str, Gain] = {}
     for before, after in pairwise(rows):
         both = Comparability(before, {row.label: row for row in (before, after)}, evidence)
         if both.same_runs(after.label):
-            twins[after.label] = same_runs(before.label)
+            gains[after.label] = Gain(same_runs(before.label))
         elif both.comparable(after.label, column):
-            labels.append(after.label)
-            comparisons.append(compared(evidence[after.label][column], evidence[before.label][column], usual, count))
+            comparisons[after.label] = compared(evidence[after.label][column], evidence[before.label][column], usual, count)
+    judging = _judging(table, column)
+    differences = judged_differences(judging, list(comparisons.values()))
+    for (label, comparison), difference in zip(comparisons.items(), differences, strict=True):
+        gains[label] = Gain(difference, wider_interval(judging, comparison, difference))
+    return gains
+
+
+def _judging(table: JudgedTable, column: str) -> Judging:
+    metric = split_and_metric(column)[1]
     margin = table.margin / 100 if table.margin is not None and in_percent(metric) else None
-    judging = Judging(metric, table.higher_is_better.get(column, True), margin)
-    return twins | dict(zip(labels, judged_differences(judging, comparisons), strict=True))
+    return Judging(metric, table.higher_is_better.get(column, True), margin)
+
+
+def wider_interval(judging: Judging, comparison: Comparison, difference: Difference) -> tuple[float, float] | None:
+    """The interval of a difference that only the correction puts within noise; None for all others, whose own one fits."""
+    if difference.kind is not Verdict.noise or comparison.estimate is None or not widened(difference):
+        return None
+    return judging.clipped(with_zero(comparison.estimate, difference.p_holm))

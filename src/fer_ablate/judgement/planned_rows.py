@@ -1,6 +1,6 @@
 """The rows of a plan that appear in a table, with their finished and failed runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fer_ablate.config.study_rows import Row
 from fer_ablate.judgement.row_runs import RowRuns, failure_of, published_by_class, published_numbers, scored_run
@@ -26,6 +26,13 @@ def rows_with_runs(plan: Plan) -> list[RowRuns]:
 
             rows.append(averaged_row(row, averages[label], plan))
     return rows
+
+
+def planned_protocols(plan: Plan) -> list[tuple[str, Mapping[str, str]]]:
+    """Label and evaluation protocol of every run that a table will show; an average has that of its members."""
+    shown = {row.label for row in plan.spec.rows if not row.auxiliary}
+    trained = [(one.cell.row.label, one.cell.protocol) for one in plan.runs if one.cell.row.label in shown]
+    return trained + [(one.row.label, one.members[0].cell.protocol) for one in averaged_networks(plan)]
 
 
 def shown_baseline(plan: Plan, rows: Sequence[RowRuns]) -> str:

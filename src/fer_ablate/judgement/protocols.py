@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from fer_ablate.errors import UserError
-from fer_ablate.judgement.evidence import Evidence
 from fer_ablate.judgement.row_runs import RowRuns
+
+if TYPE_CHECKING:  # it loads scipy, which planning does without
+    from fer_ablate.judgement.evidence import Evidence
 
 CONFIG_KEYS = {
     "source": "data.source",
@@ -21,6 +24,8 @@ CONFIG_KEYS = {
     "folds": "data.folds",
 }
 """Part of a protocol -> config key that sets it."""
+
+WAY_OUT = "Give all rows the same protocol, or allow different ones in this table with study.mixed_protocols=true."
 
 _UNKNOWN = "unknown"
 _NAMED = 3
@@ -40,7 +45,7 @@ class Comparability:
 
     baseline: RowRuns
     rows: Mapping[str, RowRuns]
-    evidence: Mapping[str, Mapping[str, Evidence]]
+    evidence: Mapping[str, Mapping[str, "Evidence"]]
     twins: Mapping[str, str] = field(default_factory=dict)
 
     def reference(self, label: str) -> RowRuns:
@@ -88,13 +93,21 @@ def _keys(row: RowRuns) -> set[str]:
 
 def differing_protocols(rows: Iterable[RowRuns]) -> dict[str, dict[str, list[str]]]:
     """Parts of the protocol in which the runs of some rows differ: part -> value -> labels of the rows."""
-    protocols = [(row.label, run.result.protocol) for row in rows for run in row.runs]
+    return differing([(row.label, run.result.protocol) for row in rows for run in row.runs])
+
+
+def differing(protocols: Sequence[tuple[str, Mapping[str, str]]], absent: str = _UNKNOWN) -> dict[str, dict[str, list[str]]]:
+    """Parts in which protocols differ: part -> value -> labels of the rows.
+
+    Args:
+        protocols: label of a row, and the protocol of one of its runs.
+        absent: value of a part that a protocol does not state. A stored one may have had any, so it counts as another one.
+    """
     found: dict[str, dict[str, list[str]]] = {}
     for part in dict.fromkeys(part for _, protocol in protocols for part in protocol):
         values: dict[str, list[str]] = {}
         for label, protocol in protocols:
-            # A part that a run does not state may have had any value, so it counts as another one.
-            labels = values.setdefault(protocol.get(part, _UNKNOWN), [])
+            labels = values.setdefault(protocol.get(part, absent), [])
             if label not in labels:
                 labels.append(label)
         if len(values) > 1:
@@ -105,13 +118,16 @@ def differing_protocols(rows: Iterable[RowRuns]) -> dict[str, dict[str, list[str
 def check_protocols(rows: Sequence[RowRuns]) -> None:
     """Refuse rows that used different protocols; `UserError` names the rows and the keys."""
     if found := differing_protocols(rows):
-        lines = [
-            f"  {CONFIG_KEYS.get(part, part)}: "
-            + "; ".join(f"{value} in {first_labels(labels)}" for value, labels in values.items())
-            for part, values in found.items()
-        ]
-        way_out = "Give all rows the same protocol, or allow different ones in this table with study.mixed_protocols=true."
-        raise UserError("\n".join(["These rows used different evaluation protocols and cannot share a column:", *lines, way_out]))
+        problem = "These rows used different evaluation protocols and cannot share a column:"
+        raise UserError("\n".join([problem, *(f"  {line}" for line in protocol_lines(found)), WAY_OUT]))
+
+
+def protocol_lines(found: Mapping[str, Mapping[str, Sequence[str]]]) -> list[str]:
+    """Lines such as `evaluation.tta: none in a; mirror in b and 2 more` about what `differing` found."""
+    return [
+        f"{CONFIG_KEYS.get(part, part)}: " + "; ".join(f"{value} in {first_labels(labels)}" for value, labels in values.items())
+        for part, values in found.items()
+    ]
 
 
 def joined_protocol(rows: Sequence[RowRuns]) -> dict[str, str]:

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 
+JOINED = " + "
+"""Between the titles of data sets that have the same test images."""
+
 
 @dataclass(frozen=True)
 class Ranks:
     """Ranks of networks over the data sets on which all of them have a score.
 
     Args:
-        data: titles of these data sets.
+        data: titles of these data sets; those with the same test images are one, such as `a + b`.
         means: network -> mean rank, 1 is best.
         by_data: network -> rank on each of the data sets.
         p: of Friedman's test, or of Wilcoxon's for two networks; None where it was not tested.
@@ -26,3 +29,7 @@ class Ranks:
     critical_difference: float | None
     ordered: tuple[tuple[str, str], ...]
     sentences: tuple[str, ...]
+
+    def place_of(self, title: str) -> int | None:
+        """The place in `data` of a data set, or of those that it is one with; None if it is not ranked."""
+        return next((place for place, line in enumerate(self.data) if title in (line, *line.split(JOINED))), None)

@@ -16,7 +16,7 @@ from math import inf, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from fer_ablate.judgement.ranked import Ranks
+from fer_ablate.judgement.ranked import JOINED, Ranks
 from fer_ablate.judgement.wording import p_text
 
 ALPHA = 0.05
@@ -40,6 +40,7 @@ def rank_networks(
     scores: Mapping[tuple[str, str], float],
     higher_is_better: bool = True,
     what: str = "networks",
+    same: Sequence[Sequence[str]] | None = None,
 ) -> Ranks | None:
     """Rank networks over data sets.
 
@@ -49,6 +50,8 @@ def rank_networks(
         scores: (network, data set) -> score; a data set where a network has none is left out and named.
         higher_is_better: whether the highest score gets rank 1.
         what: word for the networks in sentences, in the plural.
+        same: titles of data sets with the same test images. They repeat nothing, so they count once, by the mean of their scores.
+            None: which ones these are is not known.
 
     Returns:
         None for fewer than two networks, or fewer than two data sets with all scores.
@@ -58,25 +61,26 @@ def rank_networks(
     ranked = [title for title in data if all((network, title) in scores for network in networks)]
     if len(networks) < 2 or len(ranked) < 2:
         return None
+    lines = _once_each(ranked, same or ())
     # Rounded, since equal shares of images may differ in the last bit of a mean over seeds.
-    values = np.array([[scores[network, title] for network in networks] for title in ranked]).round(9)
+    values = np.array([np.mean([[scores[one, title] for one in networks] for title in line], axis=0) for line in lines]).round(9)
     ranks = stats.rankdata(-values if higher_is_better else values, axis=1)
     means = dict(zip(networks, ranks.mean(axis=0).tolist(), strict=True))
     p = f = critical = None
     ordered: list[tuple[str, str]] = []
-    if len(networks) == 2 and len(ranked) >= FEWEST_FOR_TWO:
+    if len(networks) == 2 and len(lines) >= FEWEST_FOR_TWO:
         p = wilcoxon_p(values[:, 0] - values[:, 1])
         better, worse = sorted(networks, key=lambda network: means[network])
         ordered = [(better, worse)] if p < ALPHA and means[better] < means[worse] else []
-    elif len(networks) > 2 and len(ranked) >= FEWEST_DATA_SETS:
+    elif len(networks) > 2 and len(lines) >= FEWEST_DATA_SETS:
         f, p = friedman(ranks)
-        critical = critical_difference(len(networks), len(ranked))
+        critical = critical_difference(len(networks), len(lines))
         by_rank = sorted(networks, key=lambda network: means[network])
         # Pairs are looked at only if there is any difference, as Demsar does, so no pair can contradict the test of all.
         ordered = [pair for pair in combinations(by_rank, 2) if p < ALPHA and means[pair[1]] - means[pair[0]] >= critical]
     left_out = [title for title in data if title not in ranked]
     found = Ranks(
-        data=tuple(ranked),
+        data=tuple(JOINED.join(line) for line in lines),
         means=means,
         by_data={network: tuple(column) for network, column in zip(networks, ranks.T.tolist(), strict=True)},
         p=p,
@@ -85,8 +89,34 @@ def rank_networks(
         ordered=tuple(ordered),
         sentences=(),
     )
-    notes = [*_without(left_out, networks, scores), *_repeated(networks, ranked, scores)]
+    repeated = _repeated(networks, ranked, scores) if same is None else _same_images(lines)
+    notes = [*_without(left_out, networks, scores), *repeated]
     return replace(found, sentences=(_means(found), _verdict(found, what), *notes))
+
+
+def equal_titles(digests: Mapping[str, str]) -> list[list[str]] | None:
+    """Titles of data sets with the same digest of their test images, where there are several; None if a digest is empty."""
+    titles: dict[str, list[str]] = {}
+    for title, digest in digests.items():
+        titles.setdefault(digest, []).append(title)
+    return None if "" in titles else [same for same in titles.values() if len(same) > 1]
+
+
+def _once_each(data: Sequence[str], same: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Data sets, those with the same test images together."""
+    group = {title: number for number, titles in enumerate(same) for title in titles}
+    lines: dict[int | str, list[str]] = {}
+    for title in data:
+        lines.setdefault(group.get(title, title), []).append(title)
+    return list(lines.values())
+
+
+def _same_images(lines: Sequence[Sequence[str]]) -> list[str]:
+    return [
+        f"{_listed(line)} have the same test images: they are one data set here, with the mean of their scores."
+        for line in lines
+        if len(line) > 1
+    ]
 
 
 def _repeated(networks: Sequence[str], data: Sequence[str], scores: Mapping[tuple[str, str], float]) -> list[str]:
@@ -165,14 +195,19 @@ def wilcoxon_p(differences: NDArray[np.float64]) -> float:
 def _means(found: Ranks) -> str:
     ordered = sorted(found.means.items(), key=lambda one: one[1])
     listed = ", ".join(f"{network} {mean:.2f}" for network, mean in ordered)
-    return f"Mean ranks over {len(found.data)} data sets, 1 is best: {listed}."
+    return f"Mean ranks over {_data_sets(found)}, 1 is best: {listed}."
+
+
+def _data_sets(found: Ranks) -> str:
+    return f"{len(found.data)} data set{'' if len(found.data) == 1 else 's'}"
 
 
 def _verdict(found: Ranks, what: str) -> str:
-    sets = len(found.data)
     if found.p is None:
         needed = FEWEST_FOR_TWO if len(found.means) == 2 else FEWEST_DATA_SETS
-        return f"Ranks over {sets} data sets are not tested: {_WORDS[needed]} or more are needed for {len(found.means)} {what}."
+        return (
+            f"Ranks over {_data_sets(found)} are not tested: {_WORDS[needed]} or more are needed for {len(found.means)} {what}."
+        )
     if found.critical_difference is None:
         test = f"Wilcoxon's signed-rank test, {p_text(found.p)}"
         if found.ordered:

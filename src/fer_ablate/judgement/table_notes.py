@@ -6,7 +6,7 @@ from math import isnan
 
 import numpy as np
 
-from fer_ablate.judgement.class_scores import maybe_a_fraction
+from fer_ablate.judgement.doubtful_units import doubtful_unit
 from fer_ablate.judgement.evidence import INHERENT, TRAINED_ON, Evidence, FoldEvidence, SeedEvidence, split_and_metric
 from fer_ablate.judgement.image_scores import has_image_scores
 from fer_ablate.judgement.judged_table import TableRow
@@ -29,7 +29,7 @@ def table_notes(
 ) -> Iterator[str]:
     """The sentences, the most serious first."""
     yield from _shared_runs(comparability)
-    yield from _fractions(rows)
+    yield from _doubtful_units(rows)
     yield from _averages(comparability)
     yield from _own_baselines(comparability)
     yield from _differing_tests(rows, columns, comparability)
@@ -48,13 +48,19 @@ def _shared_runs(comparability: Comparability) -> Iterator[str]:
         yield f"{label} has the same runs as {other}: the two rows are one configuration, so they are not compared."
 
 
-def _fractions(rows: Sequence[TableRow]) -> Iterator[str]:
-    """Published numbers that are likely fractions, while the table is in percent."""
+def _doubtful_units(rows: Sequence[TableRow]) -> Iterator[str]:
+    """Published numbers that are likely fractions while the table is in percent, or the other way round."""
     for row in rows:
         for column, printed in {**row.published, **row.published_by_class}.items():
-            if maybe_a_fraction(column.partition("/")[2], printed.value):
-                percent = f"{100 * printed.value:.10g}"
-                problem = f"{row.label}: is the published {column} of {printed.value:g} a fraction? It is not compared"
+            metric, value = column.partition("/")[2], printed.value
+            kind = doubtful_unit(metric, value)
+            about = f"{row.label}: is the published {column} of {value:g}"
+            if kind == "percent?":
+                fraction = f"{value / 100:.10g} for {value:g} %"
+                yield f"{about} in percent? It is not compared, since {metric} is at most 1: write {fraction}."
+            elif kind:
+                percent = f"{100 * value:.10g}"
+                problem = f"{about} a fraction? It is not compared"
                 yield f"{problem}, since published numbers are in percent: write {percent} for {percent} %."
 
 

@@ -1,7 +1,7 @@
 """What a study says about its table: the columns, the baseline, and how differences are judged."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from fer_ablate.judgement.data_sets import Layout, layout_of
 from fer_ablate.judgement.designs import Design, design_of
@@ -25,6 +25,7 @@ class TableSpec:
         margin: in points; rows whose scores in percent differ from the baseline's by less count as the same.
         looks: numbers of seeds after which the table is looked at while seeds are added; empty: it is not.
         design: of the rows, if they are combinations of the levels of some factors.
+        tested: label -> part that is scored, such as `test` -> digest of its images.
     """
 
     study: str
@@ -37,6 +38,7 @@ class TableSpec:
     margin: float | None = None
     looks: tuple[int, ...] = ()
     design: Design | None = None
+    tested: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def deciding(self) -> str:
@@ -87,4 +89,5 @@ def table_spec(plan: Plan, rows: Sequence[RowRuns]) -> TableSpec:
         margin=study.margin,
         looks=spec.looks,
         design=design_of(plan),
+        tested={planned.cell.row.label: planned.cell.tested for planned in plan.runs},
     )

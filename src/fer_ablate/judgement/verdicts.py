@@ -168,7 +168,7 @@ def _judged(
     if safe.holds:
         return replace(found, kind=Verdict.not_worse, verdict=f"{judging.not_worse()} ({judging.could_be(safe.interval)})")
     needed, outlook = _outlook(judging, comparison, tested)
-    words = f"within noise (could be {judging.could_be(_with_zero(estimate, p_holm))}{outlook})"
+    words = f"within noise (could be {judging.could_be(with_zero(estimate, p_holm))}{outlook})"
     return replace(found, kind=Verdict.noise, verdict=words, seeds_needed=needed)
 
 
@@ -193,7 +193,7 @@ def _outlook(judging: Judging, comparison: Comparison, tested: int) -> tuple[int
     return needed, f"; about {needed} seeds would show {amount}"
 
 
-def _with_zero(estimate: Estimate, p_holm: float) -> tuple[float, float]:
+def with_zero(estimate: Estimate, p_holm: float) -> tuple[float, float]:
     """Interval for a verdict within noise: it contains 0, since it is as wide as the correction of p requires."""
     # Holm multiplied p by p_holm / p; an interval at alpha divided by the same number agrees with p_holm about 0.
     corrected = LEVEL if estimate.p >= ALPHA else 1 - ALPHA * estimate.p / p_holm

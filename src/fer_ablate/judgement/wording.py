@@ -1,11 +1,23 @@
 """Verdicts in words: `better by 0.4 to 1.9 points`, `the same within 1 point (-0.4 to +0.7)`, `within noise (could be ...)`."""
 
+import math
 from dataclasses import dataclass
 
 from fer_ablate.judgement.judged_table import Verdict
 from fer_ablate.metrics import in_percent
 
 Interval = tuple[float, float]
+
+LIMITS = {"auc": (0.0, 1.0), "kappa": (-1.0, 1.0), "loss": (0.0, math.inf)}
+"""Values that metrics can have, beside those that are fractions."""
+
+
+def possible(metric: str, interval: Interval) -> Interval:
+    """The interval of a mean cut to values that the metric can have: a t interval of few seeds may go beyond."""
+    low, high = (0.0, 1.0) if in_percent(metric) else LIMITS.get(metric, (-math.inf, math.inf))
+    # NaN stays, since no comparison with it holds.
+    start, end = (low if one < low else high if one > high else one for one in interval)
+    return start, end
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from statistics import median
 
+from fer_ablate.judgement.doubtful_units import doubtful_unit
 from fer_ablate.metrics import SUPPORT, in_percent
 
 ABSENT = "—"
@@ -66,9 +67,21 @@ def printed_digits(values: Iterable[float]) -> int:
     return min(MOST_PRINTED_DIGITS, max((len(f"{value:.10g}".partition(".")[2]) for value in values), default=0))
 
 
-def printed(value: float) -> str:
-    """A published number by itself, such as `64`, `46.2` or `53.75`."""
-    return number(value, printed_digits([value]))
+def published(column: str, values: Iterable[float | None], digits: int | None = None) -> tuple[str, ...]:
+    """Published numbers of a column, such as `46.20` beside `53.84`, with a question where the unit is doubtful.
+
+    Args:
+        column: such as `test/acc`.
+        values: as printed; None where there is none.
+        digits: after the point; None: as many as show all values that are not in doubt.
+    """
+    found = [(value, "" if value is None else doubtful_unit(column.partition("/")[2], value)) for value in values]
+    if digits is None:
+        digits = printed_digits(value for value, question in found if value is not None and not question)
+    return tuple(
+        ABSENT if value is None else f"{value:.4g} ({question})" if question else number(value, digits)
+        for value, question in found
+    )
 
 
 def count(value: float) -> str:

@@ -5,10 +5,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 
+from fer_ablate.config.choices import Roles
 from fer_ablate.config.compose import flat, plain, to_config
 from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.config.environment import recorded
@@ -16,14 +17,17 @@ from fer_ablate.config.excluded_rows import exclusion_of
 from fer_ablate.config.overrides import key_of, value_of
 from fer_ablate.config.schema import Config, DataConfig
 from fer_ablate.config.study_rows import FOLD_KEYS, Repeat, Row, repeat_of, repeats, waves
-from fer_ablate.data.faces import FaceSet
+from fer_ablate.data.faces import FaceSet, Rows
 from fer_ablate.data.load import load_faces
+from fer_ablate.data.roles import official_rows
 from fer_ablate.errors import Fault, FaultyConfigError
 from fer_ablate.study.average_faults import different_tests
-from fer_ablate.study.faults import config_faults, study_faults
+from fer_ablate.study.faults import class_faults, config_faults, study_faults
+from fer_ablate.study.pixels import images_digest
 from fer_ablate.study.spec import StudySpec, last_of_each_key
 from fer_ablate.tracking.disk.lookup import resolve_start
 from fer_ablate.training.identity import RunIdentity, identity_of_repeat, run_identity
+from fer_ablate.training.protocol import protocol
 from fer_ablate.training.role_set import assigned_rows
 
 REPEAT_IN_INTERPOLATION = re.compile(rb"\$\{[^}]*(seed|fold)")
@@ -41,6 +45,9 @@ class Cell:
         factor: value of the study's swept key.
         start_key: key of the run whose weights this one starts with, if that is a row of the study.
         notes: about its images and their roles, for people; a sentence each.
+        protocol: how the run is evaluated, as its result will state it.
+        classes: names of the classes of its images.
+        tested: part that is scored (`val`, `test`, `public`, `private`) -> digest of its images, whatever their order and labels.
     """
 
     row: Row
@@ -50,6 +57,9 @@ class Cell:
     factor: float | str | None = None
     start_key: str | None = None
     notes: tuple[str, ...] = ()
+    protocol: Mapping[str, str] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    tested: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -99,8 +109,9 @@ def compose_cells(
     if any(faults.values()):
         raise FaultyConfigError([*_by_rows(faults), *_way_out(spec, trained, faults)])
     cells = _keyed(spec, trained, configs)
-    if different := different_tests(spec.rows, {cell.row.label: (cell.config, cell.identity.data_digest) for cell in cells}):
-        raise FaultyConfigError(different)
+    found = different_tests(spec.rows, {cell.row.label: (cell.config, cell.identity.data_digest) for cell in cells})
+    if found := [*found, *class_faults(spec.study, spec.rows, {cell.row.label: cell.classes for cell in cells})]:
+        raise FaultyConfigError(found)
     return cells
 
 
@@ -204,8 +215,19 @@ def _cell(row: Row, config: Config, reference: dict[str, Any], shared: "_Shared"
     changed = {
         name: recorded(name, value) for name, value in leaves.items() if reference.get(name) != value and name not in apart
     }
-    value, start_key = _factor_value(row, leaves, spec.factor), start.key if start else None
-    return Cell(row, config, identity, changed, value, start_key, shared.notes(config, faces))
+    preset, notes, tested = shared.roles(config, faces)
+    return Cell(
+        row,
+        config,
+        identity,
+        changed,
+        factor=_factor_value(row, leaves, spec.factor),
+        start_key=start.key if start else None,
+        notes=notes,
+        protocol=protocol(config, faces.size, preset, faces.groups is not None),
+        classes=faces.classes,
+        tested=tested,
+    )
 
 
 def _cell_of_repeat(first: Cell, config: Config, shared: "_Shared", start: Cell | None) -> Cell:
@@ -213,7 +235,7 @@ def _cell_of_repeat(first: Cell, config: Config, shared: "_Shared", start: Cell 
     config, weights = _started(config, shared, start)
     repeat: dict[str, Any] = {"seed": config.seed} | ({"data.fold": config.data.fold} if config.data.folds is not None else {})
     identity = identity_of_repeat(first.identity, repeat, weights)
-    notes = first.notes if config.data.folds is None else shared.notes(config, shared.faces(config.data, config.plugins))
+    notes = first.notes if config.data.folds is None else shared.roles(config, shared.faces(config.data, config.plugins)).notes
     return replace(first, config=config, identity=identity, start_key=start.key if start else None, notes=notes)
 
 
@@ -224,12 +246,28 @@ def _started(config: Config, shared: "_Shared", start: Cell | None) -> tuple[Con
     return config, shared.weights(config.init_from, Path(config.runs_dir)) if config.init_from is not None else None
 
 
+class _Assigned(NamedTuple):
+    """The preset of roles that was applied, notes for people, and `Cell.tested`."""
+
+    preset: Roles
+    notes: tuple[str, ...]
+    tested: dict[str, str]
+
+
+def _tested(data: DataConfig, faces: FaceSet, roles: Mapping[str, Rows]) -> dict[str, str]:
+    if data.folds is not None:
+        roles, official = {"test": faces.rows}, {}  # the folds together
+    else:
+        official = official_rows(faces)
+    return {part: images_digest(faces, rows) for part, rows in {**roles, **official}.items() if part != "train"}
+
+
 class _Shared:
     """What many cells have in common, and each command reads once: images, notes about them, and weights to start with."""
 
     def __init__(self) -> None:
         self._faces: dict[str, FaceSet] = {}
-        self._notes: dict[str, tuple[str, ...]] = {}
+        self._roles: dict[str, _Assigned] = {}
         self._weights: dict[tuple[str, Path], str] = {}
 
     def faces(self, data: DataConfig, plugins: Sequence[str]) -> FaceSet:
@@ -240,12 +278,13 @@ class _Shared:
             self._faces[key] = load_faces(data, plugins=plugins)
         return self._faces[key]
 
-    def notes(self, config: Config, faces: FaceSet) -> tuple[str, ...]:
-        """What a person should know about images and roles. Assigning roles also shows whether the images fit."""
+    def roles(self, config: Config, faces: FaceSet) -> "_Assigned":
+        """How images are assigned to roles, which also shows whether they fit."""
         key = repr(config.data)
-        if key not in self._notes:
-            _, self._notes[key] = assigned_rows(config, faces)
-        return self._notes[key]
+        if key not in self._roles:
+            given, notes = assigned_rows(config, faces)
+            self._roles[key] = _Assigned(given.preset, notes, _tested(config.data, faces, given.rows))
+        return self._roles[key]
 
     def weights(self, init_from: str, runs_dir: Path) -> str:
         """Identity of the weights that `init_from` names."""

@@ -4,14 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from fer_ablate.config.binding import plugin_faults
+from fer_ablate.config.by_class import is_average, report_columns
 from fer_ablate.config.choices import Roles
 from fer_ablate.config.columns import column_problem
 from fer_ablate.config.compose import to_config
 from fer_ablate.config.diagnosis import Diagnosis
 from fer_ablate.config.schema import Config, StudyConfig
+from fer_ablate.config.study_rows import Row
 from fer_ablate.data.load import known_size
 from fer_ablate.errors import Fault, FaultyConfigError, choices
-from fer_ablate.labels import METRIC_NAMES, SIDE
+from fer_ablate.labels import EMOTIONS_8, METRIC_NAMES, SIDE
+from fer_ablate.metrics import CLASS_SCORES
 from fer_ablate.tracking.mlflow.connection import tracking_faults
 from fer_ablate.training.checks import run_faults
 from fer_ablate.training.protocol import protocol
@@ -44,6 +47,38 @@ def study_faults(config: Config, study: StudyConfig) -> list[Fault]:
     if study.folds is not None:
         config = replace(config, data=replace(config.data, folds=study.folds))
     return [*_protocol_faults(config, study.protocol), *_column_faults(config, study.columns)]
+
+
+def class_faults(study: StudyConfig, rows: Sequence[Row], classes: Mapping[str, Sequence[str]]) -> list[Fault]:
+    """Columns and published numbers of classes that the images do not have, so that no run could ever be scored on them.
+
+    Args:
+        study: the study.
+        rows: of the study.
+        classes: label -> names of the classes of the images, of every row that is trained.
+    """
+    own = {row.label: classes[row.average_of[0] if row.average_of else row.label] for row in rows}
+    # On several data sets a column may be about a class that some of them lack.
+    every = list(dict.fromkeys(name for row in rows if not row.auxiliary for name in own[row.label]))
+    faults = [_no_class("study.columns", column, every) for column in study.columns if _class_of(column, every)]
+    for row in rows:
+        printed = dict.fromkeys((*row.published, *report_columns(row.by_class)))
+        # The scores of a printed class share one fault.
+        # An emotion that a document has and these images lack is no mistake: a note below the table says so.
+        lacking = {name: column for column in reversed(printed) if (name := _class_of(column, (*own[row.label], *EMOTIONS_8)))}
+        faults += [_no_class(f"study.rows '{row.label}'", f"published {column}", own[row.label]) for column in lacking.values()]
+    return faults
+
+
+def _class_of(column: str, classes: Sequence[str]) -> str:
+    """The class that a column is about, if it is none of these; empty otherwise."""
+    score, _, name = column.partition("/")[2].partition("/")
+    return name if score in CLASS_SCORES and name not in classes and not is_average(name) else ""
+
+
+def _no_class(key: str, column: str, classes: Sequence[str]) -> Fault:
+    name = column.split("/", 2)[2]
+    return Fault(key, f"{column}: there is no class '{name}'.", choices(name, classes))
 
 
 def known_protocol(config: Config) -> tuple[dict[str, str], set[str]]:

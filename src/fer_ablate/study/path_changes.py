@@ -1,7 +1,7 @@
 """What lies between two rows: the changes that lead from one to the other, and the words of every row on the way."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fer_ablate.config.overrides import Override, key_of
 from fer_ablate.errors import Fault
@@ -12,6 +12,13 @@ Check = Callable[[Words], Sequence[Fault]]
 """Overrides of a row -> their faults."""
 
 
+Values = Mapping[str, str]
+"""Key -> its value, of those that a row has, set or by default."""
+
+ABSENT = "absent"
+"""What stands for the value of a key that a row does not have."""
+
+
 @dataclass(frozen=True)
 class Change:
     """Keys that are changed in one step.
@@ -19,17 +26,40 @@ class Change:
     Args:
         keys: of the overrides; a choice of a group comes with the keys that exist only beside it.
         words: overrides that the row at the end of the way has for these keys; without those that it leaves to the defaults.
+        values: for each key its values before and after; empty where they are not known.
     """
 
     keys: tuple[str, ...]
     words: Words
+    values: tuple[tuple[str, str], ...] = ()
 
     @property
     def label(self) -> str:
-        """The change for people, such as `optimizer=sgd_nesterov` or `lr=0.02`."""
+        """The change for people, such as `optimizer=sgd_nesterov`, `lr=0.02` or `width=1.0 (default)`."""
         changed = {key_of(word) for word in self.words}
-        parts = [Override.parse(word).short for word in self.words]
-        return " ".join([*parts, *(f"{key} by default" for key in self.keys if key not in changed)])
+        left = [self._left(key, place) for place, key in enumerate(self.keys) if key not in changed]
+        return " ".join([*(Override.parse(word).short for word in self.words), *filter(None, left)])
+
+    def _left(self, key: str, place: int) -> str:
+        """A key that is left to its default; empty for one that is gone with the choice it belongs to."""
+        if not self.values:
+            return f"{key} by default"
+        value = self.values[place][1]
+        # A change that only takes a key away needs a name as well.
+        if value == ABSENT:
+            return "" if len(self.keys) > 1 else f"{key} {ABSENT}"
+        return f"{Override('', key, value).short} (default)"
+
+    @property
+    def described(self) -> str:
+        """Every key with its values before and after, such as `optimizer.lr 0.01 -> 0.02`; the label if they are not known."""
+        pairs = zip(self.keys, self.values, strict=True) if self.values else ()
+        return ", ".join(f"{key} {before} -> {after}" for key, (before, after) in pairs) or self.label
+
+
+def with_values(changes: Sequence[Change], before: Values, after: Values) -> list[Change]:
+    """The changes with the values that their keys have in the rows at the beginning and at the end."""
+    return [replace(one, values=tuple((before.get(key, ABSENT), after.get(key, ABSENT)) for key in one.keys)) for one in changes]
 
 
 def changes_between(
@@ -66,7 +96,8 @@ def words_between(start: Sequence[str], end: Sequence[str], taken: Collection[Ch
 
 def joined(changes: Sequence[Change]) -> Change:
     """Several changes as one."""
-    return Change(tuple(key for one in changes for key in one.keys), tuple(word for one in changes for word in one.words))
+    keys, words, values = ([part for one in changes for part in getattr(one, name)] for name in ("keys", "words", "values"))
+    return Change(tuple(keys), tuple(words), tuple(values))
 
 
 def _group_of(key: str, groups: Sequence[str], start: Sequence[str], end: Sequence[str], check: Check) -> str:

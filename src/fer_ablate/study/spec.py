@@ -3,13 +3,14 @@
 import hashlib
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fer_ablate.config.compose import to_config
@@ -29,7 +30,8 @@ from fer_ablate.config.overrides import (
 from fer_ablate.config.schema import StudyConfig, StudyKeys, StudySwitches
 from fer_ablate.config.study_rows import FOLD_KEYS, Row, added_seeds_faults, baseline_of, rows_of, study_file_faults
 from fer_ablate.config.yaml_files import read_yaml
-from fer_ablate.errors import Fault, FaultyConfigError, UserError, choices
+from fer_ablate.errors import Fault, FaultyConfigError, UserError
+from fer_ablate.study.chosen_rows import CHOSEN, is_list, no_list, selection_faults
 from fer_ablate.study.faults import content_faults
 from fer_ablate.study.file_faults import written_faults
 
@@ -37,6 +39,15 @@ GRID_DIGITS = 8
 """Digits of the digest that distinguishes grids in file names."""
 
 SWITCHES = tuple(one.name for one in fields(StudySwitches))
+
+OF_OVERRIDES = ("base", "overrides", "one_factor", "zipped", "crossed")
+"""Keys of a study and of its rows that become overrides."""
+
+INTERPOLATION = re.compile(r"(?<!\\)\$\{")
+"""The beginning of an interpolation that is not escaped."""
+
+ADDING = ("max_seeds", "budget_hours")
+"""Keys that have an effect beside `seeds_until` alone."""
 
 Part = TypeVar("Part", StudyConfig, StudySwitches)
 
@@ -92,7 +103,7 @@ def study_spec(overrides: Sequence[str], config_dir: Path | None = None) -> Stud
     about_study = [text for text in overrides if is_of_study(text)]
     others = [text for text in overrides if text not in about_study and not is_hydra(text)]
     name = _name(about_study, others)
-    keys = _study_keys(about_study, name, config_dir)
+    keys = _study_keys(about_study, name, config_dir, any(key_of(text) == "seed" for text in others))
     # From here on what the study is and what this command does with it go separate ways.
     study = _part(StudyConfig, keys) if keys is not None else None
     hydra = [text for text in overrides if is_hydra(text)]
@@ -218,13 +229,18 @@ def last_of_each_key(overrides: Iterable[str]) -> list[str]:
     return list({key_of(text): text for text in overrides}.values())
 
 
-def _study_keys(words: Sequence[str], name: str, config_dir: Path | None) -> StudyKeys | None:
+def _study_keys(words: Sequence[str], name: str, config_dir: Path | None, other_seeds: bool = False) -> StudyKeys | None:
+    """The study that words name; `other_seeds`: whether seeds are typed in place of its own, which are then left unchecked."""
     if not words:
         return None
     if not any(word.startswith("study=") for word in words):
         raise FaultyConfigError([Fault("study", "no study is named.", "Give study=quickstart, or another file of conf/study/.")])
     if faults := written_faults(study_file(name, config_dir)):
         raise FaultyConfigError(faults)
+    chosen = [word for word in words if key_of(word) == CHOSEN]
+    if unlisted := [value_of(word) for word in chosen if not is_list(word)]:
+        keys = _study_keys([word for word in words if word not in chosen], name, config_dir, other_seeds)
+        raise FaultyConfigError([no_list(typed, rows_of(keys) if keys is not None else []) for typed in unlisted])
     diagnosis = diagnose(words, config_dir)
     if diagnosis.faults or diagnosis.tree is None:
         # Where there is no such study, none of its keys exists either.
@@ -233,13 +249,53 @@ def _study_keys(words: Sequence[str], name: str, config_dir: Path | None) -> Stu
         raise FaultyConfigError(
             [Fault("study", "several studies or values at once.", "Give one; lists as in study.seeds=[0,1].")]
         )
-    keys = to_config(diagnosis.tree).study
+    keys = to_config(_with_texts_of_rows(diagnosis.tree)).study
     if keys is None:  # study=null
         return None
-    faults = [*study_file_faults(keys), *_misplaced_switches(keys, words, study_file(name, config_dir))]
-    if faults := faults or list(_selection_faults(keys)):
+    of_seeds = list(added_seeds_faults(keys)) if other_seeds else []
+    faults = [fault for fault in study_file_faults(keys) if fault not in of_seeds]
+    faults += _misplaced_switches(keys, words, study_file(name, config_dir))
+    faults += _unheeded(keys, {key_of(word).removeprefix("study.") for word in words})
+    if faults := faults or list(selection_faults(keys, value_of(chosen[-1]) if chosen else "")):
         raise FaultyConfigError(faults)
     return keys
+
+
+def _with_texts_of_rows(tree: DictConfig) -> DictConfig:
+    """The config with interpolations in overrides of a study as text: what `${seed}` means, each run of a row knows by itself."""
+    if tree.study is None:
+        return tree
+    tree = tree.copy()
+    OmegaConf.set_struct(tree, False)
+    for part in (tree.study, *(() if OmegaConf.is_interpolation(tree.study, "rows") else tree.study.rows)):
+        for name in (name for name in OF_OVERRIDES if name in part and not OmegaConf.is_interpolation(part, name)):
+            written = part[name]
+            if OmegaConf.is_config(written):
+                part[name] = _escaped(OmegaConf.to_container(written, resolve=False))
+    return tree
+
+
+def _escaped(node: Any) -> Any:
+    """Text, or a list or mapping of it, that resolving gives back as it is."""
+    if isinstance(node, dict):
+        return {name: _escaped(one) for name, one in node.items()}
+    if isinstance(node, list):
+        return [_escaped(one) for one in node]
+    return INTERPOLATION.sub(r"\\\g<0>", node) if isinstance(node, str) else node
+
+
+def _unheeded(keys: StudyKeys, typed: Collection[str]) -> list[Fault]:
+    """Keys that say how seeds are added in a study that adds none, unless somebody switched that off for one command."""
+    if keys.seeds_until is not None:
+        return []
+    default = StudyConfig()
+    given = [name for name in ADDING if name in typed or getattr(keys, name) != getattr(default, name)]
+    remedy = "Give study.seeds_until=decided, or leave it out."
+    return [
+        Fault(f"study.{name}", "has no effect: no seeds are added without study.seeds_until.", remedy)
+        for name in given
+        if name in typed or "seeds_until" not in typed
+    ]
 
 
 def _misplaced_switches(keys: StudyKeys, words: Sequence[str], file: Path) -> list[Fault]:
@@ -256,13 +312,6 @@ def _switch_fault(place: str, name: str, value: Any) -> Fault:
     typed = assignment("study.rows" if name == "select" else f"study.{name}", value.name if isinstance(value, Enum) else value)
     problem = f"{place} sets it, but it is a switch of a single command, not part of a study."
     return Fault(f"study.{name}", problem, f"Remove it there, and type {typed} on the command line.")
-
-
-def _selection_faults(keys: StudyKeys) -> Iterator[Fault]:
-    labels = [row.label for row in rows_of(keys)]
-    for label in keys.select:
-        if label not in labels:
-            yield Fault("study.rows", f"there is no row '{label}'.", choices(label, labels))
 
 
 def _part(kind: type[Part], keys: StudyKeys) -> Part:

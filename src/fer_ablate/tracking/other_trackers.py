@@ -106,6 +106,14 @@ def other_trackers(config: TrackingConfig, folder: RunFolder) -> list[OtherTrack
 
 
 def other_tracker_faults(config: TrackingConfig) -> list[Fault]:
-    """Trackers that a config names and whose package is not installed."""
-    missing = [kind for kind in dict.fromkeys(config.also) if kind is not Tracker.csv and find_spec(kind.value) is None]
-    return [Fault("tracking.also", f"needs {one.value}.", f"Install it: {install_command(one.value)}.") for one in missing]
+    """Trackers that a config names twice, or whose package is not installed."""
+    known = dict.fromkeys(config.also)
+    once = f"Name each once: tracking.also=[{','.join(kind.value for kind in known)}]."
+    faults = [
+        Fault("tracking.also", f"{kind.value} is named {count} times.", once)
+        for kind in known
+        if (count := config.also.count(kind)) > 1
+    ]
+    missing = [kind for kind in known if kind is not Tracker.csv and find_spec(kind.value) is None]
+    install = [Fault("tracking.also", f"needs {one.value}.", f"Install it: {install_command(one.value)}.") for one in missing]
+    return faults + install

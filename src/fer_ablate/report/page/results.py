@@ -94,7 +94,7 @@ def _results(table: JudgedTable, shown: ShownTable, column: str, name: str, cost
         tuple(columns),
         tuple(Switch(key, title, key == "published" and roomy) for key, title in SWITCHES.items() if key in known),
         tuple(order.index(row) for row in table.rows) if sortable else (),
-        "best first" if is_ordered(column) else "highest first",
+        f"{'best' if is_ordered(column) else 'highest'} first{'' if table.data_sets is None else ', data set by data set'}",
         next((place for place, row in enumerate(table.rows) if row.baseline), None),
     )
 

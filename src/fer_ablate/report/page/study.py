@@ -25,6 +25,8 @@ from fer_ablate.report.page.elements import (
     Text,
     rendered,
 )
+from fer_ablate.report.page.path import TITLE as PATH
+from fer_ablate.report.page.path import path_parts
 from fer_ablate.report.page.results import legend, result_parts
 from fer_ablate.report.page.shell_commands import explain_command, own_file, steps, study_command
 from fer_ablate.report.page.tables import classes_grid, environments, report_grid, runs_grid, settings_grid
@@ -32,7 +34,7 @@ from fer_ablate.report.quantities import metric_name, one_line
 from fer_ablate.report.table.data_sets import TITLE as DATA_SETS
 from fer_ablate.report.table.data_sets import data_set_tables
 from fer_ablate.report.table.effects import TITLE
-from fer_ablate.report.table.outcomes import in_reading_order, summary
+from fer_ablate.report.table.outcomes import blocks, in_reading_order, summary
 from fer_ablate.report.table.printed_classes import report_tables
 from fer_ablate.report.table.shown_table import BEST, ShownTable, shown_table
 from fer_ablate.study.spec import StudySpec
@@ -62,6 +64,7 @@ def study_page(spec: StudySpec, table: JudgedTable, rows: Sequence[RowRuns], fol
     chief = _chief(table, trained)
     sections = (
         Section("results", "Results", _results(table, shown)),
+        Section("path", PATH, path_parts(album, folder, table)),
         Section("data-sets", DATA_SETS, tuple(_data_sets(table))),
         Section("effects", TITLE, effects_parts(album, folder, table)),
         Section("plots", "Plots", tuple(_plots(album, folder, table))),
@@ -98,23 +101,20 @@ def _data_sets(table: JudgedTable) -> Iterator[Part]:
 
 
 def _chief(table: JudgedTable, rows: Sequence[RowRuns]) -> dict[str, ScoredRun]:
-    """Label -> first finished run of the rows shown in detail: the baseline and the row that is best on val."""
+    """Label -> first finished run of the rows shown in detail: the baseline, and the row that is best on val of each data set."""
     finished = {row.label: row.runs for row in rows if row.runs}
     if not finished:
         return {}
     baseline = [row.label for row in table.rows if row.baseline and row.label in finished]
     # The best row is chosen on val: the page must not pick what looks good on test.
-    best = max(finished, key=lambda label: _on_val(finished[label]))
-    return {label: finished[label][0] for label in dict.fromkeys((*baseline, best))}
+    groups = ([row.label for row in found if row.label in finished] for found in blocks(table).values())
+    best = [max(labels, key=lambda label: _on_val(finished[label])) for labels in groups if labels]
+    return {label: finished[label][0] for label in dict.fromkeys((*baseline, *best))}
 
 
 def _on_val(runs: Sequence[ScoredRun]) -> float:
     # Rows without val lose against all others, for they cannot be chosen in a fair way.
     return fmean(run.result.splits["val"].metrics["acc"] if "val" in run.result.splits else 0.0 for run in runs)
-
-
-def _role(label: str, table: JudgedTable) -> str:
-    return "baseline" if any(row.baseline and row.label == label for row in table.rows) else "best row on val"
 
 
 def _facts(table: JudgedTable, rows: Sequence[RowRuns], chief: Mapping[str, ScoredRun]) -> Facts:
@@ -124,7 +124,10 @@ def _facts(table: JudgedTable, rows: Sequence[RowRuns], chief: Mapping[str, Scor
     counts += [f"{failed} failed"] * bool(failed) + [f"{stale} of an earlier config, data or code"] * bool(stale)
     pairs = [("source", one_line(table.source))] * bool(table.source)
     pairs += [("runs", ", ".join(counts)), ("rows", str(len(table.rows)))]
-    pairs += [(_role(label, table), one_line(label)) for label in chief]
+    baselines = {row.label for row in table.rows if row.baseline}
+    best = [one_line(label) for label in chief if label not in baselines]
+    pairs += [("baseline", one_line(label)) for label in chief if label in baselines]
+    pairs += [(f"best row{'s' * (len(best) > 1)} on val", ", ".join(best))] * bool(best)
     if runs:
         dates = sorted(_day(run.result.finished_at) for run in runs)
         pairs.append(("finished", dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"))

@@ -45,7 +45,8 @@ def effects_figure(table: JudgedTable, column: str) -> Figure | None:
         axes.set_ylabel(metric_title(column))
     if len(pairs) % 2 and len(pairs) > 1:
         figure.axes[-1].remove()
-    figure.suptitle("parallel lines: no interaction; bars: 95 % intervals", fontsize=9)
+    others = "; means over all levels of the other factors" * (len(effects.factors) > 2)
+    figure.suptitle(f"parallel lines: no interaction; bars: 95 % intervals{others}", fontsize=9)
     return figure
 
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
+from fer_ablate.judgement.doubtful_units import doubtful_unit
 from fer_ablate.judgement.judged_table import JudgedTable, Score, TableRow, Verdict
 from fer_ablate.report.plots.canvas import BLUE, GRAY, GREEN, ORANGE, SERIES, TITLE_AT, new_figure, plain, save_figure
 from fer_ablate.report.plots.cost import cost_figure
@@ -142,7 +143,11 @@ def factor_figure(table: JudgedTable, column: str) -> Figure | None:
     for place, row in zip(places, rows, strict=True):
         color, marker = (ORANGE, "s") if row.baseline else (BLUE, "o")
         _point(axes, place, _shown(row, column), scale(column), color, marker)
-    printed = [(place, row.published[column].value) for place, row in zip(places, rows, strict=True) if column in row.published]
+    printed = [
+        (place, found.value)
+        for place, row in zip(places, rows, strict=True)
+        if (found := row.published.get(column)) is not None and not doubtful_unit(column.partition("/")[2], found.value)
+    ]
     if printed:
         at, values = zip(*printed, strict=True)
         axes.scatter(at, values, 260, "black", marker="_", zorder=6, label="published")

@@ -7,6 +7,7 @@ from statistics import fmean, stdev
 
 from fer_ablate.config.study_rows import Repeat, Row
 from fer_ablate.judgement.class_scores import class_score, counted_together, splits_of
+from fer_ablate.judgement.doubtful_units import doubtful_unit
 from fer_ablate.judgement.judged_table import JudgedTable, Published, Score, TableRow
 from fer_ablate.judgement.row_runs import published_by_class, published_numbers
 from fer_ablate.metrics import SplitResult
@@ -144,12 +145,13 @@ def _score(
         score = Score(len(values), 0, fmean(values), spread, math.nan, math.nan, over_images=False)
     # The study file may have another published number by now, which was not judged.
     same = published is not None and score.published is not None and published.value == score.published.value
+    sure = published is not None and not doubtful_unit(column.partition("/")[2], published.value)
     return replace(
         score,
         difference=score.difference if compared else None,
         published=published,
-        gap=scale(column) * score.mean - published.value if published is not None else None,
-        agrees=score.agrees if same else None,
+        gap=scale(column) * score.mean - published.value if published is not None and sure else None,
+        agrees=score.agrees if same and sure else None,
     )
 
 

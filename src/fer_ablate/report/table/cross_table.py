@@ -79,7 +79,7 @@ def _line(table: CrossTable, network: str, title: str) -> dict[str, Any]:
         cell.test.result.metrics["macro_f1"],
         cell.test.trained_on,
         *((difference.value, difference.p, difference.p_holm) if difference else (None, None, None)),
-        ranks.by_data[network][ranks.data.index(title)] if ranks is not None and title in ranks.data else None,
+        ranks.by_data[network][place] if ranks is not None and (place := ranks.place_of(title)) is not None else None,
         ranks.means[network] if ranks is not None else None,
     )
     return {"network": network, "data": title, **dict(zip(names, values, strict=True))}

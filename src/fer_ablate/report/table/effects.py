@@ -24,6 +24,10 @@ MEANING = (
     "The effect of a level is its mean over all levels of the other factors minus that of the reference, with its 95 % interval; "
     "an interaction is how much the effect differs between two levels of another factor."
 )
+THREE_FACTORS = (
+    "Interactions of three or more factors are not shown: every effect and every mean of two factors is over all levels of the "
+    "others, so it does not say whether it is the same in each of them."
+)
 ONE_AT_A_TIME = "The effect of a level is the difference of its row to the baseline, with its 95 % interval."
 
 
@@ -67,6 +71,7 @@ def effects_notes(table: JudgedTable) -> tuple[str, ...]:
             "Verdicts on effects count all main effects and interactions of a column (Holm), those within single levels all of "
             "the same two factors; intervals are not corrected."
         )
+        notes += [THREE_FACTORS] * (len(table.effects.factors) > 2)
     return (*notes, *map(one_line, table.effects.notes))
 
 

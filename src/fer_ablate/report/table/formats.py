@@ -1,5 +1,6 @@
 """A study's table in each format: Markdown, LaTeX, HTML and a terminal for people, csv and JSON for programs."""
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -121,31 +122,43 @@ def console_tables(table: JudgedTable, width: int = 140) -> list[TextTable]:
     crossed = effects_tables(table) if table.effects is not None and table.effects.crossed else []
     return [
         *(_console_table(shown, group, width) for group in shown.groups),
-        *(_console_data_sets(found, width) for found in data_set_tables(table)),
+        *(part for found in data_set_tables(table) for part in _console_data_sets(found, width)),
         *(_console_effects(effects, group, width) for effects in crossed for group in effects.groups),
         *(_console_report(report, width) for report in report_tables(table)),
     ]
 
 
-def _console_data_sets(found: ShownTable, width: int) -> TextTable:
-    """The data sets as columns; without intervals where the screen is narrow."""
-    columns = list(found.columns)
-    if _console_width(columns) > width:
-        columns = [replace(one, cells=tuple(cell.split(" [")[0] for cell in one.cells)) for one in columns]
-    longest = max(SHORTEST_LABEL, width - _console_width(columns[1:]) - CONSOLE_GAP)
-    columns[0] = replace(columns[0], cells=tuple(shorten(cell, longest) for cell in columns[0].cells))
-    lines = tuple(zip(*(column.cells for column in columns), strict=True))
-    return TextTable(f"{found.groups[0]} by data set", tuple(column.name for column in columns), lines)
+def _console_data_sets(found: ShownTable, width: int) -> list[TextTable]:
+    """The data sets as columns, in as few tables as fit; without intervals where two tables would not do."""
+    name, *columns = found.columns
+    brief = [replace(one, cells=tuple(cell.split(" [")[0] for cell in one.cells)) for one in columns]
+    ways = [_cut(columns, 1), _cut(columns, 2), *(_cut(brief, count) for count in range(1, len(columns) + 1))]
+    parts = next((way for way in ways if all(_fits([name, *part], width) for part in way)), ways[-1])
+    return [_console_part(f"{found.groups[0]} by data set", [name, *part], width) for part in parts]
+
+
+def _cut(columns: Sequence[ShownColumn], count: int) -> list[Sequence[ShownColumn]]:
+    """The columns in at most so many parts of about the same size."""
+    size = math.ceil(len(columns) / count)
+    return [columns[start : start + size] for start in range(0, len(columns), size)]
+
+
+def _fits(columns: Sequence[ShownColumn], width: int) -> bool:
+    return _console_width(columns) <= width
+
+
+def _console_part(title: str, columns: Sequence[ShownColumn], width: int) -> TextTable:
+    """Columns as a table, with labels as long as there is room."""
+    labels, *others = columns
+    longest = max(SHORTEST_LABEL, width - _console_width(others) - CONSOLE_GAP)
+    cells = [tuple(shorten(cell, longest) for cell in labels.cells), *(column.cells for column in others)]
+    return TextTable(title, tuple(column.name for column in columns), tuple(zip(*cells, strict=True)))
 
 
 def _console_effects(effects: ShownTable, group: str, width: int) -> TextTable:
     """The effects on one metric; verdicts contain the intervals."""
-    (labels,) = effects.group("")
-    columns = [labels, *map(_point, effects.group(group))]
-    longest = max(SHORTEST_LABEL, width - _console_width(columns[1:]) - CONSOLE_GAP)
-    columns[0] = replace(labels, cells=tuple(shorten(cell, longest) for cell in labels.cells))
-    lines = (line for line in zip(*(column.cells for column in columns), strict=True) if line[1] != ABSENT)
-    return TextTable(f"effects on {group}", tuple(column.name for column in columns), tuple(lines))
+    whole = _console_part(f"effects on {group}", [*effects.group(""), *map(_point, effects.group(group))], width)
+    return replace(whole, rows=tuple(row for row in whole.rows if row[1] != ABSENT))
 
 
 def _console_report(report: ShownTable, width: int) -> TextTable:
@@ -165,19 +178,13 @@ def _console_table(shown: ShownTable, group: str, width: int) -> TextTable:
         columns = [seeds, *(_point(column) for column in columns if column.name in CONSOLE_NAMES)]
     columns.insert(0, label)
     if _console_width(columns) > width:
-        columns = [_brief(column) for column in columns]
+        columns = [replace(one, cells=tuple(map(brief, one.cells))) if one.name == VERDICT else one for one in columns]
     for spared in CONSOLE_SPARED:
         if _console_width(columns) > width:
             columns = [column for column in columns if column.name != spared]
     if SHORTEST_LABEL + CONSOLE_GAP + _console_width(columns[1:]) > width:
         columns = [column for column in columns if column.name != DIFFERENCE]
-    longest = max(SHORTEST_LABEL, width - _console_width(columns[1:]) - CONSOLE_GAP)
-    columns[0] = replace(label, cells=tuple(shorten(cell, longest) for cell in label.cells))
-    return TextTable(
-        group,
-        tuple(column.name for column in columns),
-        tuple(zip(*(column.cells for column in columns), strict=True)),
-    )
+    return _console_part(group, columns, width)
 
 
 def _point(column: ShownColumn) -> ShownColumn:
@@ -187,12 +194,10 @@ def _point(column: ShownColumn) -> ShownColumn:
     return replace(column, cells=tuple(cell.split(" [")[0] for cell in column.cells))
 
 
-def _brief(column: ShownColumn) -> ShownColumn:
-    """Verdicts without how many seeds would show more, which follows a semicolon within their brackets."""
-    if column.name != VERDICT:
-        return column
-    parts = [cell.partition(";") for cell in column.cells]
-    return replace(column, cells=tuple(first + ")" * (bool(rest) and "(" in first) for first, _, rest in parts))
+def brief(verdict: str) -> str:
+    """A verdict without how many seeds would show more, which follows a semicolon within its brackets."""
+    first, _, rest = verdict.partition(";")
+    return first + ")" * (bool(rest) and "(" in first)
 
 
 def _console_width(columns: Sequence[ShownColumn]) -> int:

@@ -150,7 +150,7 @@ def _meanings(shown: ShownTable) -> list[str]:
     sentences = []
     if any(BEST in column.marks for column in means):
         kind = "value" if all(column.name == SINGLE for column in means) else "mean"
-        sentences.append(f"Bold: the best {kind} of its column.")
+        sentences.append(f"Bold: the best {kind} {shown.best_of}.")
     if any(NEAR in column.marks for column in means):
         sentences.append("Italic: not shown to be worse than the best (5 %, corrected for the number of rows).")
     if any(_stars(shown, column.group) for column in means):

@@ -26,6 +26,25 @@ def in_reading_order(columns: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(columns, key=lambda column: column.partition("/")[0] != FIRST_SPLIT))
 
 
+def blocks(table: JudgedTable) -> dict[str, list[TableRow]]:
+    """Rows that are compared with each other: all of them below an empty title, or those of each data set below its title."""
+    titles = {label: title for found in _by_name(table).values() for title, label in found.items()}
+    order = {title: list[TableRow]() for title in (table.data_sets.data if table.data_sets is not None else ())}
+    for row in table.rows:
+        order.setdefault(titles.get(row.label, ""), []).append(row)
+    return {title: rows for title, rows in order.items() if rows}
+
+
+def _by_name(table: JudgedTable) -> dict[str, dict[str, str]]:
+    return table.data_sets.labels if table.data_sets is not None else {}
+
+
+def _references(table: JudgedTable) -> set[str]:
+    """Labels of the rows that others are compared with: the baseline, or the row of its settings on each data set."""
+    chosen = {row.label for row in table.rows if row.baseline}
+    return chosen.union(*(found.values() for found in _by_name(table).values() if chosen & {*found.values()}))
+
+
 def finite_difference(row: TableRow, column: str) -> Difference | None:
     """The difference of a row to the baseline; None where there is none, or no number."""
     score = row.scores.get(column)
@@ -36,19 +55,20 @@ def finite_difference(row: TableRow, column: str) -> Difference | None:
 def best_first(table: JudgedTable, column: str) -> list[TableRow]:
     """The rows by their difference to the baseline, the best one first; those without a difference follow by their mean.
 
-    Of a metric of the user's own, of which a table does not say whether more is better, the highest is first.
+    Of a metric of the user's own, of which a table does not say whether more is better, the highest is first. Of several data
+    sets the rows stay together.
     """
-    sign = -1 if _less_is_better(column) else 1
+    sign, references = -1 if _less_is_better(column) else 1, _references(table)
 
     def place(row: TableRow) -> tuple[int, float]:
         score, difference = row.scores.get(column), finite_difference(row, column)
         if score is None or not math.isfinite(score.mean):
             return (2, 0.0)
-        if row.baseline or (score.difference and score.difference.kind is Verdict.same_runs):
+        if row.label in references or (score.difference and score.difference.kind is Verdict.same_runs):
             return (0, 0.0)
         return (1, -sign * score.mean) if difference is None else (0, -sign * difference.value)
 
-    return sorted(table.rows, key=place)
+    return [row for rows in blocks(table).values() for row in sorted(rows, key=place)]
 
 
 def best(rows: Sequence[TableRow], column: str) -> TableRow | None:
@@ -76,7 +96,7 @@ def summary(table: JudgedTable) -> str:
     scored = [row for row in table.rows if column in row.scores and math.isfinite(row.scores[column].mean)]
     if not scored:
         return _without_scores(table, column)
-    return " ".join([*_verdicts(table, column, scored), *_best_mean(column, scored), *_missing(table, scored)])
+    return " ".join([*_verdicts(table, column, scored), *_best_means(table, column, scored), *_missing(table, scored)])
 
 
 def _without_scores(table: JudgedTable, column: str) -> str:
@@ -98,7 +118,8 @@ def _verdicts(table: JudgedTable, column: str, scored: Sequence[TableRow]) -> li
     # The largest difference is named first.
     found.sort(key=lambda item: -abs(item[1].value) if math.isfinite(item[1].value) else 0.0)
     kinds = {kind: {label: one for label, one in found if one.kind is kind} for kind in Verdict}
-    against, untested, same = f"the baseline ({name})", kinds[Verdict.untested], kinds[Verdict.same_runs]
+    against = f"the baseline ({name})" if table.data_sets is None else "the baseline on the same data"
+    untested, same = kinds[Verdict.untested], kinds[Verdict.same_runs]
     sentences = _tested(kinds, against, column, table.margin)
     if untested:
         alone = len(untested) == len(found)
@@ -137,18 +158,24 @@ def _why_untested(labels: Iterable[str], scored: Sequence[TableRow], column: str
     return f": one {'fold' if any(row.folds for row in scored) else 'seed'} does not show what another would give"
 
 
-def _best_mean(column: str, scored: Sequence[TableRow]) -> list[str]:
-    """The row with the best mean and its verdict, which may be that it is no better than the baseline."""
-    row = best(scored, column)
-    if row is None:
-        return []
-    score = row.scores[column]
+def _best_means(table: JudgedTable, column: str, scored: Sequence[TableRow]) -> list[str]:
+    """The row with the best mean and its verdict, which may be that it is no better; or the best row of each data set."""
     digits = decimals(column, (one.scores[column].sd for one in scored))
-    shown = number(scale(column) * score.mean, digits) + (" %" if scale(column) == 100 else "")
     kind = "value" if all(one.scores[column].n == 1 for one in scored) else "mean"
-    label = _name(row.label) + (" (the baseline)" if row.baseline else "")
-    verdict = f"; {one_line(score.difference.verdict)}" if score.difference else ""
-    return [f"Best {kind}: {label}, {shown}{verdict}."]
+
+    def shown(row: TableRow) -> str:
+        return number(scale(column) * row.scores[column].mean, digits) + (" %" if scale(column) == 100 else "")
+
+    if table.data_sets is None:
+        if (row := best(scored, column)) is None:
+            return []
+        difference = row.scores[column].difference
+        label = _name(row.label) + (" (the baseline)" if row.baseline else "")
+        return [f"Best {kind}: {label}, {shown(row)}{f'; {one_line(difference.verdict)}' if difference else ''}."]
+    names = {label: name for name, found in _by_name(table).items() for label in found.values()}
+    tops = {title: top for title, rows in blocks(table).items() if title and (top := best(rows, column)) is not None}
+    found = [f"{_name(title)}: {_name(names[row.label])} ({shown(row)})" for title, row in tops.items()]
+    return [f"Best {kind} on {_listed(found)}."] if found else []
 
 
 def _missing(table: JudgedTable, scored: Sequence[TableRow]) -> list[str]:

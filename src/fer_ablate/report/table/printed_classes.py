@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from fer_ablate.judgement.doubtful_units import doubtful_unit
 from fer_ablate.judgement.judged_table import JudgedTable, Score, TableRow
 from fer_ablate.metrics import ACCURACY, AVERAGES, CLASS_SCORES, SUPPORT, in_percent, is_of_class, report_metric
-from fer_ablate.report.quantities import ABSENT, metric_name, number, one_line, printed_digits, scale
+from fer_ablate.report.quantities import ABSENT, metric_name, number, one_line, printed_digits, published, scale
 from fer_ablate.report.table.shown_table import AGREES, CLASS, MEASURED, PUBLISHED, ShownColumn, ShownTable
 
 TITLES = {"precision": "precision, %", "recall": "recall, %", "f1": "F1, %", SUPPORT: "images"}
@@ -85,9 +86,13 @@ def _is_support(column: str) -> bool:
 
 
 def _printed(row: TableRow, columns: Sequence[str]) -> list[str]:
-    found = [row.published_by_class.get(column) for column in columns]
-    digits = printed_digits(one.value for one in found if one is not None)
-    return [ABSENT if one is None else number(one.value, digits) for one in found]
+    found = [one.value if (one := row.published_by_class.get(column)) is not None else None for column in columns]
+    digits = printed_digits(
+        value
+        for column, value in zip(columns, found, strict=True)
+        if value is not None and not doubtful_unit(column.partition("/")[2], value)
+    )
+    return [cell for column, value in zip(columns, found, strict=True) for cell in published(column, [value], digits)]
 
 
 def _agrees(row: TableRow, columns: Sequence[str]) -> str:

@@ -16,10 +16,10 @@ from fer_ablate.report.quantities import (
     metric_title,
     number,
     one_line,
-    printed_digits,
+    published,
     scale,
 )
-from fer_ablate.report.table.outcomes import best, in_reading_order
+from fer_ablate.report.table.outcomes import best, blocks, in_reading_order
 
 BEST = "best"
 """Mark of the best mean of a column, and of those that equal it."""
@@ -91,12 +91,21 @@ class ShownColumn:
 
 @dataclass(frozen=True)
 class ShownTable:
-    """A table as people read it: `caption` above, `notes` below, columns of the same group side by side."""
+    """A table as people read it: columns of the same group side by side.
+
+    Args:
+        study: name.
+        caption: above it.
+        columns: with cells for all rows.
+        notes: below it.
+        best_of: what a mean with the mark `best` is the best one of.
+    """
 
     study: str
     caption: str
     columns: tuple[ShownColumn, ...]
     notes: tuple[str, ...]
+    best_of: str = "of its column"
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -119,13 +128,19 @@ def shown_table(table: JudgedTable) -> ShownTable:
     columns += [ShownColumn(COST, name, tuple(_known(value(row), show) for row in table.rows)) for name, value, show in COSTS]
     # A table without published numbers or differences would otherwise be full of dashes.
     kept = tuple(column for column in columns if column.group == "" or any(cell != ABSENT for cell in column.cells))
-    return ShownTable(table.study, _caption(table), kept, _notes(table))
+    best_of = "of its column" if table.data_sets is None else "of its data set"
+    return ShownTable(table.study, _caption(table), kept, _notes(table), best_of)
 
 
-def _rank(score: Score, best: float) -> str:
-    if score.mean == best:
-        return BEST
-    return NEAR if score.near_best else ""
+def _ranks(table: JudgedTable, column: str) -> tuple[str, ...]:
+    """For each row whether it is the best of those that it is compared with, or not shown to be worse."""
+    marks = dict.fromkeys((row.label for row in table.rows), "")
+    for rows in blocks(table).values():
+        scores = {row.label: row.scores[column] for row in rows if column in row.scores}
+        if len(scores) > 1 and (top := best(rows, column)) is not None:
+            highest = scores[top.label].mean
+            marks |= {label: BEST if one.mean == highest else NEAR * bool(one.near_best) for label, one in scores.items()}
+    return tuple(marks.values())
 
 
 def difference_values(difference: Difference) -> dict[str, float | str]:
@@ -167,9 +182,8 @@ def _metric(table: JudgedTable, name: str) -> list[ShownColumn]:
     scores = [row.scores.get(name) for row in table.rows]
     there = [score for score in scores if score is not None]
     digits = decimals(name, (score.sd for score in there))
-    printed = [row.published.get(name) for row in table.rows]
     # The digits of the document show how exact its numbers are, whatever digits the measured ones have.
-    printed_to = printed_digits(value.value for value in printed if value is not None)
+    printed = [one.value if (one := row.published.get(name)) is not None else None for row in table.rows]
     times = scale(name)
 
     def shown(what: Callable[[Score], str]) -> tuple[str, ...]:
@@ -189,9 +203,7 @@ def _metric(table: JudgedTable, name: str) -> list[ShownColumn]:
     # In a table of single runs no spread is shown, so the title must not promise one.
     mean = MEAN if any(score.n > 1 for score in there) else SINGLE
     kinds = tuple(_kind(score) for score in scores)
-    top = best(table.rows, name) if len(there) > 1 else None
-    tops = tuple(_rank(score, top.scores[name].mean) if top and score else "" for score in scores)
-    marks = {VERDICT: kinds, DIFFERENCE: kinds, mean: tops}
+    marks = {VERDICT: kinds, DIFFERENCE: kinds, mean: _ranks(table, name)}
     agreement = {True: "yes", False: "no", None: ABSENT}
     return [
         ShownColumn(metric_title(name), head, tuple(column), marks.get(head, ()))
@@ -200,7 +212,7 @@ def _metric(table: JudgedTable, name: str) -> list[ShownColumn]:
             (INTERVAL, shown(lambda score: interval(times * score.low, times * score.high, digits))),
             (DIFFERENCE, shown(difference)),
             (VERDICT, verdicts),
-            (PUBLISHED, [ABSENT if value is None else number(value.value, printed_to) for value in printed]),
+            (PUBLISHED, published(name, printed)),
             (GAP, shown(lambda score: ABSENT if score.gap is None else number(score.gap, digits, signed=True))),
             (AGREES, shown(lambda score: agreement[score.agrees])),
         )

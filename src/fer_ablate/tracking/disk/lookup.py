@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fer_ablate.config.key import short
 from fer_ablate.errors import UserError
+from fer_ablate.tracking.disk.row_labels import LabelledRun, labelled_runs
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.scan import RunRecord, scan
 from fer_ablate.training.start import Start
@@ -17,7 +18,8 @@ def find_run(runs_dir: Path, name: str) -> RunFolder:
     """The one run whose key or MLflow id begins with `name`, or whose folder has this name or path.
 
     The label of a row works as well: `quickstart/-1 Conv`, or just `-1 Conv` where no other experiment has such a row, means
-    the newest run of its first finished seed. `-1 Conv, seed 2` means another seed, and `-1 Conv, seed 2, fold 3` a fold.
+    the newest run of its first finished seed. `-1 Conv, seed 2` means another seed, and `-1 Conv, seed 2, fold 3` a fold. A run
+    that several rows share has the labels of all of them, see `row_labels`.
 
     Raises:
         UserError: no run fits, or several do; the latest runs, or those that fit, are listed.
@@ -28,7 +30,7 @@ def find_run(runs_dir: Path, name: str) -> RunFolder:
         return RunFolder(given)
     found = scan(runs_dir)
     # Labels come second: a label that looks like a key must not hide the run with that key.
-    fitting = [record for record in found.records if _fits(record, name)] or _with_label(found.records, name)
+    fitting = [record for record in found.records if _fits(record, name)] or _with_label(runs_dir, found.records, name)
     if len(fitting) == 1:
         return fitting[0].folder
     if not found.records and not found.damaged:
@@ -95,16 +97,25 @@ def _fits(record: RunRecord, name: str) -> bool:
     return bool(name) and (name in folders or any(one.startswith(name) for one in ids))
 
 
-def _with_label(records: Sequence[RunRecord], name: str) -> list[RunRecord]:
+def _with_label(runs_dir: Path, records: Sequence[RunRecord], name: str) -> list[RunRecord]:
     """One run of each experiment that has a row of this name: the newest of the named seed and fold, or of the first finished."""
+    labelled: dict[str, list[LabelledRun]] = {}
+    for one in labelled_runs(runs_dir):
+        labelled.setdefault(one.key, []).append(one)
     chosen: dict[str, RunRecord] = {}
     for record in sorted(records, key=_first_choice):
         brief = record.brief
-        label = f"{brief.experiment}/{brief.name}"
-        repeats = ("", f", seed {brief.seed}", f", {brief.repeat}")
-        if name in {f"{text}{repeat}" for text in (brief.name, label) for repeat in repeats}:
-            chosen.setdefault(brief.experiment, record)
-    return list(chosen.values())
+        own = LabelledRun(brief.experiment, brief.experiment, brief.name, brief.seed, brief.fold, brief.key)
+        for one in (own, *labelled.get(brief.key, ()), *labelled.get(brief.earlier_key, ())):
+            if _is_called(one, name):
+                chosen.setdefault(one.experiment, record)
+    # Rows of several experiments may share a run.
+    return list({record.folder.path: record for record in chosen.values()}.values())
+
+
+def _is_called(run: LabelledRun, name: str) -> bool:
+    labels = (run.label, f"{run.experiment}/{run.label}", f"{run.study}/{run.label}")
+    return name in {f"{label}{repeat}" for label in labels for repeat in ("", f", seed {run.seed}", f", {run.repeat}")}
 
 
 def _first_choice(record: RunRecord) -> tuple[bool, tuple[int, int], float]:
