@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from fer_ablate.cli.command_line import run_hydra
 from fer_ablate.cli.main import SPEED, main
 from fer_ablate.cli.program_help import asks_for_help_alone, program_help
+from fer_ablate.cli.run_spec import run_hydra
 
 
 @pytest.mark.long

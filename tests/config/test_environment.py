@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 
-from fer_ablate.cli.command_line import RunSpec
+from fer_ablate.cli.run_spec import RunSpec
 from fer_ablate.config import environment
 from fer_ablate.config.compose import composed, composer, from_yaml, to_config, to_yaml
 from fer_ablate.config.environment import ALLOWED, allow_typed

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fer_ablate.cli.command_line import RunSpec
+from fer_ablate.cli.run_spec import RunSpec
 from fer_ablate.config.compose import composed, composer, to_config
 from fer_ablate.errors import UserError
 from fer_ablate.execution import submitted_jobs as module

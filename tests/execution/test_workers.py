@@ -14,7 +14,7 @@ from dataclasses import replace
 import pytest
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from fer_ablate.cli.command_line import RunSpec
+from fer_ablate.cli.run_spec import RunSpec
 from fer_ablate.execution import workers
 from fer_ablate.execution.job import JobResult
 from fer_ablate.execution.launching import OnThisMachine

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fer_ablate.cli import console
-from fer_ablate.cli.command_line import RunSpec, run_hydra
+from fer_ablate.cli.run_spec import RunSpec, run_hydra
 from fer_ablate.data.load import load_faces
 from fer_ablate.errors import UserError
 from fer_ablate.sizes import spelled

@@ -9,7 +9,8 @@ import numpy as np
 from annotated_types import Interval
 
 from fer_ablate.cli import console
-from fer_ablate.cli.command_line import RunSpec, raise_faults, run_hydra
+from fer_ablate.cli.command_line import raise_faults
+from fer_ablate.cli.run_spec import RunSpec, run_hydra
 from fer_ablate.cli.words import read_command
 from fer_ablate.config.constraints import one_of
 from fer_ablate.config.key import short

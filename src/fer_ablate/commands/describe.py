@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from fer_ablate.cli import console
-from fer_ablate.cli.command_line import RunSpec, run_hydra
+from fer_ablate.cli.run_spec import RunSpec, run_hydra
 from fer_ablate.config.binding import is_own
 from fer_ablate.config.choices import Source
 from fer_ablate.config.schema import Config, DataConfig

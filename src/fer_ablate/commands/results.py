@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer_ablate.cli import console
-from fer_ablate.cli.command_line import UNNAMED, parse
+from fer_ablate.cli.command_line import parse
+from fer_ablate.cli.run_spec import UNNAMED
 from fer_ablate.cli.words import read_command
 from fer_ablate.config.overrides import Override, value_of
 from fer_ablate.errors import UserError, choices

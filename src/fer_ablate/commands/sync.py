@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fer_ablate.cli import console
-from fer_ablate.cli.command_line import RunSpec, run_hydra
+from fer_ablate.cli.run_spec import RunSpec, run_hydra
 from fer_ablate.tracking.mlflow.study_ids import unsent_studies
 from fer_ablate.tracking.recorder import pending, upload_pending
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from fer_ablate.cli import console
-from fer_ablate.cli.command_line import RunSpec, allow_plugins, asked_of, by_study, each_study, parse, run_hydra
+from fer_ablate.cli.command_line import allow_plugins, asked_of, by_study, each_study, parse
+from fer_ablate.cli.run_spec import RunSpec, run_hydra
 from fer_ablate.config.multirun import PARAMS
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from fer_ablate.cli.command_line import RunSpec
+from fer_ablate.cli.run_spec import RunSpec
 from fer_ablate.execution.one_run import train_here
 from fer_ablate.execution.run_log import output_to_log
 from fer_ablate.tracking.disk.log import LOG

@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from fer_ablate.cli import console
-from fer_ablate.cli.command_line import RunSpec
+from fer_ablate.cli.run_spec import RunSpec
 from fer_ablate.config.key import EPOCHS
 from fer_ablate.config.schema import Config
 from fer_ablate.config.study_rows import repeat_of

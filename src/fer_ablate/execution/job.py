@@ -13,8 +13,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from fer_ablate.cli import console
-from fer_ablate.cli.command_line import RunSpec
 from fer_ablate.cli.output import fit_output
+from fer_ablate.cli.run_spec import RunSpec
 from fer_ablate.errors import BusyError, UserError
 from fer_ablate.execution.run_log import output_to_log
 from fer_ablate.tracking.disk.run_folder import RunFolder

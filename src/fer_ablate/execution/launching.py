@@ -17,7 +17,7 @@ from hydra.plugins.launcher import Launcher as HydraLauncher
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fer_ablate.cli.command_line import RunSpec
+from fer_ablate.cli.run_spec import RunSpec
 from fer_ablate.config.compose import composer, primary_name
 from fer_ablate.config.hydra_internals import launcher
 from fer_ablate.config.overrides import assignment

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from fer_ablate.cli import console
-from fer_ablate.cli.command_line import RunSpec
 from fer_ablate.cli.quiet_libraries import quiet_libraries
+from fer_ablate.cli.run_spec import RunSpec
 from fer_ablate.cli.training_progress import TrainingProgress
 from fer_ablate.config.choices import Mode
 from fer_ablate.config.compose import to_yaml

@@ -24,7 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from ray.exceptions import RayError, RayTaskError
 
 from fer_ablate.cli import console
-from fer_ablate.cli.command_line import RunSpec
+from fer_ablate.cli.run_spec import RunSpec
 from fer_ablate.config.behaviour import code_digest
 from fer_ablate.errors import BusyError, UserError, first_line
 from fer_ablate.execution.job import JobResult, result_on_disk

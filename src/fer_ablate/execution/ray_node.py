@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import ray
 
-from fer_ablate.cli.command_line import RunSpec
+from fer_ablate.cli.run_spec import RunSpec
 from fer_ablate.config.behaviour import code_digest
 from fer_ablate.config.key import short
 from fer_ablate.errors import UserError

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import ray
 
-from fer_ablate.cli.command_line import RunSpec
+from fer_ablate.cli.run_spec import RunSpec
 from fer_ablate.config.behaviour import plugin_files
 from fer_ablate.config.choices import Source
 from fer_ablate.config.schema import DataConfig

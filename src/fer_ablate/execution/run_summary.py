@@ -1,7 +1,7 @@
 """What people read about one run: what it is before it starts, and its result when it has ended."""
 
 from fer_ablate.cli import console
-from fer_ablate.cli.command_line import RunSpec
+from fer_ablate.cli.run_spec import RunSpec
 from fer_ablate.config.environment import recorded
 from fer_ablate.config.key import short
 from fer_ablate.config.overrides import quoted

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fer_ablate.cli import console
-from fer_ablate.cli.command_line import RunSpec
+from fer_ablate.cli.run_spec import RunSpec
 from fer_ablate.errors import UserError, first_line
 from fer_ablate.execution.job import JobResult
 from fer_ablate.execution.job_queue import LocalQueue, Queue, QueuedJob, QueueSilentError, SlurmQueue, how_it_ended, packed

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fer_ablate.cli.command_line import RunSpec
+from fer_ablate.cli.run_spec import RunSpec
 from fer_ablate.errors import UserError
 from fer_ablate.execution.job import JobResult, do_job
 from fer_ablate.tracking.disk.run_folder import RunFolder

@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from fer_ablate.cli import console
-from fer_ablate.cli.command_line import SINGLE_VALUES, RunSpec
 from fer_ablate.cli.quiet_libraries import quiet_libraries
+from fer_ablate.cli.run_spec import SINGLE_VALUES, RunSpec
 from fer_ablate.config.overrides import key_of, parsed_overrides
 from fer_ablate.config.schema import Config
 from fer_ablate.errors import UserError

@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.backend import resource_tracker as loky_tracker
 
-from fer_ablate.cli.command_line import RunSpec
+from fer_ablate.cli.run_spec import RunSpec
 from fer_ablate.config.schema import TrackingConfig
 from fer_ablate.execution.job import JobResult, do_job, result_on_disk
 from fer_ablate.execution.sharing import THREADS, VISIBLE, Need, Sharing

@@ -3,14 +3,13 @@
 import hashlib
 import itertools
 import math
-import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fer_ablate.config.compose import to_config
@@ -34,17 +33,12 @@ from fer_ablate.errors import Fault, FaultyConfigError, UserError
 from fer_ablate.study.chosen_rows import CHOSEN, is_list, no_list, selection_faults
 from fer_ablate.study.faults import content_faults
 from fer_ablate.study.file_faults import written_faults
+from fer_ablate.study.row_texts import with_texts_of_rows
 
 GRID_DIGITS = 8
 """Digits of the digest that distinguishes grids in file names."""
 
 SWITCHES = tuple(one.name for one in fields(StudySwitches))
-
-OF_OVERRIDES = ("base", "overrides", "one_factor", "zipped", "crossed")
-"""Keys of a study and of its rows that become overrides."""
-
-INTERPOLATION = re.compile(r"(?<!\\)\$\{")
-"""The beginning of an interpolation that is not escaped."""
 
 ADDING = ("max_seeds", "budget_hours")
 """Keys that have an effect beside `seeds_until` alone."""
@@ -249,7 +243,7 @@ def _study_keys(words: Sequence[str], name: str, config_dir: Path | None, other_
         raise FaultyConfigError(
             [Fault("study", "several studies or values at once.", "Give one; lists as in study.seeds=[0,1].")]
         )
-    keys = to_config(_with_texts_of_rows(diagnosis.tree)).study
+    keys = to_config(with_texts_of_rows(diagnosis.tree)).study
     if keys is None:  # study=null
         return None
     of_seeds = list(added_seeds_faults(keys)) if other_seeds else []
@@ -259,29 +253,6 @@ def _study_keys(words: Sequence[str], name: str, config_dir: Path | None, other_
     if faults := faults or list(selection_faults(keys, value_of(chosen[-1]) if chosen else "")):
         raise FaultyConfigError(faults)
     return keys
-
-
-def _with_texts_of_rows(tree: DictConfig) -> DictConfig:
-    """The config with interpolations in overrides of a study as text: what `${seed}` means, each run of a row knows by itself."""
-    if tree.study is None:
-        return tree
-    tree = tree.copy()
-    OmegaConf.set_struct(tree, False)
-    for part in (tree.study, *(() if OmegaConf.is_interpolation(tree.study, "rows") else tree.study.rows)):
-        for name in (name for name in OF_OVERRIDES if name in part and not OmegaConf.is_interpolation(part, name)):
-            written = part[name]
-            if OmegaConf.is_config(written):
-                part[name] = _escaped(OmegaConf.to_container(written, resolve=False))
-    return tree
-
-
-def _escaped(node: Any) -> Any:
-    """Text, or a list or mapping of it, that resolving gives back as it is."""
-    if isinstance(node, dict):
-        return {name: _escaped(one) for name, one in node.items()}
-    if isinstance(node, list):
-        return [_escaped(one) for one in node]
-    return INTERPOLATION.sub(r"\\\g<0>", node) if isinstance(node, str) else node
 
 
 def _unheeded(keys: StudyKeys, typed: Collection[str]) -> list[Fault]:

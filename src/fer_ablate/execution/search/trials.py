@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from fer_ablate.cli import console
-from fer_ablate.cli.command_line import RunSpec, allow_plugins, parse
+from fer_ablate.cli.command_line import allow_plugins, parse
+from fer_ablate.cli.run_spec import RunSpec
 from fer_ablate.config.choices import Mode
 from fer_ablate.config.overrides import key_of
 from fer_ablate.config.schema import SearchConfig
