@@ -154,3 +154,24 @@ def test_each_data_set_has_a_baseline(due):
     found = due(3, text=TWO_DATA_SETS, shares=shares)
     assert counts(found) == {"5 drawn": 3, "4 drawn": 3, "5 other": 5, "4 other": 5}
     assert found.seeds_added == "1 of 2 rows are decided by test/acc or not worth more seeds"
+
+
+def test_rows_with_the_same_runs_count_once(due):
+    text = LOOKED_AT + "  - {label: twin}\n"
+    found = due(3, text=text, shares={**SHARES, "twin": SHARES["base"]})
+    assert counts(found) == {"base": 5, "clear": 3, "close": 5, "twin": 5}
+    assert found.seeds_added.startswith("1 of 2 rows are decided")
+
+
+def test_no_row_to_compare_adds_no_seeds(due):
+    found = due(3, "study.select=[base]")
+    assert (counts(found), found.seeds_added) == (
+        {"base": 3},
+        "there is no row to compare with the baseline, so no seeds are added",
+    )
+
+
+def test_waiting_runs_are_no_reason_to_stop(due):
+    found = due({"base": 3, "clear": 1, "close": 0})
+    assert counts(found) == {"base": 3, "clear": 3, "close": 3}
+    assert found.seeds_added.startswith("0 of 2 rows are decided")

@@ -204,7 +204,7 @@ def test_malformed_parts_of_a_study_are_faults(tmp_path, line):
         study_spec(["study=odd"], tmp_path)
 
 
-def test_interpolations_of_a_row_are_left_to_its_runs(tmp_path):
+def test_interpolations_are_left_to_the_runs(tmp_path):
     file = tmp_path / "study" / "mine.yaml"
     file.parent.mkdir()
     rows = '[{label: all}, {label: drawn, overrides: ["data.split_seed=${seed}"]}]'
@@ -217,3 +217,19 @@ def test_interpolations_of_a_row_are_left_to_its_runs(tmp_path):
     assert [cells["drawn", seed].data.split_seed for seed in (0, 3)] == [0, 3]
     swept = cells["lr=${optimizer.weight_decay}", 0].optimizer
     assert swept["lr"] == swept["weight_decay"]
+
+
+def test_every_seed_of_an_interpolation_is_checked(tmp_path):
+    file = tmp_path / "study" / "mine.yaml"
+    file.parent.mkdir()
+    file.write_text('base: [data=synthetic]\nseeds: [0, 1]\nrows: [{label: a}, {label: b, overrides: ["model.dropout=${seed}"]}]')
+    with pytest.raises(FaultyConfigError, match=re.escape("[b] model.dropout: 1.0 is not below 1")):
+        compose_cells(study_spec(["study=mine"], tmp_path), tmp_path)
+
+
+def test_a_baseline_may_have_an_interpolation(tmp_path):
+    file = tmp_path / "study" / "mine.yaml"
+    file.parent.mkdir()
+    crossed = "crossed: {optimizer.lr: ['${optimizer.weight_decay}', 1]}"
+    file.write_text(f"base: [data=synthetic]\nbaseline: lr=${{optimizer.weight_decay}}\n{crossed}")
+    assert study_spec(["study=mine"], tmp_path).baseline == "lr=${optimizer.weight_decay}"

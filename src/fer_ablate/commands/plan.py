@@ -137,7 +137,7 @@ def fitted(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> 
     room = max(width - fixed - label - GAP, SHORTEST_REASON)
     long = dict.fromkeys(row[-1] for row in rows if cell_len(row[-1]) > room)
     numbers = {reason: f"({place})" for place, reason in enumerate(long, start=1)}
-    last = max((cell_len(numbers.get(row[-1], row[-1])) for row in rows), default=0)
+    last = max(map(cell_len, (header[-1], *(numbers.get(row[-1], row[-1]) for row in rows))))
     longest = max(SHORTEST_LABEL, width - fixed - last - GAP)
     shown = [[shorten(row[0], longest), *row[1:-1], numbers.get(row[-1], row[-1])] for row in rows]
     return shown, [(number, reason) for reason, number in numbers.items()]

@@ -59,7 +59,9 @@ class Override:
     @property
     def short(self) -> str:
         """The override without prefix and with the last part of its key only, such as `conv_layers=4`."""
-        return replace(self, key=self.key.rsplit(".", 1)[-1]).without_prefix
+        *others, last = self.key.split(".")
+        # The seed of drawn faces is not that of a run.
+        return replace(self, key=f"{others[-1]}.{last}" if others and last == "seed" else last).without_prefix
 
     def with_value(self, value: object) -> "Override":
         """The same override with another value."""

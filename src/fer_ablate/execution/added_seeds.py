@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from fer_ablate.judgement.planned_rows import rows_with_runs
+from fer_ablate.judgement.protocols import sharing_runs
 from fer_ablate.study.plan import Plan, PlannedRun
 from fer_ablate.study.spec import StudySpec
 from fer_ablate.tracking.disk.run_state import RunState
@@ -30,7 +31,7 @@ def due_seeds(plan: Plan) -> Plan:
         have = Counter(planned.cell.row.label for planned in plan.runs if planned.state is RunState.finished)
         affordable = {label: max(spec.looks[0], min(count, have[label])) for label, count in wanted.items()}
         if affordable != wanted:
-            outcome += f"; the budget of {budget:g} hours is used up ({spent:.1f} trained), so no more seeds are added"
+            outcome += f"; the budget of {budget:g} hours is used up ({spent:.2g} trained), so no more seeds are added"
         wanted = affordable
     due = [planned for planned in plan.runs if _place(spec, planned) < wanted[planned.cell.row.label]]
     return replace(plan, runs=tuple(due), seeds_added=outcome)
@@ -54,11 +55,15 @@ def _counts(plan: Plan) -> tuple[dict[str, int], str]:
         own = {label: _next(looks, one.seeds) if one.open else one.seeds for label, one in ended.items()}
         counts |= own | {baseline: max(own.values(), default=looks[0])}
     ended = {label: one for found in blocks.values() for label, one in found.items()}
+    twins = {label: other for label, other in sharing_runs(rows).items() if label not in ended}
+    counts |= {label: counts[other] for label, other in twins.items()}
+    compared = [row for row in rows if row.label not in (*blocks, *twins)]
     waiting = sum(one.open for one in ended.values())
-    outcome = f"{len(ended) - waiting} of {len(rows) - len(blocks)} rows are decided by {spec.deciding} or not worth more seeds"
-    # A column that nobody measured, such as the recall of a class that does not exist, decides nothing.
-    if not ended and any(len(row.runs) >= looks[0] for row in rows):
-        outcome = f"{spec.deciding} has no scores that can be compared, so no seeds are added; name another column first"
+    outcome = f"{len(ended) - waiting} of {len(compared)} rows are decided by {spec.deciding} or not worth more seeds"
+    if not compared:
+        outcome = "there is no row to compare with the baseline, so no seeds are added"
+    elif not ended and all(len(row.runs) >= looks[0] for row in compared):
+        outcome = f"no row can be compared with the baseline in {spec.deciding}, so no seeds are added; the table says why"
     return counts, outcome
 
 

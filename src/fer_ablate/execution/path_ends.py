@@ -42,6 +42,9 @@ def ends_of_study(arguments: Sequence[str], to: str) -> Ends:
     configs = {cell.row.label: cell.config for cell in reversed(cells)}
     config = configs[start.label]
     _check_config(config)
+    # Steps are chosen by scores on val, which compare nothing where the images differ.
+    val = {cell.row.label: cell.tested.get("val") for cell in cells}
+    plan = replace(plan, runs=tuple(planned for planned in plan.runs if val[planned.cell.row.label] == val[start.label]))
     decides = next((column for column in spec.study.columns if column.startswith("val/")), config.trainer.monitor)
     higher = _higher_is_better(decides, plan)
     end = _end(plan, to, decides, higher)
@@ -68,13 +71,18 @@ def ends_of_study(arguments: Sequence[str], to: str) -> Ends:
 def _end(plan: Plan, to: str, decides: str, higher: bool) -> Row:
     """The row at the end: the named one, or the one that is best on val."""
     rows = {row.label: row for row in plan.spec.rows if not row.auxiliary}
-    if to == BEST and BEST not in rows:
+    best = to == BEST and BEST not in rows
+    if best:
         to = _best_row(plan, decides, higher)
     elif to not in rows:
         raise UserError(f"to={to}: there is no such row. {choices(to, rows)}")
     if to == plan.spec.baseline:
-        other = next(iter(set(rows) - {to}), "...")
-        raise UserError(f"'{to}' is the baseline, where the path begins. Name another row: to='{other}'")
+        known = {planned.cell.row.label for planned in plan.runs}
+        other = next((label for label in rows if label != to and label in known), "...")
+        begins = "is the best row and the baseline" if best else "is the baseline"
+        raise UserError(f"'{to}' {begins}, where the path begins. Name another row: to='{other}'")
+    if not rows[to].average_of and all(planned.cell.row.label != to for planned in plan.runs):
+        raise UserError(f"'{to}' has other val images than the baseline, so no scores on val choose the steps between them.")
     return _whole(rows[to])
 
 

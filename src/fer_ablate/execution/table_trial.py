@@ -164,7 +164,7 @@ def _row_trial(study: str, planned: PlannedRun, full: FullRow, typed: str) -> Ro
         code_digest=cell.identity.code_digest,
         images=None if failed else int(folder.header.dataset["train"]),
         seconds_per_epoch=None if failed else folder.result.seconds_per_epoch,
-        problem="" if not failed else one_line(failure.problem.splitlines()[0]) if failure is not None else "not trained",
+        problem="" if not failed else one_line(failure.in_short) if failure is not None else "not trained",
         typed=typed,
     )
 

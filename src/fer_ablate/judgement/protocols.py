@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from fer_ablate.config.study_rows import Repeat
 from fer_ablate.errors import UserError
 from fer_ablate.judgement.row_runs import RowRuns
 
@@ -59,9 +60,9 @@ class Comparability:
         return scored and self.same_protocol(label) and self.same_images(label, column)
 
     def same_runs(self, label: str) -> bool:
-        """Whether a row, other than the baseline, has runs of the baseline: then nothing can be compared."""
+        """Whether a row, other than the baseline, has the runs of the baseline: then nothing can be compared."""
         other = self.reference(label)
-        return label != other.label and bool(_keys(self.rows[label]) & _keys(other))
+        return label != other.label and _same_runs(self.rows[label], other)
 
     def same_protocol(self, label: str) -> bool:
         """Whether all runs of a row and of the baseline used one protocol."""
@@ -77,18 +78,27 @@ class Comparability:
 
 
 def sharing_runs(rows: Iterable[RowRuns]) -> dict[str, str]:
-    """Label of a row -> label of the first row before it that has some of the same runs."""
-    found, seen = dict[str, str](), dict[str, str]()
+    """Label of a row -> label of the first row before it that has the same runs."""
+    found, seen = dict[str, str](), dict[str, list[RowRuns]]()
     for row in rows:
-        if other := next((seen[key] for key in _keys(row) if key in seen), None):
-            found[row.label] = other
-        for key in _keys(row):
-            seen.setdefault(key, row.label)
+        keys = _keys(row).values()
+        others = [other for key in keys for other in seen.get(key, ())]
+        if same := next((other for other in others if _same_runs(row, other)), None):
+            found[row.label] = same.label
+        for key in keys:
+            seen.setdefault(key, []).append(row)
     return found
 
 
-def _keys(row: RowRuns) -> set[str]:
-    return {run.header.key for run in row.runs}
+def _same_runs(one: RowRuns, other: RowRuns) -> bool:
+    """Whether two rows have the same run wherever both have one: rows that differ by `${seed}` may share some runs alone."""
+    first, second = _keys(one), _keys(other)
+    both = first.keys() & second.keys()
+    return bool(both) and all(first[repeat] == second[repeat] for repeat in both)
+
+
+def _keys(row: RowRuns) -> dict[Repeat, str]:
+    return {run.header.repeat: run.header.key for run in row.runs}
 
 
 def differing_protocols(rows: Iterable[RowRuns]) -> dict[str, dict[str, list[str]]]:

@@ -114,4 +114,4 @@ def failure_of(planned: PlannedRun) -> Failure | None:
         return None
     repeat = planned.cell.repeat
     # A cell has room for one line; the whole error is in the log.
-    return Failure(repeat.seed, failure.problem.splitlines()[0], failure.log, repeat.fold)
+    return Failure(repeat.seed, failure.in_short, failure.log, repeat.fold)

@@ -40,7 +40,9 @@ def table_notes(
     yield from _persons(evidence)
     yield from _single_runs(rows, evidence)
     yield from _margins(columns, margin)
-    yield from _added_seeds(rows, looks) if looks else _correction(rows, columns, bool(comparability.twins))
+    yield from (
+        _added_seeds(rows, looks, bool(comparability.twins)) if looks else _correction(rows, columns, bool(comparability.twins))
+    )
 
 
 def _shared_runs(comparability: Comparability) -> Iterator[str]:
@@ -243,12 +245,13 @@ def _usual_is_known(known: TableEvidence) -> bool:
     return max(several.values(), default=0) >= FEWEST_ROWS
 
 
-def _added_seeds(rows: Sequence[TableRow], looks: Sequence[int]) -> Iterator[str]:
+def _added_seeds(rows: Sequence[TableRow], looks: Sequence[int], by_data: bool) -> Iterator[str]:
     """How the seeds came about, and over what the verdicts hold."""
     seeds = ", ".join(str(len(row.seeds)) for row in rows)
+    where = "all looks and rows of each data set by itself" if by_data else "all looks and rows together"
     yield (
         f"Seeds are added until rows are decided or not worth more ({seeds} so far), with looks after "
-        f"{', '.join(map(str, looks))} seeds. Verdicts and intervals hold over all looks and rows together "
+        f"{', '.join(map(str, looks))} seeds. Verdicts and intervals hold over {where} "
         "(alpha spending after Lan and DeMets, divided as by Holm); each difference is that of the look which ended it."
     )
 

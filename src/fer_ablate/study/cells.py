@@ -129,18 +129,19 @@ def _row_configs(row: Row, spec: StudySpec, config_dir: Path | None) -> tuple[_R
     tree = diagnosis.tree
     if diagnosis.faults or tree is None:
         return _RowConfigs(), list(diagnosis.faults)
-    try:
-        repeated = repeats(spec.seeds if spec.seeds is not None else (to_config(tree).seed,), spec.folds)
-        first = _resolved(tree, row.label, repeated[0], spec)
-    except FaultyConfigError as error:
-        return _RowConfigs(), list(error.faults)
-    if faults := config_faults(first, spec.typed) or study_faults(first, spec.study):
-        return _RowConfigs(), faults
     # Resolving takes long, so it is done once, unless an interpolation such as runs_dir=runs/${seed} makes the rest depend on it.
     # Pickled, texts stand as they are; walking through the tree takes twenty times longer.
-    if REPEAT_IN_INTERPOLATION.search(pickle.dumps(tree)):
-        return _RowConfigs((first, *(_resolved(tree, row.label, repeat, spec) for repeat in repeated[1:])), uniform=False), []
-    return _RowConfigs(tuple(_of_repeat(first, repeat) for repeat in repeated)), []
+    uniform = not REPEAT_IN_INTERPOLATION.search(pickle.dumps(tree))
+    try:
+        repeated = repeats(spec.seeds if spec.seeds is not None else (to_config(tree).seed,), spec.folds)
+        resolved = [_resolved(tree, row.label, repeat, spec) for repeat in (repeated[:1] if uniform else repeated)]
+    except FaultyConfigError as error:
+        return _RowConfigs(), list(error.faults)
+    for config in resolved:
+        if faults := config_faults(config, spec.typed) or study_faults(config, spec.study):
+            return _RowConfigs(), faults
+    configs = (_of_repeat(resolved[0], repeat) for repeat in repeated) if uniform else resolved
+    return _RowConfigs(tuple(configs), uniform), []
 
 
 def _by_rows(faults: dict[str, list[Fault]]) -> list[Fault]:

@@ -76,7 +76,11 @@ class Plan:
     @property
     def to_train(self) -> list[PlannedRun]:
         """The runs that are trained now, each key once: rows may share a run."""
-        return list({planned.cell.key: planned for planned in self.runs if planned.to_train}.values())
+        found: dict[str, PlannedRun] = {}
+        for planned in self.runs:
+            if planned.to_train:
+                found.setdefault(planned.cell.key, planned)  # under the label of the first row that has it
+        return list(found.values())
 
 
 def make_plan(spec: StudySpec, cells: Sequence[Cell], found: Scan | None = None) -> Plan:
@@ -207,7 +211,7 @@ def _state(cell: Cell, folder: RunFolder, stale: RunRecord | None, shorter: Shor
     if state is RunState.running:
         return state, folder.owner
     if (failure := folder.failure) is not None:
-        return state, failure.problem.splitlines()[0]
+        return state, failure.in_short
     if shorter is not None and not shorter.problem:
         return state, shorter.described
     if epochs := len(folder.history):

@@ -1,12 +1,17 @@
 """Interpolations in the overrides of a study's rows: they are left to the runs, which alone know their seed."""
 
 import re
-from typing import Any
+from contextlib import suppress
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-OF_OVERRIDES = ("base", "overrides", "one_factor", "zipped", "crossed")
-"""Keys of a study and of its rows that become overrides."""
+TEXTS = ("baseline", "label", "start_from")
+"""Keys of a study and of its rows that are labels, which may be made of overrides."""
+
+OF_OVERRIDES = ("base", "overrides", "one_factor", "zipped", "crossed", "exclude", "average_of")
+"""Keys that become overrides, or are about them."""
 
 INTERPOLATION = re.compile(r"(?<!\\)\$\{")
 """The beginning of an interpolation that is not escaped."""
@@ -19,10 +24,13 @@ def with_texts_of_rows(tree: DictConfig) -> DictConfig:
     tree = tree.copy()
     OmegaConf.set_struct(tree, False)
     for part in (tree.study, *(() if OmegaConf.is_interpolation(tree.study, "rows") else tree.study.rows)):
-        for name in (name for name in OF_OVERRIDES if name in part and not OmegaConf.is_interpolation(part, name)):
-            written = part[name]
-            if OmegaConf.is_config(written):
-                part[name] = _escaped(OmegaConf.to_container(written, resolve=False))
+        for name, node in cast(dict[str, Any], OmegaConf.to_container(part, resolve=False, enum_to_str=True)).items():
+            # A whole list may be an interpolation too, which leads to other lists of the file.
+            escaped = _escaped(node) if name in TEXTS or (name in OF_OVERRIDES and not isinstance(node, str)) else node
+            # What is malformed stays so, and is a fault when the study is read.
+            with suppress(OmegaConfBaseException):
+                if escaped != node:
+                    part[name] = escaped
     return tree
 
 

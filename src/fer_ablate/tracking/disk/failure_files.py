@@ -26,6 +26,12 @@ class RunFailure:
     at: str
     log: Path
 
+    @property
+    def in_short(self) -> str:
+        """The message in one line: of several faults the first, without the heading that counts them."""
+        first, *others = self.problem.splitlines()
+        return others[0].strip() if first.endswith(":") and others else first
+
 
 @dataclass(frozen=True)
 class RunPruned:
