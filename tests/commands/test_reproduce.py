@@ -5,6 +5,9 @@ import re
 
 import pytest
 
+from fer_ablate.commands.reproduce import TABLES_HEADER, fitted_list, fitted_rows
+from fer_ablate.report.table.narrow import columns_width
+
 STUDY = """
 source: tiny, Table 1
 base: [model=pisa, model.width=0.125, trainer=cpu, trainer.batch_size=32, trainer.max_epochs=1, trainer.num_threads=1,
@@ -130,3 +133,47 @@ def test_what_cannot_be_meant_is_answered(typed, words, answer):
 def test_help(typed):
     printed = typed("reproduce", "--help")
     assert (printed.code, "trial=true" in printed.out) == (0, True)
+
+
+LISTED = dict(
+    zip(
+        TABLES_HEADER,
+        (
+            ("fer_kd", "pisa"),
+            ("table1", "balanced_feature_extraction"),
+            ("needs its images", "11 of 24, 1 stale"),
+            ("2 of 8", "0 of 3"),
+            ("val acc 65.43", "test acc 43"),
+            ("36.5 h", "more than 96.2 h"),
+        ),
+        strict=True,
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("width", "left_out"),
+    [
+        (140, []),
+        (90, ["published (baseline)"]),
+        (80, ["published (baseline)", "measured rows"]),
+        (70, ["published (baseline)", "measured rows"]),
+        (60, ["published (baseline)", "measured rows", "runs here"]),
+    ],
+)
+def test_a_narrow_list_leaves_columns_out(width, left_out):
+    shown, without = fitted_list(LISTED, width)
+    assert without == left_out
+    assert columns_width([title, *cells] for title, cells in shown.items()) - 2 <= width
+    assert [title.replace("\n", " ") for title in shown] == [title for title in LISTED if title not in left_out]
+    for title, cells in shown.items():
+        assert [cell.replace("\n", " ") for cell in cells] == list(LISTED[title.replace("\n", " ")])
+    assert shown.get("runs here", ("", "11 of 24,\n1 stale"))[1] in ("11 of 24, 1 stale", "11 of 24,\n1 stale")
+
+
+def test_narrow_rows_keep_numbers_whole():
+    published = ("test\u00a0acc\u00a065.43, val\u00a0acc\u00a062.29", "—")
+    labels, finished, numbers = fitted_rows(["small", "small with a long name"], ["1 of 3, 2 stale", "0 of 3"], published, 40)
+    assert labels.cells == ("small", "small with a\nlong name")
+    assert finished == ["1 of 3,\n2 stale", "0 of 3"]
+    assert numbers == ["test acc 65.43,\nval acc 62.29", "—"]

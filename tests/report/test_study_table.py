@@ -11,15 +11,16 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.cells import cell_len
 
 from fer_ablate.config.study_rows import Repeat
 from fer_ablate.errors import UserError
 from fer_ablate.judgement.judged_table import Failure, JudgedTable, Published, TableRow
 from fer_ablate.report.quantities import count, decimals, duration, number, shorten
-from fer_ablate.report.table.formats import FORMATS, console_tables, render_table
+from fer_ablate.report.table.formats import FORMATS, render_table
 from fer_ablate.report.table.latex import latex_text
+from fer_ablate.report.table.narrow import columns_width
 from fer_ablate.report.table.shown_table import shown_table
+from fer_ablate.report.table.terminal import console_tables
 
 from .example_tables import difference, fer_kd_table, long_table, odd_tables, row, score, table, unfinished_table
 
@@ -357,15 +358,25 @@ def test_an_unknown_format_names_the_nearest():
         render_table(fer_kd_table(), "latec")
 
 
-@pytest.mark.parametrize("width", [140, 100])
+@pytest.mark.parametrize("width", [140, 100, 80, 60, 40])
 def test_the_console_gets_tables_that_fit(width):
     for judged in (fer_kd_table(), unfinished_table(), long_table()):
         parts = console_tables(judged, width)
-        assert [part.title for part in parts] == list(shown_table(judged).groups)
+        assert list(dict.fromkeys(part.title for part in parts)) == list(shown_table(judged).groups)
         for part in parts:
-            lines = [part.header, *part.rows]
-            assert all(len(line) == len(part.header) for line in lines)
-            assert sum(max(cell_len(cell) for cell in cells_) + 2 for cells_ in zip(*lines, strict=True)) <= width
+            assert all(len(line) == len(part.header) for line in part.rows)
+            assert columns_width(zip(part.header, *part.rows, strict=True)) <= width
+            assert len({line[0] for line in part.rows}) == len(judged.rows)
+            assert "…" not in "".join(cell for line in part.rows for cell in line[1:]).replace("CUDA…", "")
+
+
+def test_a_narrow_console_gives_verdicts_several_lines():
+    table = console_tables(long_table(), 60)[0]
+    assert table.header == ("row", "n", "score", "verdict")
+    assert table.rows[1] == ("adam plateau", "1", "63.5 (n=1)", "n=1: these two networks\nonly (p = 0.21)")
+    assert table.rows[0][0] == "sgd_nesterov\nplateau (baseline)"
+    assert table.rows[7][0] == "sgd_nesterov\ncosine_annealing"
+    assert table.below == (("rows", "values of optimizer, scheduler"),)
 
 
 def test_a_narrow_console_still_shows_the_verdict():
@@ -387,6 +398,8 @@ def test_a_narrow_console_keeps_verdicts_short():
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_the_console_takes_odd_tables(name):
-    for part in console_tables(ODD[name]):
+@pytest.mark.parametrize("width", [140, 60, 20])
+def test_the_console_takes_odd_tables(name, width):
+    for part in console_tables(ODD[name], width):
         assert len(part.rows) == len(ODD[name].rows)
+        assert "" not in part.header

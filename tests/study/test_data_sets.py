@@ -17,9 +17,10 @@ from fer_ablate.judgement.table_spec import TableSpec
 from fer_ablate.labels import PRIVATE, USAGES
 from fer_ablate.metrics import SplitResult
 from fer_ablate.report.table.data_sets import data_set_tables
-from fer_ablate.report.table.formats import console_tables, render_table
+from fer_ablate.report.table.formats import render_table
 from fer_ablate.report.table.outcomes import best_first, summary
 from fer_ablate.report.table.shown_table import shown_table
+from fer_ablate.report.table.terminal import console_tables
 from fer_ablate.tracking.disk.run_folder import RunFolder, StoredPredictions
 
 from ..finished_runs import finish_run, make_header
@@ -136,6 +137,14 @@ def test_data_sets_with_same_images_count_once(rows):
     assert ranks.data == ("fer2013", "raf + lab", "jaffe", "ck_plus")
     assert ranks.p is None
     assert ranks.sentences[-1].startswith("raf and lab have the same test images")
+
+
+@pytest.mark.parametrize(("chosen", "left"), [(("raf",), None), (("raf", "lab"), ("raf", "lab"))])
+def test_chosen_rows_leave_no_empty_data_set(rows, chosen, left):
+    some = [row for row in rows if row.label.endswith(chosen)]
+    found = build_table(replace(SPEC, design=CROSSED, baseline="large raf"), some)
+    assert (found.data_sets and found.data_sets.data) == left
+    assert len(data_set_tables(found)) == (left is not None)
 
 
 def test_unfinished_data_sets_are_named(rows):

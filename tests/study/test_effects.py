@@ -21,7 +21,9 @@ from fer_ablate.labels import PRIVATE, USAGES
 from fer_ablate.metrics import SplitResult
 from fer_ablate.report.plots.effects import effects_figure
 from fer_ablate.report.table.effects import effects_frame, effects_notes
-from fer_ablate.report.table.formats import console_tables, render_table
+from fer_ablate.report.table.formats import render_table
+from fer_ablate.report.table.narrow import columns_width
+from fer_ablate.report.table.terminal import console_tables
 from fer_ablate.tracking.disk.run_folder import RunFolder, StoredPredictions
 
 from ..finished_runs import finish_run, make_header
@@ -220,6 +222,14 @@ def test_every_format_has_the_effects(table):
     assert printed.title == "effects on test acc, %"
     assert [line[0] for line in printed.rows[:2]] == ["optimizer: sgd vs adam", "scheduler: cosine vs constant"]
     assert "F(1, 8)" in effects_notes(table)[-2]
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_effects_fit_a_narrow_screen(table, width):
+    *_, printed = console_tables(table, width)
+    assert columns_width(zip(printed.header, *printed.rows, strict=True)) <= width
+    assert len({line[0] for line in printed.rows}) == len(printed.rows)
+    assert not any("…" in cell for line in printed.rows for cell in line[1:])
 
 
 def test_interaction_plot_has_a_line_per_level(table):

@@ -21,6 +21,7 @@ from fer_ablate.judgement.wording import possible
 from fer_ablate.labels import PRIVATE, PUBLIC, TRAINING, USAGES
 from fer_ablate.metrics import SplitResult
 from fer_ablate.metrics.scores import score
+from fer_ablate.report.table.formats import table_frame
 from fer_ablate.report.table.shown_table import shown_table
 from fer_ablate.tracking.disk.run_folder import RunFolder, StoredPredictions
 
@@ -226,12 +227,22 @@ def test_allowed_mixed_protocols_are_not_compared(row_of):
     )
 
 
-@pytest.mark.parametrize("other", [{"digest": "other"}, {"rows_from": 7}], ids=["other data", "other images"])
-def test_other_images_are_not_compared(row_of, other):
-    table = judge([row_of("base", 0.2), row_of("moved", 0.9, **other)], ["test/acc", "test/macro_f1"])
+@pytest.mark.parametrize(
+    ("other", "tested", "reason"),
+    [
+        ({"digest": "other"}, {}, "trained or tested on other data"),
+        ({"digest": "other"}, {"base": {"test": "a"}, "moved": {"test": "a"}}, "trained or tested on other data"),
+        ({"digest": "other"}, {"base": {"test": "a"}, "moved": {"test": "b"}}, "tested on other images"),
+        ({"rows_from": 7}, {}, "tested on other images"),
+    ],
+    ids=["other data", "other training images", "other data to test", "other images"],
+)
+def test_other_images_are_not_compared(row_of, other, tested, reason):
+    rows = [row_of("base", 0.2), row_of("moved", 0.9, **other)]
+    table = judge(rows, ["test/acc", "test/macro_f1"], tested=tested)
     assert scores_of(table)["moved"].difference is None
     assert scores_of(table, "test/macro_f1")["moved"].difference is None
-    assert "test/acc, test/macro_f1: tested on other images than the baseline, so not compared with it: moved." in table.notes
+    assert f"test/acc, test/macro_f1: {reason} than the baseline, so not compared with it: moved." in table.notes
 
 
 def test_old_predictions_get_the_split_of_their_role(finished):
@@ -497,6 +508,14 @@ def test_rows_with_the_same_runs_are_not_compared(row_of):
     assert found["more"].difference.p_holm == found["more"].difference.p
 
 
+def test_rows_that_share_some_runs_are_compared(row_of):
+    base, other = row_of("base", 0.5, (0, 1, 2)), row_of("other", 0.9, (0, 1, 2))
+    mixed = replace(other, label="mixed", runs=(base.runs[0], *other.runs[1:]))
+    table = judge([base, mixed])
+    assert scores_of(table)["mixed"].difference.kind is not Verdict.same_runs
+    assert not any("same runs" in note for note in table.notes)
+
+
 @pytest.mark.parametrize(
     ("column", "value", "shown", "question", "remedy"),
     [
@@ -514,6 +533,7 @@ def test_a_published_number_of_another_unit_is_doubted(row_of, column, value, sh
     assert remedy in table.notes[0]
     (cells,) = (one.cells for one in shown_table(table).columns if one.name == "published")
     assert cells[0] == shown
+    assert shown == f"{value:g} ({table_frame(table)['published_unit'][0]})"
 
 
 def test_a_margin_makes_sameness_a_verdict(row_of):

@@ -1,13 +1,12 @@
 """`reproduce`: which tables of the documents there are, how far each is, and the one command that trains it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import wrap
 from typing import Annotated
 
 from annotated_types import Ge
-from rich.cells import cell_len
 
 from fer_ablate.cli import console
 from fer_ablate.cli.command_line import parse, study_arguments
@@ -24,6 +23,16 @@ from fer_ablate.report.results.costs import UNKNOWN, Cost, cost_in_words, costs,
 from fer_ablate.report.results.export import export_file, page_file, read_export
 from fer_ablate.report.results.measured import measured_in_words, measured_rows
 from fer_ablate.report.results.table import StudyResults
+from fer_ablate.report.table.narrow import (
+    GAP,
+    NO_BREAK,
+    SHORTEST_LABEL,
+    ShortLabels,
+    cell_width,
+    columns_width,
+    distinct_labels,
+    wrapped,
+)
 from fer_ablate.study.documents import documents, named_study, named_tables, read_studies, study_names
 
 USAGE = """The published tables: how far each is here, and the command that trains it.
@@ -44,12 +53,12 @@ NOT_MEASURED = "no row yet"
 HEADER = ("row", "finished", "published")
 """Header of the table of rows."""
 
-NO_BREAK = "\u00a0"
-GAP = 2
-"""Blanks between two columns."""
+RUNS = "runs here"
+TABLES_HEADER = ("document", "table", RUNS, "measured rows", "published (baseline)", "remains")
+"""Header of the list of tables."""
 
-SHORTEST = 40
-"""Least width of the published numbers, however narrow the terminal is."""
+SPARED = ("published (baseline)", "measured rows", RUNS, "remains")
+"""Columns of the list of tables that a narrow terminal leaves out, first to last."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,10 +115,11 @@ def _list(tables: Sequence[TableProgress], folder: Path, with_rows: bool) -> Non
             facts.append(("measured", f"{found.study.name}: {measured_in_words(result) or NOT_MEASURED}"))
             facts.append(("remains", f"{found.study.name}: {_remaining(found, known[found.study.name])}"))
     else:
-        _show_tables(tables, results, known)
+        left_out = _show_tables(tables, results, known)
         machines = dict.fromkeys(cost.machine for one in known.values() for cost in one[:1])
         facts = [("measured", f"in {page_file(folder)}; reproduce DOCUMENT says on which machines and when")]
         facts += [("remains", f"to be trained here, estimated on {', '.join(machines)}")] if machines else []
+        facts += left_out
     facts += [("note", f"{found.study.name}: {found.problem}") for found in tables if found.problem not in ("", NEEDS_DATA)]
     if any(found.problem == NEEDS_DATA for found in tables):
         facts.append(("note", f"{NEEDS_DATA}: set FER_ABLATE_DATA for FER2013, or give data.path=..."))
@@ -141,37 +151,92 @@ def _progress_of(tables: Mapping[str, Sequence[str]], overrides: Sequence[str], 
     return found
 
 
-def _show_tables(tables: Sequence[TableProgress], results: Sequence[StudyResults], known: Mapping[str, Sequence[Cost]]) -> None:
-    """Print a line for each table."""
-    header = ["document", "table", "runs here", "measured rows", "published (baseline)", "remains"]
+def _show_tables(
+    tables: Sequence[TableProgress], results: Sequence[StudyResults], known: Mapping[str, Sequence[Cost]]
+) -> list[tuple[str, str]]:
+    """Print a line for each table; gives a note on columns for which there is no room."""
     lines = []
     for found, result in zip(tables, results, strict=True):
         remains = [time_in_words(cost, _left(found)) for cost in known[found.study.name][:1]] or [UNKNOWN]
         counts = [_finished(found), measured_rows(result)]
         lines.append([*found.study.name.split("/", 1), *counts, _first_published(found), *remains])
-    console.table("", header, lines, left=2, words=header[2:5])
+    columns, left_out = fitted_list(dict(zip(TABLES_HEADER, zip(*lines, strict=True), strict=True)), console.console.width)
+    console.table("", [*columns], [*zip(*columns.values(), strict=True)], left=2, words=[*columns][2:-1])
+    return [("left out", f"{', '.join(left_out)}, for which a terminal has to be wider")] if left_out else []
+
+
+def fitted_list(columns: Mapping[str, Sequence[str]], width: int) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """The list of tables so that it fits on a screen; the names of documents and tables, which are typed, stay whole.
+
+    Titles take several lines, then columns are left out, then runs take several lines.
+
+    Args:
+        columns: title -> cells.
+        width: letters of a line.
+
+    Returns:
+        The columns, and the titles of those that are left out.
+    """
+    kept, left_out = {title: tuple(cells) for title, cells in columns.items()}, list[str]()
+    if _width(kept) > width:
+        kept = {wrapped(title, max(map(cell_width, cells))): cells for title, cells in kept.items()}
+    for spared in SPARED:
+        if _width(kept) > width and spared == RUNS:
+            kept[RUNS] = tuple(wrapped(_whole_numbers(cell), len(RUNS)) for cell in kept[RUNS])
+        if _width(kept) > width:
+            kept = {title: cells for title, cells in kept.items() if title.replace("\n", " ") != spared}
+            left_out.append(spared)
+    return kept, left_out
+
+
+def _width(columns: Mapping[str, Sequence[str]]) -> int:
+    """Letters of a line, which has no gap after the last column."""
+    return columns_width([title, *cells] for title, cells in columns.items()) - GAP
+
+
+def _whole_numbers(text: str) -> str:
+    """Text whose lines end between words or after a comma, never beside a number."""
+    return re.sub(r"(?<=\d) |(?<!,) (?=\d)", NO_BREAK, text)
 
 
 def _show_rows(found: TableProgress) -> None:
-    """Print the rows of a table; published numbers wrap within their column, the last one."""
+    """Print the rows of a table, with published numbers in several lines."""
     study = found.study
     rows = [(row, found.in_words([row.label])) for row in study.rows if not row.auxiliary]
-    columns = ([row.label for row, _ in rows], [HEADER[1], *(finished for _, finished in rows)])
-    taken = sum(max(map(cell_len, column)) + GAP for column in columns)
-    lines = []
-    for row, finished in rows:
-        # A line may break between two numbers, not between a metric and its value.
-        published = [f"{metric_name(column)} {_published(row, column)}" for column in row.published]
-        if reports := report_columns(row.by_class):
-            published.append(f"{len(reports)} by class")
-        numbers = ", ".join(text.replace(" ", NO_BREAK) for text in published)
-        first, *others = wrap(numbers, max(console.console.width - taken, SHORTEST)) or [ABSENT]
-        lines += [
-            [row.label, finished, first.replace(NO_BREAK, " ")],
-            *(["", "", text.replace(NO_BREAK, " ")] for text in others),
-        ]
+    # A line may end between two numbers, not between a metric and its value.
+    texts = [", ".join(text.replace(" ", NO_BREAK) for text in _all_published(row)) for row, _ in rows]
+    labels, *columns = fitted_rows([row.label for row, _ in rows], [words for _, words in rows], texts, console.console.width)
+    title = f"{study.name}: {study.study.source}" if study.study.source else study.name
     console.console.print()
-    console.table(f"{study.name}: {study.study.source}" if study.study.source else study.name, HEADER, lines, left=len(HEADER))
+    console.table(title, HEADER, [*zip(labels.cells, *columns, strict=True)], left=len(HEADER))
+    console.facts(labels.below)
+
+
+def fitted_rows(
+    labels: Sequence[str], finished: Sequence[str], published: Sequence[str], width: int
+) -> tuple[ShortLabels, list[str], list[str]]:
+    """The columns of the rows of a table so that they fit on a screen; no number is cut.
+
+    Args:
+        labels: of the rows.
+        finished: how many runs are.
+        published: numbers, parted by blanks at which a line may end.
+        width: letters of a line.
+    """
+    least = columns_width([[HEADER[2], *(wrapped(text, 0) for text in published)]])
+    if columns_width([[HEADER[0], *labels], [HEADER[1], *finished]]) + least - GAP > width:
+        finished = [wrapped(_whole_numbers(text), 0) for text in finished]
+    taken = columns_width([[HEADER[1], *finished]]) + GAP
+    short = distinct_labels(labels, max(SHORTEST_LABEL, width - taken - least + GAP))
+    room = width - taken - columns_width([[HEADER[0], *short.cells]]) + GAP
+    return short, list(finished), [wrapped(text, room) for text in published]
+
+
+def _all_published(row: Row) -> list[str]:
+    """Every published number of a row with its metric, and how many there are by class."""
+    published = [f"{metric_name(column)} {_published(row, column)}" for column in row.published]
+    reports = report_columns(row.by_class)
+    return [*published, *([f"{len(reports)} by class"] if reports else [])] or [ABSENT]
 
 
 def _finished(found: TableProgress) -> str:

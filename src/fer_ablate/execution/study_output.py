@@ -26,9 +26,10 @@ from fer_ablate.report.quantities import metric_name
 from fer_ablate.report.table.data_sets import data_set_sentences
 from fer_ablate.report.table.effects import FILE as EFFECTS
 from fer_ablate.report.table.effects import effect_sentences, effects_frame, effects_notes
-from fer_ablate.report.table.formats import FORMATS, console_tables, render_table
+from fer_ablate.report.table.formats import FORMATS, render_table
 from fer_ablate.report.table.outcomes import in_reading_order
 from fer_ablate.report.table.shown_table import VERDICT, shown_table
+from fer_ablate.report.table.terminal import console_tables
 from fer_ablate.study.plan import Plan
 from fer_ablate.tracking.disk.files import write_text
 from fer_ablate.tracking.disk.history import EpochRow
@@ -74,9 +75,13 @@ def import_judgement() -> None:
 
 def show_table(table: JudgedTable) -> None:
     """Print the table, as wide as the screen allows."""
+    explained = None
     for part in console_tables(table, console.console.width):
         console.console.print()
         console.table(part.title, part.header, part.rows, words=(VERDICT,))
+        # The tables of several metrics mostly shorten the same names.
+        if part.below and part.below != explained:
+            console.facts(explained := part.below)
     shown = shown_table(table)
     console.console.print()
     for metric, sentences in effect_sentences(table)[:1]:

@@ -4,7 +4,7 @@ Scores on different data sets are not comparable, so a row is compared with the 
 its own data.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,15 @@ class Layout:
     data: tuple[str, ...]
     labels: dict[str, dict[str, str]]
     twins: dict[str, str]
+
+    def among(self, chosen: Collection[str]) -> "Layout":
+        """The layout of some of the rows of the study."""
+        found = {name: {title: label for title, label in one.items() if label in chosen} for name, one in self.labels.items()}
+        labels = {name: one for name, one in found.items() if one}
+        data = tuple(title for title in self.data if any(title in one for one in labels.values()))
+        return Layout(
+            tuple(labels), data, labels, {label: twin for label, twin in self.twins.items() if {label, twin} <= {*chosen}}
+        )
 
 
 def layout_of(design: Design | None, baseline: str) -> Layout | None:
@@ -72,17 +81,20 @@ def ranked_data_sets(
     rows: Sequence[TableRow],
     higher_is_better: Mapping[str, bool | None],
     tested: Mapping[str, Mapping[str, str]],
-) -> DataSets:
-    """The data sets with the ranks of the rows in every column of which more or less is better.
+) -> DataSets | None:
+    """The data sets with the ranks of the rows in every column of which more or less is better; None if the rows have only one.
 
     Args:
         layout: of the study.
         columns: of the table.
-        rows: judged.
+        rows: judged; of a study of which rows were chosen, these.
         higher_is_better: column -> whether more of it is better.
         tested: label -> part that is scored -> digest of its images, as far as it is known.
     """
     known = {row.label: row for row in rows}
+    layout = layout.among(known)
+    if len(layout.data) < 2:
+        return None
     ranks = {}
     for column in columns:
         scores = {

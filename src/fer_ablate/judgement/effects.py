@@ -126,7 +126,7 @@ def _missing(design: Design, part: Design | None, scored: set[str], usable: set[
     reasons = [
         (total - len(design.rows), "left out of the study"),
         (len(design.rows) - len(scored), "not finished"),
-        (len(scored) - len(usable), "tested on other images or in another way"),
+        (len(scored) - len(usable), "trained or tested on other data, or in another way"),
     ]
     why = ", ".join(
         f"{count} of {total} combinations {'is' if count == 1 else 'are'} {reason}" for count, reason in reasons if count

@@ -95,7 +95,7 @@ def _check(spec: TableSpec, rows: Sequence[RowRuns]) -> None:
 
 def _comparability(spec: TableSpec, rows: Sequence[RowRuns], evidence: Mapping[str, Mapping[str, Evidence]]) -> Comparability:
     by_label = {row.label: row for row in rows}
-    return Comparability(by_label[spec.baseline], by_label, evidence, spec.references(rows))
+    return Comparability(by_label[spec.baseline], by_label, evidence, spec.references(rows), spec.tested)
 
 
 def _blocks(

@@ -42,12 +42,14 @@ class Comparability:
         rows: label -> row.
         evidence: label -> column -> scores of the runs.
         twins: label -> label of the row that takes the place of the baseline, of rows on several data sets.
+        tested: label -> part that is scored, such as `test` -> digest of its images, as far as it is known.
     """
 
     baseline: RowRuns
     rows: Mapping[str, RowRuns]
     evidence: Mapping[str, Mapping[str, "Evidence"]]
     twins: Mapping[str, str] = field(default_factory=dict)
+    tested: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def reference(self, label: str) -> RowRuns:
         """The row that a row is compared with: the baseline, or its twin on the same data set."""
@@ -69,12 +71,21 @@ class Comparability:
         return not differing_protocols([self.rows[label], self.reference(label)])
 
     def same_images(self, label: str, column: str) -> bool:
-        """Whether all runs of a row and of the baseline with a score in a column were tested on the same images."""
+        """Whether all runs of a row and of the baseline with a score in a column have the same data and tested images."""
         # Row numbers identify images only within the same data, so the digests must agree first.
         reference = self.reference(label)
-        digests = {run.header.data_digest for row in (self.rows[label], reference) for run in row.runs}
         one, other = self.evidence[label][column], self.evidence[reference.label][column]
-        return len(digests) == 1 and one.same_images(other)
+        return self.same_data(label) and one.same_images(other)
+
+    def same_data(self, label: str) -> bool:
+        """Whether all runs of a row and of the baseline read the same data, of which the images for training are a part."""
+        return len({run.header.data_digest for row in (self.rows[label], self.reference(label)) for run in row.runs}) == 1
+
+    def other_images(self, label: str, column: str) -> bool:
+        """Whether a row that has not `same_images` is known to be tested on others; its data may differ in the rest alone."""
+        part = column.partition("/")[0].removesuffix("_pooled")
+        one, other = (self.tested.get(name, {}).get(part) for name in (label, self.reference(label).label))
+        return self.same_data(label) or (one is not None and other is not None and one != other)
 
 
 def sharing_runs(rows: Iterable[RowRuns]) -> dict[str, str]:

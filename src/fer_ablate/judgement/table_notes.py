@@ -15,6 +15,9 @@ from fer_ablate.judgement.statistics import FEWEST_ROWS
 from fer_ablate.judgement.verdicts import widened
 from fer_ablate.metrics import in_percent
 
+OTHER_IMAGES, OTHER_DATA = "tested on other images", "trained or tested on other data"
+"""Why a row is not compared. Data with the same test images may differ in those for training, or in labels."""
+
 TableEvidence = Mapping[str, Mapping[str, Evidence]]
 """Label -> column -> scores of the runs."""
 
@@ -94,17 +97,18 @@ def _differing_tests(rows: Sequence[TableRow], columns: Sequence[str], comparabi
     if parts:
         which = f": {first_labels(others)} not compared with the baseline" if others else ""
         yield f"The rows used different evaluation protocols ({', '.join(parts)}){which}."
-    # Columns that exclude the same rows share one sentence.
-    moved: dict[tuple[str, ...], list[str]] = {}
+    # Columns that exclude the same rows for the same reason share one sentence.
+    moved: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for column in columns:
         known = comparability.evidence
         both = [label for label in scored if column in known[label] and column in known[comparability.reference(label).label]]
-        same = [label for label in both if label not in others]
-        moved.setdefault(tuple(label for label in same if not comparability.same_images(label, column)), []).append(column)
-    for labels, concerned in moved.items():
-        if labels:
-            where = ", ".join(concerned)
-            yield f"{where}: tested on other images than the baseline, so not compared with it: {first_labels(labels)}."
+        apart = [label for label in both if label not in others and not comparability.same_images(label, column)]
+        reasons = {label: OTHER_IMAGES if comparability.other_images(label, column) else OTHER_DATA for label in apart}
+        for reason in dict.fromkeys(reasons.values()):
+            labels = tuple(label for label in apart if reasons[label] == reason)
+            moved.setdefault((reason, labels), []).append(column)
+    for (reason, labels), concerned in moved.items():
+        yield f"{', '.join(concerned)}: {reason} than the baseline, so not compared with it: {first_labels(labels)}."
 
 
 MACHINE = {"threads": "numbers of threads", "precision": "number formats", "hardware": "machines"}

@@ -1,16 +1,15 @@
-"""A study's table in each format: Markdown, LaTeX, HTML and a terminal for people, csv and JSON for programs."""
+"""A study's table in each format: Markdown, LaTeX and HTML for people, csv and JSON for programs."""
 
-import math
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 
 from fer_ablate.errors import UserError, choices
+from fer_ablate.judgement.doubtful_units import doubtful_unit
 from fer_ablate.judgement.judged_table import Difference, JudgedTable, Published, Score, TableRow
-from fer_ablate.report.quantities import ABSENT, one_line, scale, shorten
+from fer_ablate.report.quantities import one_line, scale
 from fer_ablate.report.table.data_sets import data_set_tables
 from fer_ablate.report.table.effects import effects_tables
 from fer_ablate.report.table.html import html
@@ -22,6 +21,7 @@ from fer_ablate.report.table.shown_table import (
     DIFFERENCE,
     EFFECT,
     GAP,
+    INTERVAL,
     MEAN,
     MEASURED,
     PUBLISHED,
@@ -40,26 +40,8 @@ if TYPE_CHECKING:
 FORMATS = {"markdown": "md", "latex": "tex", "csv": "csv", "html": "html", "json": "json"}
 """Format -> suffix of its file. Only JSON is read back (`JudgedTable.from_json`); the others lose digits or structure."""
 
-CONSOLE_NAMES = (MEAN, SINGLE, DIFFERENCE, VERDICT, PUBLISHED, GAP, AGREES)
-"""Columns of a metric that a wide terminal shows."""
-
-CONSOLE_SPARED = (AGREES, GAP, PUBLISHED)
-"""Columns that a narrow terminal leaves out, first to last; the difference goes only if labels cannot be shorter."""
-
-SHORTEST_LABEL = 16
-"""Letters that a label keeps on a narrow terminal."""
-
-CONSOLE_GAP = 2
-"""Blanks between two columns on a terminal."""
-
-
-@dataclass(frozen=True)
-class TextTable:
-    """A table ready to be printed; the first column holds names."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+SCORES = (MEAN, SINGLE, DIFFERENCE, VERDICT, PUBLISHED, GAP, AGREES)
+"""Columns whose titles do not say which metric they are of."""
 
 
 def render_table(table: JudgedTable, form: str) -> str:
@@ -108,108 +90,12 @@ def markdown_lines(shown: ShownTable) -> str:
     return "\n".join(lines)
 
 
-def console_tables(table: JudgedTable, width: int = 140) -> list[TextTable]:
-    """One small table for each metric, one for the costs and one for each published report by class.
-
-    Each is at most `width` letters wide.
-
-    Where it is too narrow, verdicts lose what follows their first semicolon, then the least important columns are left out, and
-    labels too long even then lose their middle.
-    Caption and notes are those of `cells(table)`.
-    """
-    shown = shown_table(table)
-    # Where each row changes one factor, the effects are the differences above.
-    crossed = effects_tables(table) if table.effects is not None and table.effects.crossed else []
-    return [
-        *(_console_table(shown, group, width) for group in shown.groups),
-        *(part for found in data_set_tables(table) for part in _console_data_sets(found, width)),
-        *(_console_effects(effects, group, width) for effects in crossed for group in effects.groups),
-        *(_console_report(report, width) for report in report_tables(table)),
-    ]
-
-
-def _console_data_sets(found: ShownTable, width: int) -> list[TextTable]:
-    """The data sets as columns, in as few tables as fit; without intervals where two tables would not do."""
-    name, *columns = found.columns
-    brief = [replace(one, cells=tuple(cell.split(" [")[0] for cell in one.cells)) for one in columns]
-    ways = [_cut(columns, 1), _cut(columns, 2), *(_cut(brief, count) for count in range(1, len(columns) + 1))]
-    parts = next((way for way in ways if all(_fits([name, *part], width) for part in way)), ways[-1])
-    return [_console_part(f"{found.groups[0]} by data set", [name, *part], width) for part in parts]
-
-
-def _cut(columns: Sequence[ShownColumn], count: int) -> list[Sequence[ShownColumn]]:
-    """The columns in at most so many parts of about the same size."""
-    size = math.ceil(len(columns) / count)
-    return [columns[start : start + size] for start in range(0, len(columns), size)]
-
-
-def _fits(columns: Sequence[ShownColumn], width: int) -> bool:
-    return _console_width(columns) <= width
-
-
-def _console_part(title: str, columns: Sequence[ShownColumn], width: int) -> TextTable:
-    """Columns as a table, with labels as long as there is room."""
-    labels, *others = columns
-    longest = max(SHORTEST_LABEL, width - _console_width(others) - CONSOLE_GAP)
-    cells = [tuple(shorten(cell, longest) for cell in labels.cells), *(column.cells for column in others)]
-    return TextTable(title, tuple(column.name for column in columns), tuple(zip(*cells, strict=True)))
-
-
-def _console_effects(effects: ShownTable, group: str, width: int) -> TextTable:
-    """The effects on one metric; verdicts contain the intervals."""
-    whole = _console_part(f"effects on {group}", [*effects.group(""), *map(_point, effects.group(group))], width)
-    return replace(whole, rows=tuple(row for row in whole.rows if row[1] != ABSENT))
-
-
-def _console_report(report: ShownTable, width: int) -> TextTable:
-    """A classification report with the published numbers beside the measured ones."""
-    columns = list(report.columns)
-    titles = [column.group if column.group and column.name != PUBLISHED else column.name for column in columns]
-    if _console_width(columns) > width:
-        kept = [place for place, column in enumerate(columns) if column.name != AGREES]
-        columns, titles = [columns[place] for place in kept], [titles[place] for place in kept]
-    return TextTable(report.caption, tuple(titles), tuple(zip(*(column.cells for column in columns), strict=True)))
-
-
-def _console_table(shown: ShownTable, group: str, width: int) -> TextTable:
-    label, seeds = shown.group("")
-    columns = list(shown.group(group))
-    if any(column.name in CONSOLE_NAMES for column in columns):
-        columns = [seeds, *(_point(column) for column in columns if column.name in CONSOLE_NAMES)]
-    columns.insert(0, label)
-    if _console_width(columns) > width:
-        columns = [replace(one, cells=tuple(map(brief, one.cells))) if one.name == VERDICT else one for one in columns]
-    for spared in CONSOLE_SPARED:
-        if _console_width(columns) > width:
-            columns = [column for column in columns if column.name != spared]
-    if SHORTEST_LABEL + CONSOLE_GAP + _console_width(columns[1:]) > width:
-        columns = [column for column in columns if column.name != DIFFERENCE]
-    return _console_part(group, columns, width)
-
-
-def _point(column: ShownColumn) -> ShownColumn:
-    """Differences without their intervals, which the verdicts beside them contain."""
-    if column.name != DIFFERENCE:
-        return column
-    return replace(column, cells=tuple(cell.split(" [")[0] for cell in column.cells))
-
-
-def brief(verdict: str) -> str:
-    """A verdict without how many seeds would show more, which follows a semicolon within its brackets."""
-    first, _, rest = verdict.partition(";")
-    return first + ")" * (bool(rest) and "(" in first)
-
-
-def _console_width(columns: Sequence[ShownColumn]) -> int:
-    return sum(max(map(cell_len, [column.name, *column.cells])) + CONSOLE_GAP for column in columns)
-
-
 def _markdown_title(column: ShownColumn, several: bool) -> str:
     """Title of a column: Markdown has one line of titles, so that of a score, and with several metrics all, name the metric."""
     metric = column.group.removesuffix(", %")
     if column.name in (MEAN, SINGLE, MEASURED):
         return f"{column.group}: {column.name}"
-    return f"{metric}: {column.name}" if several and metric and column.name in (*CONSOLE_NAMES, "95 % interval") else column.name
+    return f"{metric}: {column.name}" if several and metric and column.name in (*SCORES, INTERVAL) else column.name
 
 
 def markdown_text(text: str) -> str:
@@ -229,7 +115,8 @@ def table_frame(table: JudgedTable) -> "pd.DataFrame":
     Fractions stay fractions and seconds seconds.
 
     Of cross-validated rows `n` counts folds, and `seeds` names every run as `seed/fold`.
-    Published numbers and gaps are in `published_unit`: percent for fractions, else the metric's own.
+    Published numbers and gaps are in `published_unit`: percent for fractions, else the metric's own; where that is doubtful, a
+    question such as `percent?`.
     """
     import pandas as pd
 
@@ -291,5 +178,5 @@ def _difference(difference: Difference | None) -> dict[str, Any]:
 def _published(printed: Published | None, column: str) -> dict[str, Any]:
     if printed is None:
         return dict.fromkeys(("published", "published_unit", "published_note"))
-    unit = "percent" if scale(column) == 100 else "as measured"
+    unit = doubtful_unit(column.partition("/")[2], printed.value) or ("percent" if scale(column) == 100 else "as measured")
     return {"published": printed.value, "published_unit": unit, "published_note": one_line(printed.note)}

@@ -11,8 +11,8 @@ from fer_ablate.judgement.judged_table import Difference, Score
 from fer_ablate.judgement.path import AblationPath, Candidate
 from fer_ablate.report.plain_table import PlainTable, csv_table
 from fer_ablate.report.quantities import ABSENT, interval, metric_name, metric_title, number, one_line, scale, shorten
-from fer_ablate.report.table.formats import brief
 from fer_ablate.report.table.outcomes import in_reading_order
+from fer_ablate.report.table.terminal import brief
 
 GAIN, IN_ALL, VERDICT = "gain", "in all [95 %]", "verdict on the gain"
 
