@@ -56,6 +56,7 @@ def lines(tmp_path):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.long
 def test_two_networks_on_two_data_sets(across, finished, other, flat, tmp_path):
     cells, out = across(f"run={finished}", f"ckpt={other}", *DRAWN, "title=own", "data=folder", f"data.path={flat}")
     label = json.loads((finished / "run.json").read_text())["name"]

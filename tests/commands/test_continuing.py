@@ -62,6 +62,7 @@ def test_more_epochs_continue_a_finished_run(typed, small, tmp_path):
     assert note in typed(*small, *KEPT, "trainer.max_epochs=1").out
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("word", "reason"),
     [

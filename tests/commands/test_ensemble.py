@@ -48,6 +48,7 @@ def kept(tmp_path):
     return sorted((tmp_path / "runs" / "depth" / "ensembles").iterdir())
 
 
+@pytest.mark.long
 def test_all_finished_runs_of_a_study(ensemble, tmp_path):
     before = scan(tmp_path / "runs")
     printed = ensemble(*of_study(tmp_path))

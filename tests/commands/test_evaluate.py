@@ -40,6 +40,7 @@ def test_the_same_test_gives_the_same_scores(typed, finished):
     assert kept["splits"]["test"]["confusion"] == stored["test"]["confusion"]
 
 
+@pytest.mark.long
 def test_swapped_roles_swap_val_and_test(typed, finished):
     official = table(typed("evaluate", f"run={finished}").out, "loss")
     swapped = typed("evaluate", f"run={finished}", "data.roles=swapped").out
@@ -73,6 +74,7 @@ def stored(finished, split="test"):
     return json.loads((finished / "result.json").read_text())["splits"][split]
 
 
+@pytest.mark.long
 def test_renamed_and_reordered_folders_score_the_same(typed, finished, faces, tmp_path):
     splits = {"Training": "Train", "PublicTest": "validation", "PrivateTest": "TEST"}
     folder = write_folder(faces, tmp_path / "renamed", splits)
@@ -128,6 +130,7 @@ def test_merged_names_are_matched(typed, finished, faces, tmp_path):
     assert kept["splits"]["test"]["confusion"] == [counts if row in known else [0] * 7 for row, counts in enumerate(before)]
 
 
+@pytest.mark.long
 def test_other_sizes_and_colours_are_converted(typed, finished, faces, tmp_path):
     folder = write_folder(faces, tmp_path / "large", TEST, change=lambda image: image.resize((96, 96)).convert("RGB"))
     kept, out = evaluated(typed, finished, "data=folder", f"data.path={folder}")

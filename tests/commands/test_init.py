@@ -15,6 +15,7 @@ def made(tmp_path, monkeypatch):
     return tmp_path / "my_study"
 
 
+@pytest.mark.long
 def test_all_its_rows_can_be_planned(made, monkeypatch):
     monkeypatch.chdir(made)
     monkeypatch.syspath_prepend(str(made))

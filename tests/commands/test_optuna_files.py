@@ -162,6 +162,7 @@ def test_a_templates_file_searches_without_a_flag(search, files):
     assert "trainer.batch_size=32" in found.space.fixed
 
 
+@pytest.mark.long
 def test_several_objectives_have_their_directions(search):
     plan = search("experiment=several").plan
     assert (plan.objectives, plan.directions) == (("val/loss", "run/parameters"), ("minimize", "minimize"))
@@ -176,6 +177,7 @@ def test_an_own_space_is_allowed_by_the_command(search):
     assert search("experiment=custom", "plugins=[own_search]").plan.extend is not None
 
 
+@pytest.mark.long
 def test_a_section_as_hydra_prints_it_is_read(search):
     plan = search("experiment=printed").plan
     assert (plan.name, plan.objectives, type(plan.sampler(0)).__name__) == ("sphere", ("val/loss",), "TPESampler")

@@ -49,6 +49,7 @@ def test_it_is_not_even_imported_without(typed, own):
     assert not (own / "imported").exists()
 
 
+@pytest.mark.long
 def test_a_file_cannot_allow_it(typed, own, monkeypatch):
     monkeypatch.syspath_prepend(own)
     (own / "conf" / "experiment").mkdir(parents=True)

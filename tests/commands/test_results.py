@@ -121,6 +121,7 @@ def test_nothing_finished(results, tmp_path):
     assert "is finished. Train it: python -m fer_ablate -m study=tiny/rows" in printed.err
 
 
+@pytest.mark.long
 def test_a_broken_study_names_its_file(typed, tmp_path, docs):
     conf = write_study(tmp_path, STUDY + "sedes: [0]\n")
     printed = typed("results", "--config-dir", str(conf), f"folder={docs}")

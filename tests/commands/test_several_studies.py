@@ -62,6 +62,7 @@ def test_combinations_that_cannot_be_have_a_way_out(typed):
     assert typed("plan", "study=impossible", "study.exclude=[{optimizer:adam}]")[0] == 0
 
 
+@pytest.mark.long
 def test_what_is_typed_decides_what_is_left_out(typed):
     code, printed, _ = typed("plan", "study=first", "optimizer=adamw")
     assert (code, "4 runs: 4 missing" in printed, "leaves out" in printed) == (0, True, False)

@@ -150,6 +150,7 @@ def test_table_of_what_is_not_there_says_so(study):
     assert (printed.code, printed.out.count("not yet run")) == (0, 4)
 
 
+@pytest.mark.long
 def test_a_study_without_m_is_no_run(study):
     assert "study: a study is several runs.\n    Add -m to train it" in study("train").err
 

@@ -48,6 +48,7 @@ def rows_of(name, which):
     return [last_of_each_key(row.overrides) for row in study_spec([f"study={name}"]).rows[which]]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["quickstart", "vggnet/schedulers"])
 def test_the_last_row_of_a_study_composes_alike(name):
     for overrides in rows_of(name, slice(-1, None)):

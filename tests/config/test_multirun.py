@@ -164,6 +164,7 @@ def test_hydra_itself_composes_the_same_configs(own, tmp_path):
     assert [config["optimizer"]["maximize"] for config in ours] == [True, False]
 
 
+@pytest.mark.long
 def test_files_choose_mode_sweeper_and_launcher(own):
     asked = multirun_of(["experiment=modes"], own)
     assert (asked.on, asked.sweeper, asked.notes) == (True, "study", ())
@@ -175,6 +176,7 @@ def test_files_choose_mode_sweeper_and_launcher(own):
         assert OmegaConf.select(tree, "hydra.launcher._target_").endswith("BasicLauncher")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("word", "note"),
     [

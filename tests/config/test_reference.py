@@ -13,6 +13,7 @@ def test_the_written_reference_is_current():
     assert WRITTEN.read_text() == reference(), "run: python -m fer_ablate.config.reference > docs/config.md"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "row",
     [

@@ -117,6 +117,7 @@ def sheet():
     return packed_zip({"[Content_Types].xml": b"<x/>", "xl/workbook.xml": b"<x/>"})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -341,6 +342,7 @@ def test_tables_with_known_names_come_first(tmp_path):
 SOUND = [packed_zip(IN_FOLDER), packed_tar(IN_FOLDER, "w:gz"), packed_tar(IN_FOLDER), lzma.compress(TABLE), bz2.compress(TABLE)]
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=10_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from(SOUND), st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=4)), max_size=4), st.floats(0, 1)

@@ -37,6 +37,7 @@ def test_there_is_a_file_per_recipe():
     assert len(FILES) == 18
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_every_recipe_is_valid_and_keeps_the_range(file, faces):
     recipe = AugmentConfig(**yaml.safe_load(file.read_text()))

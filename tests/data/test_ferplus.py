@@ -71,6 +71,7 @@ def by_the_book(votes):
     return {FERPLUS_TO_EMOTION[column]: vote / sum(chosen.values()) for column, vote in chosen.items()}
 
 
+@pytest.mark.long
 def test_random_votes_agree_with_the_plain_rule():
     weights = np.random.default_rng(0).dirichlet(np.full(10, 0.5), 5000)
     votes = np.stack([np.random.default_rng(row).multinomial(10, share) for row, share in enumerate(weights)])

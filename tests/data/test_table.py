@@ -227,6 +227,7 @@ def test_rows_of_unlike_sides_are_refused(table_of, table_row):
         read(table_of(table_row(count=4096), table_row()))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -310,6 +311,7 @@ def test_any_text_is_read_or_plainly_refused(tmp_path, table, noise, place):
         assert faces.shape[2] == faces.shape[3]
 
 
+@pytest.mark.long
 @settings(max_examples=30, deadline=10_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(st.integers(0, 255), min_size=9, max_size=9), min_size=1, max_size=6), st.randoms(use_true_random=False))
 def test_other_number_spellings_give_the_same_faces(tmp_path, faces, rand: random.Random):
@@ -326,6 +328,7 @@ def test_other_number_spellings_give_the_same_faces(tmp_path, faces, rand: rando
     assert read(path)[0].reshape(-1, 9).tolist() == faces
 
 
+@pytest.mark.long
 def test_an_endless_line_is_refused_at_once(text_of):
     path = text_of(b"emotion,pixels,Usage\n0," + b"1 " * 30_000_000)
     start = time.process_time()

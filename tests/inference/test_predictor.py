@@ -94,6 +94,7 @@ class Keeping(Brightness):
         return super().probabilities(faces_u8)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "words",
     [

@@ -68,6 +68,7 @@ def test_trainable_parameters_are_exactly_the_published_ones(load, weightless, n
     assert describe(weightless(config, (side, side)), config.in_channels, (side, side)).parameters == parameters
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", COUNTED)
 def test_classic_networks_have_the_parameters_of_their_originals(load, weightless, name):
     config = load(name)

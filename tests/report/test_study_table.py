@@ -347,6 +347,7 @@ def test_html_has_group_titles_and_verdict_classes():
     assert "prefers-color-scheme: dark" in text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("name", ODD)
 def test_every_format_takes_odd_tables_reproducibly(name, form):

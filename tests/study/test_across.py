@@ -109,6 +109,7 @@ def drawn(network, title):
     return seen(np.arange(40) < 30 - 4 * "ABC".index(network) + len(title))
 
 
+@pytest.mark.long
 def test_every_format_has_ranks_over_data_sets():
     titles = ["raf", "lab", "a_b", "fer", "jaffe"]
     found = table({(network, title): drawn(network, title) for network in "ABC" for title in titles})

@@ -273,6 +273,7 @@ def test_the_plan_shows_averages(planned, cache_dir, capsys):
     assert ["four", "all", "—", "missing", "members", "not", "finished:", "wide,", "seed", "1;", "flat,", "seed", "1"] in lines
 
 
+@pytest.mark.long
 def test_the_page_shows_averages_among_the_rows(planned, tmp_path):
     finish_all(planned(), right=0.9)
     plan = planned()

@@ -304,6 +304,7 @@ def simulated(designs, seeds, factors=(OPTIMIZER, SCHEDULER), ease=None):
 SLOW = [pytest.param(seeds, 1000, marks=pytest.mark.slow) for seeds in (2, 3, 5, 10)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("seeds", "designs"), [(3, 250), *SLOW])
 def test_equal_rows_have_no_effects(seeds, designs):
     main, both, called = simulated(designs, seeds)

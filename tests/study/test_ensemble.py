@@ -86,6 +86,7 @@ def test_best_of_val_are_chosen(candidates):
     assert [one for one, _ in ensemble.left_out] == [candidates[0], candidates[3]]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("select", ["greedy", "best:2"])
 def test_members_do_not_depend_on_test(tmp_path, candidates, labels, select):
     other = np.random.default_rng(5).permutation(labels[1])
@@ -112,6 +113,7 @@ def test_scores_and_interval_agree_with_other_libraries(candidates, labels):
     assert ensemble.mean_test == pytest.approx(np.mean([(said(one, 2).argmax(axis=1) == labels[1]).mean() for one in candidates]))
 
 
+@pytest.mark.long
 def test_what_is_kept_gives_the_scores_again(candidates):
     ensemble = build_ensemble(candidates, "logits")
     kept = ensemble.predictions

@@ -68,6 +68,7 @@ def simulated(metric, tables, persons=None):
 QUICK = ("balanced_acc",)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("metric", [pytest.param(one, marks=[] if one in QUICK else [pytest.mark.slow]) for one in METRICS])
 def test_intervals_of_any_metric_hold(metric):
     tables = 60 if metric in QUICK else 400

@@ -142,6 +142,7 @@ def test_an_impossible_trial_counts_and_is_kept(plan):
     assert again.ask().resumes is None
 
 
+@pytest.mark.long
 def test_failed_trials_are_repeated_only_on_request(plan):
     search = Search.open(plan())
     failed = search.ask()
@@ -257,6 +258,7 @@ def test_relative_addresses_hold_in_every_folder(tmp_path, monkeypatch):
     assert absolute("postgresql://host/db") == "postgresql://host/db"
 
 
+@pytest.mark.long
 def test_the_best_of_two_objectives_are_undominated(plan):
     search = Search.open(plan(objectives=("val/acc", "run/parameters"), directions=("maximize", "minimize")))
     values = [(0.5, 10.0), (0.7, 30.0), (0.6, 30.0), (0.7, 30.0), (0.4, 10.0), (0.3, 5.0)]

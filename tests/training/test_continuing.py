@@ -105,6 +105,7 @@ def test_why_the_length_of_a_run_matters(reason, words, config_of):
     assert reason in why_length_matters(config_of(*words))
 
 
+@pytest.mark.long
 def test_every_schedule_is_known_to_depend_or_not(config_of):
     dependent = {name for name in SCHEDULES if why_length_matters(config_of(f"scheduler={name}"))}
     assert dependent == {"cosine", "onecycle"}

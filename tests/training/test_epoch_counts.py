@@ -69,6 +69,7 @@ def test_pooled_predictions_are_those_of_all_epochs_together(recipe, config_of, 
     assert len({each["test"].metrics["loss"] for each in alone}) == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "recipe",
     [

@@ -41,6 +41,7 @@ class Seen(Callback):
             self.shapes.append(tuple(batch[0].shape[1:]))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("trained", "last"),
     [

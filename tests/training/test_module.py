@@ -10,6 +10,7 @@ from fer_ablate.training.run import assess, fit
 from .small_runs import Notes
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("loss", ["class_weight=balanced", "label_smoothing=0.3", "name=focal"])
 def test_the_val_loss_is_always_plain_cross_entropy(config_of, task_of, loss):
     prepared, notes = task_of(config_of(f"loss.{loss}", "trainer.precision=fp32")), Notes()

@@ -106,6 +106,7 @@ def norms_of(network):
     return [layer for layer in network.modules() if "BatchNorm" in type(layer).__name__]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("words", "norms"),
     [

@@ -41,6 +41,7 @@ STARTED = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("overrides", cases(STARTED, slow=["plainly", "with another seed"]))
 def test_a_still_run_keeps_its_first_weights(overrides, config_of, task_of, start_of):
     start = start_of(config_of("model.norm=none"))
@@ -62,6 +63,7 @@ def test_statistics_of_the_normalisation_come_along(config_of, task_of, start_of
     assert int(network.get_buffer("stages.0.norm0.num_batches_tracked")) == 5 + 1  # of an epoch there, of a step here
 
 
+@pytest.mark.long
 def test_the_optimizer_begins_anew(config_of, task_of, start_of):
     last = start_of(config_of("trainer.keep=last")).path.with_name("last.ckpt")
     prepared = replace(task_of(config_of()), start=Start(last, "any"))
