@@ -17,15 +17,13 @@ from fer_ablate.errors import Fault, FaultyConfigError
 from fer_ablate.execution.detectable import detection_facts
 from fer_ablate.execution.planning import check_comparable, cost, plan_with_bar, summary
 from fer_ablate.report.quantities import ABSENT, shorten
+from fer_ablate.report.table.narrow import GAP, SHORTEST_LABEL, columns_width
 from fer_ablate.study.averaged_rows import averaged_networks
 from fer_ablate.study.plan import Plan
 from fer_ablate.tracking.disk.run_state import RunState
 
-GAP = 2
-"""Blanks between two columns."""
-
-SHORTEST_REASON, SHORTEST_LABEL = 14, 16
-"""Letters that a reason, such as `code changed`, and a label keep on any screen."""
+SHORTEST_REASON = 14
+"""Letters that a reason, such as `code changed`, keeps on any screen."""
 
 USAGE = """Show what a study, a grid or a search would train, and why. Nothing is trained.
 
@@ -132,7 +130,7 @@ def fitted(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> 
     Returns:
         The rows, and the reasons by their numbers, each once.
     """
-    fixed = sum(max(map(cell_len, (title, *cells))) + GAP for title, *cells in list(zip(header, *rows, strict=True))[1:-1])
+    fixed = columns_width(list(zip(header, *rows, strict=True))[1:-1])
     label = max((cell_len(row[0]) for row in rows), default=0)
     room = max(width - fixed - label - GAP, SHORTEST_REASON)
     long = dict.fromkeys(row[-1] for row in rows if cell_len(row[-1]) > room)

@@ -194,10 +194,10 @@ def _placements(positive: NDArray[np.bool_], scores: NDArray[np.float32]) -> Flo
     _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
     up = np.bincount(place, positive, minlength=len(count))
     down, n = count - up, len(scores)
-    ahead = (np.cumsum(down) - down / 2)[place] / down.sum()  # share of the others below an image of the class, ties half
-    behind = 1 - (np.cumsum(up) - up / 2)[place] / up.sum()
-    placement = np.where(positive, ahead, behind)
-    area = float(ahead[positive].mean())
+    others_below = (np.cumsum(down) - down / 2)[place] / down.sum()  # share of the others below an image of the class, ties half
+    class_above = 1 - (np.cumsum(up) - up / 2)[place] / up.sum()
+    placement = np.where(positive, others_below, class_above)
+    area = float(others_below[positive].mean())
     return np.asarray(area + (placement - area) * n / np.where(positive, up.sum(), down.sum()))
 
 

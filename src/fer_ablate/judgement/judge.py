@@ -126,12 +126,11 @@ class _Compared:
 
 
 def _compared(spec: TableSpec, column: str, rows: Sequence[RowRuns], comparability: Comparability) -> _Compared:
-    metric, margin = split_and_metric(column)[1], spec.margin
+    metric = split_and_metric(column)[1]
     known = {row.label: found for row in rows if (found := comparability.evidence[row.label].get(column)) is not None}
     twins = [label for label in known if comparability.same_runs(label)]
-    fraction = margin / 100 if margin is not None and in_percent(metric) else None
     return _Compared(
-        judging=Judging(metric, _higher_is_better(metric, rows), fraction),
+        judging=Judging.of(metric, _higher_is_better(metric, rows), spec.margin),
         known=known,
         labels=[label for label in known if label not in twins and comparability.comparable(label, column)],
         twins=twins,

@@ -18,7 +18,6 @@ from fer_ablate.judgement.row_runs import RowRuns
 from fer_ablate.judgement.statistics import usual_spread
 from fer_ablate.judgement.verdicts import Comparison, compared, judged_differences, same_runs, widened, with_zero
 from fer_ablate.judgement.wording import Judging
-from fer_ablate.metrics import in_percent
 
 FILE = "path.json"
 """Name of the stored path in the folder of its table."""
@@ -209,8 +208,7 @@ def step_gains(rows: Sequence[RowRuns], column: str, table: JudgedTable) -> dict
 
 def _judging(table: JudgedTable, column: str) -> Judging:
     metric = split_and_metric(column)[1]
-    margin = table.margin / 100 if table.margin is not None and in_percent(metric) else None
-    return Judging(metric, table.higher_is_better.get(column, True), margin)
+    return Judging.of(metric, table.higher_is_better.get(column, True), table.margin)
 
 
 def wider_interval(judging: Judging, comparison: Comparison, difference: Difference) -> tuple[float, float] | None:

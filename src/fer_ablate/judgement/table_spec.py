@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from fer_ablate.judgement.data_sets import Layout, layout_of
 from fer_ablate.judgement.designs import Design, design_of
@@ -45,7 +46,7 @@ class TableSpec:
         """The column by which rows get no more seeds."""
         return deciding_column(self.columns)
 
-    @property
+    @cached_property
     def layout(self) -> Layout | None:
         """The data sets of the rows; None if they are not crossed with several."""
         return layout_of(self.design, self.baseline)

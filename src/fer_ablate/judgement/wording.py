@@ -34,6 +34,11 @@ class Judging:
     higher_is_better: bool | None = True
     margin: float | None = None
 
+    @classmethod
+    def of(cls, metric: str, higher_is_better: bool | None, points: float | None) -> "Judging":
+        """With a margin in points, which metrics that are not in percent do not have."""
+        return cls(metric, higher_is_better, points / 100 if points is not None and in_percent(metric) else None)
+
     def clipped(self, interval: Interval) -> Interval:
         """The interval cut to what is possible: a fraction cannot change by more than 1, however little two seeds show."""
         low, high = interval
