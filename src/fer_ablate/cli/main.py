@@ -1,5 +1,6 @@
 """The command line: picks the verb, and turns an error into one message and an exit code."""
 
+import gc
 import importlib
 import os
 import sys
@@ -66,7 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if arguments is None:
         sys.excepthook = show_bug
-        return uninterrupted(lambda: main(sys.argv[1:]))
+        code = uninterrupted(lambda: main(sys.argv[1:]))
+        # This process ends: Python would look for garbage among all that the libraries hold, for up to a second.
+        gc.freeze()
+        return code
     with fit_output():
         return _command(list(arguments))
 

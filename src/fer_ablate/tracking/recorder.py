@@ -1,6 +1,5 @@
 """Records a run while it trains: its folder at once, MLflow and other trackers in threads of their own."""
 
-import math
 import queue
 import threading
 import traceback
@@ -80,7 +79,8 @@ class Recorder:
         self._given_up = False
         self._run_id = ""
         self._recorded: set[int] = set()
-        self._sent_at = -math.inf
+        # The epochs of a run that is over within seconds are sent with its scores.
+        self._sent_at = monotonic()
 
     def start(self, header: RunHeader) -> None:
         """Write the header, keep the MLflow run of an earlier part of this run, and start recording."""
@@ -181,9 +181,8 @@ class Recorder:
     def _finish(self, store: "Store", result: RunResult | None, state: RunState) -> None:
         if self._monitor is not None:
             self._monitor.finish()
-        store.catch_up(self._run_id, self.folder, self._recorded)
         # In this order: until MLflow has everything, the run waits for an upload.
-        store.finish(self._run_id, self.folder, result, state)
+        store.finish(self._run_id, self.folder, result, state, recorded=self._recorded)
         self.folder.pending_file.unlink(missing_ok=True)
 
     def _warn(self, problem: str) -> None:

@@ -42,7 +42,8 @@ def add_to_run(folder: RunFolder, runs_dir: Path, files: Sequence[Path], place: 
         if store.active(header.mlflow_run_id) is None:
             return f"{where} does not have this run any more. {kept}"
         store.log_files(header.mlflow_run_id, files, place)
-        store.log_summary(header.mlflow_run_id, metrics)
+        if metrics:
+            store.log_summary(header.mlflow_run_id, metrics)
     except Exception as error:  # whatever is wrong with MLflow must not lose what was computed
         return f"{where} failed ({reason(error)}). {kept}"
     return ""

@@ -9,14 +9,14 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run
+from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from fer_ablate.addresses import bare, is_server, sqlite_file, usable
@@ -176,7 +176,14 @@ class Store:
         """The epochs that the store has of a run."""
         return {metric.step for metric in self.client.get_metric_history(run_id, EPOCH_SECONDS)}
 
-    def catch_up(self, run_id: str, folder: RunFolder, recorded: set[int] | None = None) -> set[int]:
+    def catch_up(
+        self,
+        run_id: str,
+        folder: RunFolder,
+        recorded: set[int] | None = None,
+        final: Sequence[Metric] = (),
+        tags: Sequence[RunTag] = (),
+    ) -> set[int]:
         """Record the epochs of a folder that the store lacks; returns all epochs that it has then.
 
         A recorded epoch stays as it is, although a resumed run repeats the last one or two: no step may appear twice.
@@ -185,19 +192,34 @@ class Store:
             run_id: from `start_run`.
             folder: of the run.
             recorded: epochs that the store has; None: it is asked.
+            final: metrics that are sent with the last epochs, since each request to a database waits for its disk several times.
+            tags: likewise.
         """
         if recorded is None:
             recorded = self.recorded_epochs(run_id)
         missing = [row for row in folder.history if row["epoch"] not in recorded]
         # Whole epochs in each request: an epoch cut in two by a kill would count as recorded.
         together = max(1, LARGEST_BATCH // max(map(len, missing), default=1))
-        for start in range(0, len(missing), together):
-            rows = missing[start : start + together]
-            self.client.log_batch(run_id, metrics=[metric for row in rows for metric in epoch_metrics(row)])
+        chunks = [missing[start : start + together] for start in range(0, len(missing), together)]
+        requests = [[metric for row in rows for metric in epoch_metrics(row)] for rows in chunks]
+        if final or tags:
+            if not requests or len(requests[-1]) + len(final) > LARGEST_BATCH:
+                requests.append([])
+            requests[-1] += final
+        for number, metrics in enumerate(requests, start=1):
+            self.client.log_batch(run_id, metrics=metrics, tags=tags if number == len(requests) else ())
         return recorded | {int(row["epoch"]) for row in missing}
 
-    def finish(self, run_id: str, folder: RunFolder, result: RunResult | None, state: RunState, files: bool = True) -> None:
-        """Record final metrics and files, and end the run.
+    def finish(
+        self,
+        run_id: str,
+        folder: RunFolder,
+        result: RunResult | None,
+        state: RunState,
+        files: bool = True,
+        recorded: set[int] | None = None,
+    ) -> None:
+        """Record the epochs that are left, final metrics and files, and end the run.
 
         Args:
             run_id: from `start_run`.
@@ -205,17 +227,18 @@ class Store:
             result: None if there is none.
             state: state that the run ended in.
             files: whether to copy the folder's files.
+            recorded: epochs that the store has; None: it is asked.
         """
         header, history = folder.header, folder.history
         ended = int(history[-1]["time_ms"]) if history else milliseconds(header.started_at)
         if result is not None:
             ended = milliseconds(result.finished_at)
-            metrics = [Metric(name, value, ended, result.best_epoch) for name, value in final_scores(result).items()]
+            final = [Metric(name, value, ended, result.best_epoch) for name, value in final_scores(result).items()]
             environment = {f"environment/{name}": value for name, value in result.environment.items()}
             protocol = {f"protocol/{name}": value for name, value in result.protocol.items()}
-            self.client.log_batch(run_id, metrics=metrics, tags=as_tags({**environment, **protocol}))
+            self.catch_up(run_id, folder, recorded, final, as_tags({**environment, **protocol}))
         else:
-            self.client.log_batch(run_id, tags=as_tags(failure_tags(folder)))
+            self.catch_up(run_id, folder, recorded, tags=as_tags(failure_tags(folder)))
         for file in folder.artifacts if files else ():
             place = file.parent.relative_to(folder.path).as_posix()
             self.client.log_artifact(run_id, str(file), None if place == "." else place)
@@ -237,7 +260,6 @@ class Store:
         run_id = self.start_run(header, folder.config_yaml)
         # Kept at once: an upload that is killed goes on in the same MLflow run.
         folder.write_header(replace(header, mlflow_run_id=run_id, mlflow_uri=self.uri))
-        self.catch_up(run_id, folder)
         self.finish(run_id, folder, folder.result if folder.finished else None, folder.state)
         return run_id
 
@@ -250,7 +272,6 @@ class Store:
             origin: id of its first MLflow run, or its key if it has none.
         """
         self.client.set_tag(run_id, "copied_from", origin)
-        self.catch_up(run_id, folder)
         self.finish(run_id, folder, folder.result, RunState.finished, files=False)
 
     def group(
