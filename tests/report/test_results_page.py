@@ -10,6 +10,7 @@ from fer_ablate.config.schema import RowConfig, StudyConfig
 from fer_ablate.config.study_rows import Repeat, rows_of
 from fer_ablate.errors import UserError
 from fer_ablate.judgement.judged_table import Failure, Published
+from fer_ablate.report.results.confusions import confusions_in_words
 from fer_ablate.report.results.costs import (
     RowTrial,
     cost_in_words,
@@ -31,6 +32,7 @@ from fer_ablate.report.results.export import (
 from fer_ablate.report.results.measured import measured_in_words, measured_rows
 from fer_ablate.report.results.page import results_page
 from fer_ablate.report.results.table import StudyResults, results_table
+from fer_ablate.report.table.formats import markdown_text
 from fer_ablate.study.documents import documents, read_studies, study_names
 from fer_ablate.study.spec import StudySpec
 
@@ -227,6 +229,20 @@ def test_the_cost_is_summed_over_tried_rows(docs):
 def test_the_page_says_what_was_tried_otherwise(study, docs):
     page = results_page([study], docs)
     assert "Tried with other settings than the study's:\n\n- fer_kd/table1: model.width=0.5" in page
+
+
+def counted(label, seed, counts):
+    return replace(run(label, seed, 0.6), classes=("angry", "fear", "sad"), confusions={"test": counts})
+
+
+def test_the_page_says_what_is_confused_most(study, docs):
+    first = counted("FER_KD", 0, [[8, 2, 0], [1, 5, 4], [0, 0, 4]])
+    second = counted("FER_KD", 1, [[8, 1, 1], [1, 4, 5], [1, 0, 3]])
+    keep(docs, table([]), [first, second, counted("-1 Conv", 0, [[9, 0, 0], [0, 9, 0], [0, 0, 9]])])
+    (sentence,) = confusions_in_words(StudyResults(study, kept(docs)))  # in the other row nothing is confused
+    words = "fear for sad (45 % of 20), angry for fear (15 % of 20), sad for angry (12 % of 8)"
+    assert sentence == f"FER_KD takes on test most often: {words}, fear for angry (10 % of 20), angry for sad (5 % of 20)."
+    assert markdown_text(sentence) in results_page([study], docs)
 
 
 def test_trials_replace_older_ones_of_their_machine(docs):

@@ -7,6 +7,7 @@ from pathlib import Path
 from fer_ablate.config.study_rows import trained_labels
 from fer_ablate.judgement.judged_table import JudgedTable, TableRow
 from fer_ablate.report.quantities import ABSENT, metric_name, metric_title, number, published, scale
+from fer_ablate.report.results.confusions import confusions_in_words
 from fer_ablate.report.results.costs import RowTrial, cost_in_words, costs, read_trials
 from fer_ablate.report.results.export import ExportedRun, export_file, read_export
 from fer_ablate.report.results.measured import as_studied, counted, machine, trained
@@ -103,7 +104,7 @@ def _section(results: StudyResults, table: JudgedTable) -> str:
     notes = (*shown.notes, *_facts(results), f"Command: python -m fer_ablate reproduce {table.study.replace('/', ' ')}")
     tables = _measured(shown, table) if any(row.scores for row in table.rows) else [_unmeasured(table)]
     tables += [f"**{markdown_text(report.caption)}**\n\n{markdown_lines(report)}" for report in report_tables(table)]
-    notes = (*notes, *_notes_by_class(table))
+    notes = (*notes, *_notes_by_class(table), *confusions_in_words(results))
     return "\n\n".join([markdown_text(shown.caption), *tables, "\n".join(f"- {markdown_text(note)}" for note in notes)])
 
 
