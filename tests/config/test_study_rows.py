@@ -54,6 +54,11 @@ def test_ambiguous_names_are_written_in_full():
     assert labels(study) == ["model.dropout=0.1 model.hidden.dropout=0.2"]
 
 
+def test_a_seed_of_drawn_faces_is_named_so():
+    study = StudyConfig(one_factor={"data.synthetic.seed": [1]})
+    assert [row.label for row in rows_of(study)] == ["baseline", "synthetic.seed=1"]
+
+
 def test_short_rows_get_published_numbers_by_label():
     study = StudyConfig(crossed={"model.conv_layers": [3]}, published={"conv_layers=3": {"test/acc": 60.1}})
     assert rows_of(study)[0].published == {"test/acc": 60.1}

@@ -14,7 +14,7 @@ from fer_ablate.config.by_class import by_class_faults
 from fer_ablate.config.choices import AverageOver
 from fer_ablate.config.columns import column_problem, number_problem
 from fer_ablate.config.excluded_rows import exclusion_faults, is_excluded
-from fer_ablate.config.overrides import assignment, parsed_overrides, spelled
+from fer_ablate.config.overrides import Override, assignment, parsed_overrides, spelled
 from fer_ablate.config.schema import Config, RowConfig, StudyConfig
 from fer_ablate.errors import Fault, choices
 
@@ -187,9 +187,10 @@ def _short_rows(study: StudyConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def _names(keys: Sequence[str]) -> dict[str, str]:
-    """The last part of every key, or the whole key where two have the same last part."""
-    last = Counter(key.rsplit(".", 1)[-1] for key in dict.fromkeys(keys))
-    return {key: key if last[key.rsplit(".", 1)[-1]] > 1 else key.rsplit(".", 1)[-1] for key in keys}
+    """Every key in short, see `Override.short`, or the whole key where two are the same in short."""
+    short = {key: Override("", key, None).short for key in keys}
+    counts = Counter(short.values())
+    return {key: key if counts[name] > 1 else name for key, name in short.items()}
 
 
 def _notation_faults(study: StudyConfig) -> list[Fault]:
