@@ -231,7 +231,7 @@ def _kind(bare: Any) -> str:
     if get_origin(bare) in (Union, UnionType):
         return " or ".join(map(_kind, inner))
     if get_origin(bare) is list:
-        return "list" if get_origin(inner[0]) is dict else f"list of {_kind(bare_type(inner[0])[0])}s"
+        return "list" if inner[0] is Any or get_origin(inner[0]) is dict else f"list of {_kind(bare_type(inner[0])[0])}s"
     if get_origin(bare) is dict or (isinstance(bare, type) and issubclass(bare, Mapping)):
         return "mapping"
     return "section" if is_dataclass(bare) else "name"

@@ -305,7 +305,7 @@ class TrackingConfig:
     register: str | None = None  # name under which that model is registered; implies log_model
     pictures: bool = True  # whether runs and studies get figures, which take longer than the training of a small run
     contact_sheets: bool = False  # whether pictures of samples, augmented copies and classes are logged
-    # Whether the load of the processor, the memory, the disks, the network and NVIDIA cards is recorded while a run trains.
+    # Whether the load of the processor, the memory, the disks, the network and NVIDIA GPUs is recorded while a run trains.
     system_metrics: bool = False
     tags: dict[str, str] = field(default_factory=dict)  # further tags of the runs and of their study, as in {owner: ada}
     also: list[Tracker] = field(default_factory=list)  # other trackers that record runs, beside MLflow or without it

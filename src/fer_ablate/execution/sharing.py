@@ -13,7 +13,7 @@ from fer_ablate.models.stages import resolved, stage_sizes
 from fer_ablate.sizes import Size
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-"""Environment variable with the cards that a process may use."""
+"""Environment variable with the GPUs that a process may use."""
 
 THREADS = "OMP_NUM_THREADS"
 """Environment variable with the number of threads of libraries that are not given one."""
@@ -58,7 +58,7 @@ class Need:
 
     Args:
         cores: threads of all its processes.
-        gpus: number of cards.
+        gpus: how many.
         memory_mb: main memory in MiB.
     """
 
@@ -115,7 +115,7 @@ def this_machine() -> Machine:
     """What this process may use, by its limits and those of its container or job."""
     visible = [card.strip() for card in os.environ.get(VISIBLE, "").split(",") if card.strip()]
     gpus = [str(card.index) for card in machine.cuda_gpus()]
-    # Within CUDA cards are counted from 0, whatever they are called in the variable.
+    # Within CUDA GPUs are counted from 0, whatever they are called in the variable.
     named = [visible[int(index)] if int(index) < len(visible) else index for index in gpus]
     return Machine(machine.granted_cores(), tuple(named), machine.free_memory_mb())
 
@@ -144,7 +144,7 @@ def share(configs: Sequence[Config], here: Machine, peaks: Mapping[str, float], 
 
 
 def _places(config: Config, here: Machine) -> int:
-    """How many runs like this one the cards or the cores have room for."""
+    """How many runs like this one the GPUs or the cores have room for."""
     if gpus := _gpus(config, here):
         return len(here.gpus) // gpus
     return here.cores // (config.trainer.devices * (config.trainer.num_threads or 1))

@@ -1,7 +1,7 @@
 """Processes of this machine that train the runs of a sweep: each is started once and does one run after another.
 
 Each worker is a loky executor with a single process, so that a run that is killed, for lack of memory for example, takes no
-other run with it, and so that each worker sees cards of its own. joblib brings loky.
+other run with it, and so that each worker sees GPUs of its own. joblib brings loky.
 
 On Linux without a GPU the processes are forked from a server that has imported all they need (`multiprocessing`'s fork server):
 Lightning and MLflow take as long to import as a small run takes to train, and workers share the memory of what was imported.
@@ -80,7 +80,7 @@ class Worker:
     """A process that does one run at a time.
 
     Args:
-        cards: values of CUDA_VISIBLE_DEVICES; empty for a worker without cards.
+        cards: values of CUDA_VISIBLE_DEVICES; empty for a worker without GPUs.
         threads: number of threads of libraries for which a run does not set it.
         forked: whether its process is forked, see `forks`.
     """
@@ -269,7 +269,7 @@ class Workers:
         return Worker(cards, self.sharing.threads, forks(self.sharing))
 
     def _worker_for(self, need: Need) -> Worker:
-        """An idle worker with as many cards, or else a new one."""
+        """An idle worker with as many GPUs, or else a new one."""
         self._free.cores -= need.cores
         self._free.memory_mb -= need.memory_mb
         fitting = (one for one in self._idle if len(one.cards) == need.gpus)
