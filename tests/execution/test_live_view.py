@@ -279,6 +279,25 @@ def test_trials_of_a_search_join_the_view(watched, capsys):
     assert [line.partition(":")[0] for line in lines[:-1]] == ["  [1/3] trial 0, seed 3", "  [3/3] trial 2, seed 3"]
 
 
+def test_trials_may_join_during_a_look(watched):
+    view = LiveView([watched("trial 0")], fresh=True)
+    lock = view._reading
+
+    class Late:
+        """A lock on whose release a search adds a trial."""
+
+        def __enter__(self):
+            pass
+
+        def __exit__(self, *_):
+            view._reading = lock
+            view.add([watched("trial 1")], to_come=0)
+
+    view._reading = Late()
+    view._look()
+    assert [one.run.row for one in view.progress] == ["trial 0", "trial 1"]
+
+
 def test_runs_to_come_take_as_long_as_others(watched):
     known = RunProgress(watched(), RunState.finished, epochs=10, seconds_per_epoch=2.0)
     assert whole([known], to_come=3).seconds_left == 3 * 10 * 2.0

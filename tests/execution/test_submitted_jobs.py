@@ -1,6 +1,8 @@
 """Runs as jobs of a cluster: what the queue's words mean, which jobs are taken up, and what a job that is started again does."""
 
 import os
+import subprocess
+import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,8 +19,8 @@ from fer_ablate.execution.job_queue import LocalQueue, QueuedJob, QueueSilentErr
 from fer_ablate.execution.job_records import JobRecord
 from fer_ablate.execution.run_progress import JobNote, RunProgress, WatchedRun, with_job
 from fer_ablate.execution.submitted_jobs import SubmittedJobs
-from fer_ablate.execution.submitted_run import SubmittedRun, changed_at
-from fer_ablate.tracking.disk.files import write_json
+from fer_ablate.execution.submitted_run import SubmittedRun
+from fer_ablate.tracking.disk.files import changed_at, write_json
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
 
@@ -84,6 +86,14 @@ def test_ids_are_packed():
 
 def test_only_living_processes_of_submitit_count():
     assert LocalQueue().jobs([str(os.getpid()), "999999999"]) == {}
+
+
+def test_a_narrow_terminal_hides_no_job(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    with subprocess.Popen([sys.executable, "-c", "input()", "0" * 200, "submitit.local"], stdin=subprocess.PIPE) as process:
+        found = LocalQueue().jobs([str(process.pid)])
+        process.kill()
+    assert list(found) == [str(process.pid)]
 
 
 def test_slurm_without_commands_is_silent(monkeypatch, tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fer_ablate.errors import FaultyConfigError
+from fer_ablate.execution import sweep
 from fer_ablate.execution.added_seeds import due_seeds
 from fer_ablate.metrics import SplitResult
 from fer_ablate.study.spec import further_seeds, look_seeds, study_spec
@@ -175,3 +176,13 @@ def test_waiting_runs_are_no_reason_to_stop(due):
     found = due({"base": 3, "clear": 1, "close": 0})
     assert counts(found) == {"base": 3, "clear": 3, "close": 3}
     assert found.seeds_added.startswith("0 of 2 rows are decided")
+
+
+def test_forced_seeds_are_trained_anew_once(due, cache_dir, monkeypatch):
+    due(3)
+    begun = []
+    monkeypatch.setattr(sweep, "run_plan", lambda plan, words, config_dir, growth: begun.append((plan, growth)) or 0)
+    sweep.run_sweep(["--config-dir", "conf", "study=depth", "runs_dir=runs", f"data.cache_dir={cache_dir}", "study.force=true"])
+    plan, growth = begun[0]
+    assert len(plan.to_train) == 3 + 5 + 5
+    assert {run.cell.config.seed for run in growth.added(growth.again())} == {3, 4}

@@ -10,6 +10,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 
 from fer_ablate.config.study_rows import Repeat
 from fer_ablate.errors import UserError
+from fer_ablate.judgement.evidence import SeedEvidence
 from fer_ablate.judgement.image_scores import from_probabilities
 from fer_ablate.judgement.judge import build_table
 from fer_ablate.judgement.judged_table import Failure, JudgedTable, Published, Verdict
@@ -17,6 +18,7 @@ from fer_ablate.judgement.row_runs import RowRuns
 from fer_ablate.judgement.split_images import split_images
 from fer_ablate.judgement.statistics import image_difference, image_mean
 from fer_ablate.judgement.table_spec import TableSpec
+from fer_ablate.judgement.verdicts import compared
 from fer_ablate.judgement.wording import possible
 from fer_ablate.labels import PRIVATE, PUBLIC, TRAINING, USAGES
 from fer_ablate.metrics import SplitResult
@@ -494,6 +496,14 @@ def test_intervals_hold_possible_values_only():
     assert possible("loss", (-4.0, 12.5)) == (0.0, 12.5)
     assert possible("mine", (-4.0, 12.5)) == (-4.0, 12.5)
     assert all(map(math.isnan, possible("auc", (math.nan, math.nan))))
+
+
+@pytest.mark.parametrize(("row", "baseline"), [([math.nan, 0.4], [0.5, 0.6]), ([math.nan, math.nan], [0.5, 0.5])])
+def test_a_metric_without_a_number_is_not_compared(row, baseline):
+    one, other = (SeedEvidence((0, 1), np.array(values), 40, None, None, "") for values in (row, baseline))
+    found = compared(one, other, None)
+    assert math.isnan(found.p)
+    assert (found.estimate, found.without_estimate) == (None, "no number in some run")
 
 
 def test_rows_with_the_same_runs_are_not_compared(row_of):

@@ -27,7 +27,7 @@ from fer_ablate.report.page.album import Album
 from fer_ablate.report.page.path import path_parts
 from fer_ablate.report.plots.waterfall import waterfall_figure
 from fer_ablate.report.table.path import candidates_table, console_tables, path_csv, path_table, verdicts_of, without_verdicts
-from fer_ablate.study.path_changes import changes_between, joined, with_values, words_between
+from fer_ablate.study.path_changes import Change, changes_between, joined, told_apart, with_values, words_between
 from fer_ablate.tracking.disk.run_folder import RunFolder, StoredPredictions
 from fer_ablate.tracking.disk.scan import folder_name
 
@@ -280,6 +280,33 @@ def test_the_reverse_takes_back_one_change_each(ends):
     assert changed["without dropout=0.1"].model.conv_layers == 4
     assert changed["without dropout=0.1"].trainer.batch_size == 32
     assert changed["without dropout=0.1"].model.dropout != changed["recipe"].model.dropout == 0.1
+
+
+def kernels(ends):
+    """The path to a recipe that changes the kernels of two stages to the same size."""
+    changed = ("model.stages.0.kernel=7", "model.stages.1.kernel=7")
+    start, base = replace(ends.start, overrides=("model=small", *ends.start.overrides[1:])), ends.end.overrides
+    end = Row("recipe", ("model=small", *(word for word in base[1:] if word in ends.start.overrides), *changed))
+    return replace(ends, start=start, end=end)
+
+
+def test_changes_with_one_short_label_are_told_apart(ends):
+    rows = [row for row in ForwardPath(kernels(ends)).plan().runs if row.cell.row.label != "plain"]
+    found = {row.cell.row.label: [stage.kernel for stage in row.cell.config.model.stages[:2]] for row in rows}
+    assert found == {"+ model.stages.0.kernel=7": [7, 3], "+ model.stages.1.kernel=7": [5, 7]}
+
+
+def test_each_of_two_twins_is_taken_back(ends):
+    spec, cells, _ = reverse_rows(kernels(ends))
+    labels = [f"without model.stages.{number}.kernel=7" for number in (0, 1)]
+    assert [row.label for row in spec.rows] == ["recipe", *labels]
+    assert [cell.row.label for cell in cells] == [label for label in ("recipe", *labels) for _ in range(2)]
+
+
+def test_twins_made_in_one_step_keep_whole_keys():
+    changes = [Change((key,), (f"{key}=5",)) for key in ("scheduler.patience", "trainer.early_stopping.patience")]
+    assert joined(told_apart(changes)).label == "scheduler.patience=5 trainer.early_stopping.patience=5"
+    assert joined(changes).label == "patience=5 patience=5"
 
 
 def test_equal_rows_have_no_path(ends):

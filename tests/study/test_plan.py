@@ -1,10 +1,14 @@
 """What a plan says of runs that are finished, interrupted, failed, pruned, stale or running."""
 
+import re
 from collections import Counter
 
 import pytest
 
-from fer_ablate.errors import FaultyConfigError
+from fer_ablate.errors import FaultyConfigError, UserError
+from fer_ablate.execution.added_seeds import due_seeds
+from fer_ablate.execution.study_output import judged_study
+from fer_ablate.execution.sweep import Growth, run_plan
 from fer_ablate.judgement.planned_rows import rows_with_runs
 from fer_ablate.study.plan import seconds_left
 from fer_ablate.tracking.disk.run_state import RunState
@@ -132,6 +136,27 @@ def test_a_run_with_damaged_header_is_retrained(planned):
     assert (plan.runs[0].state, plan.runs[0].to_train, len(plan.damaged)) == (RunState.missing, True, 1)
 
 
+@pytest.mark.parametrize("text", ["", "{"], ids=["missing", "damaged"])
+def test_a_run_with_lost_header_is_cleared(planned, text):
+    file = finish(planned().runs[0].cell).header_file
+    file.write_text(text) if text else file.unlink()
+    runs = planned().runs
+    assert [run.cell.config.force for run in runs] == [True, False, False, False]
+    assert (runs[0].to_train, runs[0].reason) == (True, "its run.json is missing or damaged; it is trained anew")
+
+
+def test_a_header_of_another_version_costs_no_result(planned):
+    finish(planned().runs[0].cell).header_file.write_text('{"written_by": "a later version"}')
+    assert not planned().runs[0].cell.config.force
+
+
+def test_an_unreadable_header_costs_no_result(planned):
+    folder = finish(planned().runs[0].cell)
+    folder.header_file.unlink()
+    folder.header_file.mkdir()  # stands for a disk that does not answer, since nothing is forbidden to root
+    assert not planned().runs[0].cell.config.force
+
+
 def test_a_run_that_another_process_trains_is_running(planned):
     cell = planned().runs[0].cell
     folder_of(cell).write_header(header_of(cell))
@@ -155,6 +180,14 @@ def test_chosen_rows(planned):
 
 
 def test_chosen_rows_keep_all_of_a_grid(planned):
+    plan = planned("study.select=[less]", "optimizer=adam,adamw")
+    assert {run.cell.row.label for run in plan.runs} == {"less optimizer=adam", "less optimizer=adamw"}
+
+
+def test_a_longer_label_is_another_row(planned, conf):
+    file = conf / "study" / "depth.yaml"
+    file.write_text(file.read_text() + "  - {label: less lr=0.01, overrides: [optimizer.lr=0.01]}\n")
+    assert {run.cell.row.label for run in planned("study.select=[less]").runs} == {"less"}
     plan = planned("study.select=[less]", "optimizer=adam,adamw")
     assert {run.cell.row.label for run in plan.runs} == {"less optimizer=adam", "less optimizer=adamw"}
 
@@ -231,6 +264,39 @@ def test_an_auxiliary_row_is_trained_but_not_shown(planned, conf):
     ]
     assert [row.label for row in rows_with_runs(planned())] == ["all", "less", "second"]
     assert {run.cell.row.label for run in planned("study.select=[less]").runs} == {"less"}
+
+
+@pytest.mark.parametrize(
+    ("grid", "way_out"),
+    [([], "such as \"study.rows=['second']\"; or leave"), (["optimizer=adam,adamw"], "which trains them as well; or leave")],
+)
+def test_auxiliary_rows_alone_make_no_table(planned, conf, grid, way_out):
+    file = conf / "study" / "depth.yaml"
+    file.write_text(file.read_text() + AUXILIARY)
+    plan = planned("study.select=[first]", *grid)
+    assert len(plan.to_train) == 2 * max(1, 2 * len(grid))
+    with pytest.raises(UserError, match=f"(?s)The chosen rows are auxiliary.*{re.escape(way_out)}"):
+        judged_study(plan)
+
+
+def test_trained_auxiliary_rows_alone_are_no_failure(planned, conf, capsys):
+    file = conf / "study" / "depth.yaml"
+    file.write_text(file.read_text() + AUXILIARY)
+    for run in planned("study.select=[first]").runs:
+        finish(run.cell)
+    plan = planned("study.select=[first]")
+    assert run_plan(plan, [], None, Growth(lambda: plan, grows=False)) == 0
+    printed = capsys.readouterr()
+    assert "note: The chosen rows are auxiliary" in printed.out
+    assert not printed.err
+
+
+def test_auxiliary_rows_alone_get_no_more_seeds(planned, conf):
+    file = conf / "study" / "depth.yaml"
+    file.write_text(file.read_text() + AUXILIARY)
+    plan = due_seeds(planned("study.select=[first]", "study.seeds_until=decided", "study.max_seeds=5"))
+    assert [run.cell.config.seed for run in plan.runs] == [0, 1]
+    assert plan.seeds_added == "the chosen rows stand in no table, so no seeds are added"
 
 
 def test_pooled_columns_need_pooled_epochs(planned):

@@ -6,6 +6,7 @@ import pytest
 
 from fer_ablate.execution.job import JobResult
 from fer_ablate.execution.launching import train_planned
+from fer_ablate.execution.sweep import _unfinished
 from fer_ablate.tracking.disk.run_state import RunState
 
 from .conftest import finish, folder_of, header_of
@@ -102,3 +103,30 @@ def test_a_launcher_that_never_works_does_not_loop(planned):
 
     outcomes = train_planned(planned(), launch, Reports())
     assert {(outcome.state, outcome.problem) for outcome in outcomes.values()} == {(RunState.failed, "OSError: no cluster")}
+
+
+def test_a_broken_launcher_leaves_forced_runs_untrained(planned):
+    for run in planned().runs:
+        finish(run.cell)
+
+    def launch(runs):
+        raise OSError("a worker died while it imported torch")
+
+    plan = planned("study.force=true")
+    outcomes = train_planned(plan, launch, Reports())
+    assert {outcome.state for outcome in outcomes.values()} == {RunState.failed}
+    assert len(_unfinished(plan.to_train, planned(), outcomes)) == 4
+
+
+def test_a_forced_run_counts_with_its_new_result(planned):
+    for run in planned().runs:
+        finish(run.cell)
+    plan = planned("study.force=true")
+    assert _unfinished(plan.to_train, planned(), train_planned(plan, finished, Reports())) == []
+
+
+def test_disk_decides_about_runs_not_forced(planned):
+    plan = planned()
+    outcomes = train_planned(plan, finished, Reports())
+    finish(plan.runs[0].cell)
+    assert len(_unfinished(plan.to_train, planned(), outcomes)) == 3

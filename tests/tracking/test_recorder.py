@@ -1,3 +1,4 @@
+import os
 import socket
 import time
 
@@ -9,6 +10,7 @@ from fer_ablate.errors import UserError
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
 from fer_ablate.tracking.mlflow.connection import open_store
+from fer_ablate.tracking.mlflow.store import Store
 from fer_ablate.tracking.recorder import Recorder, build_recorder, pending, upload_pending
 
 from ..finished_runs import epoch_metrics, make_header, make_result
@@ -123,6 +125,21 @@ def test_a_run_in_training_is_not_pending(folder, tmp_path):
     with folder.lock():
         assert pending(tmp_path) == []
     assert len(pending(tmp_path)) == 1
+
+
+def test_a_run_resumed_while_uploaded_stays_pending(folder, tmp_path, uri, monkeypatch):
+    upload = Store.upload
+
+    def upload_meanwhile(*arguments):
+        upload(*arguments)
+        folder.pending_file.write_text("RUNNING")  # as `Recorder.start` of another process does
+
+    monkeypatch.setattr(Store, "upload", upload_meanwhile)
+    folder.write_header(make_header())
+    folder.pending_file.write_text("KILLED")
+    os.utime(folder.pending_file, (0, 0))
+    upload_pending(tmp_path, TrackingConfig(uri=uri, experiment="unused"))
+    assert folder.pending_file.is_file()
 
 
 def test_uploads_leave_work_to_one_under_way(folder, tmp_path, uri):

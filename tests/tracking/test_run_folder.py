@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,6 +74,17 @@ def test_clearing_leaves_a_new_folder(folder):
         assert not folder.begun
         assert folder.in_training
         assert not folder.checkpoints.exists()
+
+
+def test_clearing_takes_the_result_first(folder, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    fill(folder)
+    monkeypatch.setattr(Path, "glob", killed)
+    with pytest.raises(KeyboardInterrupt):
+        folder.clear()
+    assert not folder.finished
 
 
 @pytest.mark.parametrize("text", ['{"key": "1"', '{"key": "1"}', "[]", '{"splits": 3}'])

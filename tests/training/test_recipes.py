@@ -162,8 +162,8 @@ def test_the_strength_of_copies_can_be_typed():
         f"{first}.rotation=180",
         f"{first}.scale=[0.5,2.0]",
         f"{first}.fill=zeros",
-        f"+{first}.shift=0.2",
-        f"+{first}.shear=20",
+        f"{first}.shift=0.2",
+        f"{first}.shear=20",
         "data.balance.steps.2.brightness=0.5",
     )
     found = diagnose(("experiment=lenet5_balanced", *words))

@@ -24,7 +24,7 @@ from fer_ablate.judgement.judged_table import JudgedTable
 from fer_ablate.judgement.path import AblationPath, Candidate, Decided, best_change, judged_path
 from fer_ablate.judgement.row_runs import RowRuns
 from fer_ablate.study.cells import Cell, compose_cells
-from fer_ablate.study.path_changes import Change, changes_between, joined, with_values, words_between
+from fer_ablate.study.path_changes import Change, changes_between, joined, told_apart, with_values, words_between
 from fer_ablate.study.plan import Plan, make_plan
 from fer_ablate.study.spec import StudySpec, last_of_each_key
 from fer_ablate.tracking.disk.run_state import RunState
@@ -78,7 +78,7 @@ class Ends:
             raise UserError(
                 f"'{self.end.label}' has the overrides of '{self.start.label}', so there is no path. Name another: to="
             )
-        return with_values(found, self._values(self.start), self._values(self.end))
+        return told_apart(with_values(found, self._values(self.start), self._values(self.end)))
 
     def _values(self, row: Row) -> dict[str, str]:
         """Key -> value of every setting of a row, set or by default; of a group its choice, as far as the settings show it."""

@@ -47,9 +47,11 @@ def _counts(plan: Plan) -> tuple[dict[str, int], str]:
     from fer_ablate.judgement.judge import outcomes_by_looks  # loads scipy, which takes half a second
     from fer_ablate.judgement.table_spec import table_spec
 
-    rows = rows_with_runs(plan)
-    spec, looks = table_spec(plan, rows), plan.spec.looks
+    rows, looks = rows_with_runs(plan), plan.spec.looks
     counts = {planned.cell.row.label: looks[0] for planned in plan.runs}
+    if not rows:
+        return counts, "the chosen rows stand in no table, so no seeds are added"
+    spec = table_spec(plan, rows)
     blocks = outcomes_by_looks(spec, rows)
     for baseline, ended in blocks.items():
         own = {label: _next(looks, one.seeds) if one.open else one.seeds for label, one in ended.items()}

@@ -157,9 +157,11 @@ def _failure(folder: RunFolder) -> str:
 
 
 def _last_change(path: Path) -> float:
-    """Time of the last change of any file of a run, in seconds."""
+    """Time of the last change of any file of a run, in seconds; of its lock, which whoever looks at the run may touch, none."""
     times = [path.stat().st_mtime]
     for file in path.rglob("*"):
+        if file.name == "run.lock":
+            continue
         with suppress(OSError):
             times.append(file.stat().st_mtime)
     return max(times)

@@ -4,7 +4,8 @@ import os
 import socket
 import sys
 import traceback
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,11 +18,15 @@ from fer_ablate.cli.output import fit_output
 from fer_ablate.cli.run_spec import RunSpec
 from fer_ablate.errors import BusyError, UserError
 from fer_ablate.execution.run_log import output_to_log
+from fer_ablate.tracking.disk.files import changed_at
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
 
 if TYPE_CHECKING:
     from fer_ablate.report.plots.run import RunFaces
+
+Times = Mapping[Path, int | None]
+"""File -> time of its last change, as `changed_at`."""
 
 ENDED_WITH_SWEEP = ("joblib",)
 """Launchers whose workers would go on unseen if the sweep were killed; a cluster's jobs do so by design, and Ray ends its own."""
@@ -110,6 +115,7 @@ def _do_job(spec: RunSpec, folder: RunFolder) -> JobResult:
     from fer_ablate.execution.one_run import train
     from fer_ablate.search.pruning import Pruned
 
+    failed_at = changed_at(folder.failure_file)
     try:
         outcome = train(spec)
         return JobResult(RunState.finished, outcome.key, faces=outcome.faces)
@@ -122,29 +128,55 @@ def _do_job(spec: RunSpec, folder: RunFolder) -> JobResult:
     # Not BaseException: Ctrl-C ends the sweep, not only this run.
     except Exception as error:
         problem = str(error) or type(error).__name__
-        if folder.failure is None:  # the error came before the run had begun
+        # The error came before the run had begun: a file that is there is of an earlier attempt, and tells another problem.
+        if changed_at(folder.failure_file) == failed_at:
             folder.write_failure(problem, traceback.format_exc())
         problem = folder.failure.problem if folder.failure else problem
         return _failed(spec.title, spec.key, problem, str(folder.log_file))
 
 
-def result_on_disk(folder: RunFolder, key: str, problem: str) -> JobResult:
+def times_before(folder: RunFolder, anew: bool) -> Times:
+    """Times of the files that tell how a run went; taken before it is started, for `result_on_disk`.
+
+    Args:
+        folder: of the run.
+        anew: whether it is trained although it may have a result (`force=true`); otherwise a result of any age counts.
+    """
+    files = [folder.header_file, folder.failure_file, folder.pruned_file, *([folder.result_file] if anew else [])]
+    return {file: changed_at(file) for file in files}
+
+
+def result_on_disk(folder: RunFolder, key: str, problem: str, before: Times) -> JobResult:
     """The result of a run whose process did not answer, as far as its folder shows.
 
     Args:
         folder: of the run.
         key: of the run.
         problem: why there was no answer.
+        before: result of `times_before`; files that have not changed since are of an earlier attempt and tell nothing.
 
     Returns:
         `missing` with a problem if the process ended within the run, and without one if the run never began.
     """
-    state = folder.state
-    if state is RunState.failed and (failure := folder.failure) is not None:
-        return JobResult(state, key, failure.problem, str(failure.log))
-    if state is RunState.missing and folder.begun:
-        return JobResult(state, key, f"its process ended without a message ({problem}); the same command resumes it")
-    return JobResult(state, key)  # the worker may also have died after the run itself was complete
+
+    def is_new(file: Path) -> bool:
+        at = changed_at(file)
+        return at is not None and at != before.get(file)
+
+    if is_new(folder.result_file):  # the worker may also have died after the run itself was complete
+        return JobResult(RunState.finished, key)
+    if folder.in_training:
+        return JobResult(RunState.running, key)
+    if is_new(folder.failure_file):
+        with suppress(UserError):  # it is damaged
+            if (failure := folder.failure) is not None:
+                return JobResult(RunState.failed, key, failure.problem, str(failure.log))
+    if is_new(folder.pruned_file):
+        return JobResult(RunState.pruned, key)
+    if is_new(folder.header_file):
+        ended = f"its process ended without a message ({problem}); the same command resumes it"
+        return JobResult(RunState.missing, key, ended)
+    return JobResult(RunState.missing, key)
 
 
 def _failed(title: str, key: str, problem: str, log: str) -> JobResult:

@@ -130,7 +130,8 @@ class LocalQueue:
 
     def jobs(self, ids: Sequence[str]) -> dict[str, QueuedJob]:
         """Those that are alive, by the numbers of the processes that watch over them."""
-        command = ["ps", "-o", "pid=,args=", "-p", ",".join(ids)]
+        # -ww: whatever the width of the terminal, since the module is named at the end of the line.
+        command = ["ps", "-ww", "-o", "pid=,args=", "-p", ",".join(ids)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)
         except (OSError, subprocess.SubprocessError) as error:

@@ -24,7 +24,7 @@ from fer_ablate.config.overrides import assignment
 from fer_ablate.config.schema import TrackingConfig
 from fer_ablate.config.study_rows import waves
 from fer_ablate.errors import UserError, first_line
-from fer_ablate.execution.job import JobResult, SweepJob, do_job, result_on_disk, run_spec_file
+from fer_ablate.execution.job import JobResult, SweepJob, do_job, result_on_disk, run_spec_file, times_before
 from fer_ablate.execution.left_over import SPECS
 from fer_ablate.execution.run_pictures import PictureThread
 from fer_ablate.execution.sharing import Sharing
@@ -106,11 +106,12 @@ def _train_all(pending: Sequence[PlannedRun], train_runs: TrainRuns, reporter: S
 
 def _train_once(pending: Sequence[PlannedRun], train_runs: TrainRuns, reporter: SweepReporter) -> dict[str, JobResult]:
     """Give these runs to the launcher once. If it breaks, the runs in progress fail; those not begun are left for another try."""
+    before = {planned.cell.key: times_before(planned.folder, planned.cell.config.force) for planned in pending}
     try:
         results = train_runs(pending)
     except Exception as error:  # of any launcher: a worker was killed, a cluster is gone
         problem = f"{type(error).__name__}: {first_line(error) if str(error) else ''}".rstrip(": ")
-        found = [result_on_disk(planned.folder, planned.cell.key, problem) for planned in pending]
+        found = [result_on_disk(one.folder, one.cell.key, problem, before[one.cell.key]) for one in pending]
         # Trying again is worth it only if this try got something done; otherwise it would go on forever.
         if all(result.state is RunState.running or _never_began(result) for result in found):
             found = [JobResult(RunState.failed, result.key, problem) for result in found]

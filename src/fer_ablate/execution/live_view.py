@@ -223,8 +223,10 @@ class LiveView:
     def _look(self) -> None:
         """Read all folders, print what has happened since the last look, and draw the display."""
         with self._reading:
-            before, self.progress = self.progress, [self._read(reader) for reader in self._readers]
-        for earlier, one in zip(before, self.progress, strict=True):
+            before, now = self.progress, [self._read(reader) for reader in self._readers]
+            self.progress = now
+        # Not `self.progress`, to which a search may have added runs by now.
+        for earlier, one in zip(before, now, strict=True):
             if one.state is not earlier.state:
                 self._report(earlier, one)
             if one.queued and not earlier.queued and self._live is None:

@@ -27,7 +27,7 @@ from fer_ablate.cli import console
 from fer_ablate.cli.run_spec import RunSpec
 from fer_ablate.config.behaviour import code_digest
 from fer_ablate.errors import BusyError, UserError, first_line
-from fer_ablate.execution.job import JobResult, result_on_disk
+from fer_ablate.execution.job import JobResult, Times, result_on_disk, times_before
 from fer_ablate.execution.ray_cluster import Nodes, connect, needed_by, nodes, ready, remote_call
 from fer_ablate.execution.ray_node import Expected, Reply
 from fer_ablate.execution.ray_sent import Sent, places, staged_plugins
@@ -102,6 +102,7 @@ class _Flight:
         known: name -> stamp of the files that came back from there.
         state_at: when the last checkpoint came back.
         held: holds the lock of its folder once it has begun.
+        before: times of the files that an earlier attempt left.
     """
 
     spec: RunSpec
@@ -113,6 +114,10 @@ class _Flight:
     state_at: float = field(default_factory=monotonic)
     held: ExitStack = field(default_factory=ExitStack)
     begun: bool = False
+    before: Times = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.before = times_before(self.folder, self.spec.config.force)
 
     @property
     def folder(self) -> RunFolder:
@@ -349,7 +354,7 @@ class _Sweep:
         elif flight.lost > self._retries:
             remove_progress(flight.folder.path / PROGRESS)
             flight.held.close()  # or else the folder would seem to be in training
-            found = result_on_disk(flight.folder, flight.spec.key, problem)
+            found = result_on_disk(flight.folder, flight.spec.key, problem, flight.before)
             if found.state is RunState.missing and not found.problem:
                 # With a reason, or else the sweep would begin it for ever.
                 found = replace(found, problem=f"its process ended before it began ({problem})")

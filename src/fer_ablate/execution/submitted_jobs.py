@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,12 +16,13 @@ from typing import Any, Protocol
 from fer_ablate.cli import console
 from fer_ablate.cli.run_spec import RunSpec
 from fer_ablate.errors import UserError, first_line
-from fer_ablate.execution.job import JobResult
+from fer_ablate.execution.job import JobResult, Times, result_on_disk, times_before
 from fer_ablate.execution.job_queue import LocalQueue, Queue, QueuedJob, QueueSilentError, SlurmQueue, how_it_ended, packed
 from fer_ablate.execution.job_records import JobRecord, JobRecords
 from fer_ablate.execution.run_progress import JobNote
-from fer_ablate.execution.submitted_run import SubmittedRun, changed_at, epochs_of
+from fer_ablate.execution.submitted_run import SubmittedRun, epochs_of
 from fer_ablate.extras import install_command
+from fer_ablate.tracking.disk.files import changed_at
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
 
@@ -58,7 +59,7 @@ class _Open:
 
     spec: RunSpec
     record: JobRecord
-    left: dict[RunState, int | None]
+    before: Times
     queued: QueuedJob | None = None
     gone_since: float | None = None
 
@@ -186,7 +187,7 @@ class SubmittedJobs:
 
     def _begin_waiting(self, spec: RunSpec, record: JobRecord, queued: QueuedJob | None) -> None:
         folder = RunFolder(Path(spec.folder))
-        self._open[spec.key] = _Open(spec, record, _ends(folder), queued)
+        self._open[spec.key] = _Open(spec, record, times_before(folder, spec.config.force), queued)
         self._notes[spec.folder] = JobNote(f"{queued.in_words if queued else 'queued'}, job {record.job}")
 
     def _returned(self) -> dict[str, JobResult]:
@@ -300,21 +301,10 @@ def _read_result(returned: tuple[str, Any], one: _Open) -> JobResult:
 
 def _ended_on_disk(one: _Open, problem: str) -> JobResult:
     """The result of a run whose job did not give one: what the run itself recorded since then, else failed with this problem."""
-    folder, key = RunFolder(Path(one.spec.folder)), one.spec.key
-    ended = {state for state, at in _ends(folder).items() if at is not None and at != one.left[state]}
-    if RunState.finished in ended or RunState.pruned in ended:
-        return JobResult(RunState.finished if RunState.finished in ended else RunState.pruned, key)
-    if RunState.failed in ended:
-        with suppress(UserError):
-            if (failure := folder.failure) is not None:
-                return JobResult(RunState.failed, key, failure.problem, str(failure.log))
-    return JobResult(RunState.failed, key, problem, str(one.record.log) if one.record.log.is_file() else "")
-
-
-def _ends(folder: RunFolder) -> dict[RunState, int | None]:
-    """Times of the files that say how a run ended."""
-    files = (folder.result_file, folder.failure_file, folder.pruned_file)
-    return {state: changed_at(file) for state, file in zip(ENDED_STATES, files, strict=True)}
+    found = result_on_disk(RunFolder(Path(one.spec.folder)), one.spec.key, problem, one.before)
+    if found.state in ENDED_STATES:
+        return found
+    return JobResult(RunState.failed, one.spec.key, problem, str(one.record.log) if one.record.log.is_file() else "")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 from fer_ablate.cli.run_spec import RunSpec
 from fer_ablate.errors import UserError
 from fer_ablate.execution.job import JobResult, do_job
+from fer_ablate.tracking.disk.files import changed_at
 from fer_ablate.tracking.disk.run_folder import RunFolder
 
 IDLE_STARTS = 3
@@ -60,14 +61,6 @@ class SubmittedRun:
                 "hydra.launcher.timeout_min=..."
             )
         return DelayedSubmission(replace(self, idle=idle))
-
-
-def changed_at(file: Path) -> int | None:
-    """Time of the last change of a file in nanoseconds; None if it is not there."""
-    try:
-        return file.stat().st_mtime_ns
-    except OSError:
-        return None
 
 
 def epochs_of(folder: RunFolder) -> int:

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,11 +30,12 @@ from fer_ablate.execution.sharing import Sharing, share, this_machine
 from fer_ablate.execution.submitted_jobs import Jobs
 from fer_ablate.execution.together import one_after_another
 from fer_ablate.judgement.judged_table import JudgedTable
+from fer_ablate.judgement.planned_rows import why_no_table
 from fer_ablate.judgement.row_runs import RowRuns
 from fer_ablate.study.plan import Plan, PlannedRun, make_plan
 from fer_ablate.study.spec import is_hydra
 from fer_ablate.tracking.disk.run_state import RunState
-from fer_ablate.tracking.mlflow.study_runs import ParentRuns, close_study, open_study
+from fer_ablate.tracking.mlflow.study_runs import ParentRuns, StudySummary, close_study, open_study
 from fer_ablate.tracking.recorder import upload_pending
 
 MOST_NOTES = 4
@@ -54,8 +55,10 @@ def run_sweep(arguments: Sequence[str]) -> int:
     if not plan.to_train:
         _before(plan)
         return 0 if _show_again(plan) else _finish([], plan, {})
-    # The same cells: config, data and code are those that were trained, whatever was edited meanwhile.
-    growth = Growth(lambda: due_seeds(make_plan(plan.spec, cells)), grows=bool(plan.spec.looks))
+    # The same cells: config, data and code are those that were trained, whatever was edited meanwhile. What this sweep has
+    # trained is not trained again, although `force` began it.
+    later = [replace(cell, config=replace(cell.config, force=False)) for cell in cells]
+    growth = Growth(lambda: due_seeds(make_plan(plan.spec, later)), grows=bool(plan.spec.looks))
     return run_plan(plan, launcher_words(parsed.overrides), parsed.config_dir, growth)
 
 
@@ -80,11 +83,9 @@ class Growth:
     why: str = "rows that are not decided get more seeds"
     show: Callable[[Plan, JudgedTable, Sequence[RowRuns]], None] | None = None
 
-    def added(self, after: Plan, trained: Sequence[PlannedRun]) -> list[PlannedRun]:
-        """The runs that are due now and were not before; none once one that was trained is missing."""
-        keys = {planned.cell.key for planned in trained}
-        due = after.to_train
-        return [] if not self.grows or any(planned.cell.key in keys for planned in due) else due
+    def added(self, after: Plan) -> list[PlannedRun]:
+        """The runs that are due once all until now are finished."""
+        return after.to_train if self.grows else []
 
 
 def run_plan(plan: Plan, words: Sequence[str], config_dir: Path | None, growth: Growth) -> int:
@@ -109,7 +110,7 @@ def run_plan(plan: Plan, words: Sequence[str], config_dir: Path | None, growth: 
             jobs = launcher.jobs
             results = _train(plan, launcher)
             after, trained = growth.again(), plan.to_train
-            while added := growth.added(after, trained):
+            while not _unfinished(trained, after, results) and (added := growth.added(after)):
                 console.facts([("adds", f"{console.counted(len(added), 'run')}: {growth.why}")])
                 results |= _train(after, launcher)
                 trained += added
@@ -260,9 +261,7 @@ def _finish(
     launcher: Launcher | None = None,
     growth: Growth | None = None,
 ) -> int:
-    keys = {planned.cell.key for planned in trained}
-    # What is on disk counts, not what a launcher returned.
-    missing = [planned for planned in after.runs if planned.cell.key in keys and planned.state is not RunState.finished]
+    missing = _unfinished(trained, after, results)
     problems = [f"{planned.cell.name}: {_problem(planned, results)}" for planned in missing]
     if launcher is not None and launcher.machine is not None:
         launcher.machine.draw_rest(meanwhile=study_output.import_judgement)
@@ -278,6 +277,24 @@ def _finish(
     return int(bool(missing))
 
 
+def _unfinished(trained: Sequence[PlannedRun], after: Plan, results: Mapping[str, JobResult]) -> list[PlannedRun]:
+    """The runs of a sweep that have no result of it.
+
+    Args:
+        trained: the runs of the sweep.
+        after: the plan after it.
+        results: key -> how the run ended.
+    """
+    anew = {planned.cell.key: planned.cell.config.force for planned in trained}
+
+    def is_finished(planned: PlannedRun) -> bool:
+        # What is on disk counts, not what a launcher returned; but of a run that is trained anew it may be the earlier result.
+        key = planned.cell.key
+        return planned.state is RunState.finished and (not anew[key] or results[key].state is RunState.finished)
+
+    return [planned for planned in after.runs if planned.cell.key in anew and not is_finished(planned)]
+
+
 def _upload_earlier_runs(config: Config) -> list[str]:
     """Send runs that MLflow missed while they were trained; returns why that failed, if it did."""
     try:
@@ -289,7 +306,12 @@ def _upload_earlier_runs(config: Config) -> list[str]:
 
 
 def _show_and_record(plan: Plan, state: RunState, launcher: Launcher | None = None, growth: Growth | None = None) -> str:
-    """Show and write the table and send it to MLflow; gives the reason if MLflow lacks something, else an empty text."""
+    """Show and write the table and send it to MLflow; gives the reason if there is none or MLflow lacks something, else ""."""
+    if reason := why_no_table(plan):
+        # The runs are what was asked for, so this is no failure; MLflow would otherwise show the study as running for ever.
+        ended = StudySummary(rows={}, runs={}, state=state)
+        warning = close_study(_config(plan).tracking, Path(_config(plan).runs_dir), plan.spec.name, ended)
+        return " ".join(filter(None, (reason, warning)))
     digest = study_record.study_digest(plan)
     table, rows = study_output.judged_study(plan)
     if growth is not None and growth.show is not None:

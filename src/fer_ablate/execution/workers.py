@@ -29,7 +29,7 @@ from joblib.externals.loky.backend import resource_tracker as loky_tracker
 
 from fer_ablate.cli.run_spec import RunSpec
 from fer_ablate.config.schema import TrackingConfig
-from fer_ablate.execution.job import JobResult, do_job, result_on_disk
+from fer_ablate.execution.job import JobResult, Times, do_job, result_on_disk, times_before
 from fer_ablate.execution.sharing import THREADS, VISIBLE, Need, Sharing
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
@@ -195,7 +195,7 @@ class Workers:
         here = sharing.machine
         self._free = _Free(here.cores, here.memory_mb, list(here.gpus))
         self._idle: list[Worker] = []
-        self._busy: dict[Future[JobResult], tuple[int, Worker, Need]] = {}
+        self._busy: dict[Future[JobResult], tuple[int, Worker, Need, Times]] = {}
 
     def __enter__(self) -> "Workers":
         return self
@@ -203,7 +203,7 @@ class Workers:
     def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
         if kind is not None:
             self._interrupt_all()
-        for worker in [*self._idle, *(worker for _, worker, _ in self._busy.values())]:
+        for worker in [*self._idle, *(worker for _, worker, _, _ in self._busy.values())]:
             worker.end()
         self._idle, self._busy = [], {}
 
@@ -222,12 +222,13 @@ class Workers:
             # In order, so that a run that needs much room is not overtaken for ever by small ones.
             while waiting and self._has_room(need := self.sharing.need(waiting[0][1].config)):
                 number, spec = waiting.popleft()
+                before = times_before(RunFolder(Path(spec.folder)), spec.config.force)
                 future, worker = self._start(spec, need)
-                self._busy[future] = (number, worker, need)
+                self._busy[future] = (number, worker, need, before)
             for future in wait(self._busy, return_when=FIRST_COMPLETED).done:
-                number, worker, need = self._busy.pop(future)
+                number, worker, need, before = self._busy.pop(future)
                 self._take_back(worker, need)
-                results[number] = self._result(future, worker, specs[number])
+                results[number] = self._result(future, worker, specs[number], before)
                 self._ended(specs[number], results[number])
         return [results[number] for number in range(len(specs))]
 
@@ -287,7 +288,7 @@ class Workers:
         self._free.cards = sorted([*self._free.cards, *worker.cards], key=self.sharing.machine.gpus.index)
         self._idle.append(worker)
 
-    def _result(self, future: "Future[JobResult]", worker: Worker, spec: RunSpec) -> JobResult:
+    def _result(self, future: "Future[JobResult]", worker: Worker, spec: RunSpec, before: Times) -> JobResult:
         error = future.exception()
         if error is None:
             return future.result()
@@ -296,14 +297,14 @@ class Workers:
         self._idle.remove(worker)  # its process is gone; the next run gets another
         worker.end()
         problem = _why(error)
-        found = result_on_disk(RunFolder(Path(spec.folder)), spec.key, problem)
+        found = result_on_disk(RunFolder(Path(spec.folder)), spec.key, problem, before)
         if found.state is RunState.missing and not found.problem:
             # Not tried again: a process that cannot even begin would be started for ever.
             return JobResult(RunState.missing, spec.key, f"its process ended before it began ({problem})")
         return found
 
     def _interrupt_all(self) -> None:
-        for _, worker, _ in self._busy.values():
+        for _, worker, _, _ in self._busy.values():
             worker.interrupt()
         with suppress(KeyboardInterrupt):  # pressed again: they are killed at once
             wait(self._busy, timeout=GRACE_SECONDS)

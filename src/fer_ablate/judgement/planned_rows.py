@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
+from fer_ablate.config.overrides import in_quotes
 from fer_ablate.config.study_rows import Row
+from fer_ablate.errors import UserError
 from fer_ablate.judgement.row_runs import RowRuns, failure_of, published_by_class, published_numbers, scored_run
+from fer_ablate.shell import quoted
 from fer_ablate.study.averaged_rows import AveragedNetwork, averaged_networks
 from fer_ablate.study.plan import Plan, PlannedRun
 
@@ -35,8 +38,29 @@ def planned_protocols(plan: Plan) -> list[tuple[str, Mapping[str, str]]]:
     return trained + [(one.row.label, one.members[0].cell.protocol) for one in averaged_networks(plan)]
 
 
+def why_no_table(plan: Plan) -> str:
+    """Why none of the rows stands in a table, and what to type; empty if one does."""
+    if planned_protocols(plan):
+        return ""
+    trained = {planned.cell.row.label for planned in plan.runs}
+    made = [row.label for row in plan.spec.rows if not row.auxiliary and trained & {row.start_from, *row.average_of}]
+    # Rows of a grid have longer labels than those that are typed.
+    typed = quoted(f"study.rows=[{in_quotes(made[0])}]") if made and not plan.spec.swept else ""
+    example = f", such as {typed}" if typed else ""
+    return (
+        f"The chosen rows are auxiliary: others start from their weights or average them, and they stand in no table. "
+        f"Choose a row that is made from them, which trains them as well{example}; or leave study.rows out."
+    )
+
+
 def shown_baseline(plan: Plan, rows: Sequence[RowRuns]) -> str:
-    """Label of the row that the others are compared with: where rows were chosen, the study's own may be none of them."""
+    """Label of the row that the others are compared with: where rows were chosen, the study's own may be none of them.
+
+    Raises:
+        UserError: there is no row.
+    """
+    if not rows:
+        raise UserError(why_no_table(plan))
     return plan.spec.baseline if any(row.label == plan.spec.baseline for row in rows) else rows[0].label
 
 

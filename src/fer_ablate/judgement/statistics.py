@@ -280,7 +280,7 @@ def prediction_interval(values: Array) -> tuple[float, float]:
 
 def variance_of(values: Array) -> float:
     """Variance between seeds; exactly 0 for equal values, whose mean may be rounded."""
-    return float(values.var(ddof=1)) if np.ptp(values) > 0 else 0.0
+    return 0.0 if np.ptp(values) == 0 else float(values.var(ddof=1))
 
 
 def image_part(images: Array, added: tuple[float, ...]) -> Part:

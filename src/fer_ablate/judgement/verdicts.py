@@ -52,6 +52,8 @@ def compared(row: Evidence, baseline: Evidence, usual: SeedSpread | None, rows: 
     assert isinstance(row, SeedEvidence), "the baseline of a cross-validated row is cross-validated as well"
     assert isinstance(baseline, SeedEvidence), "only rows with the same protocol are compared"
     value, seeds = float(row.values.mean() - baseline.values.mean()), min(row.n, baseline.n)
+    if np.isnan(value):
+        return Comparison(value, np.nan, None, "no number in some run")
     one, other = row.drawn, baseline.drawn
     if row.only or baseline.only:
         usual = None

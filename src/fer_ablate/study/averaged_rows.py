@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fer_ablate.config.averaged_rows import FEWEST
 from fer_ablate.config.choices import AverageOver
 from fer_ablate.config.study_rows import Repeat, Row
-from fer_ablate.study.plan import Plan, PlannedRun, is_chosen
+from fer_ablate.study.plan import Plan, PlannedRun
 from fer_ablate.tracking.disk.run_state import RunState
 
 SHOWN_MEMBERS = 3
@@ -49,7 +49,7 @@ def averaged_networks(plan: Plan) -> list[AveragedNetwork]:
     for planned in plan.runs:
         runs.setdefault(planned.cell.row.label, {})[planned.cell.repeat] = planned
     chosen = plan.spec.switches.select
-    shown = [row for row in plan.spec.rows if row.average_of and (not chosen or is_chosen(row.label, chosen))]
+    shown = [row for row in plan.spec.rows if row.average_of and (not chosen or row.label in chosen)]
     return [network for row in shown for network in _networks(row, runs, plan.spec.switches.accept_stale)]
 
 

@@ -1,5 +1,6 @@
 """What lies between two rows: the changes that lead from one to the other, and the words of every row on the way."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -27,18 +28,23 @@ class Change:
         keys: of the overrides; a choice of a group comes with the keys that exist only beside it.
         words: overrides that the row at the end of the way has for these keys; without those that it leaves to the defaults.
         values: for each key its values before and after; empty where they are not known.
+        whole_keys: whether the label has all of each key, because another change of the path would have the same short one.
     """
 
     keys: tuple[str, ...]
     words: Words
     values: tuple[tuple[str, str], ...] = ()
+    whole_keys: bool = False
 
     @property
     def label(self) -> str:
         """The change for people, such as `optimizer=sgd_nesterov`, `lr=0.02` or `width=1.0 (default)`."""
         changed = {key_of(word) for word in self.words}
         left = [self._left(key, place) for place, key in enumerate(self.keys) if key not in changed]
-        return " ".join([*(Override.parse(word).short for word in self.words), *filter(None, left)])
+        return " ".join([*(self._shown(Override.parse(word)) for word in self.words), *filter(None, left)])
+
+    def _shown(self, word: Override) -> str:
+        return word.without_prefix if self.whole_keys else word.short
 
     def _left(self, key: str, place: int) -> str:
         """A key that is left to its default; empty for one that is gone with the choice it belongs to."""
@@ -48,7 +54,7 @@ class Change:
         # A change that only takes a key away needs a name as well.
         if value == ABSENT:
             return "" if len(self.keys) > 1 else f"{key} {ABSENT}"
-        return f"{Override('', key, value).short} (default)"
+        return f"{self._shown(Override('', key, value))} (default)"
 
     @property
     def described(self) -> str:
@@ -60,6 +66,17 @@ class Change:
 def with_values(changes: Sequence[Change], before: Values, after: Values) -> list[Change]:
     """The changes with the values that their keys have in the rows at the beginning and at the end."""
     return [replace(one, values=tuple((before.get(key, ABSENT), after.get(key, ABSENT)) for key in one.keys)) for one in changes]
+
+
+def told_apart(changes: Sequence[Change]) -> list[Change]:
+    """The changes; those that have the label of another one get one of whole keys, since rows are found by their labels.
+
+    >>> twins = [Change((key,), (f"{key}=5",)) for key in ("scheduler.patience", "trainer.early_stopping.patience")]
+    >>> [change.label for change in told_apart(twins)]
+    ['scheduler.patience=5', 'trainer.early_stopping.patience=5']
+    """
+    counts = Counter(change.label for change in changes)
+    return [replace(change, whole_keys=counts[change.label] > 1) for change in changes]
 
 
 def changes_between(
@@ -97,7 +114,7 @@ def words_between(start: Sequence[str], end: Sequence[str], taken: Collection[Ch
 def joined(changes: Sequence[Change]) -> Change:
     """Several changes as one."""
     keys, words, values = ([part for one in changes for part in getattr(one, name)] for name in ("keys", "words", "values"))
-    return Change(tuple(keys), tuple(words), tuple(values))
+    return Change(tuple(keys), tuple(words), tuple(values), any(one.whole_keys for one in changes))
 
 
 def _group_of(key: str, groups: Sequence[str], start: Sequence[str], end: Sequence[str], check: Check) -> str:

@@ -1,13 +1,15 @@
 """Compares the runs that a study consists of with those on disk: the state of each, the reason, and the cost of the rest."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from json import JSONDecodeError
 from pathlib import Path
 from statistics import fmean, median
 
 from fer_ablate.config.choices import Only
 from fer_ablate.config.schema import StudySwitches
 from fer_ablate.config.study_rows import Repeat, Row
+from fer_ablate.errors import UserError
 from fer_ablate.study.cells import Cell
 from fer_ablate.study.changes import what_changed
 from fer_ablate.study.shorter import Shorter, ShorterRuns
@@ -102,7 +104,7 @@ def make_plan(spec: StudySpec, cells: Sequence[Cell], found: Scan | None = None)
     for cell in cells:
         others = [record for record in earlier.get(name_of_cell(cell), []) if record.finished and record.brief.key != cell.key]
         planned = _planned(cell, by_key.get(cell.key), others, found.folders, spec.switches, shorter)
-        if not chosen or is_chosen(cell.row.label, chosen):
+        if not chosen or cell.row.label in chosen:
             runs.append(planned)
     return Plan(spec, tuple(runs), tuple(found.damaged))
 
@@ -156,25 +158,21 @@ def _measured(planned: PlannedRun) -> RunFolder | None:
 def _epochs_left(planned: PlannedRun, epochs: int) -> int:
     if planned.continues is not None:
         return 0 if planned.continues.stopped else epochs - planned.continues.epochs
-    return epochs - (len(planned.folder.history) if planned.state in UNFINISHED else 0)
+    resumed = planned.state in UNFINISHED and not planned.cell.config.force
+    return epochs - (len(planned.folder.history) if resumed else 0)
 
 
 def _with_auxiliaries(chosen: set[str], rows: Sequence[Row]) -> set[str]:
     """The chosen labels, and those of the rows that they need: averaged ones, and auxiliary ones, which nobody would think of."""
     auxiliary = {row.label: row for row in rows if row.auxiliary}
     reached = set(chosen)
-    reached |= {label for row in rows if chosen and is_chosen(row.label, chosen) for label in row.average_of}
+    reached |= {label for row in rows if row.label in chosen for label in row.average_of}
     for row in rows:
-        start = row.start_from if chosen and is_chosen(row.label, reached) else None
+        start = row.start_from if row.label in reached else None
         while start in auxiliary:
             reached.add(start)
             start = auxiliary[start].start_from
     return reached
-
-
-def is_chosen(label: str, chosen: Iterable[str]) -> bool:
-    """Whether a row is one of the chosen ones, or made from one of them by a grid: `less lr=0.1` from `less`."""
-    return any(label == one or (label.startswith(f"{one} ") and "=" in label[len(one) :]) for one in chosen)
 
 
 def _planned(
@@ -186,12 +184,18 @@ def _planned(
     shorter_runs: ShorterRuns,
 ) -> PlannedRun:
     folder = record.folder if record is not None else folders.of(cell.config, cell.row.label, cell.key)
+    lost = record is None and _has_lost_header(folder)
+    if lost:
+        # Its result cannot be attributed, so it is trained again; without `force` its training would find it finished.
+        cell = replace(cell, config=replace(cell.config, force=True))
     # Of several earlier versions the newest is nearest to what the person has in mind.
     stale = max(others, key=lambda other: other.brief.started_at, default=None)
     shorter = shorter_runs.of(cell.config, cell.identity, folder)
     state, reason = _state(cell, folder, stale, shorter)
+    if lost:
+        reason = f"its {folder.header_file.name} is missing or damaged; it is trained anew"
     if state is RunState.finished and record is None:
-        state = RunState.missing  # its header is damaged, so its result cannot be attributed: it is trained again
+        state = RunState.missing
     to_train = state is not RunState.finished or cell.config.force
     # A run that another process trains is left in: by the time its turn comes, that process may have failed.
     if state is RunState.stale and switches.accept_stale:
@@ -201,6 +205,19 @@ def _planned(
     elif switches.only is Only.missing:
         to_train = state in (*UNFINISHED, RunState.stale) and to_train
     return PlannedRun(cell, state, reason, folder, stale, to_train, shorter)
+
+
+def _has_lost_header(folder: RunFolder) -> bool:
+    """Whether nothing is known of a finished run any more; a header that cannot be read at the moment, or is of another version of
+    this program, may be whole, and its result must not be deleted.
+    """
+    if not folder.finished:
+        return False
+    try:
+        _ = folder.header
+    except UserError as error:
+        return isinstance(error.__cause__, FileNotFoundError | JSONDecodeError)
+    return False
 
 
 def _state(cell: Cell, folder: RunFolder, stale: RunRecord | None, shorter: Shorter | None) -> tuple[RunState, str]:

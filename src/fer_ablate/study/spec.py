@@ -59,7 +59,7 @@ class StudySpec:
         baseline: label of the row that the others are compared with.
         typed: overrides of the command line that hold for every run.
         factor: key on the horizontal axis of a plot; None if no single one is swept.
-        switches: what this command does with the study.
+        switches: what this command does with the study; `select` has the labels of `rows`.
         left_out: rows that `exclude` leaves out.
         swept: keys that the command line gives several values.
         looks: numbers of seeds after which rows are looked at, while seeds are added; empty: all seeds are trained.
@@ -132,6 +132,9 @@ def study_spec(overrides: Sequence[str], config_dir: Path | None = None) -> Stud
         for label, words in grid
     )
     kept = tuple(row for row in crossed if not is_excluded(row.overrides, exclude))
+    switches = _part(StudySwitches, keys) if keys is not None else StudySwitches()
+    # Rows are chosen by their labels in the file; with a grid, that means all of its combinations.
+    switches.select = [_with(one, label) for one in switches.select for label, _ in grid]
     if exclude:
         _check_exclusions(exclude, [row.overrides for row in (*rows, *crossed)], kept, _with(baseline, first))
     return StudySpec(
@@ -144,7 +147,7 @@ def study_spec(overrides: Sequence[str], config_dir: Path | None = None) -> Stud
         baseline=_with(baseline, first) or "all defaults",
         typed=typed,
         factor=_factor(study, rows, swept),
-        switches=_part(StudySwitches, keys) if keys is not None else StudySwitches(),
+        switches=switches,
         left_out=len(crossed) - len(kept),
         swept=tuple(one.key_or_group for one in swept),
     )
@@ -308,7 +311,20 @@ def _parsed(words: Sequence[str], hydra: Sequence[str], base: Sequence[str], con
                 for one in endless
             ]
         )
+    if repeated := [fault for one in parsed if one.is_sweep_override() for fault in _repeated_values(one)]:
+        raise FaultyConfigError(repeated)
     return parsed
+
+
+def _repeated_values(one: ParsedOverride) -> list[Fault]:
+    """The fault of values that are listed twice: a network that counts as two would show a spread of zero."""
+    values = list(one.sweep_string_iterator())
+    # Seeds become numbers, so 1 and 01 are the same one.
+    different = set(map(int, values) if one.key_or_group == "seed" else values)
+    if len(different) == len(values):
+        return []
+    problem = f"{','.join(values)} is not a list of one or more different values."
+    return [Fault(one.key_or_group, problem, "List each value once.")]
 
 
 def _refuse_folds(parsed: Sequence[ParsedOverride], folds: int) -> None:

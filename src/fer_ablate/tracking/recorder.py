@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from fer_ablate.addresses import bare, sqlite_file
 from fer_ablate.config.schema import TrackingConfig
 from fer_ablate.errors import UserError
-from fer_ablate.tracking.disk.files import write_text
+from fer_ablate.tracking.disk.files import changed_at, write_text
 from fer_ablate.tracking.disk.log import append_to_log
 from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader
 from fer_ablate.tracking.disk.run_state import RunState, mlflow_status
@@ -234,8 +234,9 @@ def _upload_all(runs_dir: Path, config: TrackingConfig) -> int:
                 continue
             if experiment not in stores:
                 stores[experiment] = open_store(config.uri, experiment, str(runs_dir), config.timeout)
+            seen = changed_at(folder.pending_file)
             stores[experiment].upload(folder, row_run(runs_dir, experiment, config.uri, header.name))
-            folder.pending_file.unlink(missing_ok=True)
+            _remove_pending(folder, seen)
             uploaded += 1
         except UserError as error:
             problems.append(str(error))
@@ -247,3 +248,16 @@ def _upload_all(runs_dir: Path, config: TrackingConfig) -> int:
     if problems:
         raise UserError("\n".join(["Some runs could not be brought into MLflow and wait for the next upload:", *problems]))
     return uploaded
+
+
+def _remove_pending(folder: RunFolder, seen: int | None) -> None:
+    """Note that MLflow has a run, unless it was started again meanwhile: then its later epochs need the file.
+
+    Args:
+        folder: of the run.
+        seen: time of the last change of the file when the upload began; a start of the run writes it anew.
+    """
+    # The lock only now: an upload may take long, and whoever finds the run locked believes that it is being trained.
+    with suppress(Timeout), FileLock(folder.path / "run.lock", timeout=0):
+        if changed_at(folder.pending_file) == seen:
+            folder.pending_file.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from fer_ablate.config.choices import Mode
 from fer_ablate.config.overrides import key_of
 from fer_ablate.config.schema import SearchConfig
 from fer_ablate.errors import Fault, FaultyConfigError, UserError, first_line
-from fer_ablate.execution.job import JobResult, result_on_disk
+from fer_ablate.execution.job import JobResult, result_on_disk, times_before
 from fer_ablate.execution.launching import Launch, open_launcher
 from fer_ablate.execution.live_view import LiveView, showing
 from fer_ablate.execution.run_progress import WatchedRun
@@ -92,6 +92,9 @@ def run_trials(prepared: PreparedSearch, launch: Launch, jobs: Jobs | None = Non
 
     Returns:
         1 if a trial of this start failed or was interrupted, else 0.
+
+    Raises:
+        UserError: more trials failed than `max_failure_rate` allows; the best ones until then are shown all the same.
     """
     # Two processes with one search would each run all trials that are missing.
     with search_lock(prepared.folder, prepared.plan.name):
@@ -109,6 +112,8 @@ def run_trials(prepared: PreparedSearch, launch: Launch, jobs: Jobs | None = Non
             raise
         state = RunState.failed if trials.lost else RunState.finished
         output.finish(search, prepared, state)
+        if trials.given_up:
+            raise UserError(trials.given_up)
         return int(bool(trials.lost))
 
 
@@ -124,21 +129,18 @@ class Trials:
 
     Attributes:
         lost: trials of this start that failed or were interrupted.
+        given_up: why no more trials are run, for people; empty if all are.
     """
 
     def __init__(self, prepared: PreparedSearch, search: Search, launch: Launch, parent: str | None, view: LiveView) -> None:
         self.prepared, self.search, self.launch, self.parent, self.view = prepared, search, launch, parent, view
-        self.lost = 0
+        self.lost, self.given_up = 0, ""
         self._folders = scan(Path(prepared.config.runs_dir)).folders
 
     def run(self, missing: int) -> None:
-        """Run this number of trials.
-
-        Raises:
-            UserError: more of them failed than `max_failure_rate` allows.
-        """
+        """Run this number of trials; fewer if more of them fail than `max_failure_rate` allows."""
         begun, rate = 0, self.prepared.settings.max_failure_rate
-        while begun < missing:
+        while begun < missing and not self.given_up:
             batch = [self.search.ask() for _ in range(min(self.prepared.settings.n_jobs, missing - begun))]
             done = self.prepared.n_trials - missing + begun
             begun += len(batch)
@@ -146,7 +148,7 @@ class Trials:
             self._run_batch(batch, places, missing - begun)
             if self.lost / begun > rate:
                 problem = f"{self.lost} of {begun} trials failed, more than {KEY}.max_failure_rate={rate:g} allows."
-                raise UserError(f"{problem} Fix the problems above; the same command continues the search.")
+                self.given_up = f"{problem} Fix the problems above; the same command continues the search."
 
     def _run_batch(self, batch: Sequence[Suggestion], places: Sequence[str], to_come: int) -> None:
         trials: list[Trial] = []
@@ -160,6 +162,9 @@ class Trials:
                 cell = self.prepared.compose(label, self.prepared.space.words(suggestion.params))
             except FaultyConfigError as error:  # values that do not fit together
                 self._refuse(suggestion.number, label, error.faults)
+                continue
+            except UserError as error:  # values that the images, or the runs on disk, do not fit
+                self._fail(suggestion.number, label, str(error))
                 continue
             trials.append(Trial(suggestion, cell, place, self._folders.of(cell.config, label, cell.key)))
             self.search.begun(suggestion.number, cell.key)
@@ -184,6 +189,7 @@ class Trials:
         self.view.add([_watched(trial) for trial in waiting.values()], to_come)
         if not waiting:
             return outcomes
+        before = {key: times_before(trial.folder, trial.cell.config.force) for key, trial in waiting.items()}
         try:
             ended = self.launch([self._run_spec(trial) for trial in waiting.values()])
             return outcomes | dict(zip(waiting, ended, strict=True))
@@ -191,7 +197,7 @@ class Trials:
             problem = first_line(error)
             sys.stdout.flush()
             print(f"fer_ablate: the launcher broke off: {problem}", file=sys.stderr, flush=True)
-            return outcomes | {key: result_on_disk(trial.folder, key, problem) for key, trial in waiting.items()}
+            return outcomes | {key: result_on_disk(trial.folder, key, problem, before[key]) for key, trial in waiting.items()}
 
     def _run_spec(self, trial: Trial) -> RunSpec:
         plan, config = self.prepared.plan, trial.cell.config

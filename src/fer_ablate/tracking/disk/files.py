@@ -116,6 +116,14 @@ def _exists(pid: int) -> bool:
     return True
 
 
+def changed_at(path: Path) -> int | None:
+    """Time of the last change of a file in nanoseconds; None if it is not there."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
+
+
 def partial_file(path: Path) -> Path:
     """Where a file is written before it gets its name: in the same folder, and by process, since several may write it."""
     return path.with_name(f".{path.name}.{writer_name()}{PARTIAL}")

@@ -339,6 +339,8 @@ class RunFolder:
 
     def clear(self) -> None:
         """Delete everything but the lock, to train the run anew; the log is emptied, since this process may be writing it."""
+        # First of all: if this process is killed here, what is left must not pass for a finished run.
+        self.result_file.unlink(missing_ok=True)
         for item in self.path.glob("*"):
             if item.is_dir():
                 shutil.rmtree(item)

@@ -23,7 +23,7 @@ from fer_ablate.tracking.disk.run_state import RunState, mlflow_status
 from fer_ablate.tracking.mlflow.connection import open_store, reason
 from fer_ablate.tracking.mlflow.moved import follow_runs
 from fer_ablate.tracking.mlflow.nested_runs import NestedRuns
-from fer_ablate.tracking.mlflow.params import ATTEMPT, RUN_NAME_LENGTH, distinct_names, shorten
+from fer_ablate.tracking.mlflow.params import ATTEMPT, PARAM_LENGTH, RUN_NAME_LENGTH, distinct_names, shorten
 from fer_ablate.tracking.mlflow.study_ids import StudyIds, StudyIdsFile, digest_of
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ def _make_rows(
     for label in begun:
         details, row = summary.details_of(label), ids.rows.get(label, "")
         if row in present:
-            if all(details.parameters.get(name, value) == value for name, value in present[row].items()):
+            if all(shorten(details.parameters.get(name, value), PARAM_LENGTH) == value for name, value in present[row].items()):
                 continue
             # Its earlier runs stay below it, the present ones move to the new row.
             store.set_aside(row, label)
