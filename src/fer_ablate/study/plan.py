@@ -208,8 +208,9 @@ def _planned(
 
 
 def _has_lost_header(folder: RunFolder) -> bool:
-    """Whether nothing is known of a finished run any more; a header that cannot be read at the moment, or is of another version of
-    this program, may be whole, and its result must not be deleted.
+    """Whether nothing is known of a finished run any more.
+
+    A header that cannot be read at the moment, or is of another version of this program, may be whole: its result stays.
     """
     if not folder.finished:
         return False
