@@ -144,6 +144,15 @@ def test_an_unknown_column_is_refused(study):
         plots.accuracy(study, column="test/f1")
 
 
+def test_faces_of_balanced_tests_are_shown(tmp_path):
+    """Their rows are behind those of the images that were read."""
+    balance = ("data.balance.kind=copies", "data.balance.copies=1", "data.balance.steps=[{op:flip,p:1}]")
+    assert main([*TINY, *balance, "data=synthetic", "model=small", f"runs_dir={tmp_path}"]) == 0
+    (run,) = tmp_path.glob("fer_ablate/*")
+    assert RunFolder(run).predictions.rows.max() >= 280
+    assert isinstance(plots.faces(run), Figure)
+
+
 def test_a_picture_is_shown_by_a_notebook():
     picture = plots.confusion("quickstart/small")
     assert isinstance(picture, Figure)

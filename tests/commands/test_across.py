@@ -1,11 +1,16 @@
 """Several networks on several data sets, as a person types it."""
 
 import csv
+import hashlib
 import json
 import shutil
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+
+from fer_ablate.commands.across import Column, _name
 
 from .folders_of_faces import OTHER_NAMES, drawn_faces, write_folder
 
@@ -128,6 +133,23 @@ def test_the_table_is_kept_below_the_runs(typed, finished, flat):
     assert folder.name.startswith("flat-")
     assert typed("across", *words, "name=final").code == 0
     assert (runs / "across" / "final" / "table.md").is_file()
+
+
+@pytest.mark.parametrize("other", [["data.path={flat}", "evaluation.tta=flip"], ["data.path={twin}"]], ids=" ".join)
+def test_other_settings_fill_another_folder(typed, finished, flat, tmp_path, other):
+    twin = shutil.copytree(flat, tmp_path / "twin" / flat.name)
+    words = (f"run={finished}", f"runs_dir={finished.parents[1]}", "data=folder")
+    for settings in ([f"data.path={flat}"], [text.format(flat=flat, twin=twin) for text in other]):
+        assert typed("across", *words, *settings).code == 0
+    first, second = (finished.parents[1] / "across").iterdir()
+    assert first.name.partition("-")[0] == second.name.partition("-")[0] == "flat"
+
+
+def test_plain_commands_keep_the_folder_name():
+    """Of networks and titles alone, as in folders that are there already."""
+    network = SimpleNamespace(trained=SimpleNamespace(path=Path("/runs/best.ckpt")))
+    found = _name(["fer2013"], {"one": network}, ["runs_dir=x"], [Column(["data=fer2013"])])
+    assert found == f"fer2013-{hashlib.sha256(repr(['/runs/best.ckpt']).encode()).hexdigest()[:6]}"
 
 
 REFUSED = {

@@ -128,6 +128,15 @@ def test_damaged_runs_are_counted_and_named(ask, make, unfinished):
     assert "2 runs or folders cannot be read" in ask("runs").out
 
 
+@pytest.mark.parametrize("place", ["~/名前", "why?"])
+def test_any_folder_of_runs_is_found(typed, make, runs_dir, tmp_path, monkeypatch, place):
+    make(0)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    runs_dir.rename(tmp_path / place.removeprefix("~/"))
+    assert "1 run in" in typed("runs", f"runs_dir={place}").out
+
+
 def test_no_runs_are_no_error(ask):
     for verb in ("runs", "clean"):
         printed = ask(verb)

@@ -10,6 +10,7 @@ import time
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from fer_ablate.config.compose import from_yaml
 from fer_ablate.config.schema import SyntheticConfig
@@ -69,6 +70,17 @@ def test_a_folder_gives_tables_copies_and_a_summary(typed, finished, photos, tmp
         assert [row[name] for name in "xywh"] == ([str(value) for value in line["box"]] if shares else [""] * 4)
         assert row["label"] == (max(shares, key=shares.get) if shares else "")
     assert sorted(str(path.relative_to(out)) for path in out.rglob("*.*g")) == ["empty.jpg", "sub/0.png", "sub/1.png"]
+
+
+def test_a_picture_without_a_copy_stops_no_other(typed, finished, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.new("L", (66_000, 320)).save(folder / "long.jpg", format="PNG")  # no JPEG file is as long
+    Image.new("L", (1, 220)).save(folder / "thin.jpg")
+    printed = typed("predict", best(finished), f"source={folder}", "detector=none", f"output={tmp_path / 'out'}")
+    assert (printed.code, printed.out.count("long.jpg: has no annotated copy")) == (0, 2)
+    assert [line["file"] for line in lines(tmp_path / "out")] == [str(folder / "long.jpg"), str(folder / "thin.jpg")]
+    assert [path.name for path in (tmp_path / "out").glob("*.jpg")] == ["thin.jpg"]
 
 
 @pytest.mark.long
@@ -144,6 +156,7 @@ REFUSED = {
     "nothing there": (["source=nosuch.jpg"], "Nothing could be read.\n  nosuch.jpg: there is no such file or folder."),
     "no camera": (["source=99", "output={out}"], "camera 99: there is no such camera"),
     "a file as output": (["source=.", "output=/dev/null"], "output=/dev/null is a file"),
+    "an impossible name as output": (["source={photos}", f"output={'x' * 300}"], "File name too long"),
     "a full disk": (["source={photos}", "output={full}"], "the disk is full"),
     "output over the sources": (["source={photos}", "output={photos}"], "would replace"),
     "a typo": (["source=x", "detectr=none"], "Did you mean 'detector'?"),

@@ -111,3 +111,14 @@ def test_every_word_has_a_meaning(verb):
     known = words_of(getattr(module, VERBS[verb]))
     assert [name for name, word in known.items() if not word.meaning] == []
     assert "{words}" in module.USAGE
+
+
+def test_a_path_is_read_with_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    words, _ = read_words(["wall=~/x", "output=~/t.tex"], PaintWords)
+    assert (words.wall, words.output) == (("~/x",), Path("/home/me/t.tex"))
+
+
+def test_a_user_without_home_stays_a_name():
+    words, _ = read_words(["wall=x", "output=~no.such.user/t.tex"], PaintWords)
+    assert words.output == Path("~no.such.user/t.tex")

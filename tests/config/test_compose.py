@@ -68,6 +68,14 @@ def test_a_config_survives_the_trip_through_yaml():
     assert from_yaml(to_yaml(replace(config, seed=4))) != config
 
 
+def test_the_home_folder_is_written_out(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    with composer():
+        config = to_config(composed(["runs_dir='~/runs'", "data.cache_dir='~/cache'"]))
+    assert (config.runs_dir, config.data.cache_dir) == ("/home/me/runs", "/home/me/cache")
+    assert config.tracking.uri == "sqlite:////home/me/runs/mlflow.db"
+
+
 def test_flat_keeps_lists_whole():
     assert flat({"a": {"b": 1, "c": [{"d": 2}]}, "e": None}) == {"a.b": 1, "a.c": [{"d": 2}], "e": None}
 

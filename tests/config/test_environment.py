@@ -57,6 +57,15 @@ def test_a_record_has_the_name_of_the_variable():
     assert from_yaml(stored).data.path == "/lab/hunter2/faces"
 
 
+def test_a_home_folder_hides_no_variable(monkeypatch):
+    monkeypatch.setenv("LAB_DATA", "~/hunter2")
+    monkeypatch.setenv("HOME", "/home/me")
+    allow_typed([PATH])
+    config = config_of_words("runs_dir=${oc.env:LAB_DATA}/runs")
+    assert config.runs_dir == "/home/me/hunter2/runs"
+    assert "runs_dir: ${oc.env:LAB_DATA}/runs" in to_yaml(config)
+
+
 def test_a_pickled_request_has_names_of_variables():
     allow_typed([PATH])
     request = pickle.dumps(RunSpec(config_of_words(PATH), "all"))

@@ -65,3 +65,13 @@ def test_quotes_within_quotes():
     assert quoted("it's") == r"'it\'s'"
     for text in ("it's", r"(S\d+)_", "a\\", r"\\'"):
         assert parsed_overrides(["key=" + quoted(text)])[0].value() == text
+
+
+@pytest.mark.parametrize("text", ["/home/josé/faces", "名前/x", "~/x"])
+def test_letters_outside_ascii_are_quoted(text):
+    assert quoted(text) == f"'{text}'"
+    assert parsed_overrides([f"key={quoted(text)}"])[0].value() == text
+
+
+def test_plain_words_stay_unquoted():
+    assert quoted("runs/a_1-b.2") == "runs/a_1-b.2"

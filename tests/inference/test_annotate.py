@@ -8,8 +8,10 @@ import pytest
 
 from fer_ablate.errors import UserError
 from fer_ablate.inference.media.annotate import annotated, enlarged
-from fer_ablate.inference.media.output import copy_paths
-from fer_ablate.inference.media.sources import find_media
+from fer_ablate.inference.media.frames import Frame
+from fer_ablate.inference.media.output import AnnotatedCopies, copy_paths
+from fer_ablate.inference.media.sources import Medium, MediumKind, find_media
+from fer_ablate.inference.pipeline import ScoredFrame
 
 CLASSES = ("glücklich", "😀", "a very long name of a class that does not fit anywhere")
 SHARES = np.array([[0.2, 0.1, 0.7]], np.float32)
@@ -30,6 +32,38 @@ def test_small_pictures_are_enlarged_with_their_boxes():
     assert pixels.shape == (336, 420, 3)
     assert boxes.tolist() == [[7, 14, 21, 28]]
     assert enlarged(pixels, boxes)[0] is pixels
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp", ".tif"])
+def test_thin_pictures_stay_within_every_format(suffix):
+    pixels, boxes = enlarged(np.zeros((220, 1, 3), np.uint8), np.array([[0, 0, 1, 220]]))
+    assert pixels.shape == (16280, 74, 3)
+    assert boxes.tolist() == [[0, 0, 74, 16280]]
+    assert cv2.imencode(suffix, pixels)[0]
+
+
+def scored(path, kind, pixels, fps=0.0):
+    medium = Medium(kind, path.name, path, Path(path.name))
+    frame = Frame(medium, 0, None, pixels, pixels.shape[:2], fps)
+    return ScoredFrame(frame, np.zeros((0, 4), int), np.zeros((0, 3), np.float32))
+
+
+def test_a_copy_beyond_its_format_is_named(tmp_path):
+    long = scored(tmp_path / "long.jpg", MediumKind.picture, np.zeros((1, 70_000, 3), np.uint8))
+    with AnnotatedCopies({long.frame.medium: tmp_path / "out" / "long.jpg"}) as copies:
+        told = copies.add(long, long.frame.pixels)
+    assert str(told) == (
+        "long.jpg: has no annotated copy: a .jpg file cannot hold 70,000 x 1 pixels. Convert the picture to .png to get one."
+    )
+
+
+@pytest.mark.parametrize("fps", [29.97003, 65.5361, 119.8765, 479.9999])
+def test_a_video_of_any_rate_has_a_copy(tmp_path, fps):
+    frame = scored(tmp_path / "v.mp4", MediumKind.video, np.zeros((64, 64, 3), np.uint8), fps)
+    path = tmp_path / "out" / "v.mp4"
+    with AnnotatedCopies({frame.frame.medium: path}) as copies:
+        copies.add(frame, frame.frame.pixels)
+    assert cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FPS) == pytest.approx(fps, abs=0.005)
 
 
 def test_copies_never_replace_each_other_or_a_picture(tmp_path):

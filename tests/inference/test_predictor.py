@@ -54,6 +54,19 @@ def test_any_form_of_picture_gives_equal_faces(tmp_path):
     assert prediction == [face]
 
 
+@pytest.mark.parametrize("name", ["turned.jpg", "deep.pgm", "deep.png", "cutout.png"])
+def test_an_opened_picture_is_read_as_its_file(tmp_path, name):
+    save_odd(tmp_path)
+    dark = np.arange(40 * 56, dtype=np.uint16).reshape(40, 56) * 10  # not up to 65,535, so stretching would show
+    Image.fromarray(dark).save(tmp_path / "deep.pgm")
+    scorer = Keeping()
+    predictor = Predictor(scorer, "none")
+    with Image.open(tmp_path / name) as image:
+        assert predictor.predict(image) == predictor.predict(tmp_path / name)
+    opened, read = scorer.given
+    assert np.array_equal(opened, read)
+
+
 def test_an_ensemble_is_the_mean_of_its_members():
     members = [Brightness(), Inverted()]
     single = [Predictor(member, "none").predict(flat(60))[0].probabilities["bright"] for member in members]

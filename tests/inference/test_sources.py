@@ -1,5 +1,10 @@
 """What `source=` means."""
 
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import pytest
 from PIL import Image
 
@@ -24,6 +29,29 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def shared():
+    """A folder that every user may read: root, to whom nothing is forbidden, becomes another one for a moment."""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@contextmanager
+def forbidden(folder):
+    """Lock a folder."""
+    root = os.geteuid() == 0
+    folder.chmod(0)
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        folder.chmod(0o755)
+
+
 def names(found):
     return [str(medium.name) for medium in found[0]]
 
@@ -32,7 +60,53 @@ def test_hidden_files_and_results_are_not_read(folder):
     found = find_media([str(folder)])
     assert names(found) == ["a 😀 [1].png", "b.jpg", "sub/c.mp4"]
     assert [medium.kind for medium in found[0]] == [MediumKind.picture, MediumKind.picture, MediumKind.video]
-    assert found[1] == []
+
+
+def test_what_a_folder_leaves_out_is_counted(folder):
+    (folder / "sub" / "f.heic").touch()
+    (folder / "gone.jpg").symlink_to(folder / "nosuch.jpg")
+    os.mkfifo(folder / "pipe.png")
+    (told,) = find_media([str(folder)])[1]
+    assert (told.display_name, told.partly) == (str(folder), True)
+    assert told.reason == (
+        "5 files not read (.heic 1, .txt 1, folders of earlier predictions 1, links to nothing 1, pipes and devices 1)."
+    )
+
+
+def test_a_folder_without_pictures_says_what_it_has(tmp_path):
+    (tmp_path / "a.heic").touch()
+    (told,) = find_media([str(tmp_path)])[1]
+    assert told.reason == "no pictures or videos are in this folder; 1 file not read (.heic 1)."
+
+
+def test_a_locked_part_of_a_folder_is_named(shared):
+    (shared / "a.jpg").touch()
+    (shared / "private").mkdir()
+    with forbidden(shared / "private"):
+        found = find_media([str(shared)])
+    assert names(found) == ["a.jpg"]
+    assert [str(one) for one in found[1]] == [
+        f"{shared / 'private'}: cannot be listed (Permission denied); nothing in it is read."
+    ]
+
+
+def test_a_file_in_a_locked_folder_is_named(shared):
+    (shared / "private").mkdir()
+    (shared / "private" / "a.jpg").touch()
+    with forbidden(shared / "private"):
+        found = find_media([str(shared / "private" / "a.jpg")])
+    assert [str(one) for one in found[1]] == [f"{shared / 'private' / 'a.jpg'}: cannot be read (Permission denied)."]
+
+
+def test_linked_folders_are_read_but_not_in_circles(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.jpg").touch()
+    (tmp_path / "photos" / "sub").mkdir(parents=True)
+    (tmp_path / "photos" / "album").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "photos" / "sub" / "circle").symlink_to(tmp_path / "photos")
+    found = find_media([str(tmp_path / "photos")])
+    assert names(found) == ["album/a.jpg"]
+    assert [one.reason for one in found[1]] == ["1 file not read (folders read by another path 1)."]
 
 
 def test_only_a_gif_that_moves_is_a_video(tmp_path):
@@ -71,6 +145,7 @@ def test_digits_are_a_camera_unless_a_file(tmp_path, monkeypatch):
     ("name", "answer"),
     [
         ("nosuch.jpg", "no such file or folder"),
+        (f"{'x' * 300}.jpg", "cannot be read (File name too long)"),
         ("*.bmp", "no file matches this pattern"),
         ("notes.txt", "'.txt' is neither a picture nor"),
     ],

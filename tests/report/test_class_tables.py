@@ -64,6 +64,14 @@ def test_markdown_keeps_columns_for_any_row_label():
     assert {line.replace("\\|", "").count("|") for line in lines} == {7}
 
 
+def test_markdown_signs_are_shown_as_they_are():
+    draw = torch.rand(60, 3, generator=torch.Generator().manual_seed(0)).softmax(1)
+    scores = score(draw, torch.arange(60) % 3, ("happy|joy", "<b>x", "sad"))
+    first, second, _ = per_class_markdown({"<i>`row`": [scores]}).splitlines()[2:]
+    assert first.startswith(r"| \<i>\`row\` | happy\|joy |")
+    assert second.startswith(r"| \<i>\`row\` | \<b>x |")
+
+
 def test_every_row_has_a_matrix_in_percent(tmp_path):
     picture = study_confusion_figure(RESULTS)
     first, second = picture.axes

@@ -172,6 +172,12 @@ def test_rows_and_data_have_short_names():
     assert layout_of(same, "one /x/faces").data == ("/x/faces", "/y/faces")
 
 
+def test_quoted_paths_give_plain_titles():
+    paths = ("'/x/josé'", "'/x/our lab'")
+    found = layout_of(design(Factor(ROWS, ("one", "two"), "one"), Factor("data.path", paths, paths[0])), "one '/x/josé'")
+    assert found.data == ("josé", "our lab")
+
+
 def test_only_keys_that_choose_images_make_data_sets():
     assert chooses_data("data")
     assert chooses_data("data.synthetic.pixel_noise")

@@ -94,3 +94,11 @@ def test_a_damaged_record_hides_no_run(tmp_path):
     record.parent.mkdir()
     record.write_text('[{"label": 3}]')
     assert find_run(tmp_path, "same").path == path
+
+
+def test_a_label_may_be_longer_than_file_names(tmp_path):
+    label = "é" * 200
+    folder = RunFolder(tmp_path / "depth" / "long")
+    folder.write_header(make_header(name=label))
+    folder.write_result(make_result())
+    assert find_run(tmp_path, label).path == folder.path

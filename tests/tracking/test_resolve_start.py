@@ -55,3 +55,8 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("no weights")
     with pytest.raises(UserError, match=r"notes.txt"):
         resolve_start(str(tmp_path / "notes.txt"), tmp_path / "runs")
+
+
+def test_a_long_label_is_no_file(tmp_path, finished):
+    with pytest.raises(UserError, match="neither a checkpoint file nor a run"):
+        resolve_start("x" * 300, tmp_path / "runs")

@@ -13,7 +13,9 @@ from matplotlib.figure import Figure
 from fer_ablate.api.studies import Study, opened
 from fer_ablate.config.choices import TestTimeAugmentation
 from fer_ablate.config.compose import from_yaml
+from fer_ablate.data.balance import balanced
 from fer_ablate.data.load import load_faces
+from fer_ablate.data.roles import role_rows
 from fer_ablate.ensemble.members import ensemble_candidate
 from fer_ablate.errors import UserError, choices
 from fer_ablate.execution.study_output import judged_study
@@ -71,12 +73,15 @@ def faces(run: str | Path, *, split: str = "test", runs_dir: str | Path = "runs"
         runs_dir: where the run is looked for.
     """
     found = _finished(run, runs_dir)
-    images = load_faces(from_yaml(found.folder.config_yaml).data)
+    config = from_yaml(found.folder.config_yaml)
+    images = load_faces(config.data)
     # The stored rows would point at other faces.
     if images.digest != found.header.data_digest:
         raise UserError(f"The images of run {found.folder.path} have changed since it was trained, so its faces cannot be shown.")
     predictions = split_predictions(found, split)
-    faces_u8 = images.faces[predictions.rows]
+    # Copies of data.balance have rows of their own. `role_set` would also check the network, and need the run's plugins for it.
+    made, _ = balanced(images, role_rows(images, config.data).rows, config.data.balance)
+    faces_u8 = made.faces[predictions.rows]
     return run_faces_figure(faces_u8, predictions.labels, predictions.probabilities, found.result.classes)
 
 

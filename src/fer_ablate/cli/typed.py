@@ -1,5 +1,6 @@
 """Words of a command line as the program takes them: paths quoted for Hydra, and addresses without their credentials."""
 
+import os
 import re
 from collections.abc import Iterable
 
@@ -12,8 +13,8 @@ PATHS = (*PLACES, "hydra.sweeper.storage")
 _MEANS_MORE = re.compile(r"[,()\[\]{}'\"$\\]")
 """Signs of lists, choices, quotes and interpolations: what they mean is left to Hydra."""
 
-_REFUSED = re.compile(r"[=?#&;!<>|^`]")
-"""Signs that Hydra's grammar does not take outside of quotes, although they are common in paths and addresses."""
+_REFUSED = re.compile(r"[=?#&;!<>|^`~]|[^\x00-\x7f]")
+"""Signs and letters that Hydra's grammar does not take outside of quotes, although they are common in paths and addresses."""
 
 
 def typed_words(words: Iterable[str]) -> list[str]:
@@ -47,3 +48,16 @@ def typed_word(word: str) -> str:
     if key.lstrip("+") in PATHS and _REFUSED.search(value) and not _MEANS_MORE.search(value):
         return f"{key}='{value}'"
     return word
+
+
+def plain_place(name: str, value: str) -> str:
+    """A path that a verb reads itself rather than Hydra: without the quotes of `typed_word`, and with the home folder for `~`.
+
+    Args:
+        name: of the word.
+        value: as `typed_words` gives it.
+    """
+    if name in PATHS and len(value) > 1 and value[0] == value[-1] == "'":
+        value = value[1:-1]
+    # Only some shells write out a `~` behind an equals sign. Path.expanduser would fail for a user who does not exist.
+    return os.path.expanduser(value)

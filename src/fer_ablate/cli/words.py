@@ -13,12 +13,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, Field, dataclass, fields
 from difflib import get_close_matches
 from enum import Enum
+from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Le
 from pydantic import TypeAdapter, ValidationError
 
+from fer_ablate.cli.typed import plain_place
 from fer_ablate.config.bounds import bare_type, field_comments
 from fer_ablate.config.constraints import Constraint
 from fer_ablate.config.overrides import key_of
@@ -96,7 +98,7 @@ class Word:
         if self.many:
             # Brackets are optional here, though lists of overrides need them.
             return [part.strip() for part in texts[-1].strip("[]").split(",")]
-        return texts[-1]
+        return plain_place(self.name, texts[-1]) if self.kind is Path else texts[-1]
 
     def fault(self, error: "ErrorDetails") -> Fault:
         """What a person did wrong with this word."""

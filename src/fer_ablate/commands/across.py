@@ -44,6 +44,9 @@ first network; and ranks over the data sets, tested over five or more (Friedman,
 FORMATS = {"markdown": "md", "latex": "tex", "csv": "csv", "html": "html"}
 """Format of the table -> ending of its file."""
 
+WITHOUT_EFFECT = ("runs_dir", "plugins")
+"""Keys for all data sets that do not tell tables below one folder of runs apart."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class AcrossWords(NetworkWords):
@@ -72,8 +75,8 @@ def run(arguments: Sequence[str]) -> int:
     networks = with_unique_labels(find_networks(words, overrides[0]))
     pairs, problems = read_pairs(pair_up(networks, data_sets))
     table = build_cross_table(list(networks), list(data_sets), score_pairs(pairs), problems)
-    name = words.name or _name(list(data_sets), networks)
-    folder = words.output.expanduser() if words.output else overrides[0].runs_dir / "across" / folder_name(name)
+    name = words.name or _name(list(data_sets), networks, shared, columns)
+    folder = words.output or overrides[0].runs_dir / "across" / folder_name(name)
     for form, ending in FORMATS.items():
         write_text(folder / f"table.{ending}", render_cross_table(table, name, form))
     write_json(folder / "across.json", _content(table, networks, pairs))
@@ -132,10 +135,23 @@ def _titles(columns: Sequence[Column], overrides: Sequence[NetworkOverrides]) ->
     return titles
 
 
-def _name(titles: Sequence[str], networks: Mapping[str, FinishedNetwork]) -> str:
-    """Name of the folder: the data sets and a digest of the networks, so that the same command fills the same folder."""
-    paths = repr(sorted(str(network.trained.path.resolve()) for network in networks.values()))
-    return f"{'-'.join(titles)[:40]}-{hashlib.sha256(paths.encode()).hexdigest()[:6]}"
+def _name(
+    titles: Sequence[str], networks: Mapping[str, FinishedNetwork], shared: Sequence[str], columns: Sequence[Column]
+) -> str:
+    """Name of the folder: the data sets and a digest of the networks and settings, so that the same command fills the same one.
+
+    Args:
+        titles: of the columns.
+        networks: by label.
+        shared: overrides that hold for all data sets.
+        columns: the data sets as they were typed.
+    """
+    content = repr(sorted(str(network.trained.path.resolve()) for network in networks.values()))
+    settings = sorted(text for text in shared if key_of(text) not in WITHOUT_EFFECT)
+    # The titles say all about plain groups, and folders of earlier versions had names of networks and titles alone.
+    if settings or any(column.title or len(column.overrides) > 1 for column in columns):
+        content += repr((settings, [(column.title, sorted(column.overrides)) for column in columns]))
+    return f"{'-'.join(titles)[:40]}-{hashlib.sha256(content.encode()).hexdigest()[:6]}"
 
 
 def _content(table: CrossTable, networks: Mapping[str, FinishedNetwork], pairs: Mapping[Pair, NetworkOnData]) -> dict[str, Any]:

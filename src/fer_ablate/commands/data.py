@@ -138,7 +138,7 @@ def _draw(config: Config, faces: FaceSet, roles: RoleRows, words: DataWords) -> 
     raise_faults(prepare_faults(steps, faces.size, config.plugins))
     raise_faults(augment_faults(config.augment, prepared_size(steps, faces.size), config.plugins))
     usual = Path(config.runs_dir) / "data" / (config.name or f"{config.data.source.name}-{short(faces.digest)}")
-    folder = words.output.expanduser() if words.output else usual
+    folder = words.output or usual
     material = Material(faces, roles.rows["train"], build_preprocess(config, faces.size), config.seed, words.images)
     with console.bar("drawing the contact sheets"):
         files, notes = save_sheets(folder, [sheet for kind in words.sheets for sheet in SHEET_KINDS[kind](material)])

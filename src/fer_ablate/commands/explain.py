@@ -95,7 +95,7 @@ def run(arguments: Sequence[str]) -> int:
 def _folder(network: FinishedNetwork, output: Path | None) -> Path:
     """The folder of all files; made before the maps, which take minutes and would be lost without it."""
     usual = network.folder.path / "explain" if network.folder is not None else Path(f"explain_{network.file_label}")
-    folder = output.expanduser() if output else usual
+    folder = output or usual
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

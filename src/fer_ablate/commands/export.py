@@ -127,7 +127,6 @@ def run(arguments: Sequence[str]) -> int:
     data = _data(network)
     metadata = metadata_of(network.trained, network.folder.header.key if network.folder else "")
     output = words.output or (network.folder.path if network.folder else trained.path.parent) / "export"
-    output = output.expanduser()
     images = _check_images(data, words)
     files = export_network(trained, metadata, spec, images, output, console.bar)
     _show(network, metadata, words, images, files)

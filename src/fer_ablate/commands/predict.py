@@ -1,5 +1,6 @@
 """`predict`: expressions in pictures, videos and from a camera, with one finished network or several as one."""
 
+import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -43,7 +44,7 @@ OUTPUT = Path("predictions")
 """Default folder; if it exists, the next free of `predictions-2`, `predictions-3`, ..."""
 
 LISTED = 20
-"""Skipped files that are named at the end; every one is named when it is met."""
+"""Skipped sources that are named at the end; every one is named when it is met."""
 
 INTERRUPTED = 130
 """Exit code of a shell command ended by Ctrl-C."""
@@ -77,7 +78,7 @@ class PredictionCounts:
         labels: class -> faces.
         frames: number of frames.
         empty: frames without a face.
-        skipped: files that could not be read, or not to their end.
+        skipped: what could not be read or copied, or not in full.
         interrupted: whether Ctrl-C ended the command.
     """
 
@@ -136,7 +137,8 @@ def _output(typed: Path | None) -> Path:
     """The folder that was named, or one that does not exist yet, so that no earlier result is overwritten."""
     if typed is not None:
         path = typed.expanduser()
-        if path.exists() and not path.is_dir():
+        # Not Path.exists, which raises if a folder above is locked; that gets a message when it is written to.
+        if os.path.exists(path) and not os.path.isdir(path):
             raise UserError(f"output={typed} is a file. Name a folder.")
         return path
     numbered = (OUTPUT.with_name(f"{OUTPUT.name}-{number}") for number in count(2))
@@ -165,7 +167,8 @@ def _predict(
                 if isinstance(item, Skipped):
                     _skip(item, counts)
                     continue
-                _keep(item, scorer.classes, tables, copies if words.annotate else None, timing)
+                if problem := _keep(item, scorer.classes, tables, copies if words.annotate else None, timing):
+                    _skip(problem, counts)
                 counts.add(item, scorer.classes)
                 frame = item.frame
                 read_of[frame.medium] += 1
@@ -178,8 +181,9 @@ def _predict(
 
 def _keep(
     item: ScoredFrame, classes: Sequence[str], tables: PredictionTables, copies: AnnotatedCopies | None, timing: Timing
-) -> None:
-    """Write what was found in a frame."""
+) -> Skipped | None:
+    """Write what was found in a frame; return why there is no annotated copy of it, if one was asked for."""
+    problem = None
     if copies is not None:
         with timing.stage("draw"):
             pixels, boxes = item.frame.pixels, item.boxes
@@ -187,9 +191,10 @@ def _keep(
                 pixels, boxes = enlarged(pixels, boxes)
             drawn = annotated(pixels, boxes, item.probabilities, classes)
         with timing.stage("write"):
-            copies.add(item, drawn)
+            problem = copies.add(item, drawn)
     with timing.stage("write"):
         tables.add(item)
+    return problem
 
 
 def _show_sources(words: PredictWords, media: Sequence[Medium]) -> None:
@@ -202,9 +207,9 @@ def _show_sources(words: PredictWords, media: Sequence[Medium]) -> None:
 
 
 def _skip(one: Skipped, counts: PredictionCounts) -> None:
-    """Print a skipped file at once; the summary lists it again."""
+    """Print what is skipped at once; the summary lists it again."""
     counts.skipped.append(one)
-    console.console.print(f"  {'cut off ' if one.partly else 'skipped '}  {one}")
+    console.console.print(f"  {'in part ' if one.partly else 'skipped '}  {one}")
 
 
 def _nothing_read(skipped: Sequence[Skipped]) -> UserError:
@@ -260,7 +265,7 @@ def _show_speed(timing: Timing, frames: int) -> None:
 def _show_skipped(skipped: Sequence[Skipped]) -> None:
     if not skipped:
         return
-    console.console.print(f"\n  {console.counted(len(skipped), 'file')} skipped or not read to the end:")
+    console.console.print(f"\n  {console.counted(len(skipped), 'source')} skipped, or not read or copied in full:")
     for one in skipped[:LISTED]:
         console.console.print(f"    {one}")
     if len(skipped) > LISTED:

@@ -57,7 +57,7 @@ def run(arguments: Sequence[str]) -> int:
         raise UserError("Give study=<name> or run=<id>; `report --help` shows how.")
     page, files, notes = _run_page(words.run, rest) if words.run else _study_page(rest)
     if words.output:
-        files.append(words.output.expanduser())
+        files.append(words.output)
         write_text(files[-1], page.html)
     _show(page, files, notes)
     return 0

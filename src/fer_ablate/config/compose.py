@@ -1,5 +1,6 @@
 """Composes YAML files and command-line overrides into a `Config`; `diagnosis` finds the faults of overrides."""
 
+import os
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -245,7 +246,7 @@ def _section(tree: DictConfig) -> HydraSection:
 
 
 def to_config(tree: DictConfig) -> Config:
-    """Plain dataclasses with every interpolation resolved, and without the credentials of the store's address.
+    """Plain dataclasses with every interpolation resolved, `~` written out, and no credentials in the store's address.
 
     Raises:
         FaultyConfigError: a value is missing, an interpolation refers to a key that does not exist, or a file asks for a variable
@@ -269,7 +270,7 @@ def to_config(tree: DictConfig) -> Config:
         raise FaultyConfigError([resolution_fault(error)]) from error
     if variables:
         _refuse_names(tree, config)
-    _name_store(config)
+    _settle_places(config)
     return config
 
 
@@ -297,11 +298,14 @@ def _refuse_names(tree: DictConfig, config: Config) -> None:
         raise FaultyConfigError(faults)
 
 
-def _name_store(config: Config) -> None:
-    tracking = config.tracking
-    usual = f"{config.runs_dir}/mlflow.db"
+def _settle_places(config: Config) -> None:
+    """Write out the home folder in places, and name the store by an address without credentials."""
+    tracking, usual = config.tracking, f"sqlite:///{config.runs_dir}/mlflow.db"
+    config.runs_dir = os.path.expanduser(config.runs_dir)
+    config.data.cache_dir = os.path.expanduser(config.data.cache_dir)
     # In this path the name of the folder is a part of an address, in which a question mark begins something else.
-    tracking.uri = sqlite_address(usual) if tracking.uri == f"sqlite:///{usual}" else remember(tracking.uri)
+    own = sqlite_address(f"{config.runs_dir}/mlflow.db")
+    tracking.uri = own if tracking.uri == usual else remember(tracking.uri)
 
 
 def to_yaml(config: Config) -> str:

@@ -74,9 +74,11 @@ def by_name(value: Any) -> Any:
     """A text with the names of variables in place of what was read from them, as `${oc.env:NAME}`."""
     if isinstance(value, str):
         for name, read in sorted(_read.items(), key=lambda item: -len(item[1])):
-            # A short value may be part of any path.
-            if value == read or (len(read) >= 3 and read in value):
-                value = value.replace(read, _named(name))
+            # A config has some places with the home folder written out.
+            for form in dict.fromkeys((os.path.expanduser(read), read)):
+                # A short value may be part of any path.
+                if value == form or (len(form) >= 3 and form in value):
+                    value = value.replace(form, _named(name))
     return value
 
 
@@ -124,7 +126,8 @@ def _variable(key: str, default: Any = _NO_DEFAULT) -> str | None:
     if name not in OWN:
         if value:
             _read[name] = value
-            keep_secret(value, _named(name))
+            for form in {value, os.path.expanduser(value)}:
+                keep_secret(form, _named(name))
         for names in _watching:
             names.add(name)
     return value

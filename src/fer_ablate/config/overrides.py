@@ -144,7 +144,8 @@ def spelled(value: Any) -> str:
 
 def quoted(text: str) -> str:
     """A text as one value of Hydra's grammar: in quotes, unless it is a plain word."""
-    if text and all(letter.isalnum() or letter in "_-./" for letter in text):
+    # Outside of quotes the grammar knows no other letters than those of ASCII.
+    if text and text.isascii() and all(letter.isalnum() or letter in "_-./" for letter in text):
         return text
     return in_quotes(text)
 

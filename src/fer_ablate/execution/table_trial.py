@@ -9,7 +9,7 @@ from fer_ablate.cli import console
 from fer_ablate.cli.command_line import study_arguments
 from fer_ablate.config.compose import flat, plain
 from fer_ablate.config.key import IRRELEVANT
-from fer_ablate.config.overrides import key_of
+from fer_ablate.config.overrides import assignment, key_of
 from fer_ablate.config.schema import BalanceConfig, Config
 from fer_ablate.config.study_rows import trained_labels
 from fer_ablate.data.load import load_faces
@@ -134,7 +134,7 @@ def _trial_overrides(rows: dict[str, FullRow], others: Sequence[str], images: in
     overrides += ["trainer.limit_val_batches=2", "trainer.limit_test_batches=2"]
     if any(config.scheduler.get("warmup_epochs", 0) >= 1 for config in configs):
         overrides.append("++scheduler.warmup_epochs=0")  # an epoch of warm-up would be the whole trial
-    return [*overrides, f"runs_dir={Path(configs[0].runs_dir) / 'trials'}", "tracking=none"]
+    return [*overrides, assignment("runs_dir", str(Path(configs[0].runs_dir) / "trials")), "tracking=none"]
 
 
 def _row_trial(study: str, planned: PlannedRun, full: FullRow, typed: str) -> RowTrial:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from fer_ablate.data.decode import Pixels, decode, fitted, pixels_of, planes, with_channels
 from fer_ablate.errors import UserError
@@ -49,7 +49,7 @@ class Prediction:
         frame: number of the frame, from 0.
         time_s: seconds since the beginning of the video; None for a picture.
         faces: the largest first; empty if there are none.
-        problem: why the file could not be read, or not to its end; empty if there was no problem.
+        problem: why the file could not be read, or not to its end, or what was left out of a folder; empty if nothing was.
     """
 
     file: str
@@ -139,7 +139,8 @@ class Predictor:
             batch_size: faces that the network scores at once.
 
         Returns:
-            One prediction per frame. A file that cannot be read gives one with a `problem`.
+            One prediction per frame. A file that cannot be read gives one with a `problem`; so does a folder in which files are
+            left out.
         """
         media, missing = find_media([fspath(source) for source in sources])
         for skipped in missing:
@@ -164,7 +165,9 @@ def _channels_last(face: Pixels) -> Pixels:
 def _pixels(image: str | PathLike[str] | NDArray[np.uint8] | Image.Image) -> tuple[Pixels, Size]:
     """Pixels of a picture in blue, green, red, and the size of the original."""
     if isinstance(image, Image.Image):
-        return as_frame(pixels_of(image)), (image.height, image.width)
+        # As `decode` treats files, so that an opened file gives the same faces as its path.
+        upright = ImageOps.exif_transpose(image)
+        return as_frame(pixels_of(upright, sixteen_bits=image.format == "PPM")), (upright.height, upright.width)
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)) or not image.size:
             raise UserError(

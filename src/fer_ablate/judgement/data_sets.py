@@ -132,7 +132,9 @@ def _title(design: Design, levels: Levels, places: Sequence[int]) -> str:
     for place in places:
         key, level = design.factors[place].name, levels[place]
         if key == "data.path":
-            last = [Path(one).name for one in design.factors[place].levels]
+            # Levels are in Hydra's grammar, where a path with blanks or with letters outside ASCII is in quotes.
+            last = [Path(one.strip("'")).name for one in design.factors[place].levels]
+            level = level.strip("'")
             level = Path(level).name if last.count(Path(level).name) == 1 else level
         names.append(level if key in KEYS else _assigned(key, level))
     return " ".join(names)

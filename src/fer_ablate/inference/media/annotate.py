@@ -15,6 +15,7 @@ COLOURS = ((0, 94, 213), (115, 158, 0), (167, 121, 204), (0, 159, 230), (178, 11
 """Blue, green, red; colour-blind readers can distinguish them, too (Okabe and Ito, 2008). More than seven classes reuse them."""
 
 _SMALLEST = 320  # a picture with a shorter side, in pixels, is enlarged, so that text fits
+_LONGEST = 16_383  # pixels of a side up to which a picture is enlarged; the formats of copies take it, WebP no more
 _TEXT = 30  # the short side of a picture divided by the height of a line of text
 _TEXT_RANGE = (13, 96)  # pixels
 _SHADE = 0.35  # share of its brightness that the picture keeps under the bars
@@ -22,8 +23,12 @@ _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 
 
 def enlarged(pixels: Pixels, boxes: Boxes) -> tuple[Pixels, Boxes]:
-    """Enlarge a small picture and its boxes a whole number of times, so that labels can be read; a large one stays as it is."""
-    factor = -(-_SMALLEST // min(pixels.shape[:2]))
+    """Enlarge a small picture and its boxes a whole number of times, so that labels can be read.
+
+    A large one stays as it is. A long and thin one is enlarged as far as its file can hold it.
+    """
+    short, long = sorted(pixels.shape[:2])
+    factor = max(1, min(-(-_SMALLEST // short), _LONGEST // long))
     if factor == 1:
         return pixels, boxes
     size = (pixels.shape[1] * factor, pixels.shape[0] * factor)

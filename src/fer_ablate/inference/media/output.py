@@ -13,7 +13,7 @@ import cv2
 
 from fer_ablate.data.decode import Pixels
 from fer_ablate.errors import UserError
-from fer_ablate.inference.media.sources import RESULTS, Medium, MediumKind
+from fer_ablate.inference.media.sources import RESULTS, Medium, MediumKind, Skipped
 from fer_ablate.inference.pipeline import ScoredFrame
 from fer_ablate.tracking.disk.files import REASONS
 
@@ -25,6 +25,7 @@ FIELDS = ("file", "frame", "time_s", "face", "x", "y", "w", "h", "label")
 _FLUSH = 2.0  # at most so many seconds of lines are lost if the process is killed
 _KEPT_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"))  # others become .png or .mp4
 _CODEC = "mp4v"
+_MOST_TICKS = 65_535  # a second, of the clock of an mp4v file
 
 
 class PredictionTables:
@@ -142,12 +143,15 @@ class AnnotatedCopies:
     def __exit__(self, *_: object) -> None:
         self._close()
 
-    def add(self, scored: ScoredFrame, drawn: Pixels) -> None:
+    def add(self, scored: ScoredFrame, drawn: Pixels) -> Skipped | None:
         """Write a picture, or the next frame of a video.
 
         Args:
             scored: the frame, whose medium decides on the file.
             drawn: the annotated frame.
+
+        Returns:
+            Why there is no copy of a picture; None if it was written.
         """
         medium = scored.frame.medium
         path = self._paths[medium]
@@ -157,17 +161,18 @@ class AnnotatedCopies:
                 path.parent.mkdir(parents=True, exist_ok=True)
         self._medium = medium
         if medium.kind is MediumKind.picture:
-            _write_picture(path, drawn)
-            return
+            return _write_picture(path, drawn, medium)
         if self._video is None:
             size = (drawn.shape[1], drawn.shape[0])
-            self._video = cv2.VideoWriter(str(path.resolve()), cv2.VideoWriter.fourcc(*_CODEC), scored.frame.fps, size)
+            rate = _writable_rate(scored.frame.fps)
+            self._video = cv2.VideoWriter(str(path.resolve()), cv2.VideoWriter.fourcc(*_CODEC), rate, size)
             if not self._video.isOpened():
                 raise UserError(
                     f"Cannot write {path}. Allow writing there, choose another folder by output=..., or annotate=false."
                 )
         self._video.write(drawn)
         self._frames += 1
+        return None
 
     def _close(self) -> None:
         """End the current video; its writer does not report a full disk, so the frames in the file are counted."""
@@ -182,8 +187,26 @@ class AnnotatedCopies:
         self._video, self._frames = None, 0
 
 
-def _write_picture(path: Path, drawn: Pixels) -> None:
-    encoded = cv2.imencode(path.suffix.lower(), drawn)[1].tobytes()
+def _writable_rate(fps: float) -> float:
+    """Round a high rate to two digits: with three, OpenCV asks for more ticks a second than an mp4v file can have."""
+    return fps if fps * 1000 <= _MOST_TICKS else round(fps, 2)
+
+
+def _encoded(suffix: str, drawn: Pixels) -> bytes | None:
+    """The content of a picture file; None if the format cannot hold the picture."""
+    try:
+        done, content = cv2.imencode(suffix, drawn)
+    except cv2.error:  # some versions of OpenCV raise it, others only say that they failed
+        return None
+    return content.tobytes() if done else None
+
+
+def _write_picture(path: Path, drawn: Pixels, medium: Medium) -> Skipped | None:
+    encoded = _encoded(path.suffix.lower(), drawn)
+    if encoded is None:
+        size = f"{drawn.shape[1]:,} x {drawn.shape[0]:,} pixels"
+        reason = f"has no annotated copy: a {path.suffix} file cannot hold {size}. Convert the picture to .png to get one."
+        return Skipped(medium.display_name, reason, partly=True)
     partial = path.with_name(f".{path.name}.partial")
     with _write_errors(path):
         try:
@@ -192,6 +215,7 @@ def _write_picture(path: Path, drawn: Pixels) -> None:
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
+    return None
 
 
 @contextmanager

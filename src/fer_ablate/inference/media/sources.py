@@ -1,6 +1,8 @@
 """Finds the pictures, videos and cameras that a person names by `source=`."""
 
 import os
+import stat
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -10,12 +12,17 @@ from pathlib import Path
 from PIL import Image
 
 from fer_ablate.data.decode import SUFFIXES
+from fer_ablate.data.sources.inventory import HIDDEN, not_read, suffix
 
 PICTURES = frozenset(SUFFIXES)
 VIDEOS = frozenset((".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp", ".gif"))
 
 RESULTS = "predictions.jsonl"
 """A folder with this file holds copies of an earlier prediction; it is left out when a folder above it is read."""
+
+# Reasons for which a part of a folder is left out, besides the suffix of a file and that it is hidden.
+_EARLIER, _AGAIN = "folders of earlier predictions", "folders read by another path"
+_NOTHING, _NO_FILE = "links to nothing", "pipes and devices"
 
 
 class MediumKind(Enum):
@@ -45,12 +52,12 @@ class Medium:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A source that could not be read, or not to its end.
+    """A source, or a part of a folder, that could not be read or copied, or not in full.
 
     Args:
         display_name: name to show.
         reason: why, as a sentence.
-        partly: whether a part of it was read.
+        partly: whether it was read in part.
     """
 
     display_name: str
@@ -65,11 +72,12 @@ def find_media(sources: Sequence[str]) -> tuple[list[Medium], list[Skipped]]:
     """Find all sources.
 
     A name is taken as a file or folder if it exists, else as the number of a camera, else as a pattern (`*`, `?`, `[..]`, `**`).
-    Folders are read with all folders below them, sorted; names that begin with a dot are left out. A source that is named twice
-    is taken once.
+    Folders are read with all folders below them, sorted, and links are followed; names that begin with a dot are left out.
+    A source that is named twice is taken once.
 
     Returns:
-        The media, in the order typed; and the sources that were not found.
+        The media, in the order typed; and the sources that were not found, the folders that could not be listed, and for each
+        folder how many of its files are left out and why.
     """
     media: dict[Path, Medium] = {}
     skipped = []
@@ -90,7 +98,8 @@ def printable(path: Path | str) -> str:
 
 def _looked_up(source: str) -> Iterator[Medium | Skipped]:
     path = Path(source).expanduser()
-    if path.exists():
+    error = _missing(path)
+    if error is None:
         yield from _existing(path)
     elif source.isdecimal():
         yield Medium(MediumKind.camera, f"camera {int(source)}", Path(str(int(source))), Path(f"camera-{int(source)}"))
@@ -100,40 +109,113 @@ def _looked_up(source: str) -> Iterator[Medium | Skipped]:
             yield from _existing(Path(match))
         if not matches:
             yield Skipped(printable(source), "no file matches this pattern.")
-    else:
+    elif isinstance(error, FileNotFoundError | NotADirectoryError):
         yield Skipped(printable(source), "there is no such file or folder.")
+    else:
+        yield Skipped(printable(source), f"cannot be read ({error.strerror}).")
+
+
+def _missing(path: Path) -> OSError | None:
+    """Why a path cannot be looked at; None if it can. `Path.exists` raises some of these errors and hides others."""
+    try:
+        os.stat(path)
+    except OSError as error:
+        return error
+    except ValueError:  # not a possible name, such as one with a zero byte
+        return FileNotFoundError()
+    return None
 
 
 def _existing(path: Path) -> Iterator[Medium | Skipped]:
-    if not path.is_dir():
+    if not os.path.isdir(path):
         yield _file(path, Path(path.name))
         return
-    found = [_file(below, below.relative_to(path)) for below in _below(path)]
-    if not found:
-        yield Skipped(printable(path), "no pictures or videos are in this folder.")
-    yield from found
+    left_out: Counter[str] = Counter()
+    found, locked = _below(path, left_out)
+    yield from locked
+    yield from (_file(below, below.relative_to(path)) for below in found)
+    counts = printable(not_read(left_out))
+    if not found and not locked:
+        yield Skipped(printable(path), "no pictures or videos are in this folder" + (f"; {counts}." if counts else "."))
+    elif counts:
+        yield Skipped(printable(path), f"{counts}.", partly=bool(found))
 
 
-def _below(folder: Path) -> list[Path]:
-    """List the pictures and videos in a folder and all folders below it."""
-    paths = []
-    for place, folders, files in os.walk(folder):
+def _below(folder: Path, left_out: Counter[str]) -> tuple[list[Path], list[Skipped]]:
+    """List the pictures and videos in a folder and all folders below it.
+
+    Args:
+        folder: where to look.
+        left_out: reason -> number of files and folders; what is left out is added.
+
+    Returns:
+        The files, sorted; and the folders that cannot be listed.
+    """
+    paths: list[Path] = []
+    locked: list[Skipped] = []
+    read = {_identity(folder)}  # a link to one of these folders would give its files again, or never end
+
+    def note(error: OSError) -> None:
+        locked.append(Skipped(printable(error.filename), f"cannot be listed ({error.strerror}); nothing in it is read."))
+
+    for place, folders, files in os.walk(folder, onerror=note, followlinks=True):
         if RESULTS in files and Path(place) != folder:
+            left_out[_EARLIER] += 1
             folders.clear()  # os.walk goes only into the folders that stay in its list
             continue
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        paths += [Path(place, name) for name in files if not name.startswith(".")]
-    return sorted(path for path in paths if path.suffix.lower() in PICTURES | VIDEOS)
+        folders[:] = [name for name in sorted(folders) if not _counted(_folder_reason(Path(place, name), read), left_out)]
+        paths += [Path(place, name) for name in files if not _counted(_file_reason(Path(place, name)), left_out)]
+    return sorted(paths), locked
+
+
+def _counted(reason: str, left_out: Counter[str]) -> bool:
+    """Count a reason to leave something out; False if there is none. Hidden names, such as .DS_Store, nobody means to give."""
+    if reason and reason != HIDDEN:
+        left_out[reason] += 1
+    return bool(reason)
+
+
+def _folder_reason(path: Path, read: set[tuple[int, int] | None]) -> str:
+    """Why a folder is left out; empty if it is not, and then it is added to those that are read."""
+    if path.name.startswith("."):
+        return HIDDEN
+    own = _identity(path)
+    if own is not None and own in read:
+        return _AGAIN
+    read.add(own)
+    return ""
+
+
+def _file_reason(path: Path) -> str:
+    """Why a file in a folder is left out; empty if it is not."""
+    if path.name.startswith("."):
+        return HIDDEN
+    if path.suffix.lower() not in PICTURES | VIDEOS:
+        return suffix(path.name)
+    try:
+        # Reading a pipe would wait for ever.
+        return "" if stat.S_ISREG(os.stat(path).st_mode) else _NO_FILE
+    except OSError:
+        return _NOTHING if os.path.islink(path) else ""  # any other fault is named when the file is decoded
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """What all paths to a folder share; None if it may not be looked at, which is told when it is listed."""
+    try:
+        state = os.stat(folder)
+    except OSError:
+        return None
+    return state.st_dev, state.st_ino
 
 
 def _file(path: Path, name: Path) -> Medium | Skipped:
-    suffix = path.suffix.lower()
-    if suffix in PICTURES and not (suffix in VIDEOS and _moves(path)):
+    ending = path.suffix.lower()
+    if ending in PICTURES and not (ending in VIDEOS and _moves(path)):
         return Medium(MediumKind.picture, printable(path), path, name)
-    if suffix in VIDEOS:
+    if ending in VIDEOS:
         return Medium(MediumKind.video, printable(path), path, name)
     known = ", ".join(sorted(PICTURES)) + "; " + ", ".join(sorted(VIDEOS))
-    return Skipped(printable(path), f"'{suffix}' is neither a picture nor a video that can be read ({known}).")
+    return Skipped(printable(path), f"'{ending}' is neither a picture nor a video that can be read ({known}).")
 
 
 def _moves(path: Path) -> bool:

@@ -8,6 +8,7 @@ from statistics import fmean, stdev
 
 from fer_ablate.metrics import SplitResult
 from fer_ablate.report.quantities import one_line
+from fer_ablate.report.table.formats import markdown_text
 
 SCORES = ("precision", "recall", "f1")
 HEADER = ("row", "class", "n", *(f"{name}{end}" for name in SCORES for end in ("", "_sd")), "support")
@@ -34,8 +35,8 @@ def per_class_markdown(results: Mapping[str, Sequence[SplitResult]]) -> str:
     for label, seeds in results.items():
         for name in seeds[0].per_class:
             shown = " | ".join(percent(seeds, name, score) for score in SCORES)
-            safe = one_line(label).replace("|", "\\|")
-            lines.append(f"| {safe} | {name} | {shown} | {seeds[0].per_class[name]['support']:.0f} |")
+            row, of = (markdown_text(one_line(text)) for text in (label, name))
+            lines.append(f"| {row} | {of} | {shown} | {seeds[0].per_class[name]['support']:.0f} |")
     return "\n".join(lines) + "\n"
 
 

@@ -1,5 +1,6 @@
 """Finds a run, or the weights to start from, by what people call it."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,7 +27,8 @@ def find_run(runs_dir: Path, name: str) -> RunFolder:
     """
     given = Path(name)
     # A path comes first: it may lead to a run outside `runs_dir`.
-    if (given / "run.json").is_file():
+    # Path.is_file would fail where a label is longer than the name of a file may be.
+    if os.path.isfile(given / "run.json"):
         return RunFolder(given)
     found = scan(runs_dir)
     # Labels come second: a label that looks like a key must not hide the run with that key.
@@ -74,7 +76,7 @@ def resolve_start(init_from: str, runs_dir: Path) -> Start:
         UserError: there is neither, the run is not finished, or its checkpoint is missing or unreadable.
     """
     file = Path(init_from).expanduser()
-    if file.is_file():
+    if os.path.isfile(file):
         from fer_ablate.training.checkpoints import weights_identity  # imports torch, which no other start needs
 
         return Start(file, weights_identity(file))
