@@ -41,13 +41,20 @@ def lines_of(name, folder=HERE):
 IN_A_NOTE = {"survey/ensemble": {"ResNet": {}, "eight ResNets": {"test/acc": "75.2"}}}
 """Rows of a number that the transcription has in the note of another one alone: that of ResNet in survey/networks."""
 
-IN_NOTES = sum(len(numbers) for rows in IN_A_NOTE.values() for numbers in rows.values())
+IN_A_LOG = {"pisa/class_weight": {"CNN": {"val/acc": "63.88"}}, "pisa/balanced_cnn": {"CNN balanced": {"val/acc": "64.97"}}}
+"""Numbers of the epoch whose weights are tested, which the document's log has and the transcription has not."""
+
+BESIDES = sum(len(numbers) for place in (IN_A_NOTE, IN_A_LOG) for rows in place.values() for numbers in rows.values())
+"""Published numbers that the transcription does not have in a line of their own."""
 
 
 def transcribed():
     studies = defaultdict(lambda: defaultdict(dict))
     for line in lines_of("published"):
         studies[line["study"]][line["row"]][f"{line['split']}/{line['metric']}"] = line["value"]
+    for study, rows in IN_A_LOG.items():
+        for label, numbers in rows.items():
+            studies[study][label] |= numbers
     return studies | IN_A_NOTE
 
 
@@ -137,7 +144,7 @@ def test_the_copies_here_are_the_shared_transcriptions(name):
 def test_readme_and_docs_state_the_true_counts():
     names = study_names(documents())
     rows, reports = published_counts(read_studies(names))
-    assert (rows, reports) == (len(lines_of("published")) + IN_NOTES, REPORTS)
+    assert (rows, reports) == (len(lines_of("published")) + BESIDES, REPORTS)
     stated = f"{rows + reports} published numbers ({rows} in the rows of tables, {reports} by class)"
     for file in ("README.md", "docs/documents.md"):
         text = re.sub(r"\s+", " ", (ROOT / file).read_text(encoding="utf-8"))
