@@ -4,7 +4,6 @@ import os
 import socket
 import sys
 import traceback
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,15 +17,12 @@ from fer_ablate.cli.output import fit_output
 from fer_ablate.cli.run_spec import RunSpec
 from fer_ablate.errors import BusyError, UserError
 from fer_ablate.execution.run_log import output_to_log
-from fer_ablate.tracking.disk.files import changed_at
+from fer_ablate.tracking.disk.files import Times, changed_at, is_new
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
 
 if TYPE_CHECKING:
     from fer_ablate.report.plots.run import RunFaces
-
-Times = Mapping[Path, int | None]
-"""File -> time of its last change, as `changed_at`."""
 
 ENDED_WITH_SWEEP = ("joblib",)
 """Launchers whose workers would go on unseen if the sweep were killed; a cluster's jobs do so by design, and Ray ends its own."""
@@ -158,22 +154,17 @@ def result_on_disk(folder: RunFolder, key: str, problem: str, before: Times) -> 
     Returns:
         `missing` with a problem if the process ended within the run, and without one if the run never began.
     """
-
-    def is_new(file: Path) -> bool:
-        at = changed_at(file)
-        return at is not None and at != before.get(file)
-
-    if is_new(folder.result_file):  # the worker may also have died after the run itself was complete
+    if is_new(folder.result_file, before):  # the worker may also have died after the run itself was complete
         return JobResult(RunState.finished, key)
     if folder.in_training:
         return JobResult(RunState.running, key)
-    if is_new(folder.failure_file):
+    if is_new(folder.failure_file, before):
         with suppress(UserError):  # it is damaged
             if (failure := folder.failure) is not None:
                 return JobResult(RunState.failed, key, failure.problem, str(failure.log))
-    if is_new(folder.pruned_file):
+    if is_new(folder.pruned_file, before):
         return JobResult(RunState.pruned, key)
-    if is_new(folder.header_file):
+    if is_new(folder.header_file, before):
         ended = f"its process ended without a message ({problem}); the same command resumes it"
         return JobResult(RunState.missing, key, ended)
     return JobResult(RunState.missing, key)

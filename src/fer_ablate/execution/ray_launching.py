@@ -27,12 +27,12 @@ from fer_ablate.cli import console
 from fer_ablate.cli.run_spec import RunSpec
 from fer_ablate.config.behaviour import code_digest
 from fer_ablate.errors import BusyError, UserError, first_line
-from fer_ablate.execution.job import JobResult, Times, result_on_disk, times_before
+from fer_ablate.execution.job import JobResult, result_on_disk, times_before
 from fer_ablate.execution.ray_cluster import Nodes, connect, needed_by, nodes, ready, remote_call
 from fer_ablate.execution.ray_node import Expected, Reply
 from fer_ablate.execution.ray_sent import Sent, places, staged_plugins
 from fer_ablate.execution.run_parcels import Parcel, Stamp, unpack
-from fer_ablate.tracking.disk.files import write_text
+from fer_ablate.tracking.disk.files import Times, write_text
 from fer_ablate.tracking.disk.progress_file import PROGRESS, remove_progress
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState

@@ -4,12 +4,12 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from statistics import fmean, median
 
 from fer_ablate.config.choices import Mode
 from fer_ablate.errors import UserError
 from fer_ablate.study.plan import PlannedRun
+from fer_ablate.tracking.disk.files import changed_at, is_new
 from fer_ablate.tracking.disk.history import EpochRow
 from fer_ablate.tracking.disk.progress_file import PROGRESS, StepProgress, read_progress
 from fer_ablate.tracking.disk.run_folder import RunFolder
@@ -162,7 +162,7 @@ class RunReader:
         self.run = run
         folder = run.folder
         left = ([folder.result_file] if run.anew else []) + [folder.failure_file, folder.pruned_file]
-        self._left = {file: _changed_at(file) for file in left} if fresh else {}
+        self._left = {file: changed_at(file) for file in left} if fresh else {}
         self._history: list[EpochRow] = []
         self._history_at: int | None = None
         self._was_training = False
@@ -173,7 +173,7 @@ class RunReader:
     def read(self) -> RunProgress:
         """The present progress."""
         folder = self.run.folder
-        if self._is_new(folder.result_file):
+        if is_new(folder.result_file, self._left):
             if self._ended is None:
                 self._ended = self._finished()
             return self._ended
@@ -184,16 +184,11 @@ class RunReader:
         if folder.in_training:
             return self._running()
         self._was_training = False
-        if self._is_new(folder.failure_file):
+        if is_new(folder.failure_file, self._left):
             return RunProgress(self.run, RunState.failed, problem=_problem(folder))
-        if self._is_new(folder.pruned_file):
+        if is_new(folder.pruned_file, self._left):
             return RunProgress(self.run, RunState.pruned, problem=_pruned(folder))
         return self._waiting
-
-    def _is_new(self, file: Path) -> bool:
-        """Whether a file is there and was not left by an earlier attempt."""
-        at = _changed_at(file)
-        return at is not None and at != self._left.get(file)
 
     def _finished(self) -> RunProgress:
         try:
@@ -207,7 +202,7 @@ class RunReader:
         folder = self.run.folder
         # Written when a process takes the run, so that older files are of an earlier attempt. Times of files are compared with
         # each other only: the clocks of the machines of a cluster differ.
-        began = _changed_at(folder.owner_file) or math.inf
+        began = changed_at(folder.owner_file) or math.inf
         rows = self._rows()
         values = [row[self.run.monitor] for row in rows if self.run.monitor in row]
         step = self._step(began)
@@ -233,10 +228,10 @@ class RunReader:
 
     def _step(self, began: float) -> StepProgress | None:
         file = self.run.folder.path / PROGRESS
-        return read_progress(file) if (_changed_at(file) or 0) > began else None
+        return read_progress(file) if (changed_at(file) or 0) > began else None
 
     def _rows(self) -> list[EpochRow]:
-        at = _changed_at(self.run.folder.metrics_file)
+        at = changed_at(self.run.folder.metrics_file)
         if at != self._history_at:
             try:
                 self._history, self._history_at = self.run.folder.history, at
@@ -283,14 +278,6 @@ def _seconds_left(runs: Sequence[RunProgress], to_come: int) -> float | None:
     waiting = [left(run) for run in runs if run.state is RunState.missing]
     waiting += [usual * median(run.run.max_epochs for run in runs)] * to_come
     return max([(sum(running) + sum(waiting)) / max(len(running), 1), *running])
-
-
-def _changed_at(file: Path) -> int | None:
-    """Time of the last change in nanoseconds; None if there is no such file."""
-    try:
-        return os.stat(file).st_mtime_ns
-    except OSError:
-        return None
 
 
 def _problem(folder: RunFolder) -> str:

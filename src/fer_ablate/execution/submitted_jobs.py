@@ -16,13 +16,13 @@ from typing import Any, Protocol
 from fer_ablate.cli import console
 from fer_ablate.cli.run_spec import RunSpec
 from fer_ablate.errors import UserError, first_line
-from fer_ablate.execution.job import JobResult, Times, result_on_disk, times_before
+from fer_ablate.execution.job import JobResult, result_on_disk, times_before
 from fer_ablate.execution.job_queue import LocalQueue, Queue, QueuedJob, QueueSilentError, SlurmQueue, how_it_ended, packed
 from fer_ablate.execution.job_records import JobRecord, JobRecords
 from fer_ablate.execution.run_progress import JobNote
 from fer_ablate.execution.submitted_run import SubmittedRun, epochs_of
 from fer_ablate.extras import install_command
-from fer_ablate.tracking.disk.files import changed_at
+from fer_ablate.tracking.disk.files import Times, changed_at
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
 

@@ -29,8 +29,9 @@ from joblib.externals.loky.backend import resource_tracker as loky_tracker
 
 from fer_ablate.cli.run_spec import RunSpec
 from fer_ablate.config.schema import TrackingConfig
-from fer_ablate.execution.job import JobResult, Times, do_job, result_on_disk, times_before
+from fer_ablate.execution.job import JobResult, do_job, result_on_disk, times_before
 from fer_ablate.execution.sharing import THREADS, VISIBLE, Need, Sharing
+from fer_ablate.tracking.disk.files import Times
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
 from fer_ablate.tracking.mlflow.connection import prepare_environment

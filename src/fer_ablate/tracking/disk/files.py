@@ -6,7 +6,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import fields
 from functools import cache
@@ -122,6 +122,16 @@ def changed_at(path: Path) -> int | None:
         return path.stat().st_mtime_ns
     except OSError:
         return None
+
+
+Times = Mapping[Path, int | None]
+"""File -> time of its last change, as `changed_at`."""
+
+
+def is_new(path: Path, before: Times) -> bool:
+    """Whether a file is there and has changed since these times were taken; one without a time is new."""
+    at = changed_at(path)
+    return at is not None and at != before.get(path)
 
 
 def partial_file(path: Path) -> Path:
