@@ -11,7 +11,7 @@ import fer_ablate
 
 PACKAGE = Path(fer_ablate.__file__).parent
 ROWS = (
-    ("labels", "sizes", "metrics", "machine", "shell"),
+    ("labels", "sizes", "metrics", "machine", "paths", "shell"),
     ("addresses",),
     ("errors",),
     ("extras",),

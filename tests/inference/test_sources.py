@@ -130,6 +130,10 @@ def test_a_name_that_exists_is_no_pattern(folder):
     assert names(find_media([str(folder / "**" / "*.mp4")])) == ["c.mp4"]
 
 
+def test_folders_that_match_are_read_once(folder):
+    assert find_media([str(folder / "**")]) == find_media([f"{folder}/"])
+
+
 def test_what_is_named_twice_is_taken_once(folder):
     assert names(find_media([str(folder / "b.jpg"), str(folder / "sub" / ".." / "b.jpg"), str(folder / "*.jpg")])) == ["b.jpg"]
 

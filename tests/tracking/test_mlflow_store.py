@@ -28,6 +28,29 @@ def test_a_database_is_made_whole(uri, runs_dir):
     assert sorted(file.name for file in runs_dir.glob("*mlflow.db*")) == ["mlflow.db", "mlflow.db.lock"]
 
 
+def test_an_upload_leaves_a_run_started_meanwhile(folder, uri, runs_dir, monkeypatch):
+    store = opened(uri, runs_dir)
+    start = store.start_run
+
+    def start_meanwhile(*arguments):
+        run_id = start(*arguments)
+        folder.write_header(replace(folder.header, attempt="of another process"))
+        return run_id
+
+    monkeypatch.setattr(store, "start_run", start_meanwhile)
+    run_id = store.upload(fill(folder))
+    assert (folder.header.attempt, folder.header.mlflow_run_id) == ("of another process", None)
+    assert store.client.get_run(run_id).info.status == "RUNNING"
+
+
+def test_a_locked_run_keeps_its_header(folder, monkeypatch):
+    monkeypatch.setattr("fer_ablate.tracking.disk.run_folder.LOCK_SECONDS", 0.01)
+    header = fill(folder).header
+    with folder.lock():
+        assert not folder.replace_header(header, replace(header, attempt="later"))
+    assert folder.header == header
+
+
 def test_a_second_upload_changes_nothing(folder, uri, runs_dir):
     store = opened(uri, runs_dir)
     run_id = store.upload(fill(folder))

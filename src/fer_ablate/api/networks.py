@@ -11,6 +11,7 @@ from fer_ablate.errors import FaultyConfigError, UserError, choices
 from fer_ablate.inference.network import load_network
 from fer_ablate.inference.predictor import Predictor
 from fer_ablate.inference.scorer import MeanScorer, Scorer, TorchScorer, is_onnx, load_scorer
+from fer_ablate.paths import expanded
 from fer_ablate.tracking.disk.lookup import finished_run
 from fer_ablate.training import hardware
 from fer_ablate.training.checks import tested_view_faults
@@ -47,7 +48,7 @@ def load(
     if not names:
         raise UserError("Name a run, a .ckpt or an .onnx file, such as load('quickstart/-1 Conv').")
     views = None if tta is None else _views(tta)
-    files = [_file(name, Path(runs_dir)) for name in names]
+    files = [_file(name, expanded(runs_dir)) for name in names]
     members = [_scorer(file, plugins, device, views) for file in files]
     return Predictor(members[0] if len(members) == 1 else MeanScorer(members), detector=detector, equalize=equalize)
 
@@ -59,7 +60,7 @@ def _views(tta: str) -> TestTimeAugmentation:
 
 
 def _file(name: str | Path, runs_dir: Path) -> Path:
-    path = Path(name).expanduser()
+    path = expanded(name)
     if is_onnx(path) or path.suffix == CHECKPOINT:
         return path
     return finished_run(runs_dir, str(name)).best_checkpoint

@@ -27,6 +27,7 @@ from fer_ablate.judgement.judged_table import JudgedTable
 from fer_ablate.judgement.planned_rows import rows_with_runs
 from fer_ablate.judgement.row_runs import ScoredRun
 from fer_ablate.judgement.split_images import split_predictions
+from fer_ablate.paths import expanded
 from fer_ablate.report.plots.cost import cost_figure
 from fer_ablate.report.plots.effects import effects_figure
 from fer_ablate.report.plots.run import run_confusion_figure, run_curves_figure, run_faces_figure
@@ -106,7 +107,7 @@ def heat_maps(
     # Checked first, since computing the maps takes a while.
     if show not in pictures:
         raise UserError(f"show={show!r}: there is no such picture. {choices(show, pictures)}")
-    return pictures[show](_explained(finished_run(Path(runs_dir), str(run)), method, split))
+    return pictures[show](_explained(finished_run(expanded(runs_dir), str(run)), method, split))
 
 
 def accuracy(study: str | Study, *, column: str = "test/acc") -> Figure:
@@ -185,7 +186,7 @@ def _explained(folder: RunFolder, method: str, split: str) -> Explanation:
 
 def _finished(run: str | Path, runs_dir: str | Path) -> ScoredRun:
     # A candidate of an ensemble needs the same: a finished run whose files can be read.
-    return ensemble_candidate(find_run(Path(runs_dir), str(run))).run
+    return ensemble_candidate(find_run(expanded(runs_dir), str(run))).run
 
 
 def _judged(study: str | Study, column: str) -> JudgedTable:

@@ -20,6 +20,7 @@ from fer_ablate.execution.finished_network import (
     read_overrides,
 )
 from fer_ablate.judgement.cross_table import CrossTable, JudgedTest, build_cross_table
+from fer_ablate.paths import expanded
 from fer_ablate.report.table.cross_table import render_cross_table, shown_cross_table
 from fer_ablate.report.table.shown_table import NETWORK
 from fer_ablate.tracking.disk.files import write_json, write_text
@@ -125,7 +126,7 @@ def _titles(columns: Sequence[Column], overrides: Sequence[NetworkOverrides]) ->
     titles: list[str] = []
     for column, one in zip(columns, overrides, strict=True):
         path, group = one.config.data.path, value_of(column.overrides[0])
-        named = Path(path).expanduser().resolve() if path and group in ("folder", "list") else None
+        named = expanded(path).resolve() if path and group in ("folder", "list") else None
         title = column.title or (named.stem if named and named.is_file() else named.name if named else group) or group
         # Two groups such as data=list may have files of one name, so equal titles are numbered; typed ones must differ.
         number = sum(known.partition(" #")[0] == title for known in titles)

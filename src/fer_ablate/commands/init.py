@@ -10,6 +10,7 @@ from fer_ablate import shell
 from fer_ablate.cli import console
 from fer_ablate.cli.words import NoWords, read_command
 from fer_ablate.errors import UserError
+from fer_ablate.paths import expanded
 from fer_ablate.tracking.disk.files import write_error
 
 USAGE = """A folder for a study of your own: its file, a network in YAML, another one in Python, and a README with three commands.
@@ -42,7 +43,7 @@ def run(arguments: Sequence[str]) -> int:
     _, rest = read_command(arguments, NoWords, USAGE, help_if_empty=True)
     if len(rest) != 1 or "=" in rest[0] or rest[0].startswith("-"):
         raise UserError(f"init {' '.join(rest)}: give the name of one folder, as in init my_study.")
-    folder = Path(rest[0]).expanduser()
+    folder = expanded(rest[0])
     name = folder.resolve().name
     if not VALID.fullmatch(name):
         raise UserError(f"'{name}' cannot be the name of a study. Use letters, digits, _ and -, as in init my_study.")

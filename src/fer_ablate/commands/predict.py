@@ -26,6 +26,7 @@ from fer_ablate.inference.media.output import AnnotatedCopies, PredictionTables,
 from fer_ablate.inference.media.sources import Medium, MediumKind, Skipped, find_media
 from fer_ablate.inference.pipeline import STAGES, ScoredFrame, Timing, build_detectors, predict_frames
 from fer_ablate.inference.scorer import Scorer
+from fer_ablate.paths import expanded
 
 USAGE = """Find faces and classify their expressions.
 
@@ -136,7 +137,7 @@ def run(arguments: Sequence[str]) -> int:
 def _output(typed: Path | None) -> Path:
     """The folder that was named, or one that does not exist yet, so that no earlier result is overwritten."""
     if typed is not None:
-        path = typed.expanduser()
+        path = expanded(typed)
         # Not Path.exists, which raises if a folder above is locked; that gets a message when it is written to.
         if os.path.exists(path) and not os.path.isdir(path):
             raise UserError(f"output={typed} is a file. Name a folder.")

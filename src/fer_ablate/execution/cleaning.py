@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from fer_ablate.errors import UserError, first_line
 from fer_ablate.study.plan import Plan, RunName, name_of_cell, name_of_run
 from fer_ablate.tracking.disk.index import RunBrief
-from fer_ablate.tracking.disk.run_folder import RunFolder
+from fer_ablate.tracking.disk.run_folder import LOCK, RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
 from fer_ablate.tracking.disk.scan import RunRecord, Scan
 from fer_ablate.tracking.disk.usage import bytes_of
@@ -160,7 +160,7 @@ def _last_change(path: Path) -> float:
     """Time of the last change of any file of a run, in seconds; of its lock, which whoever looks at the run may touch, none."""
     times = [path.stat().st_mtime]
     for file in path.rglob("*"):
-        if file.name == "run.lock":
+        if file.name == LOCK:
             continue
         with suppress(OSError):
             times.append(file.stat().st_mtime)
@@ -228,7 +228,7 @@ def delete(removal: Removal) -> str:
     folder, path = removal.record.folder, removal.path
     try:
         # Not `folder.lock`, which writes a file: on a full disk this is the command that makes room.
-        with FileLock(folder.path / "run.lock", timeout=0):
+        with FileLock(folder.lock_file, timeout=0):
             if not _is_unchanged(removal.record):
                 return f"{path} has changed meanwhile and stays."
             if path.is_dir():

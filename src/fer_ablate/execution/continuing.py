@@ -76,7 +76,7 @@ def begin_with_shorter(spec: RunSpec, folder: RunFolder, key: str) -> list[str]:
     try:
         if not source.finished:
             raise UserError(f"{source.path} is gone or is trained anew")
-        with FileLock(source.path / "run.lock", timeout=COPY_SECONDS):
+        with FileLock(source.lock_file, timeout=COPY_SECONDS):
             _copy(source, folder, key, spec.config)
     except (UserError, OSError) as error:
         folder.metrics_file.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from fer_ablate.config.diagnosis import diagnose
 from fer_ablate.config.overrides import key_of
 from fer_ablate.config.schema import Config
 from fer_ablate.errors import Fault, UserError, choices
+from fer_ablate.paths import expanded
 from fer_ablate.tracking.disk.lookup import finished_run
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.mlflow.registry import PREFIX, run_of_model
@@ -169,7 +170,7 @@ def find_networks(words: NetworkWords, overrides: NetworkOverrides) -> list[Fini
     found = []
     for name, value in words.named:
         folder = _named_run(value, overrides) if name == "run" else None
-        path = folder.best_checkpoint if folder is not None else Path(value).expanduser()
+        path = folder.best_checkpoint if folder is not None else expanded(value)
         trained = load_network(path, overrides.config.plugins)
         found.append(FinishedNetwork(trained, _changed(trained.config, overrides), folder, overrides))
     if not found:

@@ -1,7 +1,6 @@
 """The networks that `predict` names as one scorer of faces, on this machine instead of the one that they were trained on."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
@@ -12,6 +11,7 @@ from fer_ablate.config.schema import TrainerConfig
 from fer_ablate.execution.finished_network import FinishedNetwork, NetworkOverrides, NetworkWords, find_networks
 from fer_ablate.extras import extra_named
 from fer_ablate.inference.scorer import MeanScorer, Scorer, TorchScorer, is_onnx, load_scorer
+from fer_ablate.paths import expanded
 from fer_ablate.training import hardware
 from fer_ablate.training.checks import tested_view_faults
 from fer_ablate.training.devices import hardware_faults
@@ -36,7 +36,7 @@ def open_scorer(words: NetworkWords, overrides: NetworkOverrides, detects_faces:
     raise_faults(hardware_faults(trainer))
     machine = hardware.choose_hardware(trainer)
     _share_threads(trainer, detects_faces)
-    onnx = [Path(name).expanduser() for name in words.ckpt if is_onnx(name)]
+    onnx = [expanded(name) for name in words.ckpt if is_onnx(name)]
     members: list[Scorer] = [load_scorer(path, machine, threads=torch.get_num_threads()) for path in onnx]
     others = replace(words, ckpt=tuple(name for name in words.ckpt if not is_onnx(name)))
     # Without any name at all, `find_networks` explains how to name one.

@@ -24,6 +24,7 @@ from fer_ablate.execution.continuing import take_up_shorter
 from fer_ablate.execution.ray_node import Expected, Request, SentImages
 from fer_ablate.execution.received import description, pixel_digest
 from fer_ablate.execution.run_parcels import pack_unfinished
+from fer_ablate.paths import expanded
 from fer_ablate.tracking.disk.lookup import resolve_start
 from fer_ablate.tracking.disk.run_folder import RunFolder
 
@@ -99,7 +100,7 @@ def places(specs: Sequence[RunSpec]) -> tuple[str, ...]:
         config = spec.config
         found |= {config.data.path, config.data.ferplus_path} if config.data.source is not Source.synthetic else set()
         found |= {config.model.pretrained_path, config.init_from}
-    paths = (Path(one).expanduser().absolute() for one in found if one is not None)
+    paths = (expanded(one).absolute() for one in found if one is not None)
     return tuple(sorted(str(path) for path in paths if path.exists()))  # `init_from` may name a run instead
 
 

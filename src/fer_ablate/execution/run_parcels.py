@@ -19,7 +19,7 @@ from fer_ablate.errors import UserError
 from fer_ablate.tracking.disk.files import write_atomically
 from fer_ablate.tracking.disk.log import LOG
 from fer_ablate.tracking.disk.progress_file import PROGRESS
-from fer_ablate.tracking.disk.run_folder import NOTES, RunFolder
+from fer_ablate.tracking.disk.run_folder import LOCK, NOTES, OWNER, RunFolder
 from fer_ablate.training.result import BEST, LAST
 
 Stamp = tuple[int, int]
@@ -31,7 +31,7 @@ BYTES_PER_SECOND = 1e6
 LONGEST_LOG = 1 << 20
 """Bytes of a log that still travels while the run is trained."""
 
-_STAY = ("run.lock", "run.owner")
+_STAY = (LOCK, OWNER)
 _BRIEF = (PROGRESS, "failure.json", "pruned.json", "upload.pending")
 """Files whose absence means something."""
 

@@ -17,6 +17,7 @@ from fer_ablate.tracking.disk.files import PARTIAL, read_dataclass, write_json
 from fer_ablate.tracking.disk.log import LOG
 from fer_ablate.tracking.disk.row_labels import FILE as LABELS
 from fer_ablate.tracking.disk.row_labels import LabelledRun, keep_labels
+from fer_ablate.tracking.disk.run_folder import LOCK, OWNER
 from fer_ablate.tracking.disk.scan import study_path
 from fer_ablate.tracking.mlflow.study_runs import sent_digest
 
@@ -28,7 +29,7 @@ MAKERS = ("judgement", "report", "study", "execution/study_output.py", "executio
 LIBRARIES = ("matplotlib", "numpy", "scipy", "pandas", "jinja2", "statsmodels")
 """Libraries that show in tables and figures."""
 
-UNSEEN = frozenset({"checkpoints", "run.lock", "run.owner", "progress.json", LOG, RECORD, LABELS})
+UNSEEN = frozenset({"checkpoints", LOCK, OWNER, "progress.json", LOG, RECORD, LABELS})
 """Files of runs and studies that nothing is made from, and that change by themselves."""
 
 Files = dict[str, list[int]]

@@ -16,6 +16,7 @@ from fer_ablate.inference.media.frames import Frame, as_frame, read_frames
 from fer_ablate.inference.media.sources import Medium, MediumKind, Skipped, find_media
 from fer_ablate.inference.pipeline import ScoredFrame, Timing, build_detectors, predict_frames
 from fer_ablate.inference.scorer import Scorer
+from fer_ablate.paths import expanded
 from fer_ablate.sizes import Size
 
 BATCH = 32
@@ -175,7 +176,7 @@ def _pixels(image: str | PathLike[str] | NDArray[np.uint8] | Image.Image) -> tup
                 f"of the shape {image.shape}."
             )
         return as_frame(image), (image.shape[0], image.shape[1])
-    path = Path(fspath(image)).expanduser()
+    path = expanded(fspath(image))
     try:
         pixels, size = decode(path.read_bytes())
         return as_frame(pixels), size

@@ -258,6 +258,6 @@ def _remove_pending(folder: RunFolder, seen: int | None) -> None:
         seen: time of the last change of the file when the upload began; a start of the run writes it anew.
     """
     # The lock only now: an upload may take long, and whoever finds the run locked believes that it is being trained.
-    with suppress(Timeout), FileLock(folder.path / "run.lock", timeout=0):
+    with suppress(Timeout), FileLock(folder.lock_file, timeout=0):
         if changed_at(folder.pending_file) == seen:
             folder.pending_file.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from fer_ablate.data.decode import SUFFIXES
 from fer_ablate.data.sources.inventory import HIDDEN, not_read, suffix
+from fer_ablate.paths import expanded
 
 PICTURES = frozenset(SUFFIXES)
 VIDEOS = frozenset((".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ogv", ".3gp", ".gif"))
@@ -97,16 +98,19 @@ def printable(path: Path | str) -> str:
 
 
 def _looked_up(source: str) -> Iterator[Medium | Skipped]:
-    path = Path(source).expanduser()
+    path = expanded(source)
     error = _missing(path)
     if error is None:
         yield from _existing(path)
     elif source.isdecimal():
         yield Medium(MediumKind.camera, f"camera {int(source)}", Path(str(int(source))), Path(f"camera-{int(source)}"))
     elif has_magic(source):
-        matches = sorted(glob(str(path), recursive=True))
+        matches = [Path(match) for match in sorted(glob(str(path), recursive=True))]
+        folders = {match for match in matches if os.path.isdir(match)}
         for match in matches:
-            yield from _existing(Path(match))
+            # A folder is read with all below it, which `**` matches as well.
+            if folders.isdisjoint(match.parents):
+                yield from _existing(match)
         if not matches:
             yield Skipped(printable(source), "no file matches this pattern.")
     elif isinstance(error, FileNotFoundError | NotADirectoryError):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fer_ablate.config.key import short
 from fer_ablate.errors import UserError
+from fer_ablate.paths import expanded
 from fer_ablate.tracking.disk.row_labels import LabelledRun, labelled_runs
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.scan import RunRecord, scan
@@ -25,7 +26,7 @@ def find_run(runs_dir: Path, name: str) -> RunFolder:
     Raises:
         UserError: no run fits, or several do; the latest runs, or those that fit, are listed.
     """
-    given = Path(name)
+    given = expanded(name)
     # A path comes first: it may lead to a run outside `runs_dir`.
     # Path.is_file would fail where a label is longer than the name of a file may be.
     if os.path.isfile(given / "run.json"):
@@ -75,7 +76,7 @@ def resolve_start(init_from: str, runs_dir: Path) -> Start:
     Raises:
         UserError: there is neither, the run is not finished, or its checkpoint is missing or unreadable.
     """
-    file = Path(init_from).expanduser()
+    file = expanded(init_from)
     if os.path.isfile(file):
         from fer_ablate.training.checkpoints import weights_identity  # imports torch, which no other start needs
 

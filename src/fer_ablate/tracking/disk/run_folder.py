@@ -37,6 +37,9 @@ __all__ = ["PredictedLabels", "RunFailure", "RunFolder", "RunHeader", "RunPruned
 
 PICTURES = ("confusion.png", "curves.png", "faces.png")
 NOTES = "notes.json"
+LOCK, OWNER = "run.lock", "run.owner"
+"""Files of the process that trains a run; whoever looks whether there is one touches the first."""
+
 SHEETS = "contact_sheets"
 """Folder within a run for contact sheets of its images."""
 
@@ -174,7 +177,8 @@ class RunFolder:
         self.pending_file = path / "upload.pending"
         self.failure_file = path / "failure.json"
         self.pruned_file = path / "pruned.json"
-        self.owner_file = path / "run.owner"
+        self.lock_file = path / LOCK
+        self.owner_file = path / OWNER
         self.notes_file = path / NOTES
         self.sheets = path / SHEETS
 
@@ -240,6 +244,14 @@ class RunFolder:
         if not header.continued_from:  # as in the files of earlier versions, which can read them so
             del stored["continued_from"], stored["continued_after"]
         write_json(self.header_file, stored)
+
+    def replace_header(self, seen: RunHeader, new: RunHeader) -> bool:
+        """Keep a header unless a process trains the run or has written another since this one was seen; whether it was kept."""
+        with suppress(Timeout), FileLock(self.lock_file, timeout=LOCK_SECONDS):
+            if self.header == seen:
+                self.write_header(new)
+                return True
+        return False
 
     @property
     def result(self) -> RunResult:
@@ -347,7 +359,7 @@ class RunFolder:
             elif item == self.log_file:
                 os.truncate(item, 0)
             # The lock is held meanwhile: without its file another process would lock a new one.
-            elif item.name not in ("run.lock", "run.owner"):
+            elif item.name not in (LOCK, OWNER):
                 item.unlink()
 
     @contextmanager
@@ -360,7 +372,7 @@ class RunFolder:
         owner = self.owner_file
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / "run.lock")
+            lock = FileLock(self.lock_file)
             lock.acquire(timeout=LOCK_SECONDS)
         except Timeout:
             message = f"Run {self.path} is being trained by {self.owner}. Wait for it, or stop it first: its epochs are kept."
@@ -388,10 +400,10 @@ class RunFolder:
     @property
     def in_training(self) -> bool:
         """Whether some process, this one included, holds the lock right now."""
-        if not (self.path / "run.lock").is_file():
+        if not (self.lock_file).is_file():
             return False
         try:
-            with FileLock(self.path / "run.lock", timeout=0):
+            with FileLock(self.lock_file, timeout=0):
                 return False
         except Timeout:
             return True

@@ -249,18 +249,18 @@ class Store:
         """Record a run from its folder, whatever the store has of it already.
 
         Args:
-            folder: folder of a run that nobody trains.
+            folder: folder of a run that nobody trains; if a process begins to meanwhile, the rest is left to that.
             parent_run_id: run below which it is shown; None: the one that its header names.
 
         Returns:
             Id of its MLflow run.
         """
-        header = folder.header
-        header = replace(header, parent_run_id=parent_run_id or header.parent_run_id)
+        found = folder.header
+        header = replace(found, parent_run_id=parent_run_id or found.parent_run_id)
         run_id = self.start_run(header, folder.config_yaml)
         # Kept at once: an upload that is killed goes on in the same MLflow run.
-        folder.write_header(replace(header, mlflow_run_id=run_id, mlflow_uri=self.uri))
-        self.finish(run_id, folder, folder.result if folder.finished else None, folder.state)
+        if folder.replace_header(found, replace(header, mlflow_run_id=run_id, mlflow_uri=self.uri)):
+            self.finish(run_id, folder, folder.result if folder.finished else None, folder.state)
         return run_id
 
     def complete_copy(self, run_id: str, folder: RunFolder, origin: str) -> None:
