@@ -83,6 +83,8 @@ def test_data_shows_how_to_drop_flawed_images(typed, small):
 @pytest.mark.slow
 def test_bench_sets_training_against_the_ceiling(typed, small):
     assert "max_epochs of at least 2" in typed("bench", *small, "trainer.max_epochs=1").err
+    assert "on one device" in typed("bench", *small, "trainer.max_epochs=2", "trainer.devices=2", "trainer=cpu").err
+    assert "whole epochs" in typed("bench", *small, "trainer.max_epochs=2", "trainer.fast_dev_run=1").err
     printed = typed("bench", *small, "trainer.max_epochs=2")
     assert (printed.code, printed.err.replace("  measuring ...\n", "")) == (0, "")  # a slow machine prints that it is at work
     assert "training / ceiling" in printed.out

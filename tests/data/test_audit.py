@@ -25,10 +25,24 @@ def test_flaws_agree_with_a_count_by_hand(set_of):
 
 def test_dropping_removes_exactly_what_the_audit_found(set_of):
     faces = set_of(VALUES, LABELS, SPLITS)
-    assert without_flawed(faces, []).rows.tolist() == list(range(9))
-    assert without_flawed(faces, [Drop.duplicates_of_train]).rows.tolist() == [0, 1, 2, 3, 6, 7, 8]
+    assert without_flawed(faces, []) is faces
+    dropped = without_flawed(faces, [Drop.duplicates_of_train])
+    assert (dropped.rows.tolist(), dropped.digest) == ([0, 1, 2, 3, 6, 7, 8], faces.digest)
     assert without_flawed(faces, [Drop.conflicts]).rows.tolist() == [0, 1, 2, 4, 6, 7, 8]
     assert without_flawed(faces, [Drop.blank, Drop.conflicts]).rows.tolist() == [0, 1, 2, 4, 6, 8]
+
+
+def test_dropping_tells_how_many_of_each_kind(set_of):
+    faces = without_flawed(set_of(VALUES, LABELS, SPLITS), [Drop.blank, Drop.conflicts])
+    assert faces.notes == ("data.drop leaves out 3 of 9 images: blank 1, conflicts 2.",)
+
+
+def test_every_training_split_counts_as_one(set_of):
+    faces = set_of([1, 2, 1, 2, 3], [0] * 5, ["train", "training", "training", "test", "test"], ("train", "training", "test"))
+    assert {split: rows.tolist() for split, rows in audit(faces).in_train.items()} == {"test": [3]}
+    dropped = without_flawed(faces, [Drop.duplicates_of_train])
+    assert dropped.rows.tolist() == [0, 1, 2, 4]
+    assert dropped.digest != faces.digest  # a run of another version with these settings had other images
 
 
 def test_after_dropping_a_second_audit_finds_nothing(set_of):

@@ -251,14 +251,15 @@ def test_a_crop_is_compared_with_height_and_width():
 
 
 def test_training_may_not_resize_to_an_untested_size():
-    assert (
-        augment_faults(config({"op": "crop", "size": 40}, {"op": "resize", "size": 48}), (48, 48)) == []
-    )  # a random window, enlarged
-    assert (
-        augment_faults(config({"op": "resize", "size": 56}, {"op": "crop", "size": 44}), (48, 48)) == []
-    )  # tested on the centre
-    (fault,) = augment_faults(config({"op": "resize", "size": 64}, {"op": "crop", "size": 56}), (48, 48))
-    assert fault.key == "augment.steps[1].size"
+    def problems(*sizes):
+        steps = [{"op": op, "size": size} for op, size in sizes]
+        return [fault.key for fault in augment_faults(config(*steps), (48, 48))]
+
+    assert problems(("crop", 40), ("resize", 48)) == []  # a random window, enlarged
+    assert problems(("crop", 40), ("resize", 48), ("crop", 44)) == []  # and tested on the centre
+    # Faces larger or smaller than those that are tested, whatever part of them is seen.
+    for sizes in ((64, 56), (56, 44), (24, 20)):
+        assert problems(("resize", sizes[0]), ("crop", sizes[1])) == ["augment.steps[1].size"]
 
 
 def test_some_images_may_get_one_equal_change():

@@ -163,3 +163,19 @@ def test_an_entry_says_what_it_holds(tmp_path):
     cached(tmp_path, ORIGIN, parsed)
     (facts,) = tmp_path.glob("drawn-*/facts.json")
     assert json.loads(facts.read_text())["splits"] == ["Training"]
+
+
+def test_a_long_name_is_cut(tmp_path):
+    origin = Origin("é" * 122 + "\udce9", "one")  # the longest name of a folder, with a byte that is not UTF-8
+    assert cached(tmp_path, origin, parsed).digest == cached(tmp_path, origin, never).digest
+    assert [path.name.partition("-")[0] for path in tmp_path.iterdir() if path.is_dir()] == ["é" * 50]
+
+
+def test_an_entry_without_refused_files_is_kept(tmp_path):
+    def refused(write):
+        return replace(parsed(write), left_out={cache.UNOPENED: 1})
+
+    first = cached(tmp_path, ORIGIN, refused)
+    assert cached(tmp_path, ORIGIN, parsed).left_out == KNOWN.left_out
+    assert np.array_equal(first.faces, FACES)
+    cached(tmp_path, ORIGIN, never)

@@ -35,6 +35,16 @@ def test_votes_are_added_up_within_a_new_class(faces):
     assert joined.targets[0].tolist() == pytest.approx([1 / 3, 2 / 3])
 
 
+def test_labels_follow_the_votes_of_joined_classes(faces):
+    targets = np.eye(7, dtype=np.float32)
+    assert merge_classes(replace(faces, targets=targets), MOODS).digest == faces.digest
+    targets[3, [0, 2, 3]] = 0.3, 0.3, 0.4  # angry and fear together have more than happy
+    joined = merge_classes(replace(faces, targets=targets), MOODS)
+    assert joined.targets[3].tolist() == pytest.approx([0.4, 0.6])
+    assert joined.labels.tolist() == [1, NO_LABEL, 1, 1, 1, 0, 0]
+    assert joined.digest != faces.digest
+
+
 def test_a_class_that_is_not_there_is_named(faces):
     with pytest.raises(UserError, match=r"no class 'hapy'\. Did you mean 'happy'\?"):
         merge_classes(faces, {"a": ["hapy"], "b": ["sad"]})

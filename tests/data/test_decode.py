@@ -1,6 +1,7 @@
 """Decoding of pictures in all supported formats."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -135,3 +136,29 @@ def test_a_large_jpeg_is_decoded_smaller():
     assert size == (400, 600)
     with pytest.raises(UserError, match="600 x 400"):
         decode(encoded(image, "JPEG", progressive=True), limit=100_000)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", ["jpg", "png", "tif"])
+def test_the_header_has_the_decoded_size(tmp_path, form, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"picture.{form}"
+    Image.fromarray(GRAY).save(path, exif=exif)
+    pixels, size = decode(path.read_bytes())
+    assert header(path).size == size == pixels.shape
+
+
+@pytest.mark.parametrize("mode", ["1", "P"])
+def test_a_huge_picture_is_refused_by_its_header(tmp_path, mode):
+    Image.new(mode, (8_000, 7_000)).save(tmp_path / "huge.png")
+    with pytest.raises(UserError, match="8,000 x 7,000 pixels are more than the 50 million"):
+        header(tmp_path / "huge.png")
+
+
+def test_an_error_of_the_disk_is_no_damage():
+    path = Path("/proc/self/mem")  # opens, and answers the first read by EIO
+    if not path.exists():
+        pytest.skip("only Linux has such a file")
+    with pytest.raises(OSError, match="Input/output error"):
+        header(path)

@@ -1,3 +1,6 @@
+import io
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -113,3 +116,35 @@ def test_a_broken_votes_file_names_its_line(tmp_path, set_of):
     (tmp_path / "fer2013new.csv").write_text("emotion,pixels,Usage\n")
     with pytest.raises(UserError, match="line 1: the columns are not those of FER"):
         with_votes(faces, tmp_path / "fer2013new.csv", Labels.majority, 8)
+
+
+ROW = "Training,é.png,0,9,0,0,0,0,0,0,0,1"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "latin-1"])
+def test_votes_are_read_in_every_encoding(tmp_path, set_of, encoding):
+    path = tmp_path / "fer2013new.csv"
+    path.write_bytes(f"{HEADER}\r\n{ROW}\r\n\r\n,,,,,,,,,,,\r\n".encode(encoding))  # lines without content are skipped
+    assert with_votes(set_of([1], [0], ["Training"]), path, Labels.majority, 8).labels.tolist() == [3]
+
+
+@pytest.mark.parametrize("count", ["9" * 30, "9" * 5000, "²", "٣"], ids=["30 digits", "5000 digits", "a power", "Arabic digits"])
+def test_counts_that_are_no_counts_are_refused(tmp_path, set_of, count):
+    path = votes_file(tmp_path, "", f"Training,a.png,{count},9,0,0,0,0,0,0,0,1")
+    with pytest.raises(UserError, match=r"fer2013new\.csv line 3: expected Usage, Image name and 10 whole numbers"):
+        with_votes(set_of([1], [0], ["Training"]), path, Labels.majority, 8)
+
+
+def test_a_votes_file_that_is_no_csv(tmp_path, set_of, shared, forbidden):
+    faces, path = set_of([1], [0], ["Training"]), votes_file(tmp_path, f"Training,{'a' * 200_000},0,9,0,0,0,0,0,0,0,1")
+    with pytest.raises(UserError, match=r"is no csv \(field larger than field limit \(131072\)\)\. Download the file again"):
+        with_votes(faces, path, Labels.majority, 8)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.write(path)
+    path.write_bytes(packed.getvalue())
+    with pytest.raises(UserError, match=r"is no text\. Pass fer2013new\.csv .* as data\.ferplus_path"):
+        with_votes(faces, path, Labels.majority, 8)
+    locked = votes_file(shared, ROW)
+    with forbidden(locked), pytest.raises(UserError, match=r"cannot be read \(Permission denied\)\. Pass fer2013new\.csv"):
+        with_votes(faces, locked, Labels.majority, 8)

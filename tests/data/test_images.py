@@ -114,3 +114,11 @@ def test_table_images_are_resized_while_written(collected):
 def test_a_form_that_changes_nothing_costs_nothing():
     write = partial(print)
     assert write_in_form(write, ImageForm()) is write
+
+
+def test_more_splits_than_fit_are_refused(folder_of, read):
+    folder = folder_of(*(f"part{number:03}/cat/1.png" for number in range(256)), "train/cat/1.png", size=(1, 1))
+    with pytest.raises(UserError, match=r"257 splits, such as part000, part001, part002, are more than 256"):
+        read(folder)
+    (folder / "part000" / "cat" / "1.png").unlink()
+    assert len(read(folder)[1].splits) == 256

@@ -97,7 +97,7 @@ def test_rafdb_is_read_by_its_list(folder_of):
     (folder / "EmoLabel" / "list_patition_label.txt").write_text("train_00001.jpg 4\ntest_0001.jpg\t1.0\r\ntest_0002.jpg,7\n")
     inventory = folder_inventory(folder)
     assert found(folder) == {("train", "happy"): 1, ("test", "surprise"): 1}
-    assert inventory.left_out == {"without a label": 1}
+    assert inventory.left_out == {"other versions of an image that is read": 1}
     assert inventory.notes[1] == "1 of 3 images of list_patition_label.txt are not there."
 
 
@@ -209,3 +209,58 @@ def test_a_flat_folder_points_to_its_list(folder_of):
     (folder / "train_labels.csv").write_text("image,label\n1.png,3\n")
     with pytest.raises(UserError, match=r"data=list data\.path=\.\.\. Such a list may be train_labels\.csv"):
         folder_inventory(folder)
+
+
+def test_persons_above_emotions_are_not_classes(folder_of):
+    names = ["anna/happy/1.png", "anna/sad/2.png", "bob/Happy/3.png", "bob/fear/4.png", "carl/fear/5.png"]
+    inventory = folder_inventory(folder_of(*names))
+    assert [(one.label, one.group) for one in inventory.pictures] == [
+        ("happy", "anna"), ("sad", "anna"), ("Happy", "bob"), ("fear", "bob"), ("fear", "carl"),
+    ]  # fmt: skip
+    assert inventory.layout == "<person>/<class>/<image>"
+    assert inventory.notes == (
+        "Folders above the classes are persons: images of one person stay together where splits or folds are drawn.",
+    )
+
+
+def test_classes_that_divide_emotions_stay_classes(folder_of):
+    names = ["positive/happy/1.png", "positive/surprise/2.png", "negative/sad/3.png"]
+    assert found(folder_of(*names)) == {("all", "positive"): 2, ("all", "negative"): 1}
+
+
+def test_persons_with_equal_emotions_learn_what_helps(folder_of):
+    names = [f"{person}/{label}/1.png" for person in ("anna", "bob") for label in ("happy", "sad")]
+    with pytest.raises(UserError, match=r"If they are persons, move them into a folder called train\."):
+        folder_inventory(folder_of(*names))
+    assert found(folder_of(*(f"train/{name}" for name in names), root="moved")) == {("train", "happy"): 2, ("train", "sad"): 2}
+
+
+@pytest.mark.parametrize("splits", [["train", "test"], [""]], ids=["in all splits", "without splits"])
+def test_empty_folders_of_classes_are_noted(folder_of, splits):
+    folder = folder_of(*(f"{split or '.'}/{label}/1.png" for split in splits for label in ("happy", "sad")))
+    for split in splits:
+        (folder / split / "fear" / "deeper").mkdir(parents=True)
+    assert folder_inventory(folder).notes == ("Folders without images, which are not classes: fear.",)
+
+
+def test_a_class_lacking_in_one_split_is_known(folder_of):
+    folder = folder_of("train/happy/1.png", "train/sad/2.png", "test/happy/3.png")
+    (folder / "test" / "Sadness").mkdir()
+    assert folder_inventory(folder).notes == ()
+
+
+def test_absent_sequences_of_ckplus_are_counted(folder_of):
+    folder = folder_of("images/S005_001_00000001.png")
+    for sequence in ("S005_001", "S006_001", "S007_001"):
+        (folder / f"{sequence}_00000005_emotion.txt").write_text("3")
+    assert folder_inventory(folder).notes == (
+        "The last 3 frames of each of the 1 labelled sequences of CK+ are read.",
+        "2 of 3 labelled sequences are not there.",
+    )
+
+
+def test_a_folder_nobody_may_enter_is_locked(folder_of, shared, forbidden):
+    folder = folder_of("happy/1.png", "sad/2.png", "fear/3.png", "fear/4.png", root=shared / "faces")
+    with forbidden(folder / "fear", mode=0o444):
+        inventory = folder_inventory(folder)
+    assert inventory.left_out == {"folders without read permission": 1}

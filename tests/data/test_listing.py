@@ -81,3 +81,30 @@ def test_a_split_column_of_row_numbers_is_refused(listed, folder_of):
     text = "file,label,split\n" + "".join(f"{number}.png,happy,{number}\n" for number in range(60))
     with pytest.raises(UserError, match=r"the split column has 60 values.*data\.columns\.split"):
         listed(text)
+
+
+def test_one_picture_in_two_splits_is_refused(listed):
+    with pytest.raises(UserError, match=r"1\.png is listed as train and as test\. Take one of the two lines out"):
+        listed("file,label,split\n1.png,happy,train\n1.png,happy,test\n")
+    found = listed("file,label,split\n1.png,happy,train\n1.png,happy,Training\n")
+    assert (rows(found), found.left_out) == ([("1.png", "train", "happy", "")], {"listed twice": 1})
+
+
+def test_a_further_column_of_labels_is_noted(listed):
+    text = "image,Emotion,label,name\n1.png,happy,3,ann\n"
+    found = listed(text)
+    assert rows(found) == [("1.png", "all", "3", "")]
+    assert found.notes == (
+        "Columns read: image as file.",
+        "Column 'image' is read as file; 'name' is not read.",
+        "Column 'label' is read as label; 'Emotion' is not read.",
+    )
+    assert listed(text, file="image", label="emotion", group="name").notes == (
+        "Columns read: image as file, Emotion as label, name as group.",
+    )
+
+
+@pytest.mark.parametrize("columns", [{}, {"label": "label"}], ids=["found", "given"])
+def test_two_columns_of_one_name_are_refused(listed, columns):
+    with pytest.raises(UserError, match=r"2 columns are called 'label', expected one\. Rename the others"):
+        listed("file,label,Label\n1.png,happy,sad\n", **columns)

@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from fer_ablate.config.choices import Drop, Labels, Roles, Source
-from fer_ablate.config.schema import DataConfig, SyntheticConfig
+from fer_ablate.config.schema import ColumnsConfig, DataConfig, SyntheticConfig
 from fer_ablate.data.load import data_faults, load_faces
 from fer_ablate.data.sources import kaggle
 from fer_ablate.errors import UserError
@@ -143,6 +143,8 @@ def folder_config(config):
         ({"group": "(S"}, "data.group", "'(S' is not a regular expression"),
         ({"test_fraction": 0.95, "val_fraction": 0.1}, "data.test_fraction", "leave nothing to train on"),
         ({"merge": {"a": ["x"], "b": ["X"]}}, "data.merge", "X is in a and in b"),
+        ({"ferplus_path": "votes.csv"}, "data.ferplus_path", "votes.csv is not read by data=folder"),
+        ({"columns": ColumnsConfig(label="mood")}, "data.columns.label", "mood is not read by data=folder"),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
@@ -210,6 +212,12 @@ def test_an_unmatched_pattern_shows_a_file_name(folder_config, folder_of):
         load_faces(replace(folder_config, path=str(folder), group=r"(S\d+)_"))
 
 
+def test_a_folder_without_votes_has_its_own_classes(folder_config, folder_of):
+    folder = folder_of("happy/1.png", "sad/1.png")
+    with pytest.raises(UserError, match=r"data\.num_classes=8 is for FER\+ votes, but .* has none"):
+        load_faces(replace(folder_config, path=str(folder), num_classes=8))
+
+
 def test_votes_in_a_folder_give_labels_or_distributions(folder_config, folder_of):
     folder = folder_of("FER2013Train/1.png", "FER2013Train/2.png")
     lines = ['1.png,"(0, 0, 48, 48)",4,6,0,0,0,0,0,0,0,0', '2.png,"(0, 0, 48, 48)",5,5,0,0,0,0,0,0,0,0']
@@ -254,3 +262,80 @@ def test_a_file_instead_of_folder_names_its_reader(folder_config, tmp_path):
     (tmp_path / "labels.csv").write_text("")
     assert "is read by data=list" in faults(replace(folder_config, path=str(tmp_path / "labels.csv")))["data.path"]
     assert "is not a file" in faults(replace(folder_config, source=Source.list, path=str(tmp_path)))["data.path"]
+
+
+def test_several_tables_of_unknown_names_are_listed(config, table_of, table_row, tmp_path):
+    for name in ("train.csv", "val.csv"):
+        table_of(table_row(), name=name)
+    (tmp_path / "labels.csv").write_text("file,label\n")
+    problem = f"{tmp_path} holds 2 tables (train.csv, val.csv). Pass the right one as data.path=..."
+    changed = replace(config, path=str(tmp_path))
+    assert faults(changed) == {"": problem}
+    with pytest.raises(UserError, match="holds 2 tables"):
+        load_faces(changed)
+    assert len(load_faces(replace(config, path=str(tmp_path / "val.csv")))) == 1
+
+
+def test_tables_beside_the_known_one_are_noted(config, table_of, table_row, tmp_path):
+    path = table_of(table_row(emotion=4))
+    (tmp_path / "fer2013new.csv").write_text("Usage,Image name,neutral\n")
+    assert load_faces(replace(config, path=str(tmp_path))).notes == ()
+    for name in ("icml_face_data.csv", "train.csv"):
+        table_of(table_row(), name=name)
+    beside = load_faces(replace(config, path=str(tmp_path)))
+    assert beside.labels.tolist() == [4]
+    assert beside.notes == ("Of several tables fer2013.csv is read, not icml_face_data.csv, train.csv.",)
+    assert load_faces(replace(config, path=str(path))).notes == ()
+
+
+@pytest.mark.parametrize("source", [Source.folder, Source.list, Source.fer2013], ids=lambda source: source.name)
+def test_a_path_in_a_locked_folder(config, shared, forbidden, source):
+    folder = shared / "locked" / "faces"
+    folder.mkdir(parents=True)
+    changed = replace(config, source=source, path=str(folder))
+    with forbidden(folder.parent):
+        assert "data.path=" in faults(changed)[""]
+        with pytest.raises(UserError, match=r"cannot be looked up \(Permission denied\)\. Change its permissions or those of"):
+            load_faces(changed)
+
+
+@pytest.mark.parametrize("mode", [0o111, 0o444], ids=["not listed", "not entered"])
+def test_a_locked_folder_of_a_table(config, table_of, table_row, shared, forbidden, mode):
+    (shared / "fer").mkdir()
+    table_of(table_row(), name=str(shared / "fer" / "fer2013.csv"))
+    with forbidden(shared / "fer", mode):
+        assert "cannot be looked up (Permission denied)" in faults(replace(config, path=str(shared / "fer")))[""]
+
+
+def test_votes_in_a_locked_folder(config, table_of, table_row, shared, forbidden):
+    (shared / "votes").mkdir()
+    path = table_of(table_row(), name=str(shared / "fer2013.csv"))
+    votes = str(shared / "votes" / "fer2013new.csv")
+    with forbidden(shared / "votes"):
+        found = faults(replace(config, path=str(path), labels=Labels.majority, ferplus_path=votes))
+    assert f"data.ferplus_path={votes} cannot be looked up (Permission denied)" in found[""]
+
+
+def test_a_picture_that_was_locked_comes_back(folder_config, folder_of, shared, forbidden):
+    folder = folder_of("happy/1.png", "happy/2.png", "sad/3.png", root=shared / "faces")
+    changed = replace(folder_config, path=str(folder), cache_dir=str(shared / "cache"))
+    with forbidden(folder / "sad" / "3.png"):
+        left = load_faces(changed)
+        assert (len(left), left.left_out) == (2, {"cannot be opened": 1})
+    assert (len(load_faces(changed)), load_faces(changed).left_out) == (3, {})
+
+
+def test_names_that_are_no_text_can_be_stored(folder_config, folder_of, tmp_path):
+    folder = folder_of(*(f"trai\udce9/{name}" for name in ("happ\udce9/1.png", "sad/\udce9_2.png")), "test/sad/3.png")
+    folder.rename(tmp_path / "face\udce9")
+    folder = tmp_path / "face\udce9"
+    (folder / "train").mkdir()
+    for number in range(3):
+        (folder / "test" / "sad" / f"\udce9{number}.png").write_text("")
+    (folder / "notes.tx\udce9").write_text("")
+    (folder / "test" / "\udce9mpty").mkdir()
+    faces = load_faces(replace(folder_config, path=str(folder)))
+    said = [*faces.notes, *faces.left_out, *faces.classes, *faces.splits, *faces.files]
+    assert "Not read: test/sad/\\xe90.png is not a picture, or its beginning is damaged." in said
+    assert "\n".join(said).encode().count(b"\\xe9") > 8
+    assert faces.files[-1] == r"trai\xe9/sad/\xe9_2.png"

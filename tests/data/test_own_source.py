@@ -24,6 +24,18 @@ def nothing():
 def floats():
     return {"images": IMAGES / 255, "labels": "abab"}
 
+def changed(**entries):
+    return {"images": IMAGES, "labels": "abab", **entries}
+
+def sizes():
+    return changed(images=[np.zeros((2, 2), np.uint8), np.zeros((3, 2), np.uint8)])
+
+def generator():
+    return changed(labels=(one for one in "abab"))
+
+def many():
+    return {"images": np.zeros((257, 1, 1), np.uint8), "labels": [0] * 257, "splits": range(257)}
+
 def unknown():
     return {"images": IMAGES, "labels": "abac", "classes": "ab"}
 """
@@ -62,6 +74,12 @@ def test_used_groups_are_part_of_the_identity(read):
         ("nothing", {}, "returns a ndarray, without images and labels"),
         ("floats", {}, r"returns images of shape \(4, 6, 5\) and type float64"),
         ("unknown", {}, "returns labels that are not among its classes: c"),
+        ("sizes", {}, "returns images that make no array, as those of different sizes"),
+        ("changed", {"labels": None}, "returns labels as NoneType, not as a list of names"),
+        ("changed", {"labels": 5, "classes": 3}, "returns labels as int and classes as int, not as a list of names"),
+        ("changed", {"labels": np.array(5)}, "returns labels as ndarray, not as a list of names"),
+        ("generator", {}, "returns labels as generator, not as a list of names"),
+        ("many", {}, "returns 257 different splits, more than 256"),
         ("all_said", {"count": "four"}, "fails: TypeError: slice indices"),
     ],
 )

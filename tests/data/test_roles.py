@@ -5,6 +5,7 @@ import pytest
 
 from fer_ablate.config.choices import Roles, Source, ValDraw
 from fer_ablate.config.schema import DataConfig
+from fer_ablate.data.draws import draw_part
 from fer_ablate.data.roles import official_rows, role_rows
 from fer_ablate.errors import UserError
 
@@ -187,6 +188,14 @@ def test_every_person_is_tested_in_one_fold(persons):
     tested = [role_rows(persons, config(folds=4, fold=fold)).rows["test"] for fold in range(4)]
     assert sorted(np.concatenate(tested)) == list(range(48))
     assert sorted(person for rows in tested for person in set(persons.groups[rows].tolist())) == list(range(12))
+
+
+def test_groups_give_at_most_about_a_half(persons, recwarn):
+    for fraction, drawn in ((0.2, 8), (0.5, 24), (0.6, 24)):
+        assert len(draw_part(persons, persons.rows, fraction, 0, 1)) == pytest.approx(drawn, abs=4)
+    with pytest.raises(UserError, match=r"want 80% of the images.*data\.group=null"):
+        draw_part(persons, persons.rows, 0.8, 0, 1)
+    assert not recwarn.list
 
 
 def test_folds_without_groups_are_stratified(set_of):

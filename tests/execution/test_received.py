@@ -1,6 +1,7 @@
 """Images that were sent: the same set as on the machine that sent them, kept once by the digest of the pixels."""
 
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from fer_ablate.data.faces import FaceSet
 from fer_ablate.errors import UserError
 from fer_ablate.execution.received import Received, description, has_pixels, is_elsewhere, keep_pixels, pixel_digest
+from fer_ablate.training.start import Start
 
 
 @pytest.fixture
@@ -65,8 +67,8 @@ def test_images_that_have_gone_are_named(faces, tmp_path):
 
 
 def test_weights_to_begin_with_have_their_identity(faces, tmp_path):
-    start = received(faces, tmp_path, ("key of the first run", np.frombuffer(b"weights", np.uint8))).start()
-    assert start.identity == "key of the first run"
+    start = received(faces, tmp_path, (Start(Path(), "key", ("a", "b")), np.frombuffer(b"weights", np.uint8))).start()
+    assert (start.identity, start.classes) == ("key", ("a", "b"))
     assert start.path.read_bytes() == b"weights"
     assert received(faces, tmp_path).start() is None
 

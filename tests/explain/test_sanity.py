@@ -37,6 +37,12 @@ def test_all_weights_are_redrawn_reproducibly():
         assert torch.equal(first.get_parameter(name), second.get_parameter(name))
 
 
+def test_redrawn_weights_are_not_the_initial_ones():
+    torch.manual_seed(0)  # as a run with seed 0 begins
+    initial = nn.Linear(8, 8)
+    assert not torch.equal(randomised(initial).weight, initial.weight)
+
+
 def test_a_custom_layer_keeps_its_mean_and_spread():
     fresh = randomised(network())[3].scale
     assert fresh.mean().item() == pytest.approx(10, abs=0.3)

@@ -52,6 +52,7 @@ def test_any_form_of_picture_gives_equal_faces(tmp_path):
     assert predictor.predict(rgb) == predictor.predict(Image.fromarray(rgb)) == predictor.predict(picture[:, :, 0]) == [face]
     ((prediction,),) = ([one.faces for one in predictor.predict_many([tmp_path])],)
     assert prediction == [face]
+    assert [one.faces for one in predictor.predict_many(tmp_path)] == [prediction]
 
 
 @pytest.mark.parametrize("name", ["turned.jpg", "deep.pgm", "deep.png", "cutout.png"])
@@ -198,6 +199,17 @@ def test_every_and_max_frames_choose_frames(tmp_path):
         (6, pytest.approx(0.6)),
         (9, pytest.approx(0.9)),
     ]
+
+
+@pytest.mark.parametrize("given", [{"every": 0}, {"batch_size": 0}, {"max_frames": -1}])
+def test_numbers_below_the_least_are_refused(given):
+    with pytest.raises(UserError, match=f"{next(iter(given))}="):
+        next(Predictor(Brightness()).predict_many(["none.png"], **given))
+
+
+def test_faces_of_another_type_are_refused():
+    with pytest.raises(UserError, match=r"these are int64 of the shape \(1, 2, 2\)"):
+        Predictor(Brightness()).probabilities([[[1, 2], [3, 4]]])
 
 
 def test_no_camera_is_said_in_words(capfd):

@@ -131,8 +131,14 @@ def test_weights_of_another_network_are_refused(load, weightless, vgg16, tmp_pat
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"<html>", "is not a file of weights"), (b"", "is not a file of weights"), ([1, 2], "is not a state dict")],
-    ids=["a page of a proxy", "an empty file", "a list"],
+    [
+        (b"<html>", "is not a file of weights"),
+        (b"", "is not a file of weights"),
+        (b"\x80\x02\x8a\x0al\xfc\x9cF", "is not a file of weights"),
+        ([1, 2], "is not a state dict"),
+        ({1: torch.zeros(1)}, "is not a state dict"),
+    ],
+    ids=["a page of a proxy", "an empty file", "a damaged file", "a list", "numbers as names"],
 )
 def test_files_without_weights_are_refused(load, tmp_path, content, message):
     file = tmp_path / "weights.pth"

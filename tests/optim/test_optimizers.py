@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from fer_ablate.optim.optimizer_limits import LARGEST, NOT_NEGATIVE
 from fer_ablate.optim.optimizers import OPTIMIZERS, build_optimizer, optimizer_faults
 
 CONF = sorted({path.stem for path in (Path(__file__).parents[2] / "conf" / "optimizer").rglob("*.yaml")} - {"own"})
@@ -185,7 +186,8 @@ def test_limits_are_those_of_torch(name):
         ]
     for arguments in values:
         refused = bool(optimizer_faults({"name": name, **arguments}))
-        stricter = any(arguments.get(one, 0) < 0 for one in LET_PASS)
+        stricter = any(arguments.get(one, 0) < 0 for one in LET_PASS) or arguments.get("differentiable")
+        stricter = stricter or any(arguments.get(one, 0) > LARGEST for one in NOT_NEGATIVE)
         assert refused == (stricter or torch_refuses(target, {**arguments, **fixed})), arguments
 
 

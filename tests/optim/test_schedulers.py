@@ -110,6 +110,13 @@ def test_onecycle_hits_its_corners():
     assert found[7] == pytest.approx(0.001)  # 0.1 / final_div_factor, at the last step
 
 
+def test_onecycle_may_rise_in_a_single_step():
+    found = Run({"name": "onecycle", "pct_start": 0.125, "div_factor": 10.0}, 2).rates()  # 0.125 * 8 steps
+    assert found[0] == pytest.approx(0.1)
+    assert found[1:8] == sorted(found[1:8], reverse=True)
+    assert found[1] > 0.9
+
+
 def test_onecycle_leaves_plain_sgd_without_momentum():
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     build_schedulers({"name": "onecycle"}, optimizer, 4, 2)

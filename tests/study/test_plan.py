@@ -288,7 +288,7 @@ def test_trained_auxiliary_rows_alone_are_no_failure(planned, conf, capsys):
     assert run_plan(plan, [], None, Growth(lambda: plan, grows=False)) == 0
     printed = capsys.readouterr()
     assert "note: The chosen rows are auxiliary" in printed.out
-    assert not printed.err
+    assert "fer_ablate:" not in printed.err  # a slow machine tells what it is doing there
 
 
 def test_auxiliary_rows_alone_get_no_more_seeds(planned, conf):

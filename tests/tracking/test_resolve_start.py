@@ -8,7 +8,7 @@ import torch
 from fer_ablate.errors import UserError
 from fer_ablate.tracking.disk.lookup import resolve_start
 from fer_ablate.tracking.disk.run_folder import RunFolder
-from fer_ablate.training.checkpoints import weights_identity
+from fer_ablate.training.checkpoints import file_start
 
 from ..finished_runs import fill, make_header
 
@@ -31,7 +31,7 @@ def test_a_run_is_known_by_its_key(name, finished, tmp_path):
 def test_a_file_is_known_by_its_weights(finished, tmp_path):
     moved = shutil.copy(finished.best_checkpoint, tmp_path / "moved.ckpt")
     start = resolve_start(str(moved), tmp_path / "runs")
-    assert (start.path, start.identity) == (moved, weights_identity(finished.best_checkpoint))
+    assert (start.path, start.identity) == (moved, file_start(finished.best_checkpoint).identity)
 
 
 def test_a_run_that_is_not_finished_is_refused(tmp_path):

@@ -1,18 +1,23 @@
 """Runs that start from the weights of another run."""
 
 import hashlib
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from fer_ablate.config.behaviour import code_digest
+from fer_ablate.config.key import relevant, run_key
 from fer_ablate.errors import UserError
 from fer_ablate.training.assembly import build_module
-from fer_ablate.training.checkpoints import load_start, weights_identity
-from fer_ablate.training.run import fit
-from fer_ablate.training.start import Start
+from fer_ablate.training.checkpoints import file_start, load_start
+from fer_ablate.training.identity import machine_settings, run_identity
+from fer_ablate.training.run import assess, fit
+from fer_ablate.training.start import Start, output_notes
 
 from ..cases import cases
 from .small_runs import Breaker, Broken, kept_weights, same
@@ -27,8 +32,7 @@ def start_of(task_of):
     def build(config, folder="first"):
         prepared = task_of(config, folder)
         fit(prepared)
-        best = prepared.checkpoint_dir / "best.ckpt"
-        return Start(best, weights_identity(best))
+        return file_start(prepared.checkpoint_dir / "best.ckpt")
 
     return build
 
@@ -48,13 +52,13 @@ def test_a_still_run_keeps_its_first_weights(overrides, config_of, task_of, star
     prepared = replace(task_of(config_of(*STILL, *overrides)), start=start)
     fit(prepared)
     assert same(kept_weights(prepared.checkpoint_dir), kept_weights(start.path.parent))
-    assert weights_identity(prepared.checkpoint_dir / "best.ckpt") == start.identity
+    assert file_start(prepared.checkpoint_dir / "best.ckpt").identity == start.identity
 
 
 def test_without_a_start_the_seed_draws_the_weights(config_of, task_of, start_of):
     first = start_of(config_of("model.norm=none"))
     fit(prepared := task_of(config_of(*STILL)))
-    assert weights_identity(prepared.checkpoint_dir / "best.ckpt") != first.identity
+    assert file_start(prepared.checkpoint_dir / "best.ckpt").identity != first.identity
 
 
 def test_statistics_of_the_normalisation_come_along(config_of, task_of, start_of):
@@ -86,7 +90,7 @@ def test_an_interrupted_run_does_not_start_over(config_of, task_of, start_of, tm
 def test_an_identity_depends_on_weights_alone(config_of, start_of, tmp_path):
     start, other = start_of(config_of()), start_of(config_of("seed=1"), "other")
     moved = shutil.copy(start.path, tmp_path / "moved.ckpt")
-    assert weights_identity(moved) == start.identity
+    assert file_start(moved).identity == start.identity
     assert len({start.identity, other.identity}) == 2
     assert len(start.identity) == 32
 
@@ -132,6 +136,9 @@ def test_only_a_fresh_run_needs_published_weights(config_of, start_of, published
         fit(build(config, "anew"))
 
 
+NAMES = [f"class {number}" for number in range(8)]
+
+
 class Plain(torch.nn.Module):
     """A plugin network, whose output layer has an unknown name."""
 
@@ -147,7 +154,7 @@ def stored(tmp_path):
 
     def write(network, classes):
         state = {f"network.{name}": value for name, value in network.state_dict().items()}
-        described = {"format": "1", "classes": str(list(range(classes)))}
+        described = {"format": "1", "classes": json.dumps(NAMES[:classes])}
         torch.save({"state_dict": state, "fer_ablate": described}, tmp_path / "stored.ckpt")
         return tmp_path / "stored.ckpt"
 
@@ -157,22 +164,80 @@ def stored(tmp_path):
 def test_an_output_layer_of_other_classes_stays(stored):
     given, own = Plain(8), Plain(7)
     drawn = own.last.weight.clone()
-    load_start(own, stored(given, 8), 7)
+    load_start(own, stored(given, 8), NAMES[:7])
     assert torch.equal(own.first.weight, given.first.weight)
     assert torch.equal(own.last.weight, drawn)
 
 
 def test_an_output_layer_of_equal_classes_is_loaded(stored):
     given, own = Plain(7), Plain(7)
-    load_start(own, stored(given, 7), 7)
+    load_start(own, stored(given, 7), NAMES[:7])
     assert torch.equal(own.last.weight, given.last.weight)
+
+
+class Staged(torch.nn.Module):
+    """A network whose output layer has the name that those of stages give it."""
+
+    def __init__(self):
+        super().__init__()
+        self.output = torch.nn.Linear(4, 3)
+        self.first = torch.nn.Linear(6, 4)
+
+
+def test_outputs_are_brought_into_the_order_of_classes(stored):
+    given, own = Staged(), Staged()
+    load_start(own, stored(given, 3), ["Class 2", "class 0", "class_1"])
+    assert torch.equal(own.output.weight, given.output.weight[[2, 0, 1]])
+    assert torch.equal(own.output.bias, given.output.bias[[2, 0, 1]])
+    assert torch.equal(own.first.weight, given.first.weight)
+
+
+def test_an_output_layer_of_foreign_classes_stays(stored):
+    given, own = Staged(), Staged()
+    drawn = own.output.weight.clone()
+    load_start(own, stored(given, 3), ["class 0", "class 1", "class 5"])
+    assert torch.equal(own.output.weight, drawn)
+    assert torch.equal(own.first.weight, given.first.weight)
+
+
+def test_own_networks_begin_with_the_same_classes(stored):
+    with pytest.raises(UserError, match=r"layers gives them is not known.*data\.merge"):
+        load_start(Plain(3), stored(Plain(3), 3), NAMES[2::-1])
+
+
+@pytest.mark.long
+def test_a_start_recognises_faces_in_any_order(config_of, task_of):
+    given = task_of(config_of("model.norm=none"), "first")
+    before = assess(given, fit(given)).result
+    start = file_start(given.checkpoint_dir / "best.ckpt")
+    turned = ", ".join(f"{name}: [{name}]" for name in reversed(before.classes))
+    prepared = replace(task_of(config_of(*STILL, f"data.merge={{{turned}}}"), "turned"), start=start)
+    after = assess(prepared, fit(prepared)).result
+    assert after.classes == before.classes[::-1]
+    assert after.splits["test"].confusion == np.array(before.splits["test"].confusion)[::-1, ::-1].tolist()
+
+
+def test_the_key_knows_what_becomes_of_outputs(config_of):
+    known = ("happy", "sad", "fear")
+    start = Start(Path(), "weights", known)
+
+    def key(classes, start=start):
+        return run_identity(config_of(), "data", start, classes).key
+
+    as_before = run_key(relevant(config_of(), machine_settings(config_of())), "data", code_digest(), "weights")
+    for classes in (known, ("Happiness", "sadness", "afraid"), known[:2]):
+        assert key(classes) == as_before
+    assert len({as_before, key(known[::-1]), key(("happy", "sad", "angry"))}) == 3
+    assert key(known[::-1], Start(Path(), "weights")) == as_before  # of an earlier version
+    (note,) = output_notes(start, known[::-1])
+    assert note.startswith("init_from: the output layer is brought into this order")
 
 
 def test_misfits_are_listed_and_nothing_is_loaded(stored):
     own = torch.nn.ModuleDict({"first": torch.nn.Linear(5, 4), "new": torch.nn.Linear(1, 1)})
     before = {name: value.clone() for name, value in own.state_dict().items()}
     with pytest.raises(UserError) as error:
-        load_start(own, stored(Plain(7), 7), 7)
+        load_start(own, stored(Plain(7), 7), NAMES[:7])
     for line in (
         "do not fit this network",
         "first.weight is 4x6 in the file, 4x5 here",

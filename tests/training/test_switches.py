@@ -114,9 +114,12 @@ def test_train_is_tested_as_it_is(config_of, task_of):
     assert not np.isin(rows, tested.predictions.rows).any()
 
 
-def test_a_fraction_below_one_batch_is_refused(config_of, task_of):
-    with pytest.raises(UserError, match=r"trainer.limit_train_batches = 0.1 of 5 batches leaves none"):
-        fit(task_of(config_of("trainer.limit_train_batches=0.1")))
+@pytest.mark.parametrize(
+    ("key", "batches"), [("limit_train_batches", "5 batches"), ("overfit_batches", "5 batches"), ("limit_val_batches", "1 batch")]
+)
+def test_a_fraction_below_one_batch_is_refused(config_of, task_of, key, batches):
+    with pytest.raises(UserError, match=rf"trainer.{key} = 0.1 of {batches} leaves none"):
+        fit(task_of(config_of(f"trainer.{key}=0.1")))
 
 
 def test_overfitting_sees_the_same_batches_in_every_epoch(config_of, task_of):
@@ -199,6 +202,22 @@ def test_deterministic_switches_torch_to_deterministic_algorithms(config_of, tas
 def test_an_infinite_loss_names_the_learning_rate(config_of, task_of):
     with pytest.raises(UserError, match=r"training loss became nan in epoch 1. Lower optimizer.lr"):
         fit(task_of(config_of("optimizer.lr=1e30")))
+
+
+LOST = ("optimizer=sgd", "optimizer.lr=1e30", "trainer.limit_train_batches=0.2", "trainer.max_epochs=1")
+"""The only step of the epoch ruins the weights, and its own loss is that of the weights before."""
+
+
+@pytest.mark.parametrize("words", [("trainer.early_stopping.patience=1",), ("trainer.keep=last",)])
+def test_weights_lost_after_training_are_no_result(config_of, task_of, words):
+    with pytest.raises(UserError, match=r"val loss became nan in epoch 1. Lower optimizer.lr"):
+        fit(task_of(config_of(*LOST, *words)))
+
+
+def test_unseen_lost_weights_are_no_result(config_of, task_of):
+    unseen = task_of(config_of(*LOST, "trainer.limit_val_batches=0", "trainer.keep=last", "trainer.monitor=train/acc"))
+    with pytest.raises(UserError, match="no finite probabilities"):
+        assess(unseen, fit(unseen))
 
 
 @pytest.mark.slow

@@ -112,7 +112,10 @@ def test_a_crop_larger_than_folder_images_is_found(config_of):
         ("trainer.ema_decay=1", "trainer.ema_decay", "1.0 is not below 1"),
         ("trainer.early_stopping.patience=0", "trainer.early_stopping.patience", "0 is below 1"),
         ("trainer.monitor=val/accuracy", "trainer.monitor", "Did you mean 'val/acc'"),
-        ("trainer.mode=min", "trainer.mode", "would keep the worst epoch"),
+        ("trainer.mode=min", "trainer.mode", "'min' with val/acc would keep the worst epoch"),
+        ("trainer.num_threads=100000", "trainer.num_threads", "100000 is above 1024"),
+        ("optimizer.lr=1e38", "optimizer.lr", "too large for 32-bit numbers"),
+        ("+optimizer.differentiable=true", "optimizer.differentiable", "no training here takes"),
         ("trainer.profiler=simpel", "trainer.profiler", "Did you mean 'simple'"),
         ("trainer.accelerator=tpu", "trainer.accelerator", "Choices: auto, cpu, gpu"),
         ("trainer.devices=0", "trainer.devices", "0 is below 1"),
@@ -128,6 +131,26 @@ def test_a_crop_larger_than_folder_images_is_found(config_of):
 def test_each_fault_names_its_key(override, key, words, config_of):
     (fault,) = faults(config_of(override), key)
     assert words in fault
+
+
+@pytest.mark.parametrize(
+    ("words", "key", "problem"),
+    [
+        (("scheduler=plateau", "scheduler.monitor=val/loss"), "scheduler.mode", "'max' with val/loss would lower the rate"),
+        (("scheduler=plateau", "scheduler.mode=min"), "scheduler.mode", "'min' with val/acc would lower the rate"),
+        (("scheduler=cosine", "scheduler.eta_min=0.5", "optimizer.lr=0.1"), "scheduler.eta_min", "0.5 is above optimizer.lr=0.1"),
+        (("scheduler=onecycle", "scheduler.max_lr=1e300"), "scheduler.max_lr", "at most 1e30"),
+        (("trainer.devices=2", "trainer.batch_size=2"), "trainer.batch_size", "batch normalisation needs 2 on each"),
+    ],
+)
+def test_settings_that_do_not_fit_each_other(words, key, problem, config_of):
+    (fault,) = faults(config_of("trainer=cpu", *words), key)
+    assert problem in fault
+
+
+def test_a_falling_loss_is_monitored_by_its_minimum(config_of):
+    assert run_faults(config_of("scheduler=plateau", "scheduler.monitor=val/loss", "scheduler.mode=min")) == []
+    assert run_faults(config_of("trainer.devices=2", "trainer.batch_size=2", "model.norm=none", "trainer=cpu")) == []
 
 
 def test_without_val_everything_watching_it_is_named(config_of):

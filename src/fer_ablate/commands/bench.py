@@ -25,6 +25,8 @@ def _show(spec: RunSpec) -> int:
     # The first epoch compiles, allocates and fills caches, so it says nothing about speed.
     if config.trainer.max_epochs < 2:
         raise UserError("bench needs trainer.max_epochs of at least 2: the first epoch warms up and is not counted.")
+    if config.trainer.devices > 1 or config.trainer.fast_dev_run:
+        raise UserError("bench measures whole epochs on one device: leave trainer.devices and trainer.fast_dev_run out.")
     use_threads(config.trainer)
     with console.bar("reading the images") as progress:
         data = role_set(config, load_faces(config.data, progress, config.plugins))

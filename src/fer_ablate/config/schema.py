@@ -157,7 +157,8 @@ class StageConfig:
     depth: Annotated[Natural, Unit("blocks")] = 1  # number of blocks; 0 leaves the stage out
     kernel: Annotated[Positive, Unit("pixels")] = 3  # side of the kernels
     stride: Annotated[Positive, Unit("pixels")] = 1  # stride of the first block
-    padding: Annotated[Natural, Unit("pixels")] | None = None  # padding of the kernels; null keeps the size (kernel // 2)
+    # Padding of the kernels; null: kernel // 2, which keeps the size where the kernel is odd.
+    padding: Annotated[Natural, Unit("pixels")] | None = None
     norm: Norm | None = None  # normalisation layer; null: model.norm
     pool: Pool = Pool.none  # pooling that ends the stage
     pool_kernel: Annotated[Positive, Unit("pixels")] = 2  # side of the pool's window; for adaptive pools: side of the result
@@ -247,7 +248,8 @@ class TrainerConfig:
     keep: Keep = Keep.best  # which weights are tested
     early_stopping: EarlyStoppingConfig = field(default_factory=EarlyStoppingConfig)
     gradient_clip: Annotated[float, Gt(0)] | None = None  # largest norm of the whole gradient; null switches it off
-    accumulate: Annotated[Positive, Unit("batches")] = 1  # batches per optimizer step
+    # Batches per optimizer step; the last step of an epoch may have fewer, and as much less weight.
+    accumulate: Annotated[Positive, Unit("batches")] = 1
     # Decay per step of averaged weights, which are then validated and tested; 0.999 is usual, null switches it off.
     ema_decay: Annotated[float, Interval(gt=0, lt=1)] | None = None
     accelerator: Annotated[str, one_of("auto", "cpu", "gpu")] = "auto"  # hardware; auto takes a GPU where there is one
@@ -258,7 +260,7 @@ class TrainerConfig:
     compile: bool = False  # whether torch.compile translates the network
     deterministic: bool = False  # whether GPUs use deterministic kernels only; CPU runs are deterministic anyway
     # Threads of a process; null: OMP_NUM_THREADS, else SLURM_CPUS_PER_TASK, else the cores it may use, over a run's processes.
-    num_threads: Annotated[Positive, Unit("threads")] | None = None
+    num_threads: Annotated[int, Interval(ge=1, le=1024), Unit("threads")] | None = None
     evaluation_batch_size: Annotated[Positive, Unit("images")] = 256  # images of a batch where nothing is trained
     fast_dev_run: Annotated[Natural, Unit("batches")] = 0  # batches of a trial run that keeps nothing; 0: a real run
     # Share of the training batches, or their number if above 1; null takes all.
@@ -267,7 +269,8 @@ class TrainerConfig:
     limit_val_batches: Annotated[float, PART_OF_BATCHES, Unit("batches")] | None = None
     # Share of the batches of every part that finished weights are tested on, or their number if above 1; null takes all.
     limit_test_batches: Annotated[float, PART_ABOVE_0, Unit("batches")] | None = None
-    # Share or number of batches that are trained on again and again, to see whether a network can learn them; 0: all images.
+    # Share of the batches, or their number if above 1, that are trained on again and again, to see whether a network can learn
+    # them; 0: all images.
     overfit_batches: Annotated[float, PART_OF_BATCHES, Unit("batches")] = 0.0
     profiler: Annotated[str, one_of("simple", "advanced", "pytorch")] | None = None  # Lightning's profiler
     # Whether a finished run keeps last.ckpt, its whole state, so that a run with more epochs continues it (docs/training.md).

@@ -1,5 +1,6 @@
 """Finds flaws of a set: exact copies, copies in several splits, contradicting labels, blank images."""
 
+import hashlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -7,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer_ablate.config.choices import Drop
+from fer_ablate.data.classes import split_part
 from fer_ablate.data.faces import FaceSet, Rows
-from fer_ablate.data.roles import split_called
 
 _BLOCK = 2048  # images read at once: keeps temporary arrays small compared with the mapped file
 
@@ -31,7 +32,7 @@ class Audit:
         conflicts: members of these groups.
         blank: images of one constant gray level.
         black: images of zeros only; part of `blank`.
-        in_train: split other than the training split -> its images that also occur in the training split.
+        in_train: split other than the training splits -> its images that also occur in one of these.
         in_earlier: split other than the first -> its images that also occur in a split before it.
     """
 
@@ -60,8 +61,9 @@ def audit(faces: FaceSet) -> Audit:
     labelled[group, faces.labels[rows]] = True
     crossing, conflicting = present.sum(axis=1) > 1, labelled.sum(axis=1) > 1
     blank, black = _blanks(faces)
-    train = split_called("train", faces.splits)
-    others = [split for split in faces.splits if split != train] if train else []
+    train = _training(faces)
+    in_train: NDArray[np.bool_] = np.asarray(present[:, train].any(axis=1))
+    others = [split for place, split in enumerate(faces.splits) if train and place not in train]
 
     def members(split: str, elsewhere: NDArray[np.bool_]) -> Rows:
         found: Rows = rows[elsewhere[group] & (faces.usage[rows] == faces.splits.index(split))]
@@ -79,7 +81,7 @@ def audit(faces: FaceSet) -> Audit:
         conflicts=rows[conflicting[group]],
         blank=blank,
         black=black,
-        in_train={split: members(split, present[:, faces.splits.index(train)]) for split in others} if train else {},
+        in_train={split: members(split, in_train) for split in others},
         in_earlier={split: members(split, present[:, :index].max(axis=1)) for index, split in enumerate(faces.splits) if index},
     )
 
@@ -94,13 +96,24 @@ def without_flawed(faces: FaceSet, drop: Collection[Drop]) -> FaceSet:
     """
     if not drop:
         return faces
-    found = audit(faces)
+    found, digest = audit(faces), faces.digest
     flawed = {
         Drop.duplicates_of_train: np.concatenate([*found.in_train.values(), faces.rows[:0]]),
         Drop.conflicts: found.conflicts,
         Drop.blank: found.blank,
     }
-    return replace(faces, rows=np.setdiff1d(faces.rows, np.concatenate([flawed[kind] for kind in drop])))
+    rows = np.setdiff1d(faces.rows, np.concatenate([flawed[kind] for kind in drop]))
+    counts = ", ".join(f"{kind.name} {len(flawed[kind]):,}" for kind in drop)
+    note = f"data.drop leaves out {len(faces) - len(rows):,} of {len(faces):,} images: {counts}."
+    if Drop.duplicates_of_train in drop and len(_training(faces)) > 1:
+        # What is dropped once depended on the first training split alone, so runs of that time must not pass for those of today.
+        digest = hashlib.sha256(digest.encode() + rows.tobytes()).hexdigest()
+    return replace(faces, rows=rows, digest=digest, notes=(*faces.notes, note))
+
+
+def _training(faces: FaceSet) -> list[int]:
+    """Places of the splits whose names mean the training split, such as `train` and `training`."""
+    return [place for place, split in enumerate(faces.splits) if split_part(split) == "train"]
 
 
 def copies_across(faces: FaceSet, roles: Mapping[str, Rows], dropped: Collection[Drop]) -> Iterator[str]:

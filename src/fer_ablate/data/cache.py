@@ -22,9 +22,13 @@ from numpy.typing import NDArray
 from fer_ablate.data.faces import Bytes, FaceSet, Parsed, Progress, Reader, Rows, content_digest, pixel_hashes
 from fer_ablate.errors import UserError
 
-FORMAT = 2
+FORMAT = 3
 """Part of the hash of every entry; to be raised whenever a reader returns other results."""
 
+UNOPENED = "cannot be opened"
+"""Reason for which the system refuses a file; as it may pass, an entry that lacks a file for it is not kept."""
+
+_LONGEST = 100  # bytes of a source's name in the name of its entry; most file systems allow 255 in all
 _HEADER = 128  # bytes before the images, as numpy pads its own header
 _POLL = 0.5  # seconds between two tries to get the lock
 
@@ -75,7 +79,7 @@ def files_origin(folder: Path, files: Sequence[str], states: Sequence[tuple[int,
         states: size in bytes and time of change in nanoseconds of each file.
         reading: how the files are read.
     """
-    listing = hashlib.sha256(f"{folder.resolve()} {reading}".encode())
+    listing = hashlib.sha256(f"{folder.resolve()} {reading}".encode(errors="surrogateescape"))
     for file, (size, changed) in zip(files, states, strict=True):
         listing.update(f"\n{file} {size} {changed}".encode(errors="surrogateescape"))
     return Origin(folder.name or "folder", listing.hexdigest())
@@ -94,7 +98,8 @@ def cached(cache_dir: Path, origin: Origin, read: Reader, progress: Progress | N
         UserError: the folder cannot be written, the disk is full, an entry belongs to another user who does not let others read
             it, or `read` finds a fault in the source.
     """
-    folder = cache_dir / f"{origin.name}-{hashlib.sha256(f'{FORMAT} {origin.identity}'.encode()).hexdigest()[:16]}"
+    identity = hashlib.sha256(f"{FORMAT} {origin.identity}".encode(errors="surrogateescape")).hexdigest()[:16]
+    folder = cache_dir / f"{origin.name.encode(errors='surrogateescape')[:_LONGEST].decode(errors='ignore')}-{identity}"
     if (faces := _load(folder)) is not None:
         return faces
     with _disk_errors_named(cache_dir):
@@ -104,7 +109,9 @@ def cached(cache_dir: Path, origin: Origin, read: Reader, progress: Progress | N
         if (faces := _load(folder)) is None:
             _store(read, folder, cache_dir)
             faces = _load(folder)
-    assert faces is not None, f"{folder} was just written"
+        assert faces is not None, f"{folder} was just written"
+        if UNOPENED in faces.left_out:
+            shutil.rmtree(folder, ignore_errors=True)  # the images stay mapped
     return faces
 
 

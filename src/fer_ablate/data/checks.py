@@ -58,7 +58,7 @@ def augment_faults(config: AugmentConfig, image_size: Size | None, plugins: Sequ
         plugins: the user's own packages that may be imported.
     """
     faults = []
-    size, tenfold, sized = image_size, False, None
+    size, tenfold, sized, resized = image_size, False, None, None
     for number, step in enumerate(config.steps):
         key = f"{AUGMENT}[{number}]"
         if found := step_faults(key, step, plugins=plugins):
@@ -76,18 +76,28 @@ def augment_faults(config: AugmentConfig, image_size: Size | None, plugins: Sequ
         size, tenfold = op.after(size), tenfold or ten
         if isinstance(op, Sized):
             sized = key, op
+        if isinstance(op, Resize):
+            resized = op.pixels
     if image_size and sized and not faults:
-        faults += _untested_faults(*sized, image_size)
+        faults += _untested_faults(*sized, resized, image_size)
     return faults
 
 
-def _untested_faults(key: str, last: Sized, image_size: Size) -> list[Fault]:
-    """Fault if a network is trained on a size that tests cannot show: they cut views out of images that were not resized."""
+def _untested_faults(key: str, last: Sized, resized: Size | None, image_size: Size) -> list[Fault]:
+    """Fault if a network is trained on a size that tests cannot show: they cut views out of images that were not resized.
+
+    Args:
+        key: of the last step that changes the size.
+        last: that step.
+        resized: what the last resize before or at that step makes; None without one.
+        image_size: height and width of the prepared images.
+    """
     fits = last.pixels[0] <= image_size[0] and last.pixels[1] <= image_size[1]
-    if fits and (last.pixels == image_size or not isinstance(last, Resize)):
+    restored = last.pixels == image_size and isinstance(last, Resize)
+    if restored or (fits and resized in (None, image_size)):
         return []
     problem = f"trains on {spelled(last.pixels)} images that were resized; tests see the {spelled(image_size)} ones as they are"
-    remedy = f"Resize in data.prepare, which changes every image, or go back to {spelled(image_size)} in a last step."
+    remedy = f"Resize in data.prepare, which changes every image, or go back to {spelled(image_size)} in a last resize."
     return [Fault(f"{key}.size", problem, remedy)]
 
 

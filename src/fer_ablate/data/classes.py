@@ -1,5 +1,6 @@
 """Names of classes and splits as people spell them, and classes that `data.merge` joins or leaves out."""
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -150,10 +151,17 @@ def merge_classes(faces: FaceSet, merge: Mapping[str, Sequence[str]]) -> FaceSet
             target[known[class_key(str(member))]] = new
     labels: Rows = target[faces.labels]
     rows = faces.rows[labels[faces.rows] != NO_LABEL]
+    targets, digest = None, faces.digest
+    if faces.targets is not None:
+        targets = _summed(faces.targets, target[:-1], len(merge))
+        mapped, labels = labels, _most_probable(targets, labels)
+        if (mapped != labels).any():  # labels that do not follow from those of the set alone are part of the data's identity
+            digest = hashlib.sha256(digest.encode() + labels.tobytes()).hexdigest()
     return replace(
         faces,
         labels=labels,
-        targets=None if faces.targets is None else _summed(faces.targets, target[:-1], len(merge)),
+        targets=targets,
+        digest=digest,
         classes=tuple(merge),
         rows=rows,
         notes=(*faces.notes, _merge_note(faces, merge, target, len(faces.rows) - len(rows))),
@@ -169,6 +177,13 @@ def _summed(targets: Floats, target: Rows, count: int) -> Floats:
     totals = summed.sum(axis=1, keepdims=True)
     shares: Floats = np.divide(summed, totals, out=np.zeros_like(summed), where=totals > 0)
     return shares
+
+
+def _most_probable(targets: Floats, labels: Rows) -> Rows:
+    """The labels; where another class has more of the probability, as of several old classes together, that one instead."""
+    places = np.arange(len(labels))
+    less = (labels != NO_LABEL) & (targets[places, labels] < targets.max(axis=1))
+    return np.where(less, targets.argmax(axis=1), labels)
 
 
 def _merge_note(faces: FaceSet, merge: Mapping[str, Sequence[str]], target: Rows, lost: int) -> str:

@@ -60,12 +60,14 @@ def header(path: Path) -> Header:
     """Read the header of a picture.
 
     Raises:
-        UserError: it is not a picture; the message gives the reason without the name of the file.
-        OSError: it cannot be opened.
+        UserError: it is not a picture, or too large; the message gives the reason without the name of the file.
+        OSError: it cannot be opened or read.
     """
-    with path.open("rb") as stream, _damage_reported(), _opened(stream) as image:
+    with path.open("rb") as stream, _damage_reported(on_disk=True), _opened(stream) as image:
+        _reduction(image, LIMIT)  # both lines below may decode the pixels: getexif those of a PNG, getpalette all
         width, height = image.size
-        turned = image.getexif().get(ExifTags.Base.Orientation) in _TURNING
+        # Of a TIFF Pillow gives the size of the upright picture.
+        turned = image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation) in _TURNING
         return Header((width, height) if turned else (height, width), _is_gray(image))
 
 
@@ -189,6 +191,14 @@ def _opened(stream: IO[bytes]) -> Image.Image:
 def _load_pixels(image: Image.Image, limit: int) -> None:
     """Decode the pixels, those of a large JPEG at a reduced size."""
     width, height = image.size
+    if (by := _reduction(image, limit)) > 1:
+        image.draft(None, (width // by, height // by))
+    image.load()
+
+
+def _reduction(image: Image.Image, limit: int) -> int:
+    """Divisor of the size at which a picture is decoded; an error if it is too large."""
+    width, height = image.size
     fitting = [by for by in _REDUCTIONS if (width // by) * (height // by) <= limit]
     # For a progressive file the decoder needs memory for the full size even if it returns a smaller picture.
     simple = image.format == "JPEG" and not image.info.get("progressive")
@@ -197,9 +207,7 @@ def _load_pixels(image: Image.Image, limit: int) -> None:
             f"{width:,} x {height:,} pixels are more than the {limit / 1e6:.0f} million that are decoded at most. "
             "Make it smaller; large JPEG files (not progressive) are read at a reduced size."
         )
-    if fitting[0] > 1:
-        image.draft(None, (width // fitting[0], height // fitting[0]))
-    image.load()
+    return fitting[0]
 
 
 def _eight_bits(deep: NDArray[np.generic]) -> Pixels:
@@ -214,8 +222,8 @@ def _eight_bits(deep: NDArray[np.generic]) -> Pixels:
 
 
 @contextmanager
-def _damage_reported() -> Iterator[None]:
-    """Turn the errors that Pillow raises for a damaged file, which can be of any type, into a message."""
+def _damage_reported(on_disk: bool = False) -> Iterator[None]:
+    """Turn the errors that Pillow raises for a damaged file, which can be of any type, into a message; not those of the disk."""
     try:
         yield
     except UserError:
@@ -223,4 +231,6 @@ def _damage_reported() -> Iterator[None]:
     except UnidentifiedImageError as error:
         raise UserError("is not a picture, or its beginning is damaged.") from error
     except Exception as error:
+        if on_disk and isinstance(error, OSError) and error.errno is not None:  # Pillow's own ones have no number
+            raise
         raise UserError(f"is damaged ({error}).") from error

@@ -5,8 +5,8 @@ A group is a person, or anything else that must not be in train and in test at t
 
 import importlib
 import math
+import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +14,8 @@ from fer_ablate.config.choices import ValDraw
 from fer_ablate.data.faces import FaceSet, Rows
 from fer_ablate.errors import UserError
 
-FEWEST = 2
+FEWEST, MOST = 2, 0.6
+"""Fewest folds, and the largest fraction that is drawn in whole groups: as one fold of two, which is near enough."""
 
 
 def fold_rows(faces: FaceSet, folds: int, fold: int, seed: int) -> Rows:
@@ -35,14 +36,14 @@ def fold_rows(faces: FaceSet, folds: int, fold: int, seed: int) -> Rows:
         most = int(np.bincount(labels).max())
         if most < folds:
             raise UserError(f"data.folds={folds}, but no class has so many images (at most {most}). Give fewer folds.")
-        parts = _splitter("StratifiedKFold", folds, seed).split(labels, _with_rare_joined(labels, folds))
+        parts = _parts("StratifiedKFold", folds, seed, labels)
     else:
         groups = faces.groups[faces.rows]
         count = len(np.unique(groups))
         if count < folds:
             raise UserError(f"data.folds={folds}, but there are {count} groups (data.group), which stay whole. Give fewer folds.")
-        parts = _splitter("StratifiedGroupKFold", folds, seed).split(labels, _with_rare_joined(labels, folds), groups)
-    tested: Rows = faces.rows[[test for _, test in parts][fold]]
+        parts = _parts("StratifiedGroupKFold", folds, seed, labels, groups)
+    tested: Rows = faces.rows[parts[fold]]
     return tested
 
 
@@ -113,14 +114,19 @@ def _whole_groups(rows: Rows, labels: Rows, groups: Rows, fraction: float, seed:
         rows: rows to draw from.
         labels: labels of the whole set.
         groups: groups of the whole set.
-        fraction: in (0, 1).
+        fraction: in (0, `MOST`].
         seed: seed of the draw.
 
     Raises:
-        UserError: all rows are of one group.
+        UserError: all rows are of one group, or the fraction is larger.
     """
     # A part in whole groups is drawn as some of k folds, where one fold is about the fraction.
     own = groups[rows]
+    if fraction > MOST:
+        raise UserError(
+            f"data.val_fraction and data.test_fraction want {fraction:.0%} of the images that can be drawn, but of images with "
+            "groups (data.group), which stay whole, about half can at most. Give smaller ones, or data.group=null."
+        )
     folds = min(len(np.unique(own)), max(FEWEST, round(1 / fraction)))
     if folds < FEWEST:
         raise UserError(
@@ -128,21 +134,20 @@ def _whole_groups(rows: Rows, labels: Rows, groups: Rows, fraction: float, seed:
         )
     # scikit-learn takes a single number of 32 bits as seed.
     state = int(np.random.SeedSequence(list(seed)).generate_state(1)[0])
-    splitter = _splitter("StratifiedGroupKFold", folds, state)
-    parts = [part for _, part in splitter.split(rows, _with_rare_joined(labels[rows], folds), own)]
-    # Fractions above a half take several folds; at least one fold must be left.
-    count = max(1, round(fraction * folds)) if fraction > 1 / FEWEST else 1
-    chosen: Rows = np.sort(rows[np.concatenate(parts[: min(count, folds - 1)])])
+    chosen: Rows = np.sort(rows[_parts("StratifiedGroupKFold", folds, state, labels[rows], own)[0]])
     return chosen
 
 
-def _splitter(name: str, folds: int, seed: int) -> Any:
-    """Build a splitter of scikit-learn, which is imported only here because it takes a second."""
-    return getattr(importlib.import_module("sklearn.model_selection"), name)(folds, shuffle=True, random_state=seed)
+def _parts(name: str, folds: int, seed: int, labels: Rows, groups: Rows | None = None) -> list[Rows]:
+    """Places of the images of every fold, by scikit-learn, which is imported only here because it takes a second."""
+    splitter = getattr(importlib.import_module("sklearn.model_selection"), name)(folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class")  # with fewer images than folds, some have none
+        return [part for _, part in splitter.split(labels, _with_rare_joined(labels, folds), groups)]
 
 
 def _with_rare_joined(labels: Rows, folds: int) -> Rows:
-    """Join the classes with fewer images than folds into one: scikit-learn would warn about each of them."""
+    """Join the classes with fewer images than folds into one: together they may have an image for every fold."""
     counts = np.bincount(labels)
     rare = np.flatnonzero((counts > 0) & (counts < folds))
     return np.where(np.isin(labels, rare), rare[0], labels) if len(rare) else labels

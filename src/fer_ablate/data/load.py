@@ -4,8 +4,9 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import astuple, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from fer_ablate.data.sources.synthetic import DRAWING, draw_faces
 from fer_ablate.data.sources.table import looks_like_table, read_table
 from fer_ablate.errors import Fault, UserError
 from fer_ablate.labels import EMOTIONS, EMOTIONS_8, SIDE
+from fer_ablate.paths import expanded
 from fer_ablate.sizes import Size, as_size
 
 AUTO = "auto"
@@ -106,6 +108,8 @@ def _fer2013(config: DataConfig, progress: Progress | None) -> FaceSet:
     faces: FaceSet = cached(
         Path(config.cache_dir), origin, lambda write: read_table(source, write_in_form(write, form), progress), progress
     )
+    if source != path and (others := [one.name for one in table_files(source.parent) if one != source and looks_like_table(one)]):
+        faces = replace(faces, notes=(f"Of several tables {source.name} is read, not {', '.join(others)}.", *faces.notes))
     if config.labels is Labels.hard:
         return faces
     return with_votes(faces, _votes_file(config, source), config.labels, config.num_classes or len(EMOTIONS))
@@ -147,10 +151,10 @@ def _pictures(
         # Such a folder has votes and no labels, so that `hard` means the majority of the votes.
         rule = Labels.majority if config.labels is Labels.hard else config.labels
         return voted(faces, entry.votes, rule, config.num_classes or len(EMOTIONS_8))
-    if config.labels is not Labels.hard:
-        raise UserError(
-            f"data.labels={config.labels.name} reads FER+ votes, but {inventory.root} has none (label.csv). Use data.labels=hard."
-        )
+    unread = {"labels": config.labels.name if config.labels is not Labels.hard else None, "num_classes": config.num_classes}
+    for key, value in unread.items():
+        if value is not None:
+            raise UserError(f"data.{key}={value} is for FER+ votes, but {inventory.root} has none (label.csv). Leave it out.")
     return faces
 
 
@@ -204,24 +208,46 @@ def _found_groups(entry: Entry, pattern: str) -> tuple[list[str], tuple[str, ...
 
 
 def _votes_file(config: DataConfig, source: Path) -> Path:
-    return Path(config.ferplus_path).expanduser() if config.ferplus_path else source.parent / FILE
+    path = expanded(config.ferplus_path) if config.ferplus_path else source.parent / FILE
+    with _lookup_errors_named("data.ferplus_path", path):
+        path.is_file()
+    return path
 
 
 def _given_path(config: DataConfig) -> Path:
     assert config.path is not None, "data_faults() reports a missing data.path"
-    return Path(config.path).expanduser()
+    path = expanded(config.path)
+    with _lookup_errors_named("data.path", path):
+        path.is_file()
+    return path
+
+
+@contextmanager
+def _lookup_errors_named(key: str, path: Path) -> Iterator[None]:
+    """Turn errors of looking for a file, such as in a folder without permission, into a message that names the key."""
+    try:
+        yield
+    except OSError as error:
+        remedy = f"Change its permissions or those of the folders above it, or pass another {key}=..."
+        raise UserError(f"{key}={path} cannot be looked up ({error.strerror}). {remedy}") from error
 
 
 def _fer2013_source(path: Path) -> Path | None:
     """Find the table, or the folder of Kaggle's images, at a path; None if neither is there."""
     if path.is_file():
         return path
-    for folder in (path, path / "fer2013"):  # the original archive unpacks into a folder fer2013
-        for table in table_files(folder) if folder.is_dir() else []:
-            if table.name.lower() in KNOWN or looks_like_table(table):
-                return table
-    if "train" in _parts(path) or any({"train", "test"} <= _parts(below) for below in (*path.glob("*"), *path.glob("*/*"))):
-        return path
+    with _lookup_errors_named("data.path", path):
+        for folder in (path, path / "fer2013"):  # the original archive unpacks into a folder fer2013
+            files = table_files(folder)
+            known = [table for table in files if table.name.lower() in KNOWN]
+            tables = known[:1] or [table for table in files if looks_like_table(table)]
+            if len(tables) > 1:
+                names = ", ".join(table.name for table in tables)
+                raise UserError(f"{folder} holds {len(tables)} tables ({names}). Pass the right one as data.path=...")
+            if tables:
+                return tables[0]
+        if "train" in _parts(path) or any({"train", "test"} <= _parts(below) for below in (*path.glob("*"), *path.glob("*/*"))):
+            return path
     return None
 
 
@@ -247,6 +273,13 @@ def _own_faults(config: DataConfig, plugins: Sequence[str]) -> list[Fault]:
 
 
 def _path_faults(config: DataConfig) -> list[Fault]:
+    try:
+        return _source_faults(config)
+    except UserError as error:
+        return [Fault("", str(error))]
+
+
+def _source_faults(config: DataConfig) -> list[Fault]:
     if config.path is None:
         if config.source is Source.folder:
             return [Fault("data.path", "not given", "Pass data.path=<folder>; expected <split>/<class>/<image> below it.")]
@@ -308,8 +341,14 @@ def _label_faults(config: DataConfig) -> list[Fault]:
     if ferplus and config.source not in (Source.fer2013, Source.folder):
         problem = f"{config.labels.name} reads the FER+ votes, which data={config.source.name} does not have"
         faults.append(Fault("data.labels", problem, "Use data.labels=hard."))
-    if config.num_classes is None:
-        return faults
-    if not ferplus and config.source is not Source.folder:
+    unread = {"data.ferplus_path": config.ferplus_path} if config.source is not Source.fer2013 else {}
+    if config.source is not Source.list:
+        unread |= {f"data.columns.{one.name}": getattr(config.columns, one.name) for one in fields(config.columns)}
+    faults += [
+        Fault(key, f"{value} is not read by data={config.source.name}.", "Leave it out, or choose another data=...")
+        for key, value in unread.items()
+        if value is not None
+    ]
+    if config.num_classes is not None and not ferplus and config.source is not Source.folder:
         faults.append(Fault("data.num_classes", f"{config.num_classes} is for FER+ labels", "Leave it out: the images say it."))
     return faults

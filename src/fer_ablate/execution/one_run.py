@@ -42,7 +42,7 @@ from fer_ablate.training.identity import RunIdentity, run_identity
 from fer_ablate.training.processes import launch, leave_group, rank
 from fer_ablate.training.role_set import RoleSet, role_set
 from fer_ablate.training.run import PreparedRun, TrainedRun, assess, finished_epochs, fit
-from fer_ablate.training.start import Start
+from fer_ablate.training.start import Start, output_notes
 
 
 @dataclass(frozen=True)
@@ -102,10 +102,10 @@ def train_here(spec: RunSpec) -> RunOutcome:
         data = role_set(
             config, received.faces(report_progress) if received else load_faces(config.data, report_progress, config.plugins)
         )
-    notes = dry_batch(config, data.faces)
+    start = received.start() if received else _start(config)
+    notes = [*dry_batch(config, data.faces), *output_notes(start, data.faces.classes)]
     if rank() == 0 and not spec.place:  # a sweep has shown them, once for all its runs
         _show_notes(spec, notes)
-    start = received.start() if received else _start(config)
     # A planned run has its key already, but images, code and machine may be others by now: what is trained decides the key.
     identity = _identity(config, data, start)
     key = identity.key
@@ -158,7 +158,7 @@ def _start(config: Config) -> Start | None:
 
 
 def _identity(config: Config, data: RoleSet, start: Start | None) -> RunIdentity:
-    return run_identity(config, data.faces.digest, start.identity if start is not None else None)
+    return run_identity(config, data.faces.digest, start, data.faces.classes)
 
 
 def _other_machine(spec: RunSpec, identity: RunIdentity) -> str:

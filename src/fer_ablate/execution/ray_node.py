@@ -36,6 +36,7 @@ from fer_ablate.execution.run_parcels import (
 from fer_ablate.tracking.disk.files import write_atomically
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
+from fer_ablate.training.start import Start
 
 ROOM = 200_000_000
 """Bytes that have to be free on the disk of a node before it begins a run."""
@@ -97,7 +98,7 @@ class Request:
         cwd: folder of the sweep, from which relative paths start where the disk is shared.
         expected: see `Expected`.
         images: None as long as every node seems to see the disk of the sweep.
-        start: identity and reference of the checkpoint to begin with; None: drawn or published weights.
+        start: the weights to begin with, and the reference of their file; None: drawn or published weights.
         pretrained: reference of the file that `model.pretrained_path` names; None if it names none.
         state: reference of what an earlier part of this run has left, a `Parcel`; None if it never began.
     """
@@ -107,7 +108,7 @@ class Request:
     cwd: str
     expected: Expected
     images: SentImages | None
-    start: tuple[str, Any] | None
+    start: tuple[Start, Any] | None
     pretrained: Any
     state: Any
 
@@ -254,8 +255,8 @@ def _other_run(spec: RunSpec, received: Received) -> str:
     """Why this node would train another run than the planned one; empty if it trains the same."""
     from fer_ablate.training.identity import run_identity
 
-    start = received.start()
-    here = run_identity(spec.config, received.faces().digest, start.identity if start is not None else None)
+    faces = received.faces()
+    here = run_identity(spec.config, faces.digest, received.start(), faces.classes)
     if here.key == spec.key or not spec.key:
         return ""
     return (

@@ -83,7 +83,7 @@ class Sent:
             images = replace(sent, blocks=[number(one) for one in sent.blocks], description=number(sent.description))
             if spec.config.init_from is not None:
                 found = resolve_start(spec.config.init_from, Path(spec.config.runs_dir))
-                start = (found.identity, number(self.file(found.path)))
+                start = (found, number(self.file(found.path)))
             if spec.config.model.pretrained is not None and spec.config.model.pretrained_path is not None:
                 pretrained = number(self.file(Path(spec.config.model.pretrained_path)))
             take_up_shorter(spec)

@@ -86,22 +86,22 @@ class Received:
 
     folder: Path
 
-    def write(self, cache_dir: Path, pixels: str, faces: dict[str, Any], start: tuple[str, Bytes] | None) -> None:
+    def write(self, cache_dir: Path, pixels: str, faces: dict[str, Any], start: tuple[Start, Bytes] | None) -> None:
         """Keep what was sent.
 
         Args:
             cache_dir: where `keep_pixels` has put the pixels.
             pixels: their digest.
             faces: see `description`.
-            start: identity and file of the weights to begin with; None: drawn ones, or published ones.
+            start: the weights to begin with and their file; None: drawn ones, or published ones.
         """
         write_atomically(self.folder / "images.npz", lambda stream: np.savez(stream, **faces["arrays"]))
         if start is not None:
             write_atomically(self.folder / "start.ckpt", lambda stream: stream.write(start[1].data))
-        identity = start[0] if start is not None else None
+        known = [start[0].identity, start[0].classes] if start is not None else None
         write_json(
             self.folder / "received.json",
-            {"cache_dir": str(cache_dir), "pixels": pixels, "start": identity, "facts": faces["facts"]},
+            {"cache_dir": str(cache_dir), "pixels": pixels, "start": known, "facts": faces["facts"]},
         )
 
     def faces(self, progress: Progress | None = None) -> FaceSet:
@@ -124,8 +124,8 @@ class Received:
 
     def start(self) -> Start | None:
         """The weights to begin with; None if the run begins with others than those of a run or file."""
-        identity = self._known()["start"]
-        return Start(self.folder / "start.ckpt", identity) if identity is not None else None
+        known = self._known()["start"]
+        return Start(self.folder / "start.ckpt", known[0], tuple(known[1])) if known is not None else None
 
     def _known(self) -> dict[str, Any]:
         known: dict[str, Any] = json.loads((self.folder / "received.json").read_text(encoding="utf-8"))

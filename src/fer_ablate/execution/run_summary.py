@@ -5,7 +5,7 @@ from fer_ablate.cli.run_spec import RunSpec
 from fer_ablate.config.environment import recorded
 from fer_ablate.config.key import short
 from fer_ablate.config.overrides import quoted
-from fer_ablate.config.schema import Config
+from fer_ablate.config.schema import Config, TrainerConfig
 from fer_ablate.config.study_rows import repeat_of
 from fer_ablate.data.summary import class_counts, class_counts_text, left_out_text
 from fer_ablate.execution.mlflow_pages import page_facts
@@ -38,7 +38,7 @@ def show_start(spec: RunSpec, prepared: PreparedRun, finished: int, continued: C
         return
     config, data, where = spec.config, prepared.data, environment(prepared.hardware)
     trainer = config.trainer
-    steps = -(-len(data.roles["train"]) // trainer.batch_size)
+    steps, images = _steps(trainer, len(data.roles["train"])), trainer.batch_size * trainer.accumulate
     share = f" on {trainer.devices} devices" if trainer.devices > 1 else ""
     optimizer, scheduler = config.optimizer, config.scheduler
     rows = [
@@ -48,7 +48,7 @@ def show_start(spec: RunSpec, prepared: PreparedRun, finished: int, continued: C
         (
             "training",
             f"{optimizer['name']} lr {optimizer['lr']:g}, {scheduler['name']}, {config.loss.name}; "
-            f"{console.counted(trainer.max_epochs, 'epoch')} x {console.counted(steps, 'step')} of {trainer.batch_size}",
+            f"{console.counted(trainer.max_epochs, 'epoch')} x {console.counted(steps, 'step')} of {images}",
         ),
         ("device", f"{where['hardware']}, {console.counted(int(where['threads']), 'thread')}, {where['precision']}{share}"),
     ]
@@ -118,3 +118,11 @@ def _pictures(folder: RunFolder) -> list[str]:
         *(file.name for file in found if file.parent == folder.path),
         *([f"{folder.sheets.name}/ ({sheets})"] if sheets else []),
     ]
+
+
+def _steps(trainer: TrainerConfig, images: int) -> int:
+    """Optimizer steps of an epoch over this number of training images."""
+    batches = -(-images // trainer.batch_size)
+    if limit := trainer.overfit_batches or trainer.limit_train_batches:
+        batches = min(batches, int(limit)) if limit > 1 else int(limit * batches)
+    return -(-batches // trainer.accumulate)

@@ -17,8 +17,8 @@ from fer_ablate.explain.attributions import Maps
 SIMILAR = 0.5
 """Rank correlation above which two maps count as similar."""
 
-SEED = 0
-"""Seed of the redrawn weights."""
+SEED = 1810_03292
+"""Seed of the redrawn weights: not one of the small numbers with which networks are trained, or they would begin with these."""
 
 
 @dataclass(frozen=True)

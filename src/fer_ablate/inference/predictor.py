@@ -98,7 +98,7 @@ class Predictor:
         faces = faces[:, None] if faces.ndim == 3 else faces
         if faces.dtype != np.uint8 or faces.ndim != 4 or faces.shape[1] not in (1, 3) or 0 in faces.shape[2:]:
             raise UserError(
-                f"Faces must be uint8 of the shape (N, H, W), (N, 1, H, W) or (N, 3, H, W); these are {faces_u8.dtype} "
+                f"Faces must be uint8 of the shape (N, H, W), (N, 1, H, W) or (N, 3, H, W); these are {faces.dtype} "
                 f"of the shape {np.shape(faces_u8)}."
             )
         size, channels = self.scorer.image_size, self.scorer.channels
@@ -129,12 +129,16 @@ class Predictor:
         return self._faces(ScoredFrame(frame, boxes, self.probabilities(faces)))
 
     def predict_many(
-        self, sources: Sequence[str | PathLike[str]], every: int = 1, max_frames: int = 0, batch_size: int = BATCH
+        self,
+        sources: str | PathLike[str] | Sequence[str | PathLike[str]],
+        every: int = 1,
+        max_frames: int = 0,
+        batch_size: int = BATCH,
     ) -> Iterator[Prediction]:
         """Score the faces of pictures, folders, patterns, videos and cameras, reading ahead in threads.
 
         Args:
-            sources: as `predict source=` takes them; a camera is its number as text.
+            sources: as `predict source=` takes them, one or several; a camera is its number as text.
             every: take every n-th frame of a video or camera.
             max_frames: most frames to take from each video or camera; 0 takes all.
             batch_size: faces that the network scores at once.
@@ -143,7 +147,13 @@ class Predictor:
             One prediction per frame. A file that cannot be read gives one with a `problem`; so does a folder in which files are
             left out.
         """
-        media, missing = find_media([fspath(source) for source in sources])
+        for name, value in (("every", every), ("batch_size", batch_size)):
+            if value < 1:
+                raise UserError(f"{name}={value} is not a number from 1.")
+        if max_frames < 0:
+            raise UserError(f"max_frames={max_frames} is not a number from 0.")
+        named = [sources] if isinstance(sources, str | PathLike) else sources
+        media, missing = find_media([fspath(source) for source in named])
         for skipped in missing:
             yield Prediction(skipped.display_name, 0, None, [], skipped.reason)
         frames = read_frames(media, every, max_frames)

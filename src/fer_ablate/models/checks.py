@@ -158,7 +158,8 @@ def _instance_norm_faults(network: ModelConfig, image_size: Size) -> list[Fault]
     size = image_size
     for index, stage in enumerate(network.stages):
         sizes = stage_sizes(stage, size) if stage.depth else [size]
-        if stage.depth and stage.norm is Norm.instance and (1, 1) in sizes:
+        normed = sizes if network.norm_position is NormPosition.after_pool else sizes[:-1]  # the last one is that after the pool
+        if stage.depth and stage.norm is Norm.instance and (1, 1) in normed:
             return [
                 Fault(
                     f"model.stages[{index}].norm",

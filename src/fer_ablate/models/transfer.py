@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from filelock import FileLock
@@ -99,17 +98,21 @@ def _fetch(published: PublishedWeights, file: Path) -> None:
 
 
 def _digest(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    try:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror}).") from error
 
 
 def _state_dict(file: Path) -> Mapping[str, Tensor]:
     try:
         loaded = torch.load(file, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+    except Exception as error:  # a damaged file raises whatever its bytes mean to the reader
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(f"{file} is not a file of weights: {reason}") from error
-    if not isinstance(loaded, Mapping) or not all(isinstance(value, Tensor) for value in loaded.values()):
+    named = isinstance(loaded, Mapping) and all(isinstance(name, str) for name in loaded)
+    if not named or not all(isinstance(value, Tensor) for value in loaded.values()):
         raise UserError(
             f"{file} is not a state dict, which maps names to tensors. Save one with torch.save(network.state_dict(), ...)."
         )

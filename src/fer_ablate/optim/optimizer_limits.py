@@ -23,6 +23,9 @@ NOT_NEGATIVE = (
 FLOAT_BETAS = ("Adam", "AdamW")
 """Classes that take no whole number in `betas`."""
 
+LARGEST = 1e30
+"""Largest number of these; torch fails at the first step where its square or product is none of 32 bits."""
+
 OPTIONAL_SWITCHES = ("foreach", "fused")
 """Switches between implementations; null leaves the choice to torch."""
 
@@ -46,6 +49,8 @@ def _numbers(_: str, given: Mapping[str, Any]) -> Iterator[Fault]:
         if name in given and not given[name] >= 0:
             problem = f"{given[name]} is negative." if given[name] < 0 else f"{given[name]} is not a number from 0."
             yield Fault(f"optimizer.{name}", problem)
+        elif name in given and given[name] > LARGEST:
+            yield Fault(f"optimizer.{name}", f"{given[name]:g} is more than {LARGEST:g}, and too large for 32-bit numbers.")
     if "rho" in given and not 0 <= given["rho"] <= 1:
         yield Fault("optimizer.rho", f"{given['rho']} is not in [0, 1].", "It is a share of the running average, such as 0.9.")
 
@@ -75,6 +80,10 @@ def _switches(_: str, given: Mapping[str, Any]) -> Iterator[Fault]:
     for name in OPTIONAL_SWITCHES:
         if given.get(name) not in (None, True, False):
             yield Fault(f"optimizer.{name}", f"{given[name]!r} is neither true, false nor null.")
+    if given.get("differentiable"):
+        yield Fault(
+            "optimizer.differentiable", "it is for gradients through the steps, which no training here takes.", "Leave it out."
+        )
     for name in EXCLUDED:
         if given.get("fused") and given.get(name):
             yield Fault("optimizer.fused", f"it cannot be combined with optimizer.{name}.", "Set one of them to false.")

@@ -1,5 +1,6 @@
 """Builds torch's schedulers. `steps` turns durations in epochs into optimizer steps; only plateau is updated once an epoch."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -126,11 +127,13 @@ def _stepped(schedule: Schedule, optimizer: Optimizer, length: Length) -> lr_sch
 def _one_cycle(schedule: OneCycle, optimizer: Optimizer, length: Length) -> lr_scheduler.OneCycleLR:
     # torch cannot cycle the momentum of an optimizer without one, and would turn plain SGD into SGD with momentum.
     has_momentum = bool(optimizer.defaults.get("momentum")) or "betas" in optimizer.defaults
+    # Where the rise has a single step, torch divides by its zero steps after that; the next number makes it a tiny part of one.
+    exact = float(schedule.pct_start * length.total) == 1
     return lr_scheduler.OneCycleLR(
         optimizer,
         max_lr=[group["lr"] if schedule.max_lr is None else schedule.max_lr for group in optimizer.param_groups],
         total_steps=length.total,
-        pct_start=schedule.pct_start,
+        pct_start=math.nextafter(schedule.pct_start, 1) if exact else schedule.pct_start,
         div_factor=schedule.div_factor,
         final_div_factor=schedule.final_div_factor,
         cycle_momentum=schedule.cycle_momentum and has_momentum,

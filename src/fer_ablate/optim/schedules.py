@@ -112,7 +112,7 @@ LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "period_epochs": (lambda value: value > 0, "a number of epochs above 0"),
     "every_epochs": (lambda value: value > 0, "a number of epochs above 0"),
     "multiplier": (lambda value: isinstance(value, int) and value >= 1, "a whole number from 1"),
-    "max_lr": (lambda value: value > 0, "a number above 0"),
+    "max_lr": (lambda value: 0 < value <= 1e30, "a number above 0, and at most 1e30"),
     "pct_start": (lambda value: 0 < value < 1, "in (0, 1)"),
     "div_factor": (lambda value: value >= 1, "a number from 1"),
     "final_div_factor": (lambda value: value >= 1, "a number from 1"),

@@ -29,6 +29,7 @@ from fer_ablate.tracking.disk.lookup import resolve_start
 from fer_ablate.training.identity import RunIdentity, identity_of_repeat, run_identity
 from fer_ablate.training.protocol import protocol
 from fer_ablate.training.role_set import assigned_rows
+from fer_ablate.training.start import Start, output_notes
 
 REPEAT_IN_INTERPOLATION = re.compile(rb"\$\{[^}]*(seed|fold)")
 
@@ -210,7 +211,7 @@ def _keyed(spec: StudySpec, rows: Sequence[Row], configs: dict[str, _RowConfigs]
 def _cell(row: Row, config: Config, reference: dict[str, Any], shared: "_Shared", start: Cell | None, spec: StudySpec) -> Cell:
     config, weights = _started(config, shared, start)
     faces = shared.faces(config.data, config.plugins)
-    identity = run_identity(config, faces.digest, weights)
+    identity = run_identity(config, faces.digest, weights, faces.classes)
     leaves = flat(plain(config))
     apart = ("name", "seed", *(FOLD_KEYS if spec.folds is not None else ()))
     changed = {
@@ -224,7 +225,7 @@ def _cell(row: Row, config: Config, reference: dict[str, Any], shared: "_Shared"
         changed,
         factor=_factor_value(row, leaves, spec.factor),
         start_key=start.key if start else None,
-        notes=notes,
+        notes=(*notes, *output_notes(weights, faces.classes)),
         protocol=protocol(config, faces.size, preset, faces.groups is not None),
         classes=faces.classes,
         tested=tested,
@@ -235,15 +236,15 @@ def _cell_of_repeat(first: Cell, config: Config, shared: "_Shared", start: Cell 
     """The cell of another seed or fold of a row, made from its first one, since they differ in nothing else."""
     config, weights = _started(config, shared, start)
     repeat: dict[str, Any] = {"seed": config.seed} | ({"data.fold": config.data.fold} if config.data.folds is not None else {})
-    identity = identity_of_repeat(first.identity, repeat, weights)
+    identity = identity_of_repeat(first.identity, repeat, weights.identity if weights is not None else None)
     notes = first.notes if config.data.folds is None else shared.roles(config, shared.faces(config.data, config.plugins)).notes
     return replace(first, config=config, identity=identity, start_key=start.key if start else None, notes=notes)
 
 
-def _started(config: Config, shared: "_Shared", start: Cell | None) -> tuple[Config, str | None]:
-    """The config with the weights that it starts with, and their identity; None if they are drawn from the seed."""
+def _started(config: Config, shared: "_Shared", start: Cell | None) -> tuple[Config, Start | None]:
+    """The config with the weights that it starts with, and these; None if they are drawn from the seed."""
     if start is not None:
-        return replace(config, init_from=start.key), start.key
+        return replace(config, init_from=start.key), Start(Path(), start.key, start.classes)  # whose file is yet to come
     return config, shared.weights(config.init_from, Path(config.runs_dir)) if config.init_from is not None else None
 
 
@@ -269,7 +270,7 @@ class _Shared:
     def __init__(self) -> None:
         self._faces: dict[str, FaceSet] = {}
         self._roles: dict[str, _Assigned] = {}
-        self._weights: dict[tuple[str, Path], str] = {}
+        self._weights: dict[tuple[str, Path], Start] = {}
 
     def faces(self, data: DataConfig, plugins: Sequence[str]) -> FaceSet:
         """The images of a run; which fold is tested changes none of them."""
@@ -287,10 +288,10 @@ class _Shared:
             self._roles[key] = _Assigned(given.preset, notes, _tested(config.data, faces, given.rows))
         return self._roles[key]
 
-    def weights(self, init_from: str, runs_dir: Path) -> str:
-        """Identity of the weights that `init_from` names."""
+    def weights(self, init_from: str, runs_dir: Path) -> Start:
+        """The weights that `init_from` names."""
         if (init_from, runs_dir) not in self._weights:
-            self._weights[init_from, runs_dir] = resolve_start(init_from, runs_dir).identity
+            self._weights[init_from, runs_dir] = resolve_start(init_from, runs_dir)
         return self._weights[init_from, runs_dir]
 
 

@@ -137,4 +137,5 @@ def build_early_stopping(config: EarlyStoppingConfig) -> EarlyStopping | None:
         patience=config.patience,
         min_delta=config.min_delta,
         check_on_train_epoch_end=True,  # before the checkpoint of the epoch, which stores the stop
+        check_finite=False,  # `EpochReport` ends a run whose loss is no number, with an error
     )

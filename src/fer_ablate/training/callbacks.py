@@ -29,7 +29,7 @@ class Observer(Protocol):
 
         Args:
             epoch: number of the epoch, from 1.
-            metrics: all metrics of the epoch, its learning rate `lr` and its `seconds`.
+            metrics: all metrics of the epoch, the learning rate `lr` at its end and its `seconds`.
             time_ms: Unix time of the measurement in milliseconds.
         """
         ...
@@ -65,7 +65,7 @@ class EpochReport(Checkpoint):
         """Pass on what was logged, also for the val role, which Lightning measures before this hook.
 
         Raises:
-            UserError: the training loss is not finite.
+            UserError: the training loss is not finite, or the val loss is not a number.
         """
         self.seconds.append(time.perf_counter() - self._began)
         # Metrics of this package have a slash in their names; Lightning adds others.
@@ -77,11 +77,12 @@ class EpochReport(Checkpoint):
             for observer in self.observers:
                 observer.epoch(epoch, metrics, int(time.time() * 1000))
         # After the observers, so that the epoch that diverged is on record.
-        if not math.isfinite(metrics["train/loss"]):
-            raise UserError(
-                f"The training loss became {metrics['train/loss']} in epoch {epoch}. "
-                "Lower optimizer.lr, or set trainer.gradient_clip=1."
-            )
+        # A network with infinite outputs for a few val images may recover, one with weights that are no numbers never does.
+        lost = {"training": not math.isfinite(metrics["train/loss"]), "val": math.isnan(metrics.get("val/loss", 0.0))}
+        if role := next((role for role, is_lost in lost.items() if is_lost), None):
+            loss = metrics["train/loss" if role == "training" else "val/loss"]
+            remedy = "Lower optimizer.lr, or set trainer.gradient_clip=1."
+            raise UserError(f"The {role} loss became {loss} in epoch {epoch}. {remedy}")
 
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Store the seconds of all epochs so far."""

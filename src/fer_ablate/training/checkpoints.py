@@ -5,6 +5,7 @@ import json
 import pickle
 import struct
 import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fer_ablate.errors import UserError
+from fer_ablate.training.start import Start, output_change, outputs_in_order
 
 DAMAGE = (
     *(RuntimeError, EOFError, BadZipFile, OSError, ValueError, LookupError, TypeError),
@@ -82,47 +84,54 @@ def load_weights(network: nn.Module, checkpoint: dict[str, Any], path: Path) -> 
         ) from error
 
 
+OUTPUT = "output."
+"""Prefix of the output layer in a network that is built of stages."""
+
 LISTED = 5
 """Number of tensors that a message names when a checkpoint does not fit."""
 
 
-def weights_identity(path: Path) -> str:
-    """Hash the weights in a checkpoint to 32 hexadecimal digits; a moved or copied file has the same hash.
+def file_start(path: Path) -> Start:
+    """The weights in a checkpoint; their identity is a hash of 32 hexadecimal digits, which a moved or copied file shares.
 
     Raises:
         UserError: the file is not a checkpoint of fer_ablate.
     """
-    total = hashlib.sha256()
-    for name, tensor in sorted(_weights(read(path)).items()):
+    total, checkpoint = hashlib.sha256(), read(path)
+    for name, tensor in sorted(_weights(checkpoint).items()):
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         # As bytes, because numpy has no bfloat16; flat, because a tensor without dimensions has no view as bytes.
         total.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return total.hexdigest()[:32]
+    return Start(path, total.hexdigest()[:32], _classes(checkpoint))
 
 
-def load_start(network: nn.Module, path: Path, num_classes: int) -> None:
+def load_start(network: nn.Module, path: Path, classes: Sequence[str]) -> None:
     """Load the weights of a checkpoint into a network; the state of the optimizer is not loaded.
 
     Args:
-        network: the network. Its output layer keeps its weights if the checkpoint has another number of classes.
+        network: the network. Its output layer keeps its weights if the checkpoint has other classes. If it has them in another
+            order, its outputs are brought into that of the network.
         path: the checkpoint.
-        num_classes: number of classes of the network.
+        classes: names of the classes of the network.
 
     Raises:
-        UserError: any other tensor is missing, has no counterpart or has another shape.
+        UserError: any other tensor is missing, has no counterpart or has another shape; or the classes differ in name or order
+            alone, and the network is one of the user's own, whose output layer is not known.
     """
     checkpoint = read(path)
     given, own = _weights(checkpoint), _tensors(network.state_dict())
-    classes = len(json.loads(checkpoint["fer_ablate"]["classes"]))
-    # The output layer is recognised by its shape, which must differ in the number of classes and in nothing else: its name
-    # is unknown in a plugin network.
-    output = {
-        name
-        for name in given.keys() & own.keys()
-        if classes != num_classes
-        and (classes, *own[name].shape[1:]) == given[name].shape
-        and (num_classes, *given[name].shape[1:]) == own[name].shape
-    }
+    known = _classes(checkpoint)
+    output = _output_layer(given, own, len(known), len(classes))
+    if change := output_change(known, classes):
+        output = {name for name in given if name.startswith(OUTPUT)}
+        if not output:
+            raise UserError(
+                f"init_from={path} has the classes {', '.join(known)}, and this network {', '.join(classes)}. Which of its "
+                "layers gives them is not known of a network of your own, so begin with the same classes in the same order: "
+                "data.merge={name: [name], ...} sets it."
+            )
+        if change == "reordered" and (order := outputs_in_order(known, classes)) is not None:
+            given, output = {**given, **{name: given[name][order] for name in output}}, set()
     misfits = [_misfit(name, given.get(name), own.get(name)) for name in {**own, **given} if name not in output]
     if found := [text for text in misfits if text]:
         lines = [*found[:LISTED], *([f"and {len(found) - LISTED} more"] if len(found) > LISTED else [])]
@@ -132,6 +141,21 @@ def load_start(network: nn.Module, path: Path, num_classes: int) -> None:
             "Start from a run with the same model=..., augment=... and image size, or leave init_from out."
         )
     network.load_state_dict({name: tensor for name, tensor in given.items() if name not in output}, strict=False)
+
+
+def _classes(checkpoint: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(map(str, json.loads(checkpoint["fer_ablate"].get("classes", "[]"))))
+
+
+def _output_layer(given: Mapping[str, Tensor], own: Mapping[str, Tensor], classes: int, own_classes: int) -> set[str]:
+    """Names of the tensors that differ in the number of classes and in nothing else: a plugin network's may have any name."""
+    return {
+        name
+        for name in given.keys() & own.keys()
+        if classes != own_classes
+        and (classes, *own[name].shape[1:]) == given[name].shape
+        and (own_classes, *given[name].shape[1:]) == own[name].shape
+    }
 
 
 def _weights(checkpoint: dict[str, object]) -> dict[str, Tensor]:

@@ -1,9 +1,9 @@
 """Lists all faults of a run's config that can be found before any image is read."""
 
-from fer_ablate.config.binding import is_own, part_faults, read_part
+from fer_ablate.config.binding import is_number, is_own, part_faults, read_part
 from fer_ablate.config.bounds import bound_faults
 from fer_ablate.config.choices import MONITORS, Keep, Mode, Roles
-from fer_ablate.config.schema import Config, TrainerConfig
+from fer_ablate.config.schema import Config
 from fer_ablate.data import balance, load
 from fer_ablate.data.checks import (
     augment_faults,
@@ -22,6 +22,7 @@ from fer_ablate.optim.optimizers import optimizer_faults
 from fer_ablate.optim.schedules import Plateau, scheduler_faults
 from fer_ablate.sizes import Size, as_size, in_key, spelled
 from fer_ablate.training.devices import hardware_faults
+from fer_ablate.training.identity import may_normalise_batches
 
 LOWER_IS_BETTER = ("loss",)
 
@@ -39,7 +40,9 @@ def run_faults(config: Config) -> list[Fault]:
         *loss_faults(config),
         *_list_faults(config),
         *hardware_faults(config.trainer),
-        *_mode_faults(config.trainer),
+        *_mode_faults(config),
+        *_rate_faults(config),
+        *_share_faults(config),
         *_unmeasured_faults(config),
         *_selection_faults(config),
     ]
@@ -143,16 +146,40 @@ def _tested_faults(config: Config, image_size: Size, trained_size: Size | None =
     return [Fault("evaluation.crop", problem, remedy)]
 
 
-def _mode_faults(trainer: TrainerConfig) -> list[Fault]:
-    """List metrics that are monitored in the wrong direction, so that the worst epoch would be kept."""
-    stopping, faults = trainer.early_stopping, []
-    watched = {"trainer": (trainer.monitor, trainer.mode), "trainer.early_stopping": (stopping.monitor, stopping.mode)}
+def _mode_faults(config: Config) -> list[Fault]:
+    """List metrics that are monitored in the wrong direction, so that the worst epoch would be taken for the best."""
+    trainer, stopping, schedule = config.trainer, config.trainer.early_stopping, config.scheduler
+    watched = {
+        "trainer": (trainer.monitor, trainer.mode.name),
+        "trainer.early_stopping": (stopping.monitor, stopping.mode.name),
+    }
+    if schedule.get("name") == "plateau":
+        watched["scheduler"] = str(schedule.get("monitor", Plateau.monitor)), str(schedule.get("mode", Plateau.mode))
+    faults = []
     for section, (monitor, mode) in watched.items():
-        expected = Mode.min if monitor.endswith(LOWER_IS_BETTER) else Mode.max
-        if monitor in MONITORS and mode is not expected:
-            problem = f"'{mode.name}' would keep the worst epoch by {monitor}."
-            faults.append(Fault(f"{section}.mode", problem, f"Use {section}.mode={expected.name}."))
+        expected = (Mode.min if monitor.endswith(LOWER_IS_BETTER) else Mode.max).name
+        if monitor in MONITORS and mode != expected and mode in Mode.__members__:
+            effect = "lower the rate while it gets better" if section == "scheduler" else "keep the worst epoch"
+            problem = f"'{mode}' with {monitor} would {effect}."
+            faults.append(Fault(f"{section}.mode", problem, f"Use {section}.mode={expected}."))
     return faults
+
+
+def _rate_faults(config: Config) -> list[Fault]:
+    """Fault if a schedule that falls to `eta_min` would rise to it."""
+    lowest, rate = config.scheduler.get("eta_min"), config.optimizer.get("lr")
+    if not is_number(lowest) or not is_number(rate) or lowest <= rate:
+        return []
+    return [Fault("scheduler.eta_min", f"{lowest:g} is above optimizer.lr={rate:g}, from which the rate falls.", "Lower it.")]
+
+
+def _share_faults(config: Config) -> list[Fault]:
+    """Fault if batch normalisation would get a single image on each device, which has no variance."""
+    trainer = config.trainer
+    if trainer.devices == 1 or trainer.batch_size >= 2 * trainer.devices or not may_normalise_batches(config):
+        return []
+    problem = f"{trainer.batch_size} images over {trainer.devices} devices, but batch normalisation needs 2 on each."
+    return [Fault("trainer.batch_size", problem, f"Use {2 * trainer.devices} or more, or another model.norm.")]
 
 
 def _unmeasured_faults(config: Config) -> list[Fault]:

@@ -1,6 +1,6 @@
 """Identifies a run by its key: the settings as they are resolved on this machine, the images, the code, the starting weights."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +10,10 @@ from fer_ablate.config.key import relevant, run_key, with_values
 from fer_ablate.config.schema import Config
 from fer_ablate.models.checks import STAGES
 from fer_ablate.training.devices import number_format, uses_gpu
+from fer_ablate.training.start import Start, output_change
+
+OUTPUT_LAYER = "init_from.output_layer"
+"""Stands among the settings of a run that begins with weights for as many classes in another order, or for others."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +35,20 @@ class RunIdentity:
     start: str | None = None
 
 
-def run_identity(config: Config, data_digest: str, start: str | None = None) -> RunIdentity:
+def run_identity(config: Config, data_digest: str, start: Start | None = None, classes: Sequence[str] = ()) -> RunIdentity:
     """Identify a run before it is trained.
 
     Args:
         config: free of faults.
         data_digest: digest of the images.
-        start: identity of the weights that `init_from` names; None: they are drawn from the seed.
+        start: the weights that `init_from` names; None: they are drawn from the seed.
+        classes: names of the classes of the images, in their order.
     """
     settings, code = relevant(config, machine_settings(config)), code_digest(config.plugins)
-    return RunIdentity(run_key(settings, data_digest, code, start), settings, data_digest, code, start)
+    if start is not None and (change := output_change(start.classes, classes)):
+        settings[OUTPUT_LAYER] = change
+    identity = start.identity if start is not None else None
+    return RunIdentity(run_key(settings, data_digest, code, identity), settings, data_digest, code, identity)
 
 
 def identity_of_repeat(first: RunIdentity, repeat: Mapping[str, Any], start: str | None = None) -> RunIdentity:

@@ -20,7 +20,7 @@ from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfi
 
 from fer_ablate.config.choices import Keep
 from fer_ablate.config.key import short
-from fer_ablate.config.schema import Config
+from fer_ablate.config.schema import Config, TrainerConfig
 from fer_ablate.data.faces import Progress, Rows
 from fer_ablate.errors import UserError, first_line
 from fer_ablate.models.summary import describe
@@ -135,13 +135,37 @@ def fit(prepared: PreparedRun, observers: Sequence[Observer] = (), callbacks: Se
     }
     train, val = batches["train"], batches["val"]
     trainer = _trainer(prepared, observers, callbacks, KeptInputs({role: batches[role] for role in _whole_roles(prepared)}))
-    limit = prepared.config.trainer.limit_train_batches or 1.0
-    if limit < 1 and int(limit * len(train)) < 1:
-        raise UserError(f"trainer.limit_train_batches = {limit} of {len(train)} batches leaves none. Raise it, or give a number.")
+    _check_limits(prepared.config.trainer, len(train), len(val))
+    if (images := len(prepared.data.roles["val"])) < prepared.config.trainer.devices:
+        raise UserError(
+            f"trainer.devices={prepared.config.trainer.devices} cannot share {images} val image(s). Use fewer devices."
+        )
     resumed = None if interrupted is None else str(prepared.checkpoint_dir / LAST)
     with _interruptible(), _without_wrong_hints(), explain_lost_process(), _misused(prepared.config):
         trainer.fit(module, train, val, ckpt_path=resumed, weights_only=True)
     return module
+
+
+def _check_limits(config: TrainerConfig, train: int, val: int) -> None:
+    """Refuse fractions that leave no batch.
+
+    Args:
+        config: the section.
+        train: number of batches of the train role.
+        val: number of batches of the val role.
+
+    Raises:
+        UserError: with the key.
+    """
+    limits = {
+        "overfit_batches": (config.overfit_batches, train),
+        "limit_train_batches": (config.limit_train_batches, train),
+        "limit_val_batches": (config.limit_val_batches, val),
+    }
+    for name, (limit, batches) in limits.items():
+        if limit and limit < 1 and int(limit * batches) < 1:
+            counted = f"{batches} batch" if batches == 1 else f"{batches} batches"
+            raise UserError(f"trainer.{name} = {limit} of {counted} leaves none. Raise it, or give a number of batches.")
 
 
 def _whole_roles(prepared: PreparedRun) -> list[str]:
@@ -174,7 +198,7 @@ def _load_initial_weights(prepared: PreparedRun, module: Classifier) -> None:
     """Load the weights of another run or of `model.pretrained`, if the run starts from either."""
     model = prepared.config.model
     if prepared.start is not None:
-        load_start(module.network, prepared.start.path, len(prepared.data.faces.classes))
+        load_start(module.network, prepared.start.path, prepared.data.faces.classes)
     elif model.pretrained is not None:
         path = Path(model.pretrained_path) if model.pretrained_path is not None else None
         load_pretrained(module.network, pretrained_file(model.pretrained, path, model.pretrained_sha256))
@@ -198,6 +222,9 @@ def assess(prepared: PreparedRun, module: Classifier, progress: Progress | None 
     parts = prepared.tested
     rows = np.concatenate(list(parts.values()))
     predictions = evaluator.predict(module.network, module.preprocess, data.faces, rows, progress)
+    if not np.isfinite(predictions.probabilities).all():
+        # Of weights that became so in the very last steps, where val is not measured.
+        raise UserError("The trained network gives no finite probabilities. Lower optimizer.lr, or set trainer.gradient_clip=1.")
     with torch.compiler.set_stance("force_eager"):  # a compiled network does not call the hooks that count
         summary = describe(module.network, config.model.in_channels, evaluator.size)
     if config.evaluation.train:

@@ -5,6 +5,7 @@ Where the paper leaves a rule open, it is the one in the authors' published code
 
 import csv
 import hashlib
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from fer_ablate.config.choices import Labels
 from fer_ablate.data.faces import NO_LABEL, FaceSet, Floats, Rows
+from fer_ablate.data.sources.listing import text_of
 from fer_ablate.errors import UserError
 from fer_ablate.labels import EMOTIONS, EMOTIONS_8, FERPLUS_COLUMNS, FERPLUS_TO_EMOTION
 
@@ -20,6 +22,7 @@ FILE = "fer2013new.csv"
 _HEADER = ("Usage", "Image name", *FERPLUS_COLUMNS)
 _NAMED = len(FERPLUS_TO_EMOTION)  # number of vote columns that are emotions; they come first
 _MOST_EMOTIONS = 3  # that one image may show
+_MOST_DIGITS = 9  # of a number of votes; FER+ has ten votes of an image
 _ENOUGH = 0.75  # share of the votes after which no further emotion is collected
 
 
@@ -33,9 +36,9 @@ def with_votes(faces: FaceSet, path: Path, labels: Labels, num_classes: int) -> 
         num_classes: 8, or 7 without contempt.
 
     Raises:
-        UserError: the file cannot be joined with the table: other columns, another number of rows, or another order.
+        UserError: the file cannot be read, or joined with the table: other columns, another number of rows, or another order.
     """
-    votes, usage = _read(path)
+    votes, usage, numbers = _read(path)
     if len(votes) != len(faces.labels):
         raise UserError(
             f"{path} has {len(votes):,} rows but the faces have {len(faces.labels):,}: FER+ is joined by row order. "
@@ -44,7 +47,7 @@ def with_votes(faces: FaceSet, path: Path, labels: Labels, num_classes: int) -> 
     if different := [row for row, split in enumerate(usage) if split != faces.splits[faces.usage[row]]]:
         row = different[0]
         raise UserError(
-            f"{path} line {row + 2}: Usage is {usage[row]!r}, but row {row + 1} of the faces is "
+            f"{path} line {numbers[row]}: Usage is {usage[row]!r}, but row {row + 1} of the faces is "
             f"{faces.splits[faces.usage[row]]!r}: FER+ is joined by row order. Use files whose rows are in the original order."
         )
     return voted(faces, votes, labels, num_classes)
@@ -128,15 +131,24 @@ def _argmax(targets: Floats) -> Rows:
     return labels
 
 
-def _read(path: Path) -> tuple[NDArray[np.int64], list[str]]:
-    """Read the (N, 10) votes, and the split of each row."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.reader(file))
-    if not rows or tuple(name.strip() for name in rows[0]) != _HEADER:
-        raise UserError(f"{path} line 1: the columns are not those of FER+, expected {','.join(_HEADER)}.")
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) != len(_HEADER) or not all(field.isdigit() for field in row[2:]):
+def _read(path: Path) -> tuple[NDArray[np.int64], list[str], list[int]]:
+    """Read the (N, 10) votes, and the split and line number of each row."""
+    text = text_of(path, f"Pass {FILE} (from github.com/microsoft/FERPlus) as data.ferplus_path=...")
+    try:
+        lines = list(enumerate(csv.reader(io.StringIO(text, newline="")), start=1))
+    except csv.Error as error:
+        raise UserError(f"{path} is no csv ({error}). Download the file again.") from error
+    filled = [(number, row) for number, row in lines if any(map(str.strip, row))]
+    number, header = filled[0] if filled else (1, [])
+    if tuple(name.strip() for name in header) != _HEADER:
+        raise UserError(f"{path} line {number}: the columns are not those of FER+, expected {','.join(_HEADER)}.")
+    for number, row in filled[1:]:
+        if len(row) != len(_HEADER) or not all(map(_is_count, row[2:])):
             expected = f"Usage, Image name and {len(FERPLUS_COLUMNS)} whole numbers of votes"
             raise UserError(f"{path} line {number}: expected {expected}. Download the file again.")
-    votes = np.array([row[2:] for row in rows[1:]], dtype=np.int64).reshape(-1, len(FERPLUS_COLUMNS))
-    return votes, [row[0] for row in rows[1:]]
+    votes = np.array([row[2:] for _, row in filled[1:]], dtype=np.int64).reshape(-1, len(FERPLUS_COLUMNS))
+    return votes, [row[0] for _, row in filled[1:]], [number for number, _ in filled[1:]]
+
+
+def _is_count(field: str) -> bool:
+    return field.isascii() and field.isdigit() and len(field) <= _MOST_DIGITS

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from fer_ablate.config.choices import Fit
+from fer_ablate.data.cache import UNOPENED
 from fer_ablate.data.classes import bare, class_key, joined_classes
 from fer_ablate.data.decode import Pixels, decode, fitted, header, planes, with_channels
 from fer_ablate.data.faces import Bytes, FaceSet, Parsed, Progress, Write
-from fer_ablate.data.sources.inventory import Inventory, Picture, not_read, suffix
+from fer_ablate.data.sources.inventory import MOST_SPLITS, Inventory, Picture, not_read, printable, suffix
 from fer_ablate.errors import UserError
 from fer_ablate.labels import EMOTIONS_8, USAGES
 from fer_ablate.sizes import Size, spelled
@@ -64,8 +65,13 @@ def read_pictures(
             class joined.
 
     Raises:
-        UserError: no picture can be read, or they need more space than `room`.
+        UserError: no picture can be read, they need more space than `room`, or there are too many splits.
     """
+    if len(splits := {picture.split for picture in inventory.pictures}) > MOST_SPLITS:
+        raise UserError(
+            f"{inventory.root}: {len(splits):,} splits, such as {', '.join(sorted(splits)[:3])}, are more than {MOST_SPLITS}. "
+            "Join some of their folders, or pass one of them as data.path=..."
+        )
     form = form or ImageForm()
     report = progress or (lambda fraction: None)
     trouble: dict[str, str] = {}  # path -> why the picture cannot be read
@@ -126,7 +132,8 @@ def _common_format(inventory: Inventory, form: ImageForm, trouble: dict[str, str
 
 def _none_readable(inventory: Inventory, trouble: dict[str, str]) -> UserError:
     path, reason = next(iter(trouble.items()))
-    return UserError(f"{inventory.root}: none of its {len(inventory.pictures):,} pictures can be read; {path} {reason}")
+    first = f"{printable(path)} {reason}"
+    return UserError(f"{inventory.root}: none of its {len(inventory.pictures):,} pictures can be read; {first}")
 
 
 def _require_room(inventory: Inventory, common: _Format, room: int | None) -> None:
@@ -150,7 +157,7 @@ def _read(root: Path, picture: Picture, trouble: dict[str, str]) -> Pixels | Non
 
 
 def _reason(error: Exception) -> str:
-    return f"cannot be opened ({error.strerror})." if isinstance(error, OSError) else str(error)
+    return f"{UNOPENED} ({error.strerror})." if isinstance(error, OSError) else str(error)
 
 
 def _size_notes(common: _Format, form: ImageForm, refitted: int, total: int) -> list[str]:
@@ -185,16 +192,17 @@ def _parsed(kept: Sequence[Picture], trouble: dict[str, str], notes: list[str], 
     usage_of = {split: index for index, split in enumerate(splits)}
     notes = [*_spelling_notes(kept, classes, index_of), *notes]
     for path, reason in list(trouble.items())[:_NAMED]:
-        notes.append(f"Not read: {path} {reason}")
+        notes.append(f"Not read: {printable(path)} {reason}")
+    reasons = Counter(UNOPENED if reason.startswith(UNOPENED) else UNREADABLE for reason in trouble.values())
     return Parsed(
         labels=np.array([index_of[picture.label] for picture in kept], np.int64),
         usage=np.array([usage_of[picture.split] for picture in kept], np.uint8),
         splits=splits,
         classes=classes,
-        files=tuple(picture.file.path for picture in kept),
+        files=tuple(printable(picture.file.path) for picture in kept),
         groups=tuple(picture.group for picture in kept) if any(picture.group for picture in kept) else (),
         votes=np.array([picture.votes for picture in kept], np.int64) if voted else None,
-        left_out={UNREADABLE: len(trouble)} if trouble else {},
+        left_out=dict(reasons),
         notes=tuple(notes),
     )
 

@@ -26,6 +26,9 @@ HIDDEN, RESOURCES, LOCKED, LOOP, DEEP = (
 )
 """Reasons for which files or folders are skipped."""
 
+MOST_SPLITS = 256
+"""Splits of a set at most: the number of its split is one byte of each image."""
+
 NO_SUFFIX = "no ending"
 ALL = "all"
 """Name of the only split of a set without splits."""
@@ -53,8 +56,8 @@ class File:
 
     @cached_property
     def parts(self) -> tuple[str, ...]:
-        """Folders and name."""
-        return tuple(self.path.split("/"))
+        """Folders and name, in letters that can be written anywhere; `path` alone opens the file."""
+        return tuple(printable(self.path).split("/"))
 
     @property
     def name(self) -> str:
@@ -71,12 +74,14 @@ class Walk:
         pictures: files with the suffix of a picture, sorted by path, so that a row number means the same image on every machine.
         others: the other files, sorted by path.
         passed: reason -> number of files or folders that were skipped without looking into them.
+        folders: folders that were searched, without the root.
     """
 
     root: Path
     pictures: list[File]
     others: list[File]
     passed: Counter[str]
+    folders: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -126,9 +131,10 @@ def walk_folder(root: Path) -> Walk:
     pictures: list[File] = []
     others: list[File] = []
     passed: Counter[str] = Counter()
-    for file in _files(root, passed):
+    folders: list[str] = []
+    for file in _files(root, passed, folders):
         (pictures if suffix(file.name) in SUFFIXES else others).append(file)
-    return Walk(root, sorted(pictures, key=_order), sorted(others, key=_order), passed)
+    return Walk(root, sorted(pictures, key=_order), sorted(others, key=_order), passed, folders)
 
 
 def inventory_of(
@@ -154,7 +160,7 @@ def inventory_of(
     Raises:
         UserError: there are no pictures to read.
     """
-    chosen = sorted(pictures, key=lambda picture: picture.file.parts)
+    chosen = sorted(pictures, key=lambda picture: _order(picture.file))
     if not chosen:
         raise UserError(f"{walk.root}: recognised as {layout}, but none of its {len(walk.pictures):,} pictures fits. {EXPECTED}")
     explained = Counter(dict(other_reasons or {}))
@@ -164,6 +170,11 @@ def inventory_of(
     # Adding counters drops the reasons that no file has.
     counts = walk.passed + ignored + Counter({reason: rest}) + explained
     return Inventory(walk.root, layout, chosen, dict(counts), tuple(notes))
+
+
+def printable(path: str) -> str:
+    r"""Return a path with `\xe9` in place of a byte that is not UTF-8, for which Python has a letter that cannot be written."""
+    return path.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def suffix(name: str) -> str:
@@ -186,12 +197,12 @@ def not_read(left_out: Mapping[str, int]) -> str:
     return f"{total:,} file{'' if total == 1 else 's'} not read ({listed})"
 
 
-def _order(file: File) -> tuple[str, ...]:
-    return file.parts
+def _order(file: File) -> list[str]:
+    return file.path.split("/")
 
 
-def _files(root: Path, passed: Counter[str]) -> Iterator[File]:
-    """Yield the files below a folder, and count in `passed` what is skipped."""
+def _files(root: Path, passed: Counter[str], folders: list[str]) -> Iterator[File]:
+    """Yield the files below a folder, count in `passed` what is skipped, and list in `folders` what is searched."""
     # A stack instead of recursion; each folder carries the identities of those above it, to detect links that lead back.
     waiting: list[tuple[str, str, tuple[tuple[int, int], ...]]] = [(str(root), "", (_identity(os.stat(root)),))]
     while waiting:
@@ -204,6 +215,7 @@ def _files(root: Path, passed: Counter[str]) -> Iterator[File]:
                 raise
             passed[LOCKED] += 1
             continue
+        locked = 0
         for entry in found:
             if reason := _skipped_by_name(entry.name):
                 passed[reason] += 1
@@ -211,6 +223,9 @@ def _files(root: Path, passed: Counter[str]) -> Iterator[File]:
             try:
                 state = entry.stat()
                 folder = entry.is_dir()
+            except PermissionError:  # a folder may be listed but not entered, or a link leads into a locked one
+                locked = 1
+                continue
             except OSError:  # a link to nothing
                 passed["links to nothing"] += 1
                 continue
@@ -224,7 +239,9 @@ def _files(root: Path, passed: Counter[str]) -> Iterator[File]:
             elif len(above) > DEEPEST:
                 passed[DEEP] += 1
             else:
+                folders.append(path)
                 waiting.append((entry.path, f"{path}/", (*above, own)))
+        passed[LOCKED] += locked
 
 
 def _skipped_by_name(name: str) -> str:

@@ -17,6 +17,7 @@ from fer_ablate.data.sources.inventory import (
     Walk,
     inventory_of,
     not_read,
+    printable,
     suffix,
     suffix_counts,
     walk_folder,
@@ -71,10 +72,25 @@ def _folder_tree(walk: Walk) -> Inventory:
     if not pictures:
         raise UserError(_no_classes(walk))
     notes = [f"The {'splits' if has_splits else 'classes'} are in {'/'.join(root)}."] if depth else []
+    if any(one.group for one in pictures):
+        notes.append("Folders above the classes are persons: images of one person stay together where splits or folds are drawn.")
+    notes += _empty_notes(walk, pictures)
     # Classes and persons may also be recognised by file names, whatever the folders are called.
     pictures, class_notes = name_numbered_classes(pictures)
     pictures, person_notes = _with_persons(pictures)
     return inventory_of(walk, layout, pictures, [*notes, *class_notes, *person_notes], WRONG_PLACE)
+
+
+def _empty_notes(walk: Walk, pictures: list[Picture]) -> list[str]:
+    """Note folders that lie where those of the classes are, but are none, since no split has a picture in them."""
+    places = {one.file.parts[: one.file.parts.index(one.label)] for one in pictures}
+    known = {class_key(label) for label in {one.label for one in pictures}}
+    filled = {parts[:end] for parts in {file.parts[:-1] for file in walk.pictures} for end in range(len(parts) + 1)}
+    searched = [tuple(printable(folder).split("/")) for folder in walk.folders]
+    empty = {parts[-1] for parts in searched if parts[:-1] in places and parts not in filled}
+    names = sorted(name for name in empty if class_key(name) not in known)
+    more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
+    return [f"Folders without images, which are not classes: {', '.join(names[:_LISTED])}{more}."] if names else []
 
 
 def _with_persons(pictures: list[Picture]) -> tuple[list[Picture], list[str]]:
@@ -146,12 +162,18 @@ def _class_first(walk: Walk, files: Sequence[File], depth: int, names: Sequence[
         return [Picture(file, file.parts[depth + 1], file.parts[depth]) for file in inner], "<class>/<split>/<image>"
     if any(split_part(name) for name in nested):
         raise _several_homes(walk, sorted(name for name, inner in below.items() if any(map(split_part, inner))))
+    # Folders that share no emotion may as well be classes, such as positive and negative.
+    shared = sum(len(set(map(emotion, inner))) for inner in below.values()) > len(set(map(emotion, nested)))
+    persons = shared and _are_persons([file.parts[depth:] for file in files])
     # Otherwise unknown splits would be read as classes, and the network would learn to tell splits apart.
     if not any(map(emotion, names)) and _hold_the_same(below):
         raise UserError(
             f"{walk.root}: the folders {', '.join(names[:_LISTED])} hold the same classes but none of them is a known split. "
             f"Rename them ({split_names()}), or pass one of them as data.path=..."
+            f"{' If they are persons, move them into a folder called train.' if persons else ''}"
         )
+    if persons:
+        return [Picture(file, ALL, file.parts[depth + 1], file.parts[depth]) for file in files], "<person>/<class>/<image>"
     if names and all(CK_PERSON.fullmatch(name) for name in names):
         raise UserError(
             f"{walk.root}: the folders {', '.join(names[:_LISTED])} are persons of CK+, not classes. Pass the folder that also "

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fer_ablate.config.schema import ColumnsConfig
-from fer_ablate.data.classes import bare, class_key
+from fer_ablate.data.classes import bare, class_key, split_part
 from fer_ablate.data.decode import SUFFIXES
 from fer_ablate.data.sources.inventory import ALL, File, Inventory, Picture, suffix
 from fer_ablate.errors import UserError, choices
@@ -45,8 +45,9 @@ NO_LABELS = ("", "nan", "none", "null")
 LARGEST = 1 << 30
 """Size of the largest list that is read, in bytes; the list of AffectNet has 60 MB."""
 
-MOST_SPLITS = 50
+_MOST_SPLITS = 50
 DELIMITERS = ",;\t|"
+_REMEDY = "Pass a csv with the columns file and label; faces in one file are read by data=fer2013."
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ def list_inventory(path: Path, columns: ColumnsConfig) -> Inventory:
         columns: names of its columns; those that are not given are found by their usual names.
 
     Raises:
-        UserError: the list cannot be read, lacks a column, names a file with two labels, or none of its files exists.
+        UserError: the list cannot be read, lacks a column or has it twice, names a file with two labels or splits, or none of
+            its files exists.
     """
     table = _read(path, columns)
     left_out: Counter[str] = Counter()
@@ -87,14 +89,14 @@ def list_inventory(path: Path, columns: ColumnsConfig) -> Inventory:
             left_out[MISSING] += 1
         # Compared by their real paths: a file may be listed twice under different spellings or links.
         elif (real := os.path.realpath(path.parent / found.path)) in pictures:
-            _require_same(path, pictures[real], label)
+            _require_same(path, pictures[real], _without_point(label), split or ALL)
             left_out[TWICE] += 1
         else:
             pictures[real] = Picture(found, split or ALL, _without_point(label), group)
     if not pictures:
         raise UserError(_no_pictures(path, table, left_out))
     splits = sorted({picture.split for picture in pictures.values()})
-    if len(splits) > MOST_SPLITS:
+    if len(splits) > _MOST_SPLITS:
         raise UserError(
             f"{path}: the split column has {len(splits):,} values, such as {', '.join(splits[:3])}. Name another one by "
             "data.columns.split=..."
@@ -103,7 +105,7 @@ def list_inventory(path: Path, columns: ColumnsConfig) -> Inventory:
 
 
 def _read(path: Path, columns: ColumnsConfig) -> _Table:
-    lines = re.split(r"\r\n|\n|\r", _text(path))
+    lines = re.split(r"\r\n|\n|\r", text_of(path, _REMEDY))
     header_at = next((number for number, line in enumerate(lines) if line.strip() and not line.startswith("sep=")), None)
     if header_at is None:
         raise UserError(f"{path} is empty. Write a header such as file,label,split and a line for each picture.")
@@ -114,50 +116,55 @@ def _read(path: Path, columns: ColumnsConfig) -> _Table:
     except csv.Error as error:
         raise UserError(f"{path} is no csv ({error}). Save it again as csv.") from error
     header = [name.strip() for name in rows[0]]
-    places = _places(path, header, columns)
+    places, unread = _places(path, header, columns)
     # An unclosed quote makes the csv reader swallow the following lines as one field.
     if (broken := next((number for number, row in enumerate(rows) if any("\n" in field for field in row)), None)) is not None:
         raise UserError(f"{path} row {broken + 1}: a quote is opened and not closed on its line. Correct that row.")
     filled = [(number, row) for number, row in enumerate(rows[1:], start=header_at + 2) if any(field.strip() for field in row)]
     named = ", ".join(f"{header[place]} as {name}" for name, place in places.items() if header[place] != name)
-    return _Table(places, filled, (f"Columns read: {named}.",) if named else ())
+    return _Table(places, filled, (*((f"Columns read: {named}.",) if named else ()), *unread))
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path, remedy: str) -> str:
+    """Return the text of a list in UTF-8, UTF-16 or Latin-1.
+
+    Raises:
+        UserError: it cannot be read, is too large, or is no text; the message ends with `remedy`.
+    """
     try:
         if path.stat().st_size > LARGEST:
-            raise UserError(f"{path} has {path.stat().st_size / 1e9:.1f} GB, too much for a list of pictures. Pass its csv.")
+            raise UserError(f"{path} has {path.stat().st_size / 1e9:.1f} GB, too much for a list of pictures. {remedy}")
         content = path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}). Pass a csv with the columns file and label.") from error
+        raise UserError(f"{path} cannot be read ({error.strerror}). {remedy}") from error
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return content.decode("utf-16", "replace")
     if b"\0" in content[:4096]:
-        raise UserError(
-            f"{path} is no text. Pass a csv with the columns file and label; faces in one file are read by data=fer2013."
-        )
+        raise UserError(f"{path} is no text. {remedy}")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         return content.decode("latin-1")  # never fails; only file names with accents can then be misspelled
 
 
-def _places(path: Path, header: Sequence[str], columns: ColumnsConfig) -> dict[str, int]:
-    """Find the index of each column.
+def _places(path: Path, header: Sequence[str], columns: ColumnsConfig) -> tuple[dict[str, int], list[str]]:
+    """Find the index of each column; also returns notes about columns that are not read although their name fits.
 
     Raises:
-        UserError: a named column does not exist, or the files or labels have none.
+        UserError: a named column does not exist or occurs twice, or the files or labels have none.
     """
     names = [bare(name) for name in header]
-    places = {}
+    places: dict[str, int] = {}
+    further: dict[str, list[int]] = {}
     for name, usual in USUAL.items():
         given = getattr(columns, name)
-        if given is not None:
-            if bare(given) not in names:
-                raise UserError(f"{path}: data.columns.{name}={given}: there is no such column. {choices(given, header)}")
-            places[name] = names.index(bare(given))
-        elif (found := next((one for one in usual if one in names), None)) is not None:
-            places[name] = names.index(found)
+        if given is not None and bare(given) not in names:
+            raise UserError(f"{path}: data.columns.{name}={given}: there is no such column. {choices(given, header)}")
+        found = [one for one in usual if one in names] if given is None else [bare(given)]
+        if found and (count := names.count(found[0])) > 1:
+            raise UserError(f"{path}: {count} columns are called {found[0]!r}, expected one. Rename the others.")
+        if found:
+            places[name], *further[name] = map(names.index, found)
     if places.get("file") is not None and places.get("file") == places.get("label"):
         raise UserError(f"{path}: data.columns.file and data.columns.label are both {header[places['file']]}. Give two columns.")
     if "pixels" in names and "file" not in places:
@@ -165,7 +172,12 @@ def _places(path: Path, header: Sequence[str], columns: ColumnsConfig) -> dict[s
     if lacking := [name for name in REQUIRED if name not in places]:
         keys = " ".join(f"data.columns.{name}=..." for name in lacking)
         raise UserError(f"{path}: no column is called {' or '.join(lacking)}; there are {', '.join(header)}. Name it by {keys}")
-    return places
+    unread = {name: [repr(header[at]) for at in others if at not in places.values()] for name, others in further.items()}
+    return places, [
+        f"Column {header[places[name]]!r} is read as {name}; {' and '.join(others)} is not read."
+        for name, others in unread.items()
+        if others
+    ]
 
 
 def _field(fields: Sequence[str], place: int | None) -> str:
@@ -185,11 +197,16 @@ def _looked_up(folder: Path, name: str) -> File | None:
     return None
 
 
-def _require_same(path: Path, known: Picture, label: str) -> None:
-    if class_key(known.label) != class_key(_without_point(label)):
-        raise UserError(
-            f"{path}: {known.file.path} is listed as {known.label} and as {label}. Take one of the two lines out, or both."
-        )
+def _require_same(path: Path, known: Picture, label: str, split: str) -> None:
+    same_split = known.split == split or split_part(known.split) == split_part(split) is not None
+    for before, now, same in (
+        (known.label, label, class_key(known.label) == class_key(label)),
+        (known.split, split, same_split),
+    ):
+        if not same:
+            raise UserError(
+                f"{path}: {known.file.path} is listed as {before} and as {now}. Take one of the two lines out, or both."
+            )
 
 
 def _without_point(label: str) -> str:

@@ -4,15 +4,15 @@ Letters: N images, C channels, H W pixels, K classes.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from fer_ablate.config.binding import build_part
 from fer_ablate.data.faces import FaceSet, Parsed, Rows, content_digest, pixel_hashes
-from fer_ablate.data.sources.inventory import ALL
-from fer_ablate.errors import Fault, FaultyConfigError
+from fer_ablate.data.sources.inventory import ALL, MOST_SPLITS
+from fer_ablate.errors import Fault, FaultyConfigError, first_line
 
 KEY = "data.reader"
 NAMES = ("labels", "splits", "groups")
@@ -68,18 +68,34 @@ def _problem(given: Any) -> str:
     if not isinstance(given, Mapping) or "images" not in given or "labels" not in given:
         kind = f"a mapping of {', '.join(map(str, given))}" if isinstance(given, Mapping) else f"a {type(given).__name__}"
         return f"returns {kind}, without images and labels."
-    images = np.asarray(given["images"])
+    try:
+        images = np.asarray(given["images"])
+    except (ValueError, TypeError) as error:
+        return f"returns images that make no array, as those of different sizes ({first_line(error)})."
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[1] not in (1, 3)):
         return f"returns images of shape {images.shape} and type {images.dtype}; C is 1 or 3."
     if not len(images) or 0 in images.shape:
         return "returns no images."
-    lengths = {name: len(given[name]) for name in NAMES if given.get(name) is not None}
-    if wrong := {name: length for name, length in lengths.items() if length != len(images)}:
+    named = {name: given[name] for name in (*NAMES, "classes") if name == "labels" or given.get(name) is not None}
+    lengths = {name: _length(names) for name, names in named.items()}
+    if unnamed := [name for name, length in lengths.items() if length is None]:
+        return f"returns {' and '.join(f'{name} as {type(named[name]).__name__}' for name in unnamed)}, not as a list of names."
+    if wrong := {name: length for name, length in lengths.items() if length != len(images) and name != "classes"}:
         return f"returns {len(images):,} images, but {', '.join(f'{length:,} {name}' for name, length in wrong.items())}."
     classes = given.get("classes")
     if classes is not None and (unknown := sorted({str(one) for one in given["labels"]} - set(map(str, classes)))):
         return f"returns labels that are not among its classes: {', '.join(unknown[:3])}."
+    if (count := len(set(_names(given, "splits") or []))) > MOST_SPLITS:
+        return f"returns {count:,} different splits, more than {MOST_SPLITS}."
     return ""
+
+
+def _length(names: Any) -> int | None:
+    """Number of names; None if they are no list, or a generator, which could be read only once."""
+    try:
+        return len([*names]) if isinstance(names, Collection) else None
+    except TypeError:  # an array without dimensions
+        return None
 
 
 def _names(given: Mapping[str, Any], kind: str) -> list[str] | None:

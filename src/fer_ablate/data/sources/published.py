@@ -33,7 +33,7 @@ JAFFE = {"AN": "angry", "DI": "disgust", "FE": "fear", "HA": "happy", "NE": "neu
 PEAK_FRAMES = 3
 """Frames at the end of a sequence of CK+ that are taken as its expression, as most papers do."""
 
-UNLISTED, UNDECIDED = "without a label", "no expression by their label"
+UNLISTED, UNDECIDED, COPIES = "without a label", "no expression by their label", "other versions of an image that is read"
 """Reasons for which pictures are left out."""
 
 CK_NAME = re.compile(r"(S\d{3})_\d{3}_\d{8}", re.IGNORECASE)
@@ -92,11 +92,12 @@ def _raf_db(walk: Walk) -> Inventory | None:
         stem = _stem(file.name).removesuffix("_aligned")
         if stem in label_of and (stem not in chosen or _stem(file.name).endswith("_aligned")):
             chosen[stem] = file
+    copies = sum(_stem(file.name).removesuffix("_aligned") in chosen for file in walk.pictures) - len(chosen)
     missing = len(label_of) - len(chosen)
     notes = [f"Classes 1 to 7 of RAF-DB are {', '.join(RAF_DB)}."]
     notes += [f"{missing:,} of {len(label_of):,} images of {lists[0].name} are not there."] if missing else []
     pictures = [Picture(file, _stem(file.name).partition("_")[0], label_of[stem]) for stem, file in chosen.items()]
-    return inventory_of(walk, "RAF-DB with its list of labels", pictures, notes, UNLISTED, lists[:1])
+    return inventory_of(walk, "RAF-DB with its list of labels", pictures, notes, UNLISTED, lists[:1], {COPIES: copies})
 
 
 def _ferplus(walk: Walk) -> Inventory | None:
@@ -115,7 +116,7 @@ def _ferplus(walk: Walk) -> Inventory | None:
             missing += found is None
             if found is not None:
                 # The class is a placeholder: `ferplus.voted` replaces it by what the votes decide.
-                pictures.append(Picture(found, folder.rpartition("/")[2] or ALL, "neutral", votes=votes))
+                pictures.append(Picture(found, file.parts[-2] if folder else ALL, "neutral", votes=votes))
     notes = [f"{missing:,} images of label.csv are not there."] if missing else []
     return inventory_of(walk, "FER+ with its votes in label.csv", pictures, notes, UNLISTED, lists)
 
@@ -143,12 +144,12 @@ def _affectnet(walk: Walk) -> Inventory | None:
     pictures, undecided = [], 0
     for file in walk.pictures:
         folder, _, images = file.path.rpartition("/")[0].rpartition("/")
-        place = f"{folder}/annotations/{_stem(file.name)}_exp.npy".lstrip("/")
+        place = f"{folder}/annotations/{_stem(file.path.rpartition('/')[2])}_exp.npy".lstrip("/")
         if bare(images) != "images" or place not in labels:
             continue
         label = _stored_class(walk.root / place)
         if 0 <= label < len(AFFECTNET):
-            pictures.append(Picture(file, folder.rpartition("/")[2] or ALL, AFFECTNET[label]))
+            pictures.append(Picture(file, file.parts[-3] if folder else ALL, AFFECTNET[label]))
         else:
             undecided += 1
     if not pictures:
@@ -185,7 +186,9 @@ def _ck_plus_sequences(walk: Walk) -> Inventory | None:
             raise UserError(f"{walk.root / file.path}: {text[:20]!r} is no class of CK+ from 0 to 7.")
         last = sorted(frames.get(sequence, []), key=lambda frame: frame.name)[-PEAK_FRAMES:]
         pictures += [Picture(frame, ALL, CK_PLUS[int(float(text))], sequence.partition("_")[0]) for frame in last]
-    notes = [f"The last {PEAK_FRAMES} frames of each of the {len(labels):,} labelled sequences of CK+ are read."]
+    missing = len(labels.keys() - frames.keys())
+    notes = [f"The last {PEAK_FRAMES} frames of each of the {len(labels) - missing:,} labelled sequences of CK+ are read."]
+    notes += [f"{missing:,} of {len(labels):,} labelled sequences are not there."] if missing else []
     return inventory_of(walk, "CK+ with its emotion files", pictures, notes, UNLISTED, list(labels.values()))
 
 

@@ -78,9 +78,9 @@ def resolve_start(init_from: str, runs_dir: Path) -> Start:
     """
     file = expanded(init_from)
     if os.path.isfile(file):
-        from fer_ablate.training.checkpoints import weights_identity  # imports torch, which no other start needs
+        from fer_ablate.training.checkpoints import file_start  # imports torch, which no other start needs
 
-        return Start(file, weights_identity(file))
+        return file_start(file)
     try:
         folder = find_run(runs_dir, init_from)
     except UserError as error:
@@ -90,7 +90,8 @@ def resolve_start(init_from: str, runs_dir: Path) -> Start:
         raise UserError(f"{name} is not finished. Finish it by the command that began it, or start from one of its checkpoints.")
     if not folder.best_checkpoint.is_file():
         raise UserError(f"{name} has lost {folder.best_checkpoint.name}. Train it again with force=true, or start from another.")
-    return Start(folder.best_checkpoint, folder.header.key)
+    header = folder.header
+    return Start(folder.best_checkpoint, header.key, tuple(header.dataset.get("classes", ())))
 
 
 def _fits(record: RunRecord, name: str) -> bool:
