@@ -282,4 +282,6 @@ def record(reason: str = "") -> str:
 
 
 if __name__ == "__main__":
+    if any(word.startswith("-") for word in sys.argv[1:]):
+        sys.exit("usage: python -m fer_ablate.config.behaviour [what changes results]")
     print(record(" ".join(sys.argv[1:])))

@@ -136,10 +136,9 @@ def fit(prepared: PreparedRun, observers: Sequence[Observer] = (), callbacks: Se
     train, val = batches["train"], batches["val"]
     trainer = _trainer(prepared, observers, callbacks, KeptInputs({role: batches[role] for role in _whole_roles(prepared)}))
     _check_limits(prepared.config.trainer, len(train), len(val))
-    if (images := len(prepared.data.roles["val"])) < prepared.config.trainer.devices:
-        raise UserError(
-            f"trainer.devices={prepared.config.trainer.devices} cannot share {images} val image(s). Use fewer devices."
-        )
+    devices, images = prepared.config.trainer.devices, len(prepared.data.roles["val"])
+    if images < devices:
+        raise UserError(f"trainer.devices={devices} cannot share {images} val image(s). Use fewer devices.")
     resumed = None if interrupted is None else str(prepared.checkpoint_dir / LAST)
     with _interruptible(), _without_wrong_hints(), explain_lost_process(), _misused(prepared.config):
         trainer.fit(module, train, val, ckpt_path=resumed, weights_only=True)
