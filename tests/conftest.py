@@ -2,7 +2,9 @@
 
 import gc
 import os
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 # Before torch reads it: workers with a thread for every core wait for each other, and equal weights need a fixed number.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -104,3 +106,31 @@ def config_of(cache_dir, small_run, tmp_path):
             return to_config(composed([*places, *small_run, "trainer.max_epochs=1", *overrides]))
 
     return compose
+
+
+@pytest.fixture
+def shared():
+    """A folder in which every user may read and write; that of pytest belongs to one user alone."""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        yield Path(folder)
+
+
+@pytest.fixture
+def forbidden():
+    """Takes permissions of a file or folder away for a moment; root, to whom nothing is forbidden, becomes another user."""
+
+    @contextmanager
+    def locked(path, mode=0):
+        root, before = os.geteuid() == 0, path.stat().st_mode
+        path.chmod(mode)
+        if root:
+            os.seteuid(65534)
+        try:
+            yield
+        finally:
+            if root:
+                os.seteuid(0)
+            path.chmod(before)
+
+    return locked

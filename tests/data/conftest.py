@@ -1,7 +1,4 @@
 import os
-from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -61,34 +58,6 @@ def folder_of(tmp_path):
         return tmp_path / root
 
     return write
-
-
-@pytest.fixture
-def shared():
-    """A folder in which every user may read and write; that of pytest belongs to one user alone."""
-    with TemporaryDirectory() as folder:
-        Path(folder).chmod(0o777)
-        yield Path(folder)
-
-
-@pytest.fixture
-def forbidden():
-    """Takes permissions of a file or folder away for a moment; root, to whom nothing is forbidden, becomes another user."""
-
-    @contextmanager
-    def locked(path, mode=0):
-        root, before = os.geteuid() == 0, path.stat().st_mode
-        path.chmod(mode)
-        if root:
-            os.seteuid(65534)
-        try:
-            yield
-        finally:
-            if root:
-                os.seteuid(0)
-            path.chmod(before)
-
-    return locked
 
 
 @pytest.fixture

@@ -1,9 +1,6 @@
 """What `source=` means."""
 
 import os
-from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 from PIL import Image
@@ -27,29 +24,6 @@ def folder(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     return tmp_path
-
-
-@pytest.fixture
-def shared():
-    """A folder that every user may read: root, to whom nothing is forbidden, becomes another one for a moment."""
-    with TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
-
-
-@contextmanager
-def forbidden(folder):
-    """Lock a folder."""
-    root = os.geteuid() == 0
-    folder.chmod(0)
-    if root:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        if root:
-            os.seteuid(0)
-        folder.chmod(0o755)
 
 
 def names(found):
@@ -79,7 +53,7 @@ def test_a_folder_without_pictures_says_what_it_has(tmp_path):
     assert told.reason == "no pictures or videos are in this folder; 1 file not read (.heic 1)."
 
 
-def test_a_locked_part_of_a_folder_is_named(shared):
+def test_a_locked_part_of_a_folder_is_named(shared, forbidden):
     (shared / "a.jpg").touch()
     (shared / "private").mkdir()
     with forbidden(shared / "private"):
@@ -90,7 +64,7 @@ def test_a_locked_part_of_a_folder_is_named(shared):
     ]
 
 
-def test_a_file_in_a_locked_folder_is_named(shared):
+def test_a_file_in_a_locked_folder_is_named(shared, forbidden):
     (shared / "private").mkdir()
     (shared / "private" / "a.jpg").touch()
     with forbidden(shared / "private"):
