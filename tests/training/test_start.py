@@ -201,8 +201,10 @@ def test_an_output_layer_of_foreign_classes_stays(stored):
 
 
 def test_own_networks_begin_with_the_same_classes(stored):
-    with pytest.raises(UserError, match=r"layers gives them is not known.*data\.merge"):
-        load_start(Plain(3), stored(Plain(3), 3), NAMES[2::-1])
+    deeper = torch.nn.ModuleDict({"output": torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3))})
+    for network in (Plain(3), deeper):
+        with pytest.raises(UserError, match=r"layers gives them is not known.*data\.merge"):
+            load_start(network, stored(network, 3), NAMES[2::-1])
 
 
 @pytest.mark.long

@@ -84,8 +84,8 @@ def load_weights(network: nn.Module, checkpoint: dict[str, Any], path: Path) -> 
         ) from error
 
 
-OUTPUT = "output."
-"""Prefix of the output layer in a network that is built of stages."""
+OUTPUT = ("output.weight", "output.bias")
+"""The output layer of a network that is built of stages."""
 
 LISTED = 5
 """Number of tensors that a message names when a checkpoint does not fit."""
@@ -123,8 +123,8 @@ def load_start(network: nn.Module, path: Path, classes: Sequence[str]) -> None:
     known = _classes(checkpoint)
     output = _output_layer(given, own, len(known), len(classes))
     if change := output_change(known, classes):
-        output = {name for name in given if name.startswith(OUTPUT)}
-        if not output:
+        output = {name for name in OUTPUT if name in given and given[name].shape[:1] == (len(classes),)}
+        if len(output) < len(OUTPUT):
             raise UserError(
                 f"init_from={path} has the classes {', '.join(known)}, and this network {', '.join(classes)}. Which of its "
                 "layers gives them is not known of a network of your own, so begin with the same classes in the same order: "

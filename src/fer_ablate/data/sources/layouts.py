@@ -3,7 +3,8 @@
 Data sets that mark their classes otherwise than by folders are recognised in `published`.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,7 @@ WRONG_PLACE = "not below a class"
 """Reason for which pictures outside the folders of classes are left out."""
 
 _LISTED = 6  # folders or files that a message names
+_FEWEST_PERSONS = 3
 
 
 def folder_inventory(folder: Path) -> Inventory:
@@ -136,6 +138,12 @@ def _are_persons(paths: Sequence[tuple[str, ...]]) -> bool:
     return bool(inner) and not any(map(emotion, inner)) and all(emotion(name) for names in inner.values() for name in names)
 
 
+def _share_most(below: Mapping[str, Collection[str]]) -> bool:
+    """Whether three or more folders have most emotions in common, as persons do; classes such as positive divide them."""
+    holders = Counter(label for inner in below.values() for label in set(map(emotion, inner)))
+    return len(below) >= _FEWEST_PERSONS and 2 * sum(count > 1 for count in holders.values()) > len(holders)
+
+
 def _class_first(walk: Walk, files: Sequence[File], depth: int, names: Sequence[str]) -> tuple[list[Picture], str]:
     """Read folders of which none has the name of a split; also returns the layout in words.
 
@@ -162,9 +170,7 @@ def _class_first(walk: Walk, files: Sequence[File], depth: int, names: Sequence[
         return [Picture(file, file.parts[depth + 1], file.parts[depth]) for file in inner], "<class>/<split>/<image>"
     if any(split_part(name) for name in nested):
         raise _several_homes(walk, sorted(name for name, inner in below.items() if any(map(split_part, inner))))
-    # Folders that share no emotion may as well be classes, such as positive and negative.
-    shared = sum(len(set(map(emotion, inner))) for inner in below.values()) > len(set(map(emotion, nested)))
-    persons = shared and _are_persons([file.parts[depth:] for file in files])
+    persons = _are_persons([file.parts[depth:] for file in files])
     # Otherwise unknown splits would be read as classes, and the network would learn to tell splits apart.
     if not any(map(emotion, names)) and _hold_the_same(below):
         raise UserError(
@@ -172,7 +178,7 @@ def _class_first(walk: Walk, files: Sequence[File], depth: int, names: Sequence[
             f"Rename them ({split_names()}), or pass one of them as data.path=..."
             f"{' If they are persons, move them into a folder called train.' if persons else ''}"
         )
-    if persons:
+    if persons and _share_most(below):
         return [Picture(file, ALL, file.parts[depth + 1], file.parts[depth]) for file in files], "<person>/<class>/<image>"
     if names and all(CK_PERSON.fullmatch(name) for name in names):
         raise UserError(
