@@ -233,6 +233,11 @@ def test_the_key_knows_what_becomes_of_outputs(config_of):
     assert key(known[::-1], Start(Path(), "weights")) == as_before  # of an earlier version
     (note,) = output_notes(start, known[::-1])
     assert note.startswith("init_from: the output layer is brought into this order")
+    assert output_notes(start, known) == output_notes(None, known) == output_notes(Start(Path(), "weights"), known) == []
+    (note,) = output_notes(start, known[:2])
+    assert note.startswith(
+        "init_from: the output layer is drawn anew, since its classes are happy, sad, fear, and these happy, sad."
+    )
 
 
 def test_misfits_are_listed_and_nothing_is_loaded(stored):

@@ -52,9 +52,8 @@ def output_change(given: Sequence[str], own: Sequence[str]) -> str | None:
 
 
 def output_notes(start: Start | None, own: Sequence[str]) -> list[str]:
-    """What the user is told about an output layer that does not stay as it is, in a sentence; see `output_change`."""
-    change = output_change(start.classes, own) if start is not None else None
-    if start is None or change is None:
+    """What the user is told about an output layer that does not stay as it is, in a sentence."""
+    if start is None or not start.classes or (order := outputs_in_order(start.classes, own)) == list(range(len(own))):
         return []
-    how = "is drawn anew" if change == "drawn anew" else "is brought into this order"
+    how = "is drawn anew" if order is None else "is brought into this order"
     return [f"init_from: the output layer {how}, since its classes are {', '.join(start.classes)}, and these {', '.join(own)}."]
