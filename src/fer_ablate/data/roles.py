@@ -42,11 +42,6 @@ class RoleRows:
     notes: tuple[str, ...] = ()
 
 
-def split_called(part: str, splits: Sequence[str]) -> str | None:
-    """Return the first split whose name means a part (`train`, `val` or `test`); None if there is none."""
-    return next((split for split in splits if split_part(split) == part), None)
-
-
 def role_rows(faces: FaceSet, config: DataConfig) -> RoleRows:
     """Assign each usable image to a role.
 
@@ -75,8 +70,8 @@ def official_rows(faces: FaceSet) -> dict[str, Rows]:
 
 
 def _split_of(part: str, faces: FaceSet) -> str | None:
-    """The first split with usable images whose name means a part."""
-    return split_called(part, [split for split in faces.splits if len(faces.split_rows(split))])
+    """The first split with usable images whose name means a part (`train`, `val` or `test`); None if there is none."""
+    return next((split for split in faces.splits if split_part(split) == part and len(faces.split_rows(split))), None)
 
 
 def _by_split(faces: FaceSet, config: DataConfig) -> RoleRows:

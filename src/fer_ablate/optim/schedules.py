@@ -6,6 +6,7 @@ from typing import Any
 
 from fer_ablate.config.binding import argument_faults, is_number, is_own, load_plugin, part_faults, takes
 from fer_ablate.errors import Fault, choices
+from fer_ablate.optim.optimizer_limits import LARGEST
 
 OWN_KEYS = ("name", "warmup_epochs", "warmup_start")
 """Keys of the section that every schedule has."""
@@ -112,7 +113,7 @@ LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "period_epochs": (lambda value: value > 0, "a number of epochs above 0"),
     "every_epochs": (lambda value: value > 0, "a number of epochs above 0"),
     "multiplier": (lambda value: isinstance(value, int) and value >= 1, "a whole number from 1"),
-    "max_lr": (lambda value: 0 < value <= 1e30, "a number above 0, and at most 1e30"),
+    "max_lr": (lambda value: 0 < value <= LARGEST, "a number above 0, and at most 1e30"),
     "pct_start": (lambda value: 0 < value < 1, "in (0, 1)"),
     "div_factor": (lambda value: value >= 1, "a number from 1"),
     "final_div_factor": (lambda value: value >= 1, "a number from 1"),

@@ -77,12 +77,12 @@ class EpochReport(Checkpoint):
             for observer in self.observers:
                 observer.epoch(epoch, metrics, int(time.time() * 1000))
         # After the observers, so that the epoch that diverged is on record.
+        remedy = "Lower optimizer.lr, or set trainer.gradient_clip=1."
+        if not math.isfinite(loss := metrics["train/loss"]):
+            raise UserError(f"The training loss became {loss} in epoch {epoch}. {remedy}")
         # A network with infinite outputs for a few val images may recover, one with weights that are no numbers never does.
-        lost = {"training": not math.isfinite(metrics["train/loss"]), "val": math.isnan(metrics.get("val/loss", 0.0))}
-        if role := next((role for role, is_lost in lost.items() if is_lost), None):
-            loss = metrics["train/loss" if role == "training" else "val/loss"]
-            remedy = "Lower optimizer.lr, or set trainer.gradient_clip=1."
-            raise UserError(f"The {role} loss became {loss} in epoch {epoch}. {remedy}")
+        if math.isnan(loss := metrics.get("val/loss", 0.0)):
+            raise UserError(f"The val loss became {loss} in epoch {epoch}. {remedy}")
 
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Store the seconds of all epochs so far."""

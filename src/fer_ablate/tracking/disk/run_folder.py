@@ -400,7 +400,7 @@ class RunFolder:
     @property
     def in_training(self) -> bool:
         """Whether some process, this one included, holds the lock right now."""
-        if not (self.lock_file).is_file():
+        if not self.lock_file.is_file():
             return False
         try:
             with FileLock(self.lock_file, timeout=0):
