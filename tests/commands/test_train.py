@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -19,6 +20,16 @@ def test_a_finished_run_is_not_trained_again(typed, small, finished):
     assert "nothing to train" in printed.out
     assert "epoch 1/1" not in printed.out
     assert (finished / "result.json").read_bytes() == result
+
+
+def test_a_result_of_unlisted_code_is_kept(typed, small, finished):
+    folder = RunFolder(finished)
+    folder.write_header(replace(folder.header, code_digest="f" * 16))  # as by a later version, for one who goes back from it
+    printed = typed(*small, "trainer.max_epochs=1")
+    assert printed.code == 1
+    assert "which this version of fer_ablate does not know" in printed.err
+    assert "force=true" in printed.err
+    assert folder.finished
 
 
 @pytest.mark.long

@@ -92,7 +92,8 @@ def train_here(spec: RunSpec) -> RunOutcome:
     Raises:
         BusyError: another process trains this run.
         Pruned: the search that the run belongs to stopped it.
-        UserError: something from outside is wrong; like any error of a training it is kept in the run's folder.
+        UserError: something from outside is wrong, or the result that is there is of code that this version does not know; like
+            any error of a training it is kept in the run's folder.
     """
     quiet_libraries()
     config = spec.config
@@ -125,6 +126,7 @@ def train_here(spec: RunSpec) -> RunOutcome:
         fit(prepared)
         return RunOutcome(key)
     if folder.finished and not config.force:
+        _check_code(folder, key)
         _show_finished(spec, prepared, folder)
         return RunOutcome(key)
     with folder.lock():
@@ -321,6 +323,23 @@ def _progress(spec: RunSpec, folder: RunFolder) -> TrainingProgress:
     if earlier and folder.last_checkpoint.is_file():
         progress.best = max(earlier) if higher else min(earlier)
     return progress
+
+
+def _check_code(folder: RunFolder, key: str) -> None:
+    """Refuse a result whose code is listed in another version only: whether it is the result of this run cannot be told.
+
+    Raises:
+        UserError: with the ways out.
+    """
+    try:
+        header = folder.header
+    except UserError:  # it is lost or damaged, and nothing can be said
+        return
+    if header.key != key:
+        raise UserError(
+            f"{folder.path} has a result of code {header.code_digest}, which this version of fer_ablate does not know, so it "
+            "cannot tell whether the result counts. Go back to the version that trained it, or train it again with force=true."
+        )
 
 
 def _show_finished(spec: RunSpec, prepared: PreparedRun, folder: RunFolder) -> None:

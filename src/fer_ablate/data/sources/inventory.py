@@ -172,9 +172,9 @@ def inventory_of(
     return Inventory(walk.root, layout, chosen, dict(counts), tuple(notes))
 
 
-def printable(path: str) -> str:
+def printable(path: str | Path) -> str:
     r"""Return a path with `\xe9` in place of a byte that is not UTF-8, for which Python has a letter that cannot be written."""
-    return path.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def suffix(name: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from fer_ablate.data.decode import SUFFIXES
-from fer_ablate.data.sources.inventory import HIDDEN, not_read, suffix
+from fer_ablate.data.sources.inventory import HIDDEN, not_read, printable, suffix
 from fer_ablate.paths import expanded
 
 PICTURES = frozenset(SUFFIXES)
@@ -90,11 +90,6 @@ def find_media(sources: Sequence[str]) -> tuple[list[Medium], list[Skipped]]:
                 # By its resolved path, so that links and `a/../b` name the same file.
                 media.setdefault(found.path if found.kind is MediumKind.camera else found.path.resolve(), found)
     return list(media.values()), skipped
-
-
-def printable(path: Path | str) -> str:
-    """Make a file name printable even if it is not valid text."""
-    return os.fsencode(path).decode(errors="replace")
 
 
 def _looked_up(source: str) -> Iterator[Medium | Skipped]:
