@@ -13,6 +13,7 @@ import pytest
 
 from fer_ablate.commands import watch
 from fer_ablate.metrics import SplitResult
+from fer_ablate.tracking.disk.row_labels import LabelledRun, keep_labels
 from fer_ablate.tracking.disk.run_folder import RunFolder, StoredPredictions
 from fer_ablate.tracking.disk.scan import run_path
 from fer_ablate.tracking.mlflow.study_ids import StudyIds, StudyIdsFile
@@ -372,6 +373,14 @@ def test_stale_runs_are_those_of_a_study(ask, make, study):
     assert ask("clean", *study, "yes=true").code == 0
     assert not stale.path.exists()
     assert other.path.is_dir()
+
+
+def test_runs_of_other_studies_are_not_stale(ask, make, study, runs_dir):
+    shared = make(1, "all")
+    keep_labels(runs_dir / "width" / "table", [LabelledRun("width", "width", "4 layers", 3, None, shared.header.key)])
+    printed = ask("clean", *study, "yes=true")
+    assert "the row 4 layers of width has it as well" in " ".join(printed.out.split())
+    assert shared.path.is_dir()
 
 
 def test_nothing_is_stale_without_a_study(ask, make):

@@ -144,12 +144,17 @@ def test_the_settings_of_conf_are_read():
         ({"n_jobs": "two"}, "hydra.sweeper.n_jobs: two is not"),
         ({"n_trials": True}, "True is not a whole number"),
         ({"max_failure_rate": 2}, "2 is not a fraction"),
+        ({"max_failure_rate": True}, "True is not a fraction"),
+        ({"retry_failed": "no"}, "hydra.sweeper.retry_failed: no is not true or false"),
+        ({"direction": 5}, "hydra.sweeper.direction: 5 is no direction"),
+        ({"sampler": "tpe"}, "Choose a sampler by hydra/sweeper/sampler=tpe, with a slash"),
+        ({"sampler": OmegaConf.create({"seed": "abc"})}, "hydra.sweeper.sampler.seed: abc is not a whole number from 0"),
         ({"pruner": "median"}, "hydra.sweeper.pruner.name="),
     ],
 )
 def test_settings_of_another_kind_are_answered(given, message):
     with pytest.raises(FaultyConfigError, match=message):
-        SweeperSettings.read(settings(**given) if "pruner" not in given else settings() | given)
+        SweeperSettings.read(settings() | given)
 
 
 def test_every_file_explains_itself():

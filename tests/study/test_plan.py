@@ -11,6 +11,7 @@ from fer_ablate.execution.study_output import judged_study
 from fer_ablate.execution.sweep import Growth, run_plan
 from fer_ablate.judgement.planned_rows import rows_with_runs
 from fer_ablate.study.plan import seconds_left
+from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
 
 from .conftest import finish, folder_of, header_of
@@ -143,6 +144,34 @@ def test_a_run_with_lost_header_is_cleared(planned, text):
     runs = planned().runs
     assert [run.cell.config.force for run in runs] == [True, False, False, False]
     assert (runs[0].to_train, runs[0].reason) == (True, "its run.json is missing or damaged; it is trained anew")
+
+
+@pytest.mark.parametrize("kept", [0, 40])
+def test_a_run_with_cut_result_is_trained_anew(planned, kept):
+    file = finish(planned().runs[0].cell).result_file
+    file.write_bytes(file.read_bytes()[:kept])
+    plan = planned()
+    assert (plan.runs[0].state, plan.runs[0].to_train) == (RunState.missing, True)
+    assert plan.runs[0].reason == "its result.json is missing or damaged; it is trained anew"
+    assert plan.runs[0].cell.config.force
+    assert seconds_left(plan)[0] is None
+
+
+def test_a_damaged_failure_blocks_no_study(planned):
+    cell = planned().runs[0].cell
+    folder_of(cell).write_header(header_of(cell))
+    folder_of(cell).failure_file.write_text('{"problem": "The lo')
+    assert (planned().runs[0].state, planned().runs[0].to_train) == (RunState.failed, True)
+
+
+def test_the_finished_of_two_equal_runs_counts(planned):
+    cell = planned().runs[0].cell
+    done = finish(cell)
+    other = RunFolder(done.path.with_name(f"zz-{done.path.name}"))
+    other.write_header(header_of(cell))
+    assert planned().runs[0].state is RunState.finished
+    done.path.rename(done.path.with_name(f"zzz-{done.path.name}"))
+    assert planned().runs[0].state is RunState.finished
 
 
 def test_a_header_of_another_version_costs_no_result(planned):

@@ -152,6 +152,7 @@ def test_failed_trials_are_repeated_only_on_request(plan):
     again = Search.open(plan(), retry_failed=True)
     assert sorted(again.ask().resumes for _ in range(2)) == [0, 1]
     assert again.counted == 0
+    assert [record.state for record in again.records[:2]] == ["repeated", "interrupted"]
 
 
 @pytest.mark.long

@@ -56,6 +56,8 @@ def test_a_later_upload_mends_a_dead_server(tmp_path, uri, runs_dir):
     assert folder.notes == {"MLflow": "MLflow does not have all of this run yet; `python -m fer_ablate sync` brings it."}
     assert "Traceback" in folder.log_file.read_text()
     config = TrackingConfig(uri=uri, experiment="unused")
+    # By itself a later run leaves it to the store that it was recorded for.
+    assert upload_pending(tmp_path, config, elsewhere=False) == 0
     assert (upload_pending(tmp_path, config), upload_pending(tmp_path, config)) == (1, 0)
     assert folder.notes == {}
     run, steps = mlflow_run(folder, uri, runs_dir)

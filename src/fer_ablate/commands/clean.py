@@ -40,8 +40,8 @@ checkpoints  weights of finished runs: without them `evaluate`, `explain`, `pred
 
 {words}
 
-Runs that are being trained, runs that others start from or continue, and whatever is outside of the runs' folder are left. MLflow
-keeps its copies."""
+Runs that are being trained, runs that others start from or continue, stale runs that other studies or grids have as well, and
+whatever is outside of the runs' folder are left. MLflow keeps its copies."""
 
 USUAL = ("failed", "pruned", "leftovers")
 """Kinds without `what=`; with a study also `stale`."""

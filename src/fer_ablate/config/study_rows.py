@@ -23,6 +23,16 @@ FOLD_KEYS = ("data.folds", "data.fold")
 
 FOLDS_REMEDY = "Give the study folds: 10, which trains every row on each of ten folds."
 
+NOT_FOR_ROWS = {
+    "seed": "Seeds belong in study.seeds.",
+    "name": "A row is named by its label.",
+    "runs_dir": "Type it with the command: one study has one folder.",
+    "study": "Write it beside the rows.",
+    "search": "A search sets it itself.",
+    "hydra": "Type it with the command.",
+}
+"""First part of a key that no row may set -> remedy."""
+
 BASELINE = "baseline"
 """Label of the row that changes nothing, if the study names none."""
 
@@ -197,8 +207,8 @@ def _notation_faults(study: StudyConfig) -> list[Fault]:
     faults = []
     for name in ("one_factor", "zipped", "crossed"):
         for key, values in getattr(study, name).items():
-            if key in FOLD_KEYS:
-                faults.append(Fault(f"study.{name}.{key}", "is not for rows to set.", FOLDS_REMEDY))
+            if remedy := _row_remedy(key):
+                faults.append(Fault(f"study.{name}.{key}", "is not for rows to set.", remedy))
             if isinstance(values, str) or not isinstance(values, Sequence) or not values:
                 faults.append(Fault(f"study.{name}.{key}", f"{values!r} is not a list of values.", "Give, say, [0.1, 0.01]."))
     faults += [
@@ -230,11 +240,18 @@ def _override_faults(study: StudyConfig) -> list[Fault]:
                 continue
             if parsed.is_sweep_override():
                 faults.append(Fault(label, f"'{text}' is several values.", "A row is one run; use one_factor or crossed."))
-            elif parsed.key_or_group == "seed" or parsed.key_or_group.split(".")[0] in ("study", "hydra", "search", "name"):
-                faults.append(Fault(label, f"'{text}' is not for rows to set.", "Seeds belong in study.seeds."))
-            elif parsed.key_or_group in FOLD_KEYS and (label != "study.base" or study.folds is not None):
-                faults.append(Fault(label, f"'{text}' is not for rows to set.", FOLDS_REMEDY))
+                continue
+            # What all rows have in common may name a folder of runs; and folds, unless the study sets them.
+            common = ("runs_dir", *(FOLD_KEYS if study.folds is None else ())) if label == "study.base" else ()
+            if parsed.key_or_group not in common and (remedy := _row_remedy(parsed.key_or_group)):
+                faults.append(Fault(label, f"'{text}' is not for rows to set.", remedy))
     return faults
+
+
+def _row_remedy(key: str) -> str:
+    """What to do instead of setting a key in a row; empty for a key that rows may set."""
+    bare = key.lstrip("+~")
+    return FOLDS_REMEDY if bare in FOLD_KEYS else NOT_FOR_ROWS.get(bare.partition(".")[0].partition("/")[0], "")
 
 
 def _start_faults(rows: Sequence[Row]) -> list[Fault]:

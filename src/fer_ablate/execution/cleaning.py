@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from fer_ablate.errors import UserError, first_line
 from fer_ablate.study.plan import Plan, RunName, name_of_cell, name_of_run
 from fer_ablate.tracking.disk.index import RunBrief
+from fer_ablate.tracking.disk.row_labels import labelled_runs
 from fer_ablate.tracking.disk.run_folder import LOCK, RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
 from fer_ablate.tracking.disk.scan import RunRecord, Scan
@@ -72,6 +73,7 @@ def find_removals(found: Scan, runs_dir: Path, kinds: Collection[str], plan: Pla
     of_study = _StudyRuns.of(plan) if plan is not None else None
     records = [record for record in found.records if of_study is None or of_study.has(record.brief)]
     used = _starts(found.records, plan)
+    shared = _shared(runs_dir, plan)
     removals: list[Removal] = []
     kept: dict[Path, str] = {}
     for record in records:
@@ -80,6 +82,8 @@ def find_removals(found: Scan, runs_dir: Path, kinds: Collection[str], plan: Pla
             continue
         # A state that was left over is nothing that another run starts from.
         user = used.get(record.folder.path, "") if removal.kind != "leftovers" else ""
+        if removal.kind == "stale":  # for this study alone
+            user = user or shared.get(record.brief.key, "")
         if why := _protection(record, removal.path, runs_dir, user):
             kept[removal.path] = why
         else:
@@ -197,6 +201,15 @@ def _starts(records: Sequence[RunRecord], plan: Plan | None) -> dict[Path, str]:
         if planned.continues is not None:
             found.setdefault(planned.continues.folder.path, f"{planned.cell.name}, which is not finished, continues it")
     return found
+
+
+def _shared(runs_dir: Path, plan: Plan | None) -> dict[str, str]:
+    """Key of a run -> which row of another study or grid has it as well, in words."""
+    if plan is None:
+        return {}
+    own = (plan.runs[0].cell.config.tracking.experiment, plan.spec.name)
+    others = (one for one in labelled_runs(runs_dir) if (one.experiment, one.study) != own)
+    return {one.key: f"the row {one.label} of {one.study} has it as well" for one in others}
 
 
 def _is_named(record: RunRecord, name: str) -> bool:

@@ -125,16 +125,18 @@ def train_here(spec: RunSpec) -> RunOutcome:
     if prepared.rank > 0:
         fit(prepared)
         return RunOutcome(key)
-    if folder.finished and not config.force:
-        _check_code(folder, key)
-        _show_finished(spec, prepared, folder)
-        return RunOutcome(key)
-    with folder.lock():
-        if config.force:
-            # Only with the lock: without it another process may be training this very run.
-            folder.clear()
-        _show_notes(spec, begin_with_shorter(spec, folder, key))
-        return RunOutcome(key, _train_and_record(spec, prepared, folder, _header(spec, prepared, folder, identity)))
+    if config.force or not folder.finished:
+        with folder.lock():
+            if config.force:
+                # Only with the lock: without it another process may be training this very run.
+                folder.clear()
+            # Asked once more, since another process may have finished it while this one waited.
+            if not folder.finished:
+                _show_notes(spec, begin_with_shorter(spec, folder, key))
+                return RunOutcome(key, _train_and_record(spec, prepared, folder, _header(spec, prepared, folder, identity)))
+    _check_code(folder, key)
+    _show_finished(spec, prepared, folder)
+    return RunOutcome(key)
 
 
 def _pruning(spec: RunSpec, folder: RunFolder) -> Pruning | None:
@@ -276,7 +278,7 @@ def _upload_earlier_runs(spec: RunSpec) -> None:
     tracking = spec.config.tracking
     if tracking.enabled:
         try:
-            upload_pending(Path(spec.config.runs_dir), tracking)
+            upload_pending(Path(spec.config.runs_dir), tracking, elsewhere=False)
         except Exception as error:  # whatever is wrong with other runs must not fail this one
             _show_notes(spec, [str(error)])
 

@@ -23,6 +23,7 @@ import ray
 from omegaconf import DictConfig, OmegaConf
 from ray.exceptions import RayError, RayTaskError
 
+from fer_ablate.addresses import bare
 from fer_ablate.cli import console
 from fer_ablate.cli.run_spec import RunSpec
 from fer_ablate.config.behaviour import code_digest
@@ -336,7 +337,7 @@ class _Sweep:
         tracking = flight.spec.config.tracking
         if tracking.enabled and flight.folder.begun:
             # Nodes apart have no credentials of a server, and do not see a file: this machine sends the run to MLflow.
-            write_text(flight.folder.pending_file, "")
+            write_text(flight.folder.pending_file, bare(tracking.uri))
         if flight.folder.finished and not flight.folder.keeps_state:
             flight.folder.last_checkpoint.unlink(missing_ok=True)
         return True

@@ -4,7 +4,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -218,7 +218,8 @@ def _shared(plan: Plan, most: int | None) -> Sharing:
     for planned in runs:
         if planned.state is RunState.finished:
             label = planned.cell.row.label
-            peaks[label] = max(peaks.get(label, 0.0), planned.folder.result.peak_memory_mb)
+            with suppress(UserError):  # of a damaged result nothing is known
+                peaks[label] = max(peaks.get(label, 0.0), planned.folder.result.peak_memory_mb)
     return share([planned.cell.config for planned in runs], here, peaks, most)
 
 
@@ -299,7 +300,7 @@ def _upload_earlier_runs(config: Config) -> list[str]:
     """Send runs that MLflow missed while they were trained; returns why that failed, if it did."""
     try:
         if config.tracking.enabled:
-            upload_pending(Path(config.runs_dir), config.tracking)
+            upload_pending(Path(config.runs_dir), config.tracking, elsewhere=False)
     except UserError as error:
         return [str(error)]
     return []

@@ -17,9 +17,10 @@ RUN_KEY, PROBLEM, ERROR_LOG, INTERRUPTED, RESUMES, EXCLUDED = "key", "problem", 
 """User attributes of a trial: key of its run, error, log of the error, whether its process died, which trial it repeats, whether
 the search leaves it out."""
 
-TrialStatus = Literal["done", "pruned", "impossible", "excluded", "failed", "interrupted", "open"]
+TrialStatus = Literal["done", "pruned", "impossible", "excluded", "failed", "interrupted", "repeated", "open"]
 COUNTED: tuple[TrialStatus, ...] = ("done", "pruned", "impossible", "excluded", "failed")
-"""States that count towards the number of trials of a search; an interrupted trial is repeated under another number."""
+"""States that count towards the number of trials of a search; an interrupted trial, and a failed one whose repetition was asked
+for, has another number there."""
 
 VALUED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -33,14 +34,14 @@ class TrialRecord:
 
     Args:
         number: from 0.
-        state: see `COUNTED`; `impossible` if its network shrinks to nothing, `excluded` if the search leaves it out, `open` if it
-            runs or waits to be run.
+        state: see `COUNTED`; `impossible` if its network shrinks to nothing, `excluded` if the search leaves it out,
+            `repeated` if it failed and is run once more, `open` if it runs or waits to be run.
         params: override key -> value.
         values: of the objectives; empty unless done.
         key: of its run; empty if it never began.
         problem: the whole error of a failed trial; why one that was not trained is impossible or excluded.
         log: file with the traceback.
-        resumes: the interrupted trial that it repeats.
+        resumes: the interrupted or failed trial that it repeats.
         last: epoch and value reported last; None if it reported none.
     """
 
@@ -125,7 +126,9 @@ def _state(trial: FrozenTrial, repeated: bool) -> TrialStatus:
             return "excluded"
         return "impossible" if trial.user_attrs.get(PROBLEM) else "pruned"
     if trial.state is TrialState.FAIL:
-        return "interrupted" if repeated or trial.user_attrs.get(INTERRUPTED) else "failed"
+        if trial.user_attrs.get(INTERRUPTED):
+            return "interrupted"
+        return "repeated" if repeated else "failed"
     return "open"
 
 

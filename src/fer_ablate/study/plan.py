@@ -1,6 +1,7 @@
 """Compares the runs that a study consists of with those on disk: the state of each, the reason, and the cost of the rest."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from json import JSONDecodeError
 from pathlib import Path
@@ -14,10 +15,11 @@ from fer_ablate.study.cells import Cell
 from fer_ablate.study.changes import what_changed
 from fer_ablate.study.shorter import Shorter, ShorterRuns
 from fer_ablate.study.spec import StudySpec
+from fer_ablate.tracking.disk.files import is_cut
 from fer_ablate.tracking.disk.index import RunBrief
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
-from fer_ablate.tracking.disk.scan import RunFolders, RunRecord, Scan, scan
+from fer_ablate.tracking.disk.scan import RunFolders, RunRecord, Scan, by_key, scan
 
 RunName = tuple[str, str, Repeat, int | None]
 """Experiment, label, seed with fold, and number of folds: a fold of five is no earlier version of a fold of ten."""
@@ -94,7 +96,7 @@ def make_plan(spec: StudySpec, cells: Sequence[Cell], found: Scan | None = None)
         found: runs on disk, if they were scanned already; None: scan now.
     """
     found = found or scan(Path(cells[0].config.runs_dir))
-    by_key = {record.brief.key: record for record in found.records}
+    known = by_key(found.records)
     earlier: dict[RunName, list[RunRecord]] = {}
     for record in found.records:
         earlier.setdefault(name_of_run(record.brief), []).append(record)
@@ -103,7 +105,7 @@ def make_plan(spec: StudySpec, cells: Sequence[Cell], found: Scan | None = None)
     runs = []
     for cell in cells:
         others = [record for record in earlier.get(name_of_cell(cell), []) if record.finished and record.brief.key != cell.key]
-        planned = _planned(cell, by_key.get(cell.key), others, found.folders, spec.switches, shorter)
+        planned = _planned(cell, known.get(cell.key), others, found.folders, spec.switches, shorter)
         if not chosen or cell.row.label in chosen:
             runs.append(planned)
     return Plan(spec, tuple(runs), tuple(found.damaged))
@@ -132,8 +134,9 @@ def seconds_left(plan: Plan) -> tuple[float | None, int]:
     for planned in plan.runs:
         folder = _measured(planned)
         if folder is not None:
-            result = folder.result
-            per_epoch.setdefault(planned.cell.row.label, []).append(result.seconds / max(result.epochs, 1))
+            with suppress(UserError):  # of a damaged result nothing is known
+                result = folder.result
+                per_epoch.setdefault(planned.cell.row.label, []).append(result.seconds / max(result.epochs, 1))
     if not per_epoch:
         return None, 0
     # The median, since one row with an exceptionally large network would spoil a mean.
@@ -184,17 +187,17 @@ def _planned(
     shorter_runs: ShorterRuns,
 ) -> PlannedRun:
     folder = record.folder if record is not None else folders.of(cell.config, cell.row.label, cell.key)
-    lost = record is None and _has_lost_header(folder)
-    if lost:
+    lost = _lost_file(folder, record)
+    if lost is not None:
         # Its result cannot be attributed, so it is trained again; without `force` its training would find it finished.
         cell = replace(cell, config=replace(cell.config, force=True))
     # Of several earlier versions the newest is nearest to what the person has in mind.
     stale = max(others, key=lambda other: other.brief.started_at, default=None)
     shorter = shorter_runs.of(cell.config, cell.identity, folder)
     state, reason = _state(cell, folder, stale, shorter)
-    if lost:
-        reason = f"its {folder.header_file.name} is missing or damaged; it is trained anew"
-    if state is RunState.finished and record is None:
+    if lost is not None:
+        reason = f"its {lost.name} is missing or damaged; it is trained anew"
+    if state is RunState.finished and (record is None or lost is not None):
         state = RunState.missing
     to_train = state is not RunState.finished or cell.config.force
     # A run that another process trains is left in: by the time its turn comes, that process may have failed.
@@ -207,18 +210,19 @@ def _planned(
     return PlannedRun(cell, state, reason, folder, stale, to_train, shorter)
 
 
-def _has_lost_header(folder: RunFolder) -> bool:
-    """Whether nothing is known of a finished run any more.
+def _lost_file(folder: RunFolder, record: RunRecord | None) -> Path | None:
+    """The header or result of a finished run, if it is gone or cut off, so that its result is of no use any more.
 
-    A header that cannot be read at the moment, or is of another version of this program, may be whole: its result stays.
+    A file that cannot be read at the moment, or is of another version of this program, may be whole: its result stays.
     """
     if not folder.finished:
-        return False
-    try:
-        _ = folder.header
-    except UserError as error:
-        return isinstance(error.__cause__, FileNotFoundError | JSONDecodeError)
-    return False
+        return None
+    if record is None:
+        try:
+            _ = folder.header
+        except UserError as error:
+            return folder.header_file if isinstance(error.__cause__, FileNotFoundError | JSONDecodeError) else None
+    return folder.result_file if is_cut(folder.result_file) else None
 
 
 def _state(cell: Cell, folder: RunFolder, stale: RunRecord | None, shorter: Shorter | None) -> tuple[RunState, str]:
@@ -228,8 +232,9 @@ def _state(cell: Cell, folder: RunFolder, stale: RunRecord | None, shorter: Shor
         return state, "force=true trains it again" if cell.config.force else ""
     if state is RunState.running:
         return state, folder.owner
-    if (failure := folder.failure) is not None:
-        return state, failure.in_short
+    with suppress(UserError):  # it is damaged, and the next attempt writes it anew
+        if (failure := folder.failure) is not None:
+            return state, failure.in_short
     if shorter is not None and not shorter.problem:
         return state, shorter.described
     if epochs := len(folder.history):

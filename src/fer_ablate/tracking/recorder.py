@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from fer_ablate.addresses import bare, sqlite_file
+from fer_ablate.addresses import bare, present_store, sqlite_file
 from fer_ablate.config.schema import TrackingConfig
 from fer_ablate.errors import UserError
-from fer_ablate.tracking.disk.files import changed_at, write_text
+from fer_ablate.tracking.disk.files import changed_at, read_text, write_error, write_text
 from fer_ablate.tracking.disk.log import append_to_log
 from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader
-from fer_ablate.tracking.disk.run_state import RunState, mlflow_status
+from fer_ablate.tracking.disk.run_state import RunState
 from fer_ablate.tracking.mlflow.connection import open_store, reason, refused
 from fer_ablate.tracking.mlflow.study_ids import row_run
 from fer_ablate.tracking.other_trackers import EPOCHS_SECONDS, OtherTracker, other_trackers
@@ -95,7 +95,7 @@ class Recorder:
         for other in self._others:
             other.start()
         if self.uri is not None:
-            write_text(self.folder.pending_file, mlflow_status(RunState.running))
+            write_text(self.folder.pending_file, bare(self.uri))
             self._calls.put(lambda store: self._start(store, header, new))
             # A daemon, so that a server that hangs cannot keep the program from ending.
             self._worker = threading.Thread(target=self._work, args=(header.experiment,), name="mlflow", daemon=True)
@@ -205,28 +205,54 @@ def pending(runs_dir: Path) -> list[RunFolder]:
     return [folder for folder in folders if not folder.in_training]
 
 
-def upload_pending(runs_dir: Path, config: TrackingConfig) -> int:
-    """Send all pending runs to MLflow; returns how many, 0 while another process is doing it.
+def meant_for(folder: RunFolder, store: str, runs_dir: Path) -> bool:
+    """Whether a pending run waits for this store, or nobody knows for which.
+
+    Args:
+        folder: of the run.
+        store: address of the store.
+        runs_dir: folder of all runs.
+    """
+    try:
+        awaited = read_text(folder.pending_file)
+    except UserError:  # sent meanwhile, or damaged
+        awaited = ""
+    # An earlier version wrote a state in place of the address.
+    return ":" not in awaited or present_store(awaited, runs_dir) == present_store(store, runs_dir)
+
+
+def upload_pending(runs_dir: Path, config: TrackingConfig, elsewhere: bool = True) -> int:
+    """Send pending runs to MLflow; returns how many, 0 while another process is doing it.
+
+    Args:
+        runs_dir: folder of all runs.
+        config: with the address of the store.
+        elsewhere: whether runs that wait for another store are sent as well, since a person asks for it.
 
     Raises:
-        UserError: the store is out of reach, or a folder is damaged; the other runs are uploaded first.
+        UserError: the store is out of reach, or a folder is damaged or cannot be written; the other runs are uploaded first.
     """
-    if not pending(runs_dir):
+    folders = [folder for folder in pending(runs_dir) if elsewhere or meant_for(folder, config.uri, runs_dir)]
+    if not folders:
         return 0
     try:
         # Two processes that upload the same folder would make two MLflow runs of it.
         with FileLock(runs_dir / "upload.lock", timeout=0):
-            return _upload_all(runs_dir, config)
+            return _upload_all(folders, runs_dir, config)
     except Timeout:
         return 0  # another process is at it
+    except OSError as error:
+        raise write_error(runs_dir / "upload.lock", error) from error
 
 
-def _upload_all(runs_dir: Path, config: TrackingConfig) -> int:
+def _upload_all(folders: Sequence[RunFolder], runs_dir: Path, config: TrackingConfig) -> int:
     stores: dict[str, Store] = {}
     uploaded = 0
     problems = []
     closed: set[str] = set()
-    for folder in pending(runs_dir):
+    for folder in folders:
+        if not folder.pending_file.is_file():
+            continue  # another process has sent it meanwhile
         try:
             header = folder.header
             experiment = header.experiment

@@ -48,7 +48,7 @@ def begin(search: Search, prepared: PreparedSearch, missing: int) -> None:
         missing: number of trials still to run.
     """
     plan, config = search.plan, prepared.config
-    rows = search_facts(prepared, missing)
+    rows = search_facts(prepared, search.counted, missing)
     notes = [search.note, why_not_pruned(config) if plan.pruner_settings.get("name") != "none" else ""]
     rows += [("note", note) for note in (*notes, *_image_notes(config)) if note]
     console.facts(rows)
@@ -120,16 +120,16 @@ def _tags(names: Sequence[str]) -> dict[str, str]:
 def _show_counts(summary: SearchSummary) -> None:
     ended = sum(len(summary.of(state)) for state in COUNTED)
     counts = ", ".join(f"{len(found)} {state}" for state in COUNTED if (found := summary.of(state)) or state not in RARE)
-    again = {trial.resumes for trial in summary.trials if trial.resumes is not None}
-    # One without a key was killed before its run began: another suggestion takes its place.
-    waiting = [trial for trial in summary.of("interrupted") if trial.number not in again and trial.key]
+    # An open one waits until the search has the time for it.
+    again = {trial.resumes: trial.number for trial in summary.trials if trial.resumes is not None and trial.state != "open"}
     console.console.print(f"\n  {console.counted(ended, 'trial')}: {counts}")
-    if again:
-        numbers = ", ".join(f"{trial.resumes} as {trial.number}" for trial in summary.trials if trial.resumes is not None)
-        console.console.print(f"  interrupted and run again: {numbers}")
-    if waiting:
-        numbers = ", ".join(str(trial.number) for trial in waiting)
-        console.console.print(f"  interrupted: {numbers}; the same command runs them again")
+    for state, words in (("interrupted", "interrupted"), ("repeated", "failed")):
+        # One that was killed before its run began has no key: another suggestion takes its place.
+        found = [trial.number for trial in summary.of(state) if trial.key or trial.problem]
+        if numbers := ", ".join(f"{number} as {again[number]}" for number in found if number in again):
+            console.console.print(f"  {words} and run again: {numbers}")
+        if numbers := ", ".join(str(number) for number in found if number not in again):
+            console.console.print(f"  {words}: {numbers}; the same command runs them again")
 
 
 def _show_best(summary: SearchSummary, cells: Sequence[Cell]) -> None:

@@ -107,14 +107,15 @@ def _hinted(faults: Sequence[Fault], searched: Sequence[str]) -> list[Fault]:
     ]
 
 
-def search_facts(prepared: PreparedSearch, missing: int) -> list[tuple[str, str]]:
+def search_facts(prepared: PreparedSearch, ended: int, missing: int) -> list[tuple[str, str]]:
     """What a search is about, for people.
 
     Args:
         prepared: the search.
+        ended: number of trials that count, of all starts.
         missing: number of trials still to run.
     """
-    plan, space, n_trials, at_once = prepared.plan, prepared.space, prepared.n_trials, prepared.settings.n_jobs
+    plan, space, at_once = prepared.plan, prepared.space, prepared.settings.n_jobs
     objectives = ", ".join(f"{name} ({way})" for name, way in zip(plan.objectives, plan.directions, strict=True))
     at = f", {at_once} at once" if at_once > 1 else ""
     return [
@@ -123,7 +124,7 @@ def search_facts(prepared: PreparedSearch, missing: int) -> list[tuple[str, str]
         ("over", keys_text(plan.space)),
         *(("only", f"{key} where {in_words(one)}") for key, one in space.when.items()),
         *(("without", in_words(one)) for one in space.exclude),
-        ("trials", f"{n_trials} in all, {n_trials - missing} done, {missing} to run{at}"),
+        ("trials", f"{ended + missing} in all, {ended} done, {missing} to run{at}"),
         ("kept in", plan.address),
         *(("note", note) for note in [sampler_note(plan.sampler(0), space)] if note),
     ]

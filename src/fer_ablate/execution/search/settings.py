@@ -67,13 +67,21 @@ class SweeperSettings:
             if not isinstance(values[name], int) or isinstance(values[name], bool) or values[name] < 1:
                 faults.append(Fault(f"{KEY}.{name}", f"{values[name]} is not a whole number from 1."))
         rate = values["max_failure_rate"]
-        if not isinstance(rate, int | float) or not 0 <= rate <= 1:
+        if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 <= rate <= 1:
             faults.append(Fault(f"{KEY}.max_failure_rate", f"{rate} is not a fraction from 0 to 1."))
         for name in ("storage", "study_name", "custom_search_space"):
             if values[name] is not None and (isinstance(values[name], bool | Mapping | list) or not str(values[name])):
                 faults.append(Fault(f"{KEY}.{name}", f"{values[name]} is no text.", "Give a text, or null."))
         if not isinstance(values["pruner"], Mapping):
             faults.append(Fault(f"{KEY}.pruner", f"{values['pruner']} is not a mapping.", f"Give {KEY}.pruner.name=..."))
+        if not isinstance(values["retry_failed"], bool):
+            faults.append(Fault(f"{KEY}.retry_failed", f"{values['retry_failed']} is not true or false."))
+        ways = values["direction"]
+        if not all(way is None or isinstance(way, str) for way in (ways if isinstance(ways, list) else [ways])):
+            faults.append(
+                Fault(f"{KEY}.direction", f"{ways} is no direction.", "Give minimize, maximize, a list of them or null.")
+            )
+        faults += _sampler_faults(values["sampler"])
         if faults:
             raise FaultyConfigError(faults)
         texts = {name: str(values[name]) for name in ("storage", "study_name") if values[name] is not None}
@@ -123,6 +131,16 @@ def sampler_of(given: DictConfig, space: SearchSpace, objectives: int = 1) -> Ca
     if isinstance(made, CmaEsSampler) and (fault := _too_few_numbers(space)):
         raise FaultyConfigError([fault])
     return make
+
+
+def _sampler_faults(given: Any) -> list[Fault]:
+    """List what is wrong with the sampler before it is built."""
+    if not isinstance(given, DictConfig):
+        return [Fault(f"{KEY}.sampler", f"{given} is not a mapping.", f"Choose a sampler by {SAMPLER_KEY}=tpe, with a slash.")]
+    seed = given.get("seed")
+    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or seed < 0):
+        return [Fault(f"{KEY}.sampler.seed", f"{seed} is not a whole number from 0, or null.")]
+    return []
 
 
 def sampler_note(sampler: BaseSampler, space: SearchSpace) -> str:

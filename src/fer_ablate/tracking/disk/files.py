@@ -195,6 +195,16 @@ def read_text(path: Path) -> str:
         raise UserError(f"{path} is damaged: not UTF-8 text ({error.reason}). Train the run again with force=true.") from error
 
 
+def is_cut(path: Path) -> bool:
+    """Whether a stored JSON object does not end as one, as a crash of the machine can leave it; told without reading it."""
+    try:
+        with path.open("rb") as stream:
+            stream.seek(max(path.stat().st_size - 16, 0))
+            return not stream.read().rstrip().endswith(b"}")
+    except OSError:
+        return False  # reading it says why
+
+
 def read_json(path: Path, build: Callable[[dict[str, Any]], Any]) -> Any:
     """Read a JSON file and give its content to `build`.
 

@@ -5,7 +5,7 @@ Runs are found from their small files alone, and those of a large folder from an
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -170,8 +170,17 @@ def scan(runs_dir: Path) -> Scan:
                 damaged.append(str(error))
     index.save()
     # The folder of a run with the rules of an earlier version is called after the key that it had then.
-    by_header = {short(record.brief.key): record.folder.path for record in records}
-    return Scan(records, damaged, RunFolders({**by_header, **paths}))
+    by_header = {short(key): record.folder.path for key, record in by_key(records).items()}
+    return Scan(records, damaged, RunFolders({**paths, **by_header}))
+
+
+def by_key(records: Iterable[RunRecord]) -> dict[str, RunRecord]:
+    """Key -> run; of several with one key, which studies started at the same time can have trained, the one that is furthest."""
+    return {record.brief.key: record for record in sorted(records, key=_progress)}
+
+
+def _progress(record: RunRecord) -> tuple[bool, bool]:
+    return record.finished, record.state is RunState.running
 
 
 def _folders(path: Path, damaged: list[str]) -> list[Path]:

@@ -8,7 +8,7 @@ from fer_ablate.addresses import bare
 from fer_ablate.config.schema import TrackingConfig
 from fer_ablate.tracking.disk.files import write_text
 from fer_ablate.tracking.disk.run_folder import RunFolder
-from fer_ablate.tracking.disk.run_state import RunState, mlflow_status
+from fer_ablate.tracking.disk.run_state import RunState
 from fer_ablate.tracking.mlflow.connection import open_store, reason
 from fer_ablate.tracking.mlflow.study_ids import StudyIdsFile
 
@@ -62,9 +62,10 @@ def begin_additions(folder: RunFolder) -> bool:
     Raises:
         UserError: the folder cannot be written, or its header is damaged.
     """
-    if folder.pending_file.is_file() or not folder.header.mlflow_run_id:
+    header = folder.header
+    if folder.pending_file.is_file() or not header.mlflow_run_id:
         return False
-    write_text(folder.pending_file, mlflow_status(RunState.finished))
+    write_text(folder.pending_file, bare(header.mlflow_uri or ""))
     return True
 
 
