@@ -111,6 +111,25 @@ def test_runs_are_chosen_and_sorted(ask, make, unfinished):
     assert keys("experiment=wid") == ""
 
 
+def test_output_goes_through_links_and_pipes(ask, make, tmp_path):
+    make(1)
+    target, link, pipe = (tmp_path / name for name in ("runs.csv", "link.csv", "pipe.csv"))
+    target.write_text("before")
+    link.symlink_to(target)
+    assert ask("runs", "format=csv", f"output={link}").code == 0
+    assert link.is_symlink()
+    written = target.read_text()
+    assert written.startswith("key,")
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    assert ask("runs", "format=csv", f"output={pipe}").code == 0
+    assert os.read(reader, 1 << 16).decode() == written
+    os.close(reader)
+    refused = ask("runs", "format=csv", f"output={tmp_path}")
+    assert f"Cannot write {tmp_path}: it is a folder. " in refused.err
+    assert "name another file by output=..." in refused.err
+
+
 def test_runs_are_written_in_full(ask, make, tmp_path):
     folder = make(1)
     assert ask("runs", "format=json", f"output={tmp_path / 'runs.json'}").out.strip() == str(tmp_path / "runs.json")

@@ -198,6 +198,11 @@ REFUSED = {
 }
 
 
+def test_an_onnx_file_is_for_predict(typed, tmp_path):
+    printed = typed("evaluate", f"ckpt={tmp_path / 'model.onnx'}")
+    assert (printed.code, "which `predict` alone can use" in printed.err) == (1, True)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(("words", "answer"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_change_is_refused(typed, finished, words, answer):

@@ -49,8 +49,8 @@ def test_only_training_imports_what_trains(finished, typed_small, cache_dir, tmp
     environment = {
         **os.environ,
         "FER_ABLATE_CACHE": str(cache_dir),
-        "COMP_LINE": "fer_ablate optimizer=ada",
-        "COMP_POINT": "24",
+        "COMP_LINE": "fer_ablate plan optimizer=ada",
+        "COMP_POINT": "29",
     }
     environment.pop("FER_ABLATE_DATA", None)
     (tmp_path / "docs").mkdir()

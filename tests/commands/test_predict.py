@@ -159,6 +159,7 @@ REFUSED = {
     "an impossible name as output": (["source={photos}", f"output={'x' * 300}"], "File name too long"),
     "a full disk": (["source={photos}", "output={full}"], "the disk is full"),
     "output over the sources": (["source={photos}", "output={photos}"], "would replace"),
+    "views of an ONNX file": (["source=x.jpg", "ckpt=m.onnx", "evaluation.tta=flip"], "evaluation.tta: an ONNX file sees each"),
     "a typo": (["source=x", "detectr=none"], "Did you mean 'detector'?"),
 }
 

@@ -46,6 +46,21 @@ def server(tmp_path):
         process.wait()
 
 
+@pytest.mark.long
+def test_addresses_within_values_are_bared(typed, small, tmp_path):
+    """Of an address that is part of a value, no word of a command line knows that it is one."""
+    address = f"http://me:{SENTINEL}@127.0.0.1:9/"
+    file = tmp_path / "conf" / "study" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(f"base: ['tracking.uri={address}']\nrows: [{{label: a}}]\n")
+    words = [word for word in small if word != "tracking=none"]
+    tags = f"tracking.tags={{store: '{address}'}}"
+    more = ("trainer.max_epochs=1", "tracking.timeout=1", tags)
+    assert typed("-m", "--config-dir", str(file.parents[1]), "study=mine", *words, *more).code == 0
+    assert bytes_with(tmp_path / "runs", "127.0.0.1:9/")
+    assert bytes_with(tmp_path / "runs", SENTINEL) == []
+
+
 @pytest.mark.slow
 def test_no_byte_of_a_study_has_the_password(server, small_run, cache_dir, tmp_path):
     def typed(*words):

@@ -81,6 +81,7 @@ def test_omegaconf_still_refuses_other_types(values):
         ({"counts": [2, 2]}, "example.counts: [2, 2] is not a list of one or more different values."),
         ({"speed": 0}, "0.0 is not above 0.\n    Give a number of m/s above 0: speed of the thing, in both directions."),
         ({"speed": float("nan")}, "example.speed: nan is not above 0."),
+        ({"speed": float("inf")}, "example.speed: inf is not finite.\n    Give a number of m/s above 0: speed of the thing"),
         ({"kind": "fats"}, "example.kind: 'fats' is not known.\n    Did you mean 'fast'? Choices: slow, fast."),
         ({"size": "large"}, "example.size: 'large' is not a side in pixels, such as 48, or [height, width]."),
         ({"mixed": ["a", "a"]}, "example.mixed: ['a', 'a'] is not a list of one or more different values."),
@@ -117,6 +118,10 @@ def test_every_section_of_a_run_is_checked(config_of):
         "trainer.early_stopping.min_delta": -1,
         "evaluation.crop": 0,
         "search.objective": "[]",
+        "runs_dir": "",
+        "data.std": "[inf]",
+        "data.synthetic.pixel_noise": "inf",
+        "model.norm_eps": "inf",
     }
     found = [fault.key for fault in run_faults(config_of(*(f"{key}={value}" for key, value in values.items())))]
     assert sorted(found) == sorted(values)

@@ -139,6 +139,7 @@ def test_the_first_row_is_the_default_baseline():
         ({"zipped": {"name": ["a", "b"]}}, "A row is named by its label"),
         ({"crossed": {"hydra.job.chdir": [True]}}, "study.crossed.hydra.job.chdir: is not for rows to set"),
         ({"rows": [RowConfig(label="a", overrides=["runs_dir=x"])]}, "one study has one folder"),
+        ({"rows": [RowConfig(label="a", overrides=["++tracking.experiment=x"])]}, "one study is one experiment"),
         ({"rows": [RowConfig(label="a")], "folds": 1}, "study.folds: 1 is below 2"),
         ({"rows": [RowConfig(label="a", overrides=["optimizer.lr=1,2"])]}, "is several values"),
         ({"rows": [RowConfig(label="a", overrides=["optimizer lr"])]}, "is not an override"),

@@ -144,6 +144,10 @@ def test_unreadable_files_are_named_and_skipped(tmp_path):
         Predictor(Brightness()).predict(tmp_path / "c.png")
     with pytest.raises(UserError, match=r"nosuch\.png: cannot be read \(No such file"):
         Predictor(Brightness()).predict(tmp_path / "nosuch.png")
+    with Image.open(tmp_path / "a.jpg") as opened, pytest.raises(UserError, match=r"The picture cannot be decoded \("):
+        Predictor(Brightness()).predict(opened)
+    with pytest.raises(UserError, match=r"has no pixels: it is 0x10"):
+        Predictor(Brightness()).predict(Image.new("RGB", (0, 10)))
 
 
 def test_boxes_are_in_coordinates_of_the_original(tmp_path):

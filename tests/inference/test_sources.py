@@ -119,6 +119,13 @@ def test_digits_are_a_camera_unless_a_file(tmp_path, monkeypatch):
     assert "no pictures or videos are in this folder" in str(find_media(["0"])[1][0])
 
 
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "p.jpg")
+    media, (skipped,) = find_media([str(tmp_path / "p.jpg")])
+    assert media == []
+    assert skipped.reason == "is a pipe or a device, not a file."
+
+
 @pytest.mark.parametrize(
     ("name", "answer"),
     [

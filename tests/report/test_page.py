@@ -149,5 +149,12 @@ def test_a_heavy_picture_is_shown_smaller(picture):
 
 def test_the_trust_in_heat_maps_stands_below(picture):
     picture.with_name("sanity.csv").write_text("method,rank_correlation,images,verdict\ngradcam,-0.0354,20,depends on it\n")
-    (grid,) = trust(RunFolder(picture.parents[1]))
+    (grid,) = trust(Album(), RunFolder(picture.parents[1]))
     assert grid.rows == (("gradcam", "-0.04", "20", "depends on it"),)
+
+
+def test_damaged_trust_is_left_out_and_told(picture):
+    picture.with_name("sanity.csv").write_bytes(b"method,\xff\xfe")
+    album = Album()
+    assert trust(album, RunFolder(picture.parents[1])) == []
+    assert "sanity.csv is not shown: it is damaged." in album.left_out[0]

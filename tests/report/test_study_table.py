@@ -16,10 +16,11 @@ from fer_ablate.config.study_rows import Repeat
 from fer_ablate.errors import UserError
 from fer_ablate.judgement.judged_table import Failure, JudgedTable, Published, TableRow
 from fer_ablate.report.quantities import count, decimals, duration, number, shorten
-from fer_ablate.report.table.formats import FORMATS, render_table
+from fer_ablate.report.table.formats import FORMATS, markdown_lines, render_table
+from fer_ablate.report.table.html import table_html
 from fer_ablate.report.table.latex import latex_text
 from fer_ablate.report.table.narrow import columns_width
-from fer_ablate.report.table.shown_table import shown_table
+from fer_ablate.report.table.shown_table import ShownColumn, ShownTable, shown_table
 from fer_ablate.report.table.terminal import console_tables
 
 from .example_tables import difference, fer_kd_table, long_table, odd_tables, row, score, table, unfinished_table
@@ -178,6 +179,14 @@ def test_markdown_escapes_markup_in_labels():
     assert r"\<b>β_1 & 50% #2 {x} \~ ^ \\ \$a\$ \| é 表 [y]\</b> (baseline)" in text
     assert r"| [x] \* " in text
     assert r"| \_hidden \$ " in text
+
+
+def test_titles_may_be_anything():
+    shown = ShownTable("a", "", (ShownColumn("", "row", ("x",)), *(ShownColumn("t", "a|<b>", (n,)) for n in "12")), ())
+    header, rule, body = markdown_lines(shown).splitlines()
+    assert header.count("|") - header.count(r"\|") == rule.count("|") == body.count("|") == 4
+    assert r"a\|\<b>" in header
+    assert re.findall("<td[^>]*>([^<]*)</td>", table_html(shown)) == ["x", "1", "2"]
 
 
 def test_latex_is_a_table_with_titles_and_rules():

@@ -10,7 +10,9 @@ from fer_ablate.execution.added_seeds import due_seeds
 from fer_ablate.execution.study_output import judged_study
 from fer_ablate.execution.sweep import Growth, run_plan
 from fer_ablate.judgement.planned_rows import rows_with_runs
+from fer_ablate.study.cells import compose_cells
 from fer_ablate.study.plan import seconds_left
+from fer_ablate.study.spec import study_spec
 from fer_ablate.tracking.disk.run_folder import RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
 
@@ -382,5 +384,19 @@ def test_a_command_composes_keys_and_reads_everything_once(conf, tmp_path, cache
 
 
 def test_interpolated_seeds_are_resolved_for_each_seed(planned, tmp_path):
-    plan = planned(f"runs_dir={tmp_path}/${{seed}}")
-    assert [run.cell.config.runs_dir for run in plan.runs] == [f"{tmp_path}/0", f"{tmp_path}/1"] * 2
+    plan = planned("data.split_seed=${seed}")
+    assert [run.cell.config.data.split_seed for run in plan.runs] == [0, 1] * 2
+
+
+def test_a_study_has_one_folder(planned, tmp_path):
+    with pytest.raises(FaultyConfigError, match=r"runs_dir: the runs of a study have 2 folders: .*/0, .*/1\."):
+        planned(f"runs_dir={tmp_path}/${{seed}}")
+
+
+def test_a_study_file_names_its_experiment(tmp_path):
+    file = tmp_path / "study" / "mine.yaml"
+    file.parent.mkdir()
+    file.write_text("base: [data=synthetic, tracking.experiment=thesis]\nrows: [{label: a}]")
+    for typed, experiment in ([], "thesis"), (["++tracking.experiment=paper"], "paper"):
+        (cell,) = compose_cells(study_spec(["study=mine", *typed], tmp_path), tmp_path)
+        assert cell.config.tracking.experiment == experiment

@@ -136,6 +136,9 @@ def test_missing_packages_are_faults(monkeypatch):
 
 
 def test_a_tracker_named_twice_is_a_fault():
+    for enabled in (True, False):
+        (fault,) = tracking_faults(TrackingConfig(enabled=enabled, uri=NOBODY, experiment=".."))
+        assert fault.key == "tracking.experiment"
     (fault,) = tracking_faults(TrackingConfig(enabled=False, uri=NOBODY, experiment="depth", also=[Tracker.csv, Tracker.csv]))
     assert (fault.problem, fault.remedy) == ("csv is named 2 times.", "Name each once: tracking.also=[csv].")
 

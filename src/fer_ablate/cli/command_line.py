@@ -200,14 +200,14 @@ def allow_plugins(overrides: Sequence[str]) -> None:
         sys.path.append(os.getcwd())
 
 
-def sweep_faults(overrides: Sequence[str]) -> list[Fault]:
+def sweep_faults(overrides: Sequence[str], remedy: str = "Add -m for a grid of runs; write [a,b] for a list.") -> list[Fault]:
     """Faults of overrides with several values, where a single run is meant; they must be free of other faults."""
     several = [one for one in parsed_overrides(overrides) if one.is_sweep_override()]
     return [
         Fault(
             one.key_or_group,
             f"{value_of(str(one.input_line))} is several values, hence several runs.",
-            "Add -m for a grid of runs; write [a,b] for a list.",
+            remedy,
         )
         for one in several
     ]

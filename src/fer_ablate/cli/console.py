@@ -15,7 +15,7 @@ from fer_ablate import shell
 from fer_ablate.errors import UserError
 from fer_ablate.metrics import METRICS as KNOWN
 from fer_ablate.metrics import SplitResult
-from fer_ablate.tracking.disk.files import write_text
+from fer_ablate.tracking.disk.files import write_error, write_text
 
 SPLITS = ("train", "val", "test", "public", "private")
 METRICS = ("acc", "top2", "macro_f1", "weighted_f1", "ece", "loss")
@@ -121,13 +121,27 @@ def part_of(progress: Callable[[float], None], done: float, own: float, total: f
 def put_text(text: str, output: Path | None) -> None:
     """Print a text, or write it to a file and print the name of the file.
 
+    Args:
+        text: what to write.
+        output: a file; of a link what it leads to is replaced, and a device or pipe is written to.
+
     Raises:
         UserError: the file cannot be written.
     """
     if output is None:
         sys.stdout.write(text)
         return
-    write_text(output, text)
+    try:
+        if output.is_relative_to("/dev") or (output.exists() and not output.is_file() and not output.is_dir()):
+            with output.open("w", encoding="utf-8") as stream:
+                stream.write(text)
+            return
+        write_text(output.resolve(), text)
+    except (OSError, UserError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(cause, OSError):
+            raise
+        raise write_error(output, cause, "name another file by output=...") from error
     print(output)
 
 

@@ -3,8 +3,10 @@
 import gc
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from fer_ablate.cli.interrupts import INTERRUPTED, show_interrupted, uninterrupted
 from fer_ablate.cli.output import fit_output, show_bug
@@ -49,6 +51,9 @@ SPEED = {
 }
 """Settings of OpenMP and torch, which read them when torch is imported; what the environment says wins."""
 
+COMPLETION = frozenset({"-sc", "--shell-completion"})
+"""Flag with which a shell asks for completions of `COMP_LINE`."""
+
 DEFAULT = "train"
 """Verb of a command that names none."""
 
@@ -82,9 +87,14 @@ def _command(given: list[str]) -> int:
         verb = _verb(given)
         if named and FLAGS & set(given):
             print(f"{verb}: {VERBS[verb]}\n", flush=True)
+        if given == ["--version"]:
+            print(f"fer_ablate {version('fer_ablate')}")
+            return 0
         if verb == DEFAULT and asks_for_help_alone(given):
             print(program_help())
             return 0
+        if COMPLETION & set(given):
+            _complete_behind_verb()
         for name, value in SPEED.items():
             os.environ.setdefault(name, value)
         given = typed_words(given)
@@ -105,6 +115,16 @@ def _command(given: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # keeps Python's own flush at exit silent
         return 1
+
+
+def _complete_behind_verb() -> None:
+    """Take the verb off the line that a shell completes: Hydra knows overrides alone."""
+    line = os.environ.get("COMP_LINE", "")
+    found = re.match(r"(.*?fer[-_]ablate\s+)(\w+\s+)", line)
+    if found and found[2].strip() in VERBS:
+        os.environ["COMP_LINE"] = found[1] + line[found.end() :]
+        point = os.environ.get("COMP_POINT", "")
+        os.environ["COMP_POINT"] = str(int(point) - len(found[2])) if point.isdecimal() else point
 
 
 def _verb(given: list[str]) -> str:

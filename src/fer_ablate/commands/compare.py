@@ -15,8 +15,8 @@ from fer_ablate.execution.mlflow_pages import experiment_facts, rows_address
 from fer_ablate.execution.planning import plan_with_bar
 from fer_ablate.execution.run_comparison import RunComparison, compare_runs, comparison_tables, comparison_values
 from fer_ablate.judgement.split_images import PREDICTED
-from fer_ablate.report.page.shell_commands import study_command
 from fer_ablate.report.plain_table import markdown_table
+from fer_ablate.shell import program
 from fer_ablate.tracking.disk.lookup import find_run
 
 USAGE = """Show two or more runs side by side: what differs in settings, data, code and machine; metrics; scores by class.
@@ -88,7 +88,7 @@ def _show_study(arguments: Sequence[str]) -> int:
         )
     address = rows_address(plan)
     if not address:
-        way_out = f"This trains what is missing and sends all rows: {study_command(plan.spec)}"
+        way_out = f"This trains what is missing and sends all rows: {program('-m', *arguments)}"
         raise UserError(f"MLflow at {tracking.uri} shows no row of {plan.spec.name} yet. {way_out}")
     console.facts(experiment_facts(tracking, address))
     return 0

@@ -55,7 +55,7 @@ def run(arguments: Sequence[str]) -> int:
     console.class_table(splits, "test")
     if network.folder is not None:
         # Named by its time, so that evaluations under several settings stand side by side.
-        file = network.folder.path / "evaluations" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
+        file = network.folder.path / "evaluations" / f"{datetime.now(UTC):%Y%m%dT%H%M%S-%f}.json"
         scores = {name: asdict(result) for name, result in splits.items()}
         write_json(file, {"protocol": facts, "data": images.described(), "splits": scores})
         console.console.print()

@@ -16,7 +16,7 @@ from fer_ablate.execution.planning import plan_with_bar
 from fer_ablate.execution.study_record import study_folder
 from fer_ablate.report.page.elements import PAGE, Page
 from fer_ablate.report.page.run import run_page
-from fer_ablate.report.page.shell_commands import study_command
+from fer_ablate.shell import program
 from fer_ablate.study.plan import Plan
 from fer_ablate.tracking.disk.files import write_text
 from fer_ablate.tracking.disk.lookup import find_run
@@ -82,7 +82,7 @@ def _study_page(rest: Sequence[str]) -> tuple[Page, list[Path], list[str]]:
     plan, _, _ = plan_with_bar(rest)
     table, rows = study_output.judged_study(plan)
     if not any(row.runs for row in rows):
-        raise UserError(_no_page(plan))
+        raise UserError(_no_page(plan, program("-m", *rest)))
     with console.bar("drawing the plots"):
         finished = study_output.write_output(plan, table, rows)
     if finished.page is None:
@@ -91,9 +91,9 @@ def _study_page(rest: Sequence[str]) -> tuple[Page, list[Path], list[str]]:
     return finished.page, [study_folder(plan) / PAGE], [note for note in notes if note]
 
 
-def _no_page(plan: Plan) -> str:
-    """Why there is no page, and what to do."""
-    name, command = plan.spec.name, study_command(plan.spec)
+def _no_page(plan: Plan, command: str) -> str:
+    """Why there is no page, and what to do; `command` trains what is missing."""
+    name = plan.spec.name
     if not any(planned.has_stale for planned in plan.runs):
         return f"{name} has no finished run yet. Train it first: {command}"
     return f"{name} has runs only of an earlier config, data or code. Show them with study.accept_stale=true, or train: {command}"

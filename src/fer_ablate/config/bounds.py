@@ -7,8 +7,9 @@ metadata of the type, and the meaning as a comment.
 import ast
 import inspect
 import io
+import math
 import tokenize
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import Field, dataclass, fields, is_dataclass
 from enum import Enum
@@ -85,11 +86,30 @@ def bound_faults(section: Any, key: str = "", deep: bool = True) -> list[Fault]:
 
     owner: type = type(section)
     given = {name: value for name, value in _given(section).items() if deep or not is_dataclass(getattr(section, name))}
+    faults = []
     try:
         _adapter(owner).validate_python(given)
     except ValidationError as error:
-        return [_fault(owner, detail, key) for detail in error.errors(include_url=False)]
-    return []
+        faults = [_fault(owner, detail, key) for detail in error.errors(include_url=False)]
+    known = {fault.key for fault in faults}
+    return [*faults, *(fault for fault in _infinite(owner, given, key) if fault.key not in known)]
+
+
+def _infinite(owner: type, given: Mapping[str, Any], key: str) -> Iterator[Fault]:
+    """Find the numbers without an end, which pass a bound on one side."""
+    for name, value in given.items():
+        text, place = field_texts(owner)[name], f"{key}.{name}".lstrip(".")
+        if isinstance(value, float) and not math.isfinite(value):
+            yield Fault(place, f"{value} is not finite.", f"Give {text.expected}: {_as_clause(text.meaning)}.")
+        elif text.section is not None and isinstance(value, Mapping):
+            yield from _infinite(text.section, value, place)
+        elif text.section is not None and isinstance(value, list):
+            for number, section in enumerate(value):
+                yield from _infinite(text.section, section, f"{place}[{number}]")
+
+
+def _as_clause(meaning: str) -> str:
+    return meaning[:1].lower() + meaning[1:].rstrip(".")
 
 
 @cache
@@ -165,7 +185,7 @@ def _fault(owner: type, detail: "ErrorDetails", key: str) -> Fault:
     value, context = detail["input"], detail.get("ctx", {})
     path = (key + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"])).lstrip(".")
     text = _text_at(owner, detail["loc"])
-    meaning = text.meaning[:1].lower() + text.meaning[1:].rstrip(".")
+    meaning = _as_clause(text.meaning)
     if detail["type"] in BROKEN:
         words, bound = BROKEN[detail["type"]]
         null = ", or null" if text.nullable and "null" not in meaning else ""

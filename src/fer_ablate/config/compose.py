@@ -18,7 +18,7 @@ from hydra.errors import ConfigCompositionException, HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from fer_ablate.addresses import PLACES, remember, sqlite_address
+from fer_ablate.addresses import PLACES, hide, remember, sqlite_address
 from fer_ablate.config.conf_files import CONFIG_NAME, conf_dir
 from fer_ablate.config.environment import KEPT_BY_NAME, by_name, readable, refused, register_environment, variables_read
 from fer_ablate.config.hydra_internals import (
@@ -306,6 +306,7 @@ def _settle_places(config: Config) -> None:
     # In this path the name of the folder is a part of an address, in which a question mark begins something else.
     own = sqlite_address(f"{config.runs_dir}/mlflow.db")
     tracking.uri = own if tracking.uri == usual else remember(tracking.uri)
+    tracking.tags = {name: hide(value) for name, value in tracking.tags.items()}
 
 
 def to_yaml(config: Config) -> str:
@@ -325,6 +326,15 @@ def _with_places(values: dict[str, Any], change: Callable[[Any], Any]) -> dict[s
     return values
 
 
+def _literal(value: Any, key: str = "") -> Any:
+    """Nested plain values in which OmegaConf resolves nothing outside of the places that are kept by the names of variables."""
+    if isinstance(value, Mapping):
+        return {name: _literal(part, f"{key}.{name}" if key else str(name)) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_literal(part, key) for part in value]
+    return value.replace("${", r"\${") if isinstance(value, str) and key not in KEPT_BY_NAME else value
+
+
 def from_yaml(text: str) -> Config:
     """Inverse of `to_yaml`; checks every key and type against the schema. A place that is not known here keeps its name.
 
@@ -334,7 +344,9 @@ def from_yaml(text: str) -> Config:
     """
     stored = parse_yaml(text, "The stored config")
     if "${" in text:
-        stored = OmegaConf.create(_with_places(cast(dict[str, Any], OmegaConf.to_container(stored)), readable))
+        # All is resolved but the places: elsewhere, as in the label of a row, these signs are text.
+        plain_values = cast(dict[str, Any], _literal(OmegaConf.to_container(stored)))
+        stored = OmegaConf.create(_with_places(plain_values, readable))
     try:
         tree = cast(DictConfig, OmegaConf.merge(pickle.loads(_pickled_schema()), stored))
     except (OmegaConfBaseException, ValueError, TypeError) as error:

@@ -50,7 +50,7 @@ def one_of_or_path(*values: str) -> Constraint:
 
 def _are_numbers(value: Any, least: float = -math.inf) -> bool:
     numbers = value if isinstance(value, list | tuple) else [value]
-    fits = (isinstance(number, int | float) and not isinstance(number, bool) and number > least for number in numbers)
+    fits = (isinstance(number, int | float) and not isinstance(number, bool) and least < number < math.inf for number in numbers)
     return bool(numbers) and all(fits)
 
 
@@ -83,6 +83,10 @@ DIFFERENT = Constraint(
     "a list of one or more different values",
     # Compared as text: what was typed may hold lists, which no set takes.
     lambda given: isinstance(given, str) or (bool(given) and len(set(map(str, given))) == len(given)),
+)
+FOLDER_NAME = Constraint(
+    "a name with a letter or digit, of at most 200 bytes",
+    lambda text: any(map(str.isalnum, text)) and len(text.encode()) <= 200,
 )
 NOT_BLANK = Constraint("a name that is not blank", lambda text: bool(text.strip()))
 PATTERN = Constraint(r"a regular expression, such as '(S\d+)_'", _compiles)

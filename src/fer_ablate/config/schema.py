@@ -45,6 +45,7 @@ from fer_ablate.config.choices import (
 )
 from fer_ablate.config.constraints import (
     DIFFERENT,
+    FOLDER_NAME,
     HASH_START,
     NOT_BLANK,
     NUMBERS,
@@ -67,15 +68,16 @@ Steps = list[dict[str, Any]]  # each with `op`, `p` and the op's own arguments, 
 
 EXPRESSIONS = 7
 FEWEST_FOLDS = 2
+MOST_DRAWN = 1_000_000
 
 
 @dataclass(kw_only=True)
 class SyntheticConfig:
     """Size and difficulty of the drawn faces."""
 
-    train: Annotated[int, Ge(EXPRESSIONS), Unit("images")] = 2800  # images in the split Training
-    val: Annotated[int, Ge(EXPRESSIONS), Unit("images")] = 700  # images in PublicTest
-    test: Annotated[int, Ge(EXPRESSIONS), Unit("images")] = 700  # images in PrivateTest
+    train: Annotated[int, Interval(ge=EXPRESSIONS, le=MOST_DRAWN), Unit("images")] = 2800  # images in the split Training
+    val: Annotated[int, Interval(ge=EXPRESSIONS, le=MOST_DRAWN), Unit("images")] = 700  # images in PublicTest
+    test: Annotated[int, Interval(ge=EXPRESSIONS, le=MOST_DRAWN), Unit("images")] = 700  # images in PrivateTest
     label_noise: Annotated[Rate, Unit("fraction")] = 0.05  # fraction of training labels replaced by a random other class
     pixel_noise: Annotated[float, Ge(0), Unit("gray levels")] = 8.0  # standard deviation of the sensor noise
     seed: Seed = 0  # seed of the drawing; independent of the run's seed
@@ -192,7 +194,7 @@ class ModelConfig:
     depths: list[Natural] | None = None
     conv_layers: Annotated[Natural, Unit("blocks")] | None = None  # number of blocks of the stages that are kept; null: all
     fc_layers: Annotated[Natural, Unit("layers")] | None = None  # number of hidden linear layers that are kept; null: all
-    width: Annotated[float, Gt(0)] = 1.0  # factor of all channels and hidden features; 0.5 halves them
+    width: Annotated[float, Interval(gt=0, le=100)] = 1.0  # factor of all channels and hidden features; 0.5 halves them
     dropout: Rate | None = None  # rate in place of every nonzero one; null: as listed
     head_dropout: Rate = 0.0  # dropout rate before the output layer
     norm: Norm = Norm.batch  # normalisation of all stages and hidden layers that name none
@@ -301,8 +303,9 @@ class TrackingConfig:
     enabled: bool = True  # whether MLflow records anything; tracking=none switches it off
     # Address of the store, such as sqlite:///runs/mlflow.db or http://...; MLFLOW_TRACKING_URI gives the default.
     uri: Annotated[str, STORE_ADDRESS] = MISSING
-    experiment: Annotated[str, NOT_BLANK] = MISSING  # name of the experiment
-    timeout: Annotated[Positive, Unit("seconds")] = 5  # time a server may take to answer before the run goes on without it
+    experiment: Annotated[str, FOLDER_NAME] = MISSING  # name of the experiment
+    # Time a server may take to answer before the run goes on without it.
+    timeout: Annotated[int, Interval(ge=1, le=86400), Unit("seconds")] = 5
     parent: str | None = None  # MLflow run below which this one is shown
     log_model: bool = False  # whether the tested weights are logged as a model that MLflow can serve
     register: str | None = None  # name under which that model is registered; implies log_model
@@ -398,7 +401,7 @@ class Config:
 
     name: str | None = None  # label of the run in tables and in MLflow; null: what differs from the defaults
     seed: Seed = MISSING  # seed of the weights, the order of the images and their augmentation
-    runs_dir: str = MISSING  # folder of all runs
+    runs_dir: Annotated[str, NOT_BLANK] = MISSING  # folder of all runs
     force: bool = False  # whether the run is trained again although it is finished
     plugins: list[str] = field(default_factory=list)  # packages of the user's own whose code may run; command line only
     init_from: str | None = None  # weights to start with: a checkpoint file, or a run by key, folder or MLflow id

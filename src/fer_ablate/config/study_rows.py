@@ -23,15 +23,19 @@ FOLD_KEYS = ("data.folds", "data.fold")
 
 FOLDS_REMEDY = "Give the study folds: 10, which trains every row on each of ten folds."
 
+EXPERIMENT_KEY = "tracking.experiment"
+"""Key of the experiment that the runs of a study are recorded in, by default one with the name of the study."""
+
 NOT_FOR_ROWS = {
     "seed": "Seeds belong in study.seeds.",
     "name": "A row is named by its label.",
     "runs_dir": "Type it with the command: one study has one folder.",
+    EXPERIMENT_KEY: "Write it in study.base: one study is one experiment.",
     "study": "Write it beside the rows.",
     "search": "A search sets it itself.",
     "hydra": "Type it with the command.",
 }
-"""First part of a key that no row may set -> remedy."""
+"""Key that no row may set, or the first part of it -> remedy."""
 
 BASELINE = "baseline"
 """Label of the row that changes nothing, if the study names none."""
@@ -241,8 +245,8 @@ def _override_faults(study: StudyConfig) -> list[Fault]:
             if parsed.is_sweep_override():
                 faults.append(Fault(label, f"'{text}' is several values.", "A row is one run; use one_factor or crossed."))
                 continue
-            # What all rows have in common may name a folder of runs; and folds, unless the study sets them.
-            common = ("runs_dir", *(FOLD_KEYS if study.folds is None else ())) if label == "study.base" else ()
+            # What all rows have in common may name their folder and experiment; and folds, unless the study sets them.
+            common = ("runs_dir", EXPERIMENT_KEY, *(FOLD_KEYS if study.folds is None else ())) if label == "study.base" else ()
             if parsed.key_or_group not in common and (remedy := _row_remedy(parsed.key_or_group)):
                 faults.append(Fault(label, f"'{text}' is not for rows to set.", remedy))
     return faults
@@ -251,7 +255,9 @@ def _override_faults(study: StudyConfig) -> list[Fault]:
 def _row_remedy(key: str) -> str:
     """What to do instead of setting a key in a row; empty for a key that rows may set."""
     bare = key.lstrip("+~")
-    return FOLDS_REMEDY if bare in FOLD_KEYS else NOT_FOR_ROWS.get(bare.partition(".")[0].partition("/")[0], "")
+    if bare in FOLD_KEYS:
+        return FOLDS_REMEDY
+    return NOT_FOR_ROWS.get(bare, NOT_FOR_ROWS.get(bare.partition(".")[0].partition("/")[0], ""))
 
 
 def _start_faults(rows: Sequence[Row]) -> list[Fault]:

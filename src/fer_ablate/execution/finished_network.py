@@ -141,7 +141,7 @@ def read_overrides(
     # Before `diagnose`, which knows neither the words of the verb nor what was settled in training.
     raise_faults(_unchangeable(overrides, [*words_of(words), *further, *changeable], changeable))
     raise_faults(diagnose(overrides, config_dir).faults)
-    raise_faults(sweep_faults(overrides))
+    raise_faults(sweep_faults(overrides, "Give one value: a finished network is used with one setting at a time."))
     with composer(config_dir):
         tree = composed(overrides)
         return NetworkOverrides(overrides, tree, to_config(tree))
@@ -171,6 +171,8 @@ def find_networks(words: NetworkWords, overrides: NetworkOverrides) -> list[Fini
     for name, value in words.named:
         folder = _named_run(value, overrides) if name == "run" else None
         path = folder.best_checkpoint if folder is not None else expanded(value)
+        if path.suffix.lower() == ".onnx":
+            raise UserError(f"{path} is an ONNX file, which `predict` alone can use. Name the run, or its .ckpt file.")
         trained = load_network(path, overrides.config.plugins)
         found.append(FinishedNetwork(trained, _changed(trained.config, overrides), folder, overrides))
     if not found:

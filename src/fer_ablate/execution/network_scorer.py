@@ -7,7 +7,9 @@ import torch
 from fer_ablate.cli import console
 from fer_ablate.cli.command_line import raise_faults
 from fer_ablate.config.choices import Precision, TestTimeAugmentation
+from fer_ablate.config.overrides import key_of
 from fer_ablate.config.schema import TrainerConfig
+from fer_ablate.errors import Fault
 from fer_ablate.execution.finished_network import FinishedNetwork, NetworkOverrides, NetworkWords, find_networks
 from fer_ablate.extras import extra_named
 from fer_ablate.inference.scorer import MeanScorer, Scorer, TorchScorer, is_onnx, load_scorer
@@ -37,6 +39,8 @@ def open_scorer(words: NetworkWords, overrides: NetworkOverrides, detects_faces:
     machine = hardware.choose_hardware(trainer)
     _share_threads(trainer, detects_faces)
     onnx = [expanded(name) for name in words.ckpt if is_onnx(name)]
+    if onnx:
+        raise_faults(_unheeded(overrides))
     members: list[Scorer] = [load_scorer(path, machine, threads=torch.get_num_threads()) for path in onnx]
     others = replace(words, ckpt=tuple(name for name in words.ckpt if not is_onnx(name)))
     # Without any name at all, `find_networks` explains how to name one.
@@ -44,6 +48,13 @@ def open_scorer(words: NetworkWords, overrides: NetworkOverrides, detects_faces:
         members.append(_torch_scorer(network))
     console.facts([("network ", str(path)) for path in onnx])
     return members[0] if len(members) == 1 else MeanScorer(members)
+
+
+def _unheeded(overrides: NetworkOverrides) -> list[Fault]:
+    """Typed settings of the test that an ONNX file does not heed."""
+    remedy = "Leave it out, or name the run or its .ckpt file in place of the ONNX file."
+    keys = dict.fromkeys(key for key in map(key_of, overrides.overrides) if key.partition(".")[0] == "evaluation")
+    return [Fault(key, "an ONNX file sees each face once, as it was exported.", remedy) for key in keys]
 
 
 def _share_threads(trainer: TrainerConfig, detects_faces: bool) -> None:

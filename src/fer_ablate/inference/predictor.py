@@ -176,9 +176,14 @@ def _channels_last(face: Pixels) -> Pixels:
 def _pixels(image: str | PathLike[str] | NDArray[np.uint8] | Image.Image) -> tuple[Pixels, Size]:
     """Pixels of a picture in blue, green, red, and the size of the original."""
     if isinstance(image, Image.Image):
-        # As `decode` treats files, so that an opened file gives the same faces as its path.
-        upright = ImageOps.exif_transpose(image)
-        return as_frame(pixels_of(upright, sixteen_bits=image.format == "PPM")), (upright.height, upright.width)
+        if not (image.width and image.height):
+            raise UserError(f"The picture has no pixels: it is {image.width}x{image.height}.")
+        try:
+            # As `decode` treats files, so that an opened file gives the same faces as its path.
+            upright = ImageOps.exif_transpose(image)
+            return as_frame(pixels_of(upright, sixteen_bits=image.format == "PPM")), (upright.height, upright.width)
+        except (OSError, SyntaxError) as error:  # it is read only now
+            raise UserError(f"The picture cannot be decoded ({error}).") from error
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)) or not image.size:
             raise UserError(

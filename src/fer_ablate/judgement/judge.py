@@ -157,9 +157,9 @@ def _by_looks(spec: TableSpec, found: _Compared, rows: Sequence[RowRuns], decidi
 
 
 def _unbroken(row: RowRuns) -> int:
-    """Number of its first seeds that are finished."""
+    """Number of its first seeds that are finished, ascending as in `SeedEvidence`: seeds that are added are the highest."""
     ready = {run.header.seed for run in row.runs}
-    return next((count for count, seed in enumerate(row.seeds) if seed not in ready), len(row.seeds))
+    return next((count for count, seed in enumerate(sorted(row.seeds)) if seed not in ready), len(row.seeds))
 
 
 def _column(spec: TableSpec, column: str, rows: Sequence[RowRuns], comparability: Comparability) -> dict[str, Score]:

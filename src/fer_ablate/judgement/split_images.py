@@ -125,7 +125,10 @@ def _split_mask(stored: PredictedLabels, run: ScoredRun, split: str) -> Flags:
     mask = stored.splits.get(split)
     if mask is None:
         mask = guess_split(stored, run.result.protocol.get("roles", ""), split, fits)
-    if mask is None or not fits(mask):
+    if mask is None:
+        kept = ", ".join(stored.splits) or "no split"
+        raise UserError(f"{run.folder.predictions_file} has predictions of {kept} alone, so none that can be shown for {split}.")
+    if not fits(mask):
         problem = f"does not fit the scores of {split} in {run.folder.result_file.name} beside it."
         raise UserError(f"{run.folder.predictions_file} {problem}")
     return mask

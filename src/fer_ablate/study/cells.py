@@ -2,7 +2,7 @@
 
 import pickle
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,11 +16,11 @@ from fer_ablate.config.environment import recorded
 from fer_ablate.config.excluded_rows import exclusion_of
 from fer_ablate.config.overrides import key_of, value_of
 from fer_ablate.config.schema import Config, DataConfig
-from fer_ablate.config.study_rows import FOLD_KEYS, Repeat, Row, repeat_of, repeats, waves
+from fer_ablate.config.study_rows import EXPERIMENT_KEY, FOLD_KEYS, Repeat, Row, repeat_of, repeats, waves
 from fer_ablate.data.faces import FaceSet, Rows
 from fer_ablate.data.load import load_faces
 from fer_ablate.data.roles import official_rows
-from fer_ablate.errors import Fault, FaultyConfigError
+from fer_ablate.errors import Fault, FaultyConfigError, choices
 from fer_ablate.study.average_faults import different_tests
 from fer_ablate.study.faults import class_faults, config_faults, study_faults
 from fer_ablate.study.pixels import images_digest
@@ -109,11 +109,20 @@ def compose_cells(
             report_progress((number + 1) / len(trained) * 0.8)
     if any(faults.values()):
         raise FaultyConfigError([*_by_rows(faults), *_way_out(spec, trained, faults)])
+    _refuse_folders(dict.fromkeys(config.runs_dir for found in configs.values() for config in found.configs))
     cells = _keyed(spec, trained, configs)
-    found = different_tests(spec.rows, {cell.row.label: (cell.config, cell.identity.data_digest) for cell in cells})
-    if found := [*found, *class_faults(spec.study, spec.rows, {cell.row.label: cell.classes for cell in cells})]:
+    of_tests = different_tests(spec.rows, {cell.row.label: (cell.config, cell.identity.data_digest) for cell in cells})
+    of_classes = class_faults(spec.study, spec.rows, {cell.row.label: cell.classes for cell in cells})
+    if found := [*_factor_faults(spec, cells), *of_tests, *of_classes]:
         raise FaultyConfigError(found)
     return cells
+
+
+def _refuse_folders(folders: Collection[str]) -> None:
+    if len(folders) > 1:
+        listed = ", ".join(list(folders)[:3])
+        remedy = "Give all of them one folder: a table finds its runs in one place."
+        raise FaultyConfigError([Fault("runs_dir", f"the runs of a study have {len(folders)} folders: {listed}.", remedy)])
 
 
 @dataclass(frozen=True)
@@ -130,7 +139,7 @@ def _row_configs(row: Row, spec: StudySpec, config_dir: Path | None) -> tuple[_R
     tree = diagnosis.tree
     if diagnosis.faults or tree is None:
         return _RowConfigs(), list(diagnosis.faults)
-    # Resolving takes long, so it is done once, unless an interpolation such as runs_dir=runs/${seed} makes the rest depend on it.
+    # Resolving takes long, so it is done once, unless an interpolation such as data.split_seed=${seed} needs it.
     # Pickled, texts stand as they are; walking through the tree takes twenty times longer.
     uniform = not REPEAT_IN_INTERPOLATION.search(pickle.dumps(tree))
     try:
@@ -175,7 +184,7 @@ def _resolved(tree: DictConfig, label: str, repeat: Repeat, spec: StudySpec) -> 
     if repeat.fold is not None:
         tree.data.folds, tree.data.fold = spec.folds, repeat.fold
     config = to_config(tree)
-    if spec.from_file and not any(word.startswith("tracking.experiment=") for word in spec.typed):
+    if spec.from_file and not any(key_of(word) == EXPERIMENT_KEY for word in (*spec.study.base, *spec.typed)):
         config.tracking.experiment = spec.name
     return replace(config, name=label, force=config.force or spec.switches.force)
 
@@ -293,6 +302,14 @@ class _Shared:
         if (init_from, runs_dir) not in self._weights:
             self._weights[init_from, runs_dir] = resolve_start(init_from, runs_dir)
         return self._weights[init_from, runs_dir]
+
+
+def _factor_faults(spec: StudySpec, cells: Sequence[Cell]) -> list[Fault]:
+    """Faults of `study.factor`: it is a key of the runs, or a group that rows choose."""
+    factor, of_rows = spec.study.factor, dict.fromkeys(key_of(word) for row in spec.rows for word in row.overrides)
+    if factor is None or factor in of_rows or factor in flat(plain(cells[0].config)):
+        return []
+    return [Fault("study.factor", f"there is no key {factor}.", choices(factor, of_rows))]
 
 
 def _factor_value(row: Row, leaves: dict[str, Any], factor: str | None) -> float | str | None:

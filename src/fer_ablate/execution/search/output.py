@@ -123,12 +123,12 @@ def _show_counts(summary: SearchSummary) -> None:
     # An open one waits until the search has the time for it.
     again = {trial.resumes: trial.number for trial in summary.trials if trial.resumes is not None and trial.state != "open"}
     console.console.print(f"\n  {console.counted(ended, 'trial')}: {counts}")
-    for state, words in (("interrupted", "interrupted"), ("repeated", "failed")):
+    for words, trials in (("interrupted", summary.of("interrupted")), ("failed", summary.of("repeated"))):
         # One that was killed before its run began has no key: another suggestion takes its place.
-        found = [trial.number for trial in summary.of(state) if trial.key or trial.problem]
-        if numbers := ", ".join(f"{number} as {again[number]}" for number in found if number in again):
+        begun = [trial.number for trial in trials if trial.key or trial.problem]
+        if numbers := ", ".join(f"{number} as {again[number]}" for number in begun if number in again):
             console.console.print(f"  {words} and run again: {numbers}")
-        if numbers := ", ".join(str(number) for number in found if number not in again):
+        if numbers := ", ".join(str(number) for number in begun if number not in again):
             console.console.print(f"  {words}: {numbers}; the same command runs them again")
 
 

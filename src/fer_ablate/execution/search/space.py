@@ -10,6 +10,7 @@ from typing import Any
 from hydra.errors import HydraException
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
+from fer_ablate.addresses import PLACES
 from fer_ablate.config.excluded_rows import Exclusion, applies, exclusion_faults, holds, in_words, values_in
 from fer_ablate.config.key import IRRELEVANT
 from fer_ablate.config.multirun import PARAMS
@@ -307,6 +308,8 @@ def _useless(one: ParsedOverride) -> list[Fault]:
     if key == "seed":
         remedy = "Search with one seed, then train the best with several: -m seed=1,2,3 and its parameters."
         return [Fault(key, "a search over seeds finds the luckiest.", remedy)]
+    if key in PLACES and key.startswith("data."):
+        return [Fault(key, "is a place of images, and trials on different images cannot be compared.", "Give it one value.")]
     if key != "init_from" and any(key == name or key.startswith(f"{name}.") for name in IRRELEVANT):
         return [Fault(key, "does not change what a run gives, so all its trials would be one.", "Give it one value.")]
     return []

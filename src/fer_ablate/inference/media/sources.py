@@ -208,6 +208,8 @@ def _identity(folder: Path) -> tuple[int, int] | None:
 
 
 def _file(path: Path, name: Path) -> Medium | Skipped:
+    if not path.is_file():  # reading it might never end
+        return Skipped(printable(path), "is a pipe or a device, not a file.")
     ending = path.suffix.lower()
     if ending in PICTURES and not (ending in VIDEOS and _moves(path)):
         return Medium(MediumKind.picture, printable(path), path, name)

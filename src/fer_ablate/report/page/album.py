@@ -87,10 +87,14 @@ def explained(album: Album, files: Sequence[Path], whose: str) -> list[PageImage
     return pictures
 
 
-def trust(folder: RunFolder) -> list[Grid]:
+def trust(album: Album, folder: RunFolder) -> list[Grid]:
     """A table that shows whether the heat maps of a run depend on its weights; empty if `explain` has not checked that."""
     file = folder.path / HEAT_MAPS / "sanity.csv"
-    rows = list(csv.reader(io.StringIO(file.read_text(encoding="utf-8")))) if file.is_file() else []
+    try:
+        rows = list(csv.reader(io.StringIO(file.read_text(encoding="utf-8")))) if file.is_file() else []
+    except (OSError, ValueError, csv.Error):
+        album.left_out.append(f"{file} is not shown: it is damaged. `explain` can make it again.")
+        return []
     if len(rows) < 2 or any(len(row) != len(rows[0]) for row in rows):
         return []
     header, *found = [tuple(_rounded(cell) for cell in row) for row in rows]

@@ -35,7 +35,7 @@ def run_page(folder: RunFolder, defaults: Mapping[str, Any]) -> Page:
     faces = album.read(folder.path / "faces.png", f"Grids of faces with predictions. {caption}", caption)
     files = sorted(folder.sheets.glob("*.png"))
     sheets = [image for file in files for image in album.read(file, SHEET, _sheet_caption(file.stem))]
-    maps: tuple[Part, ...] = (*explained(album, heat_maps(folder), name), *trust(folder))
+    maps: tuple[Part, ...] = (*explained(album, heat_maps(folder), name), *trust(album, folder))
     hint = (Text(NOT_EXPLAINED, soft=True), Code(explain_command(header.key)))
     sections = (
         Section("lacking", "What the run lacks", (Notes(tuple(map(one_line, folder.notes.values()))),) if folder.notes else ()),

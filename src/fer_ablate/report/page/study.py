@@ -181,7 +181,7 @@ def _heat_maps(album: Album, rows: Sequence[RowRuns], chief: Mapping[str, Scored
         run = having.get(label)
         if run is not None:
             files = [file for file in heat_maps(run.folder) if label in chief or file.stem.startswith(BRIEF)]
-            parts += [Heading(_name(run)), *explained(album, files, _name(run)), *trust(run.folder)]
+            parts += [Heading(_name(run)), *explained(album, files, _name(run)), *trust(album, run.folder)]
     missing = [explain_command(run.header.key) for label, run in chief.items() if having.get(label) is None]
     if missing:
         parts += [Text(NOT_EXPLAINED, soft=True), Code("\n".join(missing))]

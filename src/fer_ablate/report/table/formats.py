@@ -77,7 +77,7 @@ def markdown_lines(shown: ShownTable) -> str:
     """The table alone in Markdown."""
     # The costs are a group too: more than two groups mean more than one metric.
     several = len(shown.groups) > 2 or shown.columns[0].name in (CLASS, EFFECT)
-    header = [_markdown_title(column, several) for column in shown.columns]
+    header = [markdown_text(_markdown_title(column, several)) for column in shown.columns]
     body = [[markdown_text(cell) for cell in column.cells] for column in shown.columns]
     # GitHub's manual requires three dashes at least below each title.
     widths = [max(3, *map(cell_len, [name, *column])) for name, column in zip(header, body, strict=True)]

@@ -84,7 +84,11 @@ def table_html(shown: ShownTable, name: str = "study") -> str:
     """The table alone, as the element `T_<name>`; labels are escaped."""
     import pandas as pd  # takes a second, which a table on the screen would wait for in vain
 
-    frame = pd.DataFrame({(column.group, column.name): column.cells for column in shown.columns})
+    # A Styler needs different titles, and those of data sets may be anything; blanks at their ends do not show.
+    titles: list[tuple[str, str]] = []
+    for column in shown.columns:
+        titles.append((column.group, column.name + " " * titles.count((column.group, column.name))))
+    frame = pd.DataFrame(dict(zip(titles, (column.cells for column in shown.columns), strict=True)))
     classes = pd.DataFrame("", index=frame.index, columns=frame.columns)
     for place, column in enumerate(shown.columns):
         if column.words and place:

@@ -39,6 +39,9 @@ REASONS = {
     errno.EDQUOT: "your disk quota is used up",
     errno.EFBIG: "the file would be larger than the system allows",
     errno.ENOTDIR: "a part of this path is a file, not a folder",
+    errno.EEXIST: "a part of this path is a file, not a folder",
+    errno.EISDIR: "it is a folder",
+    errno.ENAMETOOLONG: "a name in it is too long",
     errno.ENOENT: "this folder cannot be made",
     errno.EROFS: "the file system is read-only",
     errno.EACCES: "permission denied",
@@ -47,10 +50,10 @@ REASONS = {
 """Errors of the operating system that a person can mend."""
 
 
-def write_error(path: Path, error: OSError) -> UserError:
+def write_error(path: Path, error: OSError, way_out: str = "choose another folder by runs_dir=...") -> UserError:
     """The error for people when `path` could not be written."""
     reason = REASONS.get(error.errno or 0, str(error))
-    return UserError(f"Cannot write {path}: {reason}. Make room or allow writing there, or choose another folder by runs_dir=...")
+    return UserError(f"Cannot write {path}: {reason}. Make room or allow writing there, or {way_out}")
 
 
 def writer_name() -> str:

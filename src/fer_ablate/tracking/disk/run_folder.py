@@ -240,7 +240,10 @@ class RunFolder:
         """Keep the header."""
         # Headers of earlier versions, too, are without credentials once they are written again.
         address = header.mlflow_uri
-        stored = {**asdict(header), "mlflow_uri": bare(address) if address is not None else None}
+        # Nor are words that hold an address somewhere within a value.
+        changed = {key: hide(value) for key, value in header.changed.items()}
+        hidden = {"overrides": [hide(word) for word in header.overrides], "changed": changed}
+        stored = {**asdict(header), **hidden, "mlflow_uri": bare(address) if address is not None else None}
         if not header.continued_from:  # as in the files of earlier versions, which can read them so
             del stored["continued_from"], stored["continued_after"]
         write_json(self.header_file, stored)

@@ -3,6 +3,7 @@
 Runs are found from their small files alone, and those of a large folder from an index of these (`index`).
 """
 
+import hashlib
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -30,7 +31,10 @@ def run_path(runs_dir: Path, experiment: str, name: str, seed: int, key: str) ->
 
 def study_path(runs_dir: Path, experiment: str, study: str) -> Path:
     """Folder of a study's table and plots: beside its runs."""
-    return runs_dir / folder_name(experiment) / (f"{folder_name(study)}-table" if study != experiment else "table")
+    name = folder_name(study)
+    if len(name.encode()) > 200:  # the name of a path through a study has the label of a row
+        name = f"{cut_name(study)}-{short(hashlib.sha256(study.encode()).hexdigest())}"
+    return runs_dir / folder_name(experiment) / (f"{name}-table" if study != experiment else "table")
 
 
 def ensemble_path(runs_dir: Path, experiment: str, name: str, digest: str) -> Path:

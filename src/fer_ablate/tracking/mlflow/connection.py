@@ -25,12 +25,14 @@ REFUSALS = {
 
 def tracking_faults(config: TrackingConfig) -> list[Fault]:
     """Faults of the tracking settings, found before anything is trained."""
-    others = other_tracker_faults(config)
+    others, bounds = other_tracker_faults(config), bound_faults(config, "tracking")
     if not config.enabled:
+        # Without MLflow the address does not matter; the experiment names a folder all the same.
+        others += [fault for fault in bounds if fault.key == "tracking.experiment"]
         models = {"log_model": config.log_model, "register": config.register, "system_metrics": config.system_metrics}
         remedy = "Leave tracking=none out, or this key."
         return others + [Fault(f"tracking.{key}", f"{value} needs MLflow.", remedy) for key, value in models.items() if value]
-    return others + bound_faults(config, "tracking")
+    return others + bounds
 
 
 def open_store(uri: str, experiment: str, runs_dir: str, timeout: int) -> "Store":
