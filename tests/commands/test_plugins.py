@@ -4,6 +4,9 @@ import sys
 
 import pytest
 
+from fer_ablate import plots
+from fer_ablate.errors import UserError
+
 NETWORK = """
 from pathlib import Path
 from torch import nn
@@ -40,6 +43,9 @@ def test_a_package_named_by_plugins_trains(typed, small, own):
     assert again.code == 1
     assert "Allow it with plugins=[own_nets] on the command line" in again.err
     assert typed("evaluate", f"run={run}", "plugins=[own_nets]").code == 0
+    with pytest.raises(UserError, match="Allow it with plugins"):
+        plots.heat_maps(run, method="saliency")
+    assert plots.heat_maps(run, method="saliency", plugins=["own_nets"]).axes
 
 
 def test_it_is_not_even_imported_without(typed, own):

@@ -4,7 +4,7 @@ A run is named as by `run=` on the command line: the first digits of its key, a 
 folder.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,17 +65,18 @@ def curves(run: str | Path, *, runs_dir: str | Path = "runs") -> Figure:
     return run_curves_figure(found.folder.history, found.result.best_epoch)
 
 
-def faces(run: str | Path, *, split: str = "test", runs_dir: str | Path = "runs") -> Figure:
+def faces(run: str | Path, *, split: str = "test", runs_dir: str | Path = "runs", plugins: Sequence[str] = ()) -> Figure:
     """Faces that a run was surest about: rightly classified ones above, wrongly classified ones below. Reads the images again.
 
     Args:
         run: name of a finished run.
         split: `val`, `test`, `public` or `private`.
         runs_dir: where the run is looked for.
+        plugins: packages whose code may run, for images that a reader of your own reads.
     """
     found = _finished(run, runs_dir)
     config = from_yaml(found.folder.config_yaml)
-    images = load_faces(config.data)
+    images = load_faces(config.data, plugins=plugins)
     # The stored rows would point at other faces.
     if images.digest != found.header.data_digest:
         raise UserError(f"The images of run {found.folder.path} have changed since it was trained, so its faces cannot be shown.")
@@ -87,7 +88,13 @@ def faces(run: str | Path, *, split: str = "test", runs_dir: str | Path = "runs"
 
 
 def heat_maps(
-    run: str | Path, *, show: str = "means", method: str = "gradcam", split: str = "test", runs_dir: str | Path = "runs"
+    run: str | Path,
+    *,
+    show: str = "means",
+    method: str = "gradcam",
+    split: str = "test",
+    runs_dir: str | Path = "runs",
+    plugins: Sequence[str] = (),
 ) -> Figure:
     """Heat maps of a run, as the verb `explain` draws them. Computing them takes a while.
 
@@ -98,6 +105,7 @@ def heat_maps(
         method: `gradcam`, `saliency`, `integrated_gradients` or `occlusion`.
         split: `val`, `test`, `public` or `private`.
         runs_dir: where the run is looked for.
+        plugins: packages whose code may run, for networks and readers of your own.
     """
     pictures: dict[str, Callable[[Explanation], Figure]] = {
         "means": mean_maps_figure,
@@ -107,7 +115,7 @@ def heat_maps(
     # Checked first, since computing the maps takes a while.
     if show not in pictures:
         raise UserError(f"show={show!r}: there is no such picture. {choices(show, pictures)}")
-    return pictures[show](_explained(finished_run(expanded(runs_dir), str(run)), method, split))
+    return pictures[show](_explained(finished_run(expanded(runs_dir), str(run)), method, split, plugins))
 
 
 def accuracy(study: str | Study, *, column: str = "test/acc") -> Figure:
@@ -159,7 +167,7 @@ def learning(study: str | Study, *, metric: str = "val/acc") -> Figure:
     return _drawn(study_curves_figure(histories, metric), f"no run is finished that measured {metric} after each epoch.")
 
 
-def _explained(folder: RunFolder, method: str, split: str) -> Explanation:
+def _explained(folder: RunFolder, method: str, split: str, plugins: Sequence[str]) -> Explanation:
     """Explain a run by one method, on the CPU.
 
     Raises:
@@ -167,9 +175,9 @@ def _explained(folder: RunFolder, method: str, split: str) -> Explanation:
     """
     if method not in PASSES:
         raise UserError(f"method={method!r}: there is no such method. {choices(method, PASSES)}")
-    trained = load_network(folder.best_checkpoint)
-    config = trained.config
-    data = role_set(config, load_faces(config.data), trained.image_size)
+    trained = load_network(folder.best_checkpoint, plugins)
+    config = replace(trained.config, plugins=list(plugins))
+    data = role_set(config, load_faces(config.data, plugins=plugins), trained.image_size)
     parts = {**data.roles, **data.official}
     if split not in parts:
         raise UserError(f"split={split!r}: the images have no such split. {choices(split, parts)}")

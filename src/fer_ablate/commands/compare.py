@@ -1,10 +1,11 @@
 """`compare`: two or more runs side by side, or where MLflow compares the rows of a study. Trains nothing."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
+
+from pydantic_core import to_json
 
 from fer_ablate.cli import console
 from fer_ablate.cli.words import read_command, words_of
@@ -106,5 +107,5 @@ def _show(comparison: RunComparison) -> None:
 
 def _text(comparison: RunComparison, form: str) -> str:
     if form == "json":
-        return json.dumps(comparison_values(comparison), indent=2, ensure_ascii=False, default=str) + "\n"
+        return to_json(comparison_values(comparison), indent=2, inf_nan_mode="strings", fallback=str).decode() + "\n"
     return "\n".join(markdown_table(table) for table in comparison_tables(comparison, FULL))

@@ -1,11 +1,12 @@
 """`runs`: the runs on disk with their states, scores, sizes and ages. Trains nothing."""
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
+
+from pydantic_core import to_json
 
 from fer_ablate.cli import console
 from fer_ablate.cli.words import read_command
@@ -124,7 +125,7 @@ def _cells(run: ListedRun, folds: bool, longest: int | None) -> tuple[str, ...]:
 def _text(runs: Sequence[ListedRun], form: str) -> str:
     values = [run.values() for run in runs]
     if form == "json":
-        return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+        return to_json(values, indent=2, inf_nan_mode="strings").decode() + "\n"
     if form == "csv":
         return csv_table(VALUES, [list(one.values()) for one in values])
     return markdown_table(_table(runs, longest=None))
