@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from fer_ablate.commands import watch
+from fer_ablate.execution.planning import plan_of
 from fer_ablate.metrics import SplitResult
 from fer_ablate.tracking.disk.row_labels import LabelledRun, keep_labels
 from fer_ablate.tracking.disk.run_folder import RunFolder, StoredPredictions
@@ -400,6 +401,26 @@ def test_runs_of_other_studies_are_not_stale(ask, make, study, runs_dir):
     printed = ask("clean", *study, "yes=true")
     assert "the row 4 layers of width has it as well" in " ".join(printed.out.split())
     assert shared.path.is_dir()
+
+
+def test_runs_of_rows_left_out_are_not_stale(ask, make, study, tmp_path, runs_dir):
+    two = STUDY.replace("{label: all}", "{label: all}\n  - {label: less, overrides: [model.width=0.5]}")
+    (tmp_path / "conf" / "study" / "depth.yaml").write_text(two)
+    (cell,) = [cell for cell in plan_of([*study, f"runs_dir={runs_dir}"])[1] if cell.row.label == "less"]
+    make(1, "all", header={"key": cell.key, "settings": {}})
+    assert "nothing to delete" in ask("clean", *study, "study.rows=[all]").out
+
+
+def test_of_two_equal_runs_the_finished_one_is_meant(ask, make):
+    finished = make(1)
+    twin = RunFolder(finished.path.with_name(f"zz-{finished.path.name}"))
+    twin.write_header(finished.header)
+    other = make(2)
+    printed = ask("compare", f"run={finished.header.key}", f"run={other.header.key}")
+    assert (printed.code, printed.err) == (0, "")
+    started = make(3, config=f"init_from: {finished.header.key}\n")
+    kept = ask("clean", "what=checkpoints").out
+    assert f"{started.header.experiment}/{started.header.name} starts from it" in " ".join(kept.split())
 
 
 def test_nothing_is_stale_without_a_study(ask, make):

@@ -53,10 +53,11 @@ def test_addresses_within_values_are_bared(typed, small, tmp_path):
     file = tmp_path / "conf" / "study" / "mine.yaml"
     file.parent.mkdir(parents=True)
     file.write_text(f"base: ['tracking.uri={address}']\nrows: [{{label: a}}]\n")
-    words = [word for word in small if word != "tracking=none"]
-    tags = f"tracking.tags={{store: '{address}'}}"
-    more = ("trainer.max_epochs=1", "tracking.timeout=1", tags)
-    assert typed("-m", "--config-dir", str(file.parents[1]), "study=mine", *words, *more).code == 0
+    words = [*(word for word in small if word != "tracking=none"), "trainer.max_epochs=1"]
+    words.append(f"tracking.tags={{store: '{address}'}}")
+    assert typed("-m", "--config-dir", str(file.parents[1]), "study=mine", *words, "tracking.timeout=1").code == 0
+    assert typed(*words, "seed=5").code == 0  # into a database that answers
+    assert (tmp_path / "runs" / "mlflow.db").is_file()
     assert bytes_with(tmp_path / "runs", "127.0.0.1:9/")
     assert bytes_with(tmp_path / "runs", SENTINEL) == []
 

@@ -66,8 +66,8 @@ def test_a_config_survives_the_trip_through_yaml():
         config = to_config(composed(["experiment=vggnet", "seed=3", "data.drop=[blank]"]))
     assert from_yaml(to_yaml(config)) == config
     assert from_yaml(to_yaml(replace(config, seed=4))) != config
-    labelled = replace(config, name="lr ${x}, ${seed}")
-    assert from_yaml(to_yaml(labelled)) == labelled
+    for name in ("lr ${x}, ${seed}", r"a\${seed}", r"a\\${x", "${"):
+        assert from_yaml(to_yaml(replace(config, name=name))).name == name
 
 
 def test_the_home_folder_is_written_out(monkeypatch):

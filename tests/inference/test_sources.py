@@ -123,7 +123,10 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "p.jpg")
     media, (skipped,) = find_media([str(tmp_path / "p.jpg")])
     assert media == []
-    assert skipped.reason == "is a pipe or a device, not a file."
+    assert skipped.reason == "pipes and devices are not read."
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nosuch.jpg")
+    (skipped,) = find_media([str(tmp_path / "g*.jpg")])[1]
+    assert skipped.reason == "links to nothing are not read."
 
 
 @pytest.mark.parametrize(

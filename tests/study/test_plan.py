@@ -157,6 +157,9 @@ def test_a_run_with_cut_result_is_trained_anew(planned, kept):
     assert plan.runs[0].reason == "its result.json is missing or damaged; it is trained anew"
     assert plan.runs[0].cell.config.force
     assert seconds_left(plan)[0] is None
+    file.parent.rename(file.parents[1] / "an-earlier-version")
+    finish(planned().runs[0].cell, key="0123456789abcdef").result_file.write_bytes(b"")
+    assert planned().runs[0].stale is None
 
 
 def test_a_damaged_failure_blocks_no_study(planned):
@@ -389,8 +392,14 @@ def test_interpolated_seeds_are_resolved_for_each_seed(planned, tmp_path):
 
 
 def test_a_study_has_one_folder(planned, tmp_path):
-    with pytest.raises(FaultyConfigError, match=r"runs_dir: the runs of a study have 2 folders: .*/0, .*/1\."):
+    with pytest.raises(FaultyConfigError, match=r"runs_dir: the runs of a study have 2 of them: .*/0, .*/1\."):
         planned(f"runs_dir={tmp_path}/${{seed}}")
+    with pytest.raises(FaultyConfigError, match=r"tracking\.experiment: the runs of a study have 2 of them: e-0, e-1"):
+        planned("tracking.experiment=e-${seed}")
+    with pytest.raises(FaultyConfigError, match="name: several names"):
+        planned("name=a,b")
+    with pytest.raises(FaultyConfigError, match=r"there is no key optimizer\.lrr\.\n.*Did you mean 'optimizer\.lr'"):
+        planned("study.factor=optimizer.lrr")
 
 
 def test_a_study_file_names_its_experiment(tmp_path):

@@ -25,7 +25,7 @@ def test_a_store_of_plain_files_is_refused(uri):
 def test_all_faults_are_found_at_once():
     faults = tracking_faults(TrackingConfig(uri="mlruns", experiment=" ", timeout=0))
     assert [fault.key for fault in faults] == ["tracking.uri", "tracking.experiment", "tracking.timeout"]
-    assert tracking_faults(TrackingConfig(enabled=False, uri="mlruns", experiment="", timeout=0)) == []
+    assert tracking_faults(TrackingConfig(enabled=False, uri="mlruns", experiment="depth", timeout=0)) == []
 
 
 def test_a_typed_server_overrides_the_environment(monkeypatch):

@@ -236,6 +236,7 @@ def test_a_run_uploaded_later_comes_below_its_row(tracking, client, tmp_path):
     away.start(make_header(name="+1 Conv", experiment=tracking.experiment))
     away.folder.write_result(make_result())
     away.finish(make_result(), RunState.finished)
+    away.folder.pending_file.write_text(tracking.uri)  # stands for this store being away at that time
     summary = StudySummary({}, {"+1 Conv": [away.folder]})
     rows = closed(tracking, tmp_path, summary)
     assert below(client, rows["+1 Conv"]) == []  # no copy of what is still to come
@@ -243,6 +244,17 @@ def test_a_run_uploaded_later_comes_below_its_row(tracking, client, tmp_path):
     assert below(client, rows["+1 Conv"]) == ["+1 Conv"]
     assert closed(tracking, tmp_path, summary) == rows
     assert below(client, rows["+1 Conv"]) == ["+1 Conv"]
+
+
+def test_a_run_awaited_elsewhere_is_shown_as_copy(tracking, client, tmp_path):
+    opened(tracking, tmp_path)
+    away = Recorder(RunFolder(tmp_path / "x" / "run"), NOBODY, str(tmp_path), timeout=1)
+    away.start(make_header(name="+1 Conv", experiment=tracking.experiment))
+    away.folder.write_result(make_result())
+    away.finish(make_result(), RunState.finished)
+    rows = closed(tracking, tmp_path, StudySummary({}, {"+1 Conv": [away.folder]}))
+    assert below(client, rows["+1 Conv"]) == ["+1 Conv"]
+    assert away.folder.waits_for(NOBODY)
 
 
 def test_runs_are_recorded_without_a_lost_parent(tracking, runs_dir, client, folder):

@@ -1,5 +1,6 @@
 """Prints facts, tables and progress bars: with colour on a terminal, as plain lines in a pipe."""
 
+import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -130,19 +131,28 @@ def put_text(text: str, output: Path | None) -> None:
     """
     if output is None:
         sys.stdout.write(text)
-        return
+    elif write_output(text, output):
+        print(output)
+
+
+def write_output(text: str, output: Path) -> bool:
+    """Write a text to a file that a person named; whether it is a file, rather than a device or a pipe.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
     try:
-        if output.is_relative_to("/dev") or (output.exists() and not output.is_file() and not output.is_dir()):
+        if output.is_relative_to("/dev") or (os.path.exists(output) and not os.path.isfile(output) and not os.path.isdir(output)):
             with output.open("w", encoding="utf-8") as stream:
                 stream.write(text)
-            return
-        write_text(output.resolve(), text)
+            return False
+        write_text(Path(os.path.realpath(output)), text)
     except (OSError, UserError) as error:
         cause = error if isinstance(error, OSError) else error.__cause__
         if not isinstance(cause, OSError):
             raise
         raise write_error(output, cause, "name another file by output=...") from error
-    print(output)
+    return True
 
 
 def refuse_unformatted(output: Path | None, form: str | None, example: str) -> None:

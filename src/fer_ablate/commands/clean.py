@@ -68,11 +68,11 @@ def run(arguments: Sequence[str]) -> int:
         remedy = "Name it: clean study=quickstart what=stale."
         raise FaultyConfigError([Fault("what", "stale runs can be known only by comparison with a study or a grid.", remedy)])
     place = [assignment("runs_dir", str(words.runs_dir))] if words.runs_dir is not None else []
-    plan = plan_with_bar([*rest, *place])[0] if rest else None
+    plan, cells, _ = plan_with_bar([*rest, *place]) if rest else (None, [], None)
     runs_dir = Path(plan.runs[0].cell.config.runs_dir) if plan is not None else words.runs_dir or Path("runs")
     kinds = words.what or (*USUAL, *(["stale"] if plan is not None else []))
     found = scan(runs_dir)
-    cleaning = find_removals(found, runs_dir, kinds, plan, words.unfinished_days)
+    cleaning = find_removals(found, runs_dir, kinds, plan, words.unfinished_days, {cell.key for cell in cells})
     _show(cleaning, found.damaged, runs_dir, plan)
     if not cleaning.removals:
         return 0

@@ -58,7 +58,7 @@ def run(arguments: Sequence[str]) -> int:
     page, files, notes = _run_page(words.run, rest) if words.run else _study_page(rest)
     if words.output:
         files.append(words.output)
-        write_text(files[-1], page.html)
+        console.write_output(page.html, words.output)
     _show(page, files, notes)
     return 0
 

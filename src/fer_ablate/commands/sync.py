@@ -6,7 +6,7 @@ from pathlib import Path
 from fer_ablate.cli import console
 from fer_ablate.cli.run_spec import RunSpec, run_hydra
 from fer_ablate.tracking.mlflow.study_ids import unsent_studies
-from fer_ablate.tracking.recorder import meant_for, pending, upload_pending
+from fer_ablate.tracking.recorder import pending, upload_pending
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -17,7 +17,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _sync(spec: RunSpec) -> int:
     config, runs_dir = spec.config, Path(spec.config.runs_dir)
-    others = sum(not meant_for(folder, config.tracking.uri, runs_dir) for folder in pending(runs_dir))
+    others = sum(not folder.waits_for(config.tracking.uri) for folder in pending(runs_dir))
     number = upload_pending(runs_dir, config.tracking)
     waiting = len(pending(runs_dir))
     if number:

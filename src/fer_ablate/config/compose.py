@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
@@ -35,7 +36,7 @@ from fer_ablate.config.hydra_internals import (
 )
 from fer_ablate.config.overrides import parsed_overrides
 from fer_ablate.config.schema import Config
-from fer_ablate.config.yaml_files import parse_yaml
+from fer_ablate.config.yaml_files import parse_yaml, plain_yaml
 from fer_ablate.errors import Fault, FaultyConfigError, UserError, first_line
 
 register_environment()
@@ -332,7 +333,10 @@ def _literal(value: Any, key: str = "") -> Any:
         return {name: _literal(part, f"{key}.{name}" if key else str(name)) for name, part in value.items()}
     if isinstance(value, list):
         return [_literal(part, key) for part in value]
-    return value.replace("${", r"\${") if isinstance(value, str) and key not in KEPT_BY_NAME else value
+    if not isinstance(value, str) or key in KEPT_BY_NAME:
+        return value
+    # OmegaConf takes a backslash before these signs for its own.
+    return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", value)
 
 
 def from_yaml(text: str) -> Config:
@@ -342,11 +346,11 @@ def from_yaml(text: str) -> Config:
         UserError: the text is no YAML, or exceeds the limits of `yaml_files`.
         FaultyConfigError: a key or a type is not that of the schema.
     """
-    stored = parse_yaml(text, "The stored config")
-    if "${" in text:
+    if "${" not in text:
+        stored = parse_yaml(text, "The stored config")
+    else:
         # All is resolved but the places: elsewhere, as in the label of a row, these signs are text.
-        plain_values = cast(dict[str, Any], _literal(OmegaConf.to_container(stored)))
-        stored = OmegaConf.create(_with_places(plain_values, readable))
+        stored = OmegaConf.create(_with_places(_literal(plain_yaml(text, "The stored config")), readable))
     try:
         tree = cast(DictConfig, OmegaConf.merge(pickle.loads(_pickled_schema()), stored))
     except (OmegaConfBaseException, ValueError, TypeError) as error:

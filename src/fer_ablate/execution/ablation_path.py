@@ -28,7 +28,7 @@ from fer_ablate.study.path_changes import Change, changes_between, joined, told_
 from fer_ablate.study.plan import Plan, make_plan
 from fer_ablate.study.spec import StudySpec, last_of_each_key
 from fer_ablate.tracking.disk.run_state import RunState
-from fer_ablate.tracking.disk.scan import Scan, folder_name, scan
+from fer_ablate.tracking.disk.scan import PATH_MARK, Scan, folder_name, scan
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class ForwardPath:
 
     def __init__(self, ends: Ends) -> None:
         self.ends = ends
-        self.name = folder_name(f"{ends.name}-path-to-{ends.end.label}")
+        self.name = folder_name(f"{ends.name}{PATH_MARK}{ends.end.label}")
         self.changes = ends.changes()
         self.decided: list[Decided] = []
         self.notes: list[str] = []

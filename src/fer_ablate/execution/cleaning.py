@@ -16,7 +16,7 @@ from fer_ablate.tracking.disk.index import RunBrief
 from fer_ablate.tracking.disk.row_labels import labelled_runs
 from fer_ablate.tracking.disk.run_folder import LOCK, RunFolder
 from fer_ablate.tracking.disk.run_state import RunState
-from fer_ablate.tracking.disk.scan import RunRecord, Scan
+from fer_ablate.tracking.disk.scan import PATH_MARK, RunRecord, Scan, by_key, folder_name
 from fer_ablate.tracking.disk.usage import bytes_of
 
 KINDS = ("failed", "pruned", "stale", "unfinished", "leftovers", "states", "checkpoints")
@@ -60,7 +60,9 @@ class Cleaning:
     kept: dict[Path, str]
 
 
-def find_removals(found: Scan, runs_dir: Path, kinds: Collection[str], plan: Plan | None, unfinished_days: float) -> Cleaning:
+def find_removals(
+    found: Scan, runs_dir: Path, kinds: Collection[str], plan: Plan | None, unfinished_days: float, present: Collection[str] = ()
+) -> Cleaning:
     """Look for what could be deleted.
 
     Args:
@@ -69,6 +71,7 @@ def find_removals(found: Scan, runs_dir: Path, kinds: Collection[str], plan: Pla
         kinds: among `KINDS`; `stale` needs a plan.
         plan: its study limits the search to its runs and their earlier versions; None: all runs.
         unfinished_days: days for which a run must not have changed to count as `unfinished`.
+        present: keys of all runs that the study has now, whatever rows the plan is limited to.
     """
     of_study = _StudyRuns.of(plan) if plan is not None else None
     records = [record for record in found.records if of_study is None or of_study.has(record.brief)]
@@ -82,6 +85,8 @@ def find_removals(found: Scan, runs_dir: Path, kinds: Collection[str], plan: Pla
             continue
         # A state that was left over is nothing that another run starts from.
         user = used.get(record.folder.path, "") if removal.kind != "leftovers" else ""
+        if removal.kind == "stale" and record.brief.key in present:
+            continue  # another row of the study has it
         if removal.kind == "stale":  # for this study alone
             user = user or shared.get(record.brief.key, "")
         if why := _protection(record, removal.path, runs_dir, user):
@@ -183,20 +188,20 @@ def _protection(record: RunRecord, path: Path, runs_dir: Path, user: str) -> str
 def _starts(records: Sequence[RunRecord], plan: Plan | None) -> dict[Path, str]:
     """Folder of a run -> which run starts from its weights, or will, or will continue it; in words."""
     found: dict[Path, str] = {}
-    by_key = {record.brief.key: record for record in records}
+    runs = by_key(records)
     for record in records:
         start = record.folder.init_from
         if start is None:
             continue
         # The rows of a study name their starts by full keys, so thousands of them are found at once.
-        named = [by_key[start]] if start in by_key else [other for other in records if _is_named(other, start)]
+        named = [runs[start]] if start in runs else [other for other in records if _is_named(other, start)]
         for other in named:
             if other is not record:
                 found.setdefault(other.folder.path, f"{record.brief.experiment}/{record.brief.name} starts from it")
     needed = {planned.cell.start_key: planned.cell.name for planned in plan.runs if planned.to_train} if plan is not None else {}
     for key, name in needed.items():
-        if key in by_key:
-            found.setdefault(by_key[key].folder.path, f"{name}, which is not finished, starts from it")
+        if key in runs:
+            found.setdefault(runs[key].folder.path, f"{name}, which is not finished, starts from it")
     for planned in plan.to_train if plan is not None else ():
         if planned.continues is not None:
             found.setdefault(planned.continues.folder.path, f"{planned.cell.name}, which is not finished, continues it")
@@ -208,7 +213,8 @@ def _shared(runs_dir: Path, plan: Plan | None) -> dict[str, str]:
     if plan is None:
         return {}
     own = (plan.runs[0].cell.config.tracking.experiment, plan.spec.name)
-    others = (one for one in labelled_runs(runs_dir) if (one.experiment, one.study) != own)
+    path = f"{folder_name(plan.spec.name)}{PATH_MARK}"  # through the study, hence of it
+    others = (one for one in labelled_runs(runs_dir) if (one.experiment, one.study) != own and not one.study.startswith(path))
     return {one.key: f"the row {one.label} of {one.study} has it as well" for one in others}
 
 

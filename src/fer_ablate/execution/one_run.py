@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fer_ablate.addresses import hide
 from fer_ablate.cli import console
 from fer_ablate.cli.quiet_libraries import quiet_libraries
 from fer_ablate.cli.run_spec import RunSpec
@@ -183,8 +184,9 @@ def _header(spec: RunSpec, prepared: PreparedRun, folder: RunFolder, identity: R
         name=spec.name,
         seed=config.seed,
         experiment=config.tracking.experiment,
-        changed=spec.changed,
-        overrides=spec.overrides,
+        # A value may hold an address with a password somewhere within it.
+        changed={key: hide(value) for key, value in spec.changed.items()},
+        overrides=[hide(word) for word in spec.overrides],
         settings=identity.settings,
         data_digest=identity.data_digest,
         code_digest=identity.code_digest,

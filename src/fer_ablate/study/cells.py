@@ -2,8 +2,9 @@
 
 import pickle
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,7 +110,7 @@ def compose_cells(
             report_progress((number + 1) / len(trained) * 0.8)
     if any(faults.values()):
         raise FaultyConfigError([*_by_rows(faults), *_way_out(spec, trained, faults)])
-    _refuse_folders(dict.fromkeys(config.runs_dir for found in configs.values() for config in found.configs))
+    _refuse_several_places([config for found in configs.values() for config in found.configs])
     cells = _keyed(spec, trained, configs)
     of_tests = different_tests(spec.rows, {cell.row.label: (cell.config, cell.identity.data_digest) for cell in cells})
     of_classes = class_faults(spec.study, spec.rows, {cell.row.label: cell.classes for cell in cells})
@@ -118,11 +119,16 @@ def compose_cells(
     return cells
 
 
-def _refuse_folders(folders: Collection[str]) -> None:
-    if len(folders) > 1:
-        listed = ", ".join(list(folders)[:3])
-        remedy = "Give all of them one folder: a table finds its runs in one place."
-        raise FaultyConfigError([Fault("runs_dir", f"the runs of a study have {len(folders)} folders: {listed}.", remedy)])
+def _refuse_several_places(configs: Sequence[Config]) -> None:
+    """Refuse runs in several folders or experiments: a table finds its runs in one place."""
+    places = {"runs_dir": [one.runs_dir for one in configs], EXPERIMENT_KEY: [one.tracking.experiment for one in configs]}
+    faults = []
+    for key, given in places.items():
+        if len(different := dict.fromkeys(given)) > 1:
+            listed = ", ".join(list(different)[:3])
+            faults.append(Fault(key, f"the runs of a study have {len(different)} of them: {listed}.", "Give all of them one."))
+    if faults:
+        raise FaultyConfigError(faults)
 
 
 @dataclass(frozen=True)
@@ -307,9 +313,11 @@ class _Shared:
 def _factor_faults(spec: StudySpec, cells: Sequence[Cell]) -> list[Fault]:
     """Faults of `study.factor`: it is a key of the runs, or a group that rows choose."""
     factor, of_rows = spec.study.factor, dict.fromkeys(key_of(word) for row in spec.rows for word in row.overrides)
-    if factor is None or factor in of_rows or factor in flat(plain(cells[0].config)):
+    known = [*of_rows, *flat(plain(cells[0].config))]
+    if factor is None or factor in known:
         return []
-    return [Fault("study.factor", f"there is no key {factor}.", choices(factor, of_rows))]
+    near = get_close_matches(factor, known, n=5) or of_rows  # there are more keys than anybody would read
+    return [Fault("study.factor", f"there is no key {factor}.", choices(factor, near))]
 
 
 def _factor_value(row: Row, leaves: dict[str, Any], factor: str | None) -> float | str | None:

@@ -104,11 +104,16 @@ def make_plan(spec: StudySpec, cells: Sequence[Cell], found: Scan | None = None)
     shorter = ShorterRuns(() if spec.switches.accept_stale else found.records)
     runs = []
     for cell in cells:
-        others = [record for record in earlier.get(name_of_cell(cell), []) if record.finished and record.brief.key != cell.key]
+        others = [record for record in earlier.get(name_of_cell(cell), []) if _is_earlier(record, cell)]
         planned = _planned(cell, known.get(cell.key), others, found.folders, spec.switches, shorter)
         if not chosen or cell.row.label in chosen:
             runs.append(planned)
     return Plan(spec, tuple(runs), tuple(found.damaged))
+
+
+def _is_earlier(record: RunRecord, cell: Cell) -> bool:
+    """Whether a run of this name is a finished one with another key, whose result is whole."""
+    return record.finished and record.brief.key != cell.key and not is_cut(record.folder.result_file)
 
 
 def name_of_cell(cell: Cell) -> RunName:

@@ -108,6 +108,8 @@ def study_spec(overrides: Sequence[str], config_dir: Path | None = None) -> Stud
     if any(one.is_delete() for one in seeds):
         raise FaultyConfigError([Fault("seed", "every run has one.", "Leave ~seed out, or give another, as in seed=1.")])
     swept = [one for one in parsed if one.is_sweep_override() and one not in seeds]
+    if any(one.key_or_group == "name" for one in swept):
+        raise FaultyConfigError([Fault("name", "several names.", "Leave it out: a row is named by what it sets.")])
     ordered = [one for one in parsed if one not in seeds]
     typed = tuple(str(one.input_line) for one in ordered if one not in swept)
     exclude = study.exclude if study is not None else []

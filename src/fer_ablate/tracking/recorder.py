@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from fer_ablate.addresses import bare, present_store, sqlite_file
+from fer_ablate.addresses import bare, sqlite_file
 from fer_ablate.config.schema import TrackingConfig
 from fer_ablate.errors import UserError
-from fer_ablate.tracking.disk.files import changed_at, read_text, write_error, write_text
+from fer_ablate.tracking.disk.files import changed_at, write_error, write_text
 from fer_ablate.tracking.disk.log import append_to_log
 from fer_ablate.tracking.disk.run_folder import RunFolder, RunHeader
 from fer_ablate.tracking.disk.run_state import RunState
@@ -205,22 +205,6 @@ def pending(runs_dir: Path) -> list[RunFolder]:
     return [folder for folder in folders if not folder.in_training]
 
 
-def meant_for(folder: RunFolder, store: str, runs_dir: Path) -> bool:
-    """Whether a pending run waits for this store, or nobody knows for which.
-
-    Args:
-        folder: of the run.
-        store: address of the store.
-        runs_dir: folder of all runs.
-    """
-    try:
-        awaited = read_text(folder.pending_file)
-    except UserError:  # sent meanwhile, or damaged
-        awaited = ""
-    # An earlier version wrote a state in place of the address.
-    return ":" not in awaited or present_store(awaited, runs_dir) == present_store(store, runs_dir)
-
-
 def upload_pending(runs_dir: Path, config: TrackingConfig, elsewhere: bool = True) -> int:
     """Send pending runs to MLflow; returns how many, 0 while another process is doing it.
 
@@ -232,7 +216,7 @@ def upload_pending(runs_dir: Path, config: TrackingConfig, elsewhere: bool = Tru
     Raises:
         UserError: the store is out of reach, or a folder is damaged or cannot be written; the other runs are uploaded first.
     """
-    folders = [folder for folder in pending(runs_dir) if elsewhere or meant_for(folder, config.uri, runs_dir)]
+    folders = [folder for folder in pending(runs_dir) if elsewhere or folder.waits_for(config.uri)]
     if not folders:
         return 0
     try:

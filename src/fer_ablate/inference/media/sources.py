@@ -127,7 +127,8 @@ def _missing(path: Path) -> OSError | None:
 
 def _existing(path: Path) -> Iterator[Medium | Skipped]:
     if not os.path.isdir(path):
-        yield _file(path, Path(path.name))
+        special = _special(path)
+        yield Skipped(printable(path), f"{special} are not read.") if special else _file(path, Path(path.name))
         return
     left_out: Counter[str] = Counter()
     found, locked = _below(path, left_out)
@@ -191,6 +192,11 @@ def _file_reason(path: Path) -> str:
         return HIDDEN
     if path.suffix.lower() not in PICTURES | VIDEOS:
         return suffix(path.name)
+    return _special(path)
+
+
+def _special(path: Path) -> str:
+    """What something is that is neither a file nor a folder; empty for a file."""
     try:
         # Reading a pipe would wait for ever.
         return "" if stat.S_ISREG(os.stat(path).st_mode) else _NO_FILE
@@ -208,8 +214,6 @@ def _identity(folder: Path) -> tuple[int, int] | None:
 
 
 def _file(path: Path, name: Path) -> Medium | Skipped:
-    if not path.is_file():  # reading it might never end
-        return Skipped(printable(path), "is a pipe or a device, not a file.")
     ending = path.suffix.lower()
     if ending in PICTURES and not (ending in VIDEOS and _moves(path)):
         return Medium(MediumKind.picture, printable(path), path, name)

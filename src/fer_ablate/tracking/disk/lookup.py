@@ -9,7 +9,7 @@ from fer_ablate.errors import UserError
 from fer_ablate.paths import expanded
 from fer_ablate.tracking.disk.row_labels import LabelledRun, labelled_runs
 from fer_ablate.tracking.disk.run_folder import RunFolder
-from fer_ablate.tracking.disk.scan import RunRecord, scan
+from fer_ablate.tracking.disk.scan import RunRecord, by_key, scan
 from fer_ablate.training.start import Start
 
 LISTED = 8
@@ -34,6 +34,8 @@ def find_run(runs_dir: Path, name: str) -> RunFolder:
     found = scan(runs_dir)
     # Labels come second: a label that looks like a key must not hide the run with that key.
     fitting = [record for record in found.records if _fits(record, name)] or _with_label(runs_dir, found.records, name)
+    if len(fitting) > 1:  # a folder is named, or else each key counts once
+        fitting = [record for record in fitting if name in _folders(record)] or list(by_key(fitting).values())
     if len(fitting) == 1:
         return fitting[0].folder
     if not found.records and not found.damaged:
@@ -95,10 +97,14 @@ def resolve_start(init_from: str, runs_dir: Path) -> Start:
 
 
 def _fits(record: RunRecord, name: str) -> bool:
-    brief, path = record.brief, record.folder.path
-    folders = (path.name, f"{path.parent.name}/{path.name}")
+    brief, folders = record.brief, _folders(record)
     ids = (brief.key, brief.earlier_key, brief.mlflow_run_id or "")
     return bool(name) and (name in folders or any(one.startswith(name) for one in ids))
+
+
+def _folders(record: RunRecord) -> tuple[str, str]:
+    path = record.folder.path
+    return path.name, f"{path.parent.name}/{path.name}"
 
 
 def _with_label(runs_dir: Path, records: Sequence[RunRecord], name: str) -> list[RunRecord]:

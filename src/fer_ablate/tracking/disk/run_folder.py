@@ -236,14 +236,20 @@ class RunFolder:
             header.mlflow_uri = present_store(header.mlflow_uri, self.path.parent.parent)
         return with_present_key(self, header)
 
+    def waits_for(self, store: str) -> bool:
+        """Whether an upload to this MLflow store is due; an earlier version did not write down for which store it is."""
+        try:
+            awaited = read_text(self.pending_file)
+        except UserError:  # there is none, or it was sent meanwhile
+            return self.pending_file.is_file()
+        runs_dir = self.path.parent.parent
+        return ":" not in awaited or present_store(awaited, runs_dir).rstrip("/") == present_store(store, runs_dir).rstrip("/")
+
     def write_header(self, header: RunHeader) -> None:
         """Keep the header."""
         # Headers of earlier versions, too, are without credentials once they are written again.
         address = header.mlflow_uri
-        # Nor are words that hold an address somewhere within a value.
-        changed = {key: hide(value) for key, value in header.changed.items()}
-        hidden = {"overrides": [hide(word) for word in header.overrides], "changed": changed}
-        stored = {**asdict(header), **hidden, "mlflow_uri": bare(address) if address is not None else None}
+        stored = {**asdict(header), "mlflow_uri": bare(address) if address is not None else None}
         if not header.continued_from:  # as in the files of earlier versions, which can read them so
             del stored["continued_from"], stored["continued_after"]
         write_json(self.header_file, stored)

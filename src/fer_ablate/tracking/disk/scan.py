@@ -20,6 +20,9 @@ from fer_ablate.tracking.disk.run_state import RunState
 NAME_LENGTH = 60
 """Most characters of a run's name in its folder's name."""
 
+PATH_MARK = "-path-to-"
+"""Part of the name of a path through a study, between those of the study and of the row."""
+
 SETTING = re.compile(r"[+~]*[\w./@]+=")
 """Beginning of a setting in a name."""
 

@@ -30,7 +30,7 @@ class NestedRuns:
         self._of_other_studies: dict[str, bool] = {}
 
     def add(self, folder: RunFolder, row: str, shown: Mapping[str, Mapping[str, float]], tags: Mapping[str, str]) -> None:
-        """Show a finished run below a row, unless it still waits for its upload.
+        """Show a finished run below a row, unless it still waits for its upload here.
 
         Args:
             folder: folder of the run.
@@ -41,7 +41,7 @@ class NestedRuns:
         Raises:
             UserError: a file of the run is missing or damaged.
         """
-        if folder.pending_file.is_file():
+        if folder.waits_for(self.store.uri):
             return
         header = folder.header
         metrics = shown.get(header.key, {})
