@@ -411,7 +411,7 @@ def test_runs_of_rows_left_out_are_not_stale(ask, make, study, tmp_path, runs_di
     assert "nothing to delete" in ask("clean", *study, "study.rows=[all]").out
 
 
-def test_of_two_equal_runs_the_finished_one_is_meant(ask, make):
+def test_of_equal_runs_the_finished_one_counts(ask, make):
     finished = make(1)
     twin = RunFolder(finished.path.with_name(f"zz-{finished.path.name}"))
     twin.write_header(finished.header)
