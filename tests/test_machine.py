@@ -91,6 +91,7 @@ def test_a_quota_limits_the_cores(files, membership, cores, limits):
         ({"OMP_NUM_THREADS": "3"}, 3),
         ({"SLURM_CPUS_PER_TASK": "5"}, 5),
         ({"OMP_NUM_THREADS": "3,2", "SLURM_CPUS_PER_TASK": "5"}, 3),
+        ({"OMP_NUM_THREADS": "²"}, 2),
         ({"OMP_NUM_THREADS": "", "SLURM_CPUS_PER_TASK": "0"}, 2),
     ],
 )
@@ -119,6 +120,7 @@ GIB = 2**30
             3,
             id="files that were read give way",
         ),
+        pytest.param({"memory.high": f"{2 * GIB}\n", "memory.current": f"{GIB}\n"}, "0::/\n", 1, id="slow above"),
         pytest.param({"memory.max": f"{GIB}\n", "memory.current": f"{2 * GIB}\n"}, "0::/\n", 0, id="over the limit"),
         pytest.param(
             {"memory/job/memory.limit_in_bytes": f"{2 * GIB}\n", "memory/job/memory.usage_in_bytes": f"{GIB}\n"},

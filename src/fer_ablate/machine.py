@@ -60,7 +60,7 @@ def granted_cores() -> int:
     """Number of cores for this process: as set by a launcher or SLURM, else as allowed by the system and its container."""
     for name in GRANTS:
         first = os.environ.get(name, "").partition(",")[0].strip()  # OpenMP allows a list, one number per nested level
-        if first.isdigit() and int(first) > 0:
+        if first.isdecimal() and int(first) > 0:
             return int(first)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # Rounded down: a thread too many waits for its share of the time, and all others of a matrix product wait for it.
@@ -167,6 +167,7 @@ def _free_in_groups() -> Iterator[float]:
     for group in _groups("memory"):
         for limit, used, reclaimable in (
             ("memory.max", "memory.current", "inactive_file"),
+            ("memory.high", "memory.current", "inactive_file"),  # above it, everything becomes slow
             ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
         ):
             most, now = _text(group / limit).strip(), _text(group / used).strip()

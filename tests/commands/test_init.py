@@ -35,8 +35,12 @@ def test_its_files_name_the_study(made):
     assert not [file for file in made.rglob("*") if file.is_file() and ("$" in file.read_text() or "NAME" in file.read_text())]
 
 
-@pytest.mark.parametrize("name", ["my_study", "a b", "-x", "x=1", "$name"])
-def test_a_bad_name_makes_nothing(made, name, capsys):
+BAD = ["my_study", "a b", "-x", "x=1", "$name", "null", "123", "true", "1e5", "maé", "quickstart", "n/..", "x" * 300]
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_name_makes_nothing(made, name, capsys, monkeypatch):
+    monkeypatch.chdir(made.parent)
     before = sorted(made.parent.rglob("*"))
     assert main(["init", name]) == 1
     assert capsys.readouterr().err.startswith("fer_ablate: ")

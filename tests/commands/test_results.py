@@ -1,6 +1,7 @@
 """Exports of studies and the page of results, as a person makes them."""
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -63,8 +64,9 @@ def section(docs, name="tiny/rows"):
 
 
 @pytest.mark.long
-def test_runs_are_exported_and_shown_beside_published_numbers(results, docs):
-    printed = results("study.rows=[all]")
+def test_runs_are_exported_and_shown_beside_published_numbers(results, docs, trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "runs", ignore=shutil.ignore_patterns("-2*"))
+    printed = results(f"runs_dir={tmp_path / 'runs'}")
     assert printed.code == 0, printed.err
     (run,) = runs_of(docs / "results" / "tiny-rows.json")
     where = run["environment"]
@@ -80,6 +82,24 @@ def test_runs_are_exported_and_shown_beside_published_numbers(results, docs):
     overview = (docs / "results.md").read_text().split("\n## Overview")[1].split("\n## ")[0]
     assert "| [tiny/rows](#tinyrows) | 1 of 2 | 0 | partly run: 1 of 4 runs |" in overview
     assert "| [fer_kd/table1](#fer_kdtable1) | " in overview
+
+
+@pytest.mark.long
+def test_what_is_there_is_not_replaced_by_less(results, docs):
+    refused = results("study.rows=[all]")
+    assert (refused.code, "Leave it out: all finished rows are exported." in refused.err) == (1, True)
+    docs.mkdir()
+    (docs / "results.md").write_text("my notes")
+    refused = results()
+    assert (refused.code, "was not written by this command and stays" in refused.err) == (1, True)
+    assert not (docs / "results").exists()
+    (docs / "results.md").unlink()
+    assert results().code == 0
+    file = docs / "results" / "tiny-rows.json"
+    before = file.read_bytes()
+    refused = results("trainer.batch_size=32")  # as the study says, but typed
+    assert (refused.code, "would take their places" in refused.err) == (1, True)
+    assert file.read_bytes() == before
 
 
 @pytest.mark.slow

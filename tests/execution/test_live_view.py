@@ -126,6 +126,9 @@ def test_the_rest_is_shared_by_running_runs(watched):
     assert (found.total, found.running, found.failed, found.waiting, found.finished) == (5, 2, 1, 2, 0)
     assert found.seconds_left == pytest.approx((10 + 4 + 20 + 30) / 2)
     assert whole(progress[2:]).seconds_left is None
+    for epoch in range(1, 7):
+        runs[3].folder.append_epoch(epoch, epoch_metrics(epoch), 1000)
+    assert whole([*progress[:3], RunReader(runs[3], fresh=True).read()]).seconds_left == pytest.approx((10 + 4 + 4 * 2) / 2)
 
 
 def test_a_pipe_gets_lines(watched, capsys):
@@ -148,7 +151,7 @@ def test_a_pipe_gets_lines(watched, capsys):
         "  [3/3] killed, seed 3 ...  resumes after epoch 2",
         "  [3/3] killed, seed 3: interrupted after epoch 2",
     ]
-    assert printed.out.splitlines()[-1].startswith("  1 of 3 runs done, 1 failed, 1 waiting in ")
+    assert printed.out.splitlines()[-1].startswith("  1 of 3 runs done, 1 failed, 1 not done in ")
     log = runs[1].folder.log_file
     assert printed.err == f"fer_ablate: [2/3] bad, seed 3: failed: No memory.\n    log: {log}\n"
 
@@ -231,6 +234,10 @@ def test_many_running_rows_fit_the_screen(watched, terminal):
     out = written()
     assert len(out.splitlines()) <= 12
     assert "and 11 more are running" in out
+    wide = watched("幅を広げたネットワーク" * 9)
+    view.progress = [RunProgress(run, RunState.running, epochs=1, value=0.5, best=0.5) for run in (wide, *runs[:3])]
+    view._screen.print(view._display())
+    assert written().count("epoch 2/10  val/acc 0.5000, best 0.5000") == 4
 
 
 def interrupt_soon():
@@ -275,7 +282,7 @@ def test_trials_of_a_search_join_the_view(watched, capsys):
         view.add([watched("trial 2", "3/3")], to_come=0)
         finish_run(view.progress[2].run.folder)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1].startswith("  2 of 3 runs done, 1 waiting in ")
+    assert lines[-1].startswith("  2 of 3 runs done, 1 not done in ")
     assert [line.partition(":")[0] for line in lines[:-1]] == ["  [1/3] trial 0, seed 3", "  [3/3] trial 2, seed 3"]
 
 

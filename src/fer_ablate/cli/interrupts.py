@@ -24,7 +24,8 @@ _pressed = threading.Event()
 def show_interrupted() -> None:
     """Print the message."""
     start = "\n" if sys.stderr.isatty() else ""  # a terminal shows ^C where the line was
-    print(f"{start}{MESSAGE}", file=sys.stderr, flush=True)
+    with suppress(OSError):  # the reader of a pipe is gone
+        print(f"{start}{MESSAGE}", file=sys.stderr, flush=True)
 
 
 def uninterrupted(command: Callable[[], int]) -> int:

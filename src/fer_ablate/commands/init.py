@@ -1,5 +1,6 @@
 """`init`: a folder for a study of one's own, with files that run as they are."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,8 @@ from tempfile import TemporaryDirectory
 from fer_ablate import shell
 from fer_ablate.cli import console
 from fer_ablate.cli.words import NoWords, read_command
+from fer_ablate.config.conf_files import conf_dir
+from fer_ablate.config.overrides import parsed_overrides
 from fer_ablate.errors import UserError
 from fer_ablate.paths import expanded
 from fer_ablate.tracking.disk.files import write_error
@@ -34,7 +37,7 @@ MEANINGS = {
     "conf/model/my_model.yaml": "a network of stages",
 }
 
-VALID = re.compile(r"[A-Za-z0-9][\w-]*")
+VALID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 """Names that need no quotes, neither in YAML nor in a shell."""
 
 
@@ -44,10 +47,15 @@ def run(arguments: Sequence[str]) -> int:
     if len(rest) != 1 or "=" in rest[0] or rest[0].startswith("-"):
         raise UserError(f"init {' '.join(rest)}: give the name of one folder, as in init my_study.")
     folder = expanded(rest[0])
-    name = folder.resolve().name
-    if not VALID.fullmatch(name):
+    if ".." in folder.parts:
+        folder = Path(os.path.abspath(folder))
+    name = folder.absolute().name
+    # What Hydra takes for a number, a truth value or nothing cannot be typed as study=...
+    if not VALID.fullmatch(name) or not isinstance(parsed_overrides([f"study={name}"])[0].value(), str):
         raise UserError(f"'{name}' cannot be the name of a study. Use letters, digits, _ and -, as in init my_study.")
-    if folder.exists():
+    if os.path.isfile(conf_dir() / "study" / f"{name}.yaml"):  # Path.is_file would fail for a name that is too long
+        raise UserError(f"study={name} is one of fer_ablate's own. Give another name, as in init my_{name}.")
+    if os.path.lexists(folder):
         raise UserError(f"{folder} exists already. Give another name; nothing in it was changed.")
     made = make_folder(folder, name)
     console.facts([("made", f"{folder}/"), *(("", f"{place}  {MEANINGS.get(place, '')}".rstrip()) for place in made)])
@@ -75,5 +83,5 @@ def make_folder(folder: Path, name: str) -> list[str]:
                 made.append(place)
             root.rename(folder)
     except OSError as error:
-        raise write_error(folder, error) from error
+        raise write_error(folder, error, "name another folder.") from error
     return made

@@ -8,16 +8,16 @@ from fer_ablate.cli import console
 from fer_ablate.cli.command_line import parse
 from fer_ablate.cli.run_spec import UNNAMED
 from fer_ablate.cli.words import read_command
-from fer_ablate.config.overrides import Override, value_of
-from fer_ablate.errors import UserError, choices
+from fer_ablate.config.overrides import Override, key_of, value_of
+from fer_ablate.errors import Fault, FaultyConfigError, UserError, choices
 from fer_ablate.execution import study_output
 from fer_ablate.execution.planning import plan_with_bar
 from fer_ablate.report.results.export import export_file, exported_runs, ignored_files, merged_export, page_file, read_export
-from fer_ablate.report.results.page import results_page
+from fer_ablate.report.results.page import MARK, results_page
 from fer_ablate.shell import program
 from fer_ablate.study.documents import documents, read_studies, study_names
 from fer_ablate.study.plan import Plan
-from fer_ablate.tracking.disk.files import write_text
+from fer_ablate.tracking.disk.files import read_text, write_text
 
 USAGE = """Keep a study's table and runs as JSON, and write the page of all results from such files.
 
@@ -44,8 +44,10 @@ def run(arguments: Sequence[str]) -> int:
     parsed = parse(rest)
     config_dir = parsed.config_dir
     names = study_names(documents(config_dir))
-    files = _exported(rest, parsed.overrides, names, words.folder) if parsed.overrides else []
     page = page_file(words.folder)
+    if page.is_file() and not read_text(page).startswith(MARK):
+        raise UserError(f"{page} was not written by this command and stays. Move it, or name another folder: folder=...")
+    files = _exported(rest, parsed.overrides, names, words.folder) if parsed.overrides else []
     write_text(page, results_page(read_studies(names, config_dir), words.folder))
     notes = ignored_files(words.folder, names)
     console.facts([*(("wrote", str(file)) for file in (*files, page)), *(("note", note) for note in notes)])
@@ -58,6 +60,9 @@ def _exported(rest: Sequence[str], overrides: Sequence[str], names: Sequence[str
     if name not in names:
         problem = f"study={name}: this is not a table of a document." if name else f"{' '.join(overrides)}: of which study?"
         raise UserError(f"{problem} {choices(name, names)}")
+    if any(key_of(text) == "study.rows" for text in overrides):
+        problem = "an export of some rows would leave the others without a verdict."
+        raise FaultyConfigError([Fault("study.rows", problem, "Leave it out: all finished rows are exported.")])
     plan, _, _ = plan_with_bar(rest)
     table, rows = study_output.judged_study(plan)
     if not any(row.runs for row in rows):
@@ -67,7 +72,13 @@ def _exported(rest: Sequence[str], overrides: Sequence[str], names: Sequence[str
     file, labels = export_file(folder, name), [row.label for row in plan.spec.rows]
     reasons = {(planned.cell.row.label, planned.cell.repeat): planned.reason for planned in plan.runs}
     runs = exported_runs(rows, " ".join(changes), reasons)
-    write_text(file, merged_export(read_export(file), table, runs, labels).to_json())
+    old = read_export(file)
+    if changes and old is not None and any(not one.changes for one in old.runs):
+        raise UserError(
+            f"{file} has runs of the study as it is published, and those with {' '.join(changes)} would take their places. "
+            "Export them elsewhere: folder=..."
+        )
+    write_text(file, merged_export(old, table, runs, labels).to_json())
     return [file]
 
 

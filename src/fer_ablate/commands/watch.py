@@ -53,6 +53,8 @@ def _wait(view: LiveView, follow: bool) -> None:
     last_busy = time.monotonic()
     while True:
         now = view.whole
+        if view.ended:
+            return
         if now.running:
             last_busy = time.monotonic()
         elif not now.waiting or (not follow and time.monotonic() - last_busy > QUIET_SECONDS):

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Protocol
 
+import psutil
+
 ENDED = frozenset(
     {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT"}
 )
@@ -123,6 +125,15 @@ class SlurmQueue:
         return f"scancel {' '.join(packed(ids))}"
 
 
+def _is_watcher(job: str) -> bool:
+    """Whether a process is one of submitit's: another program may have got the number meanwhile."""
+    try:
+        # A process that ended unseen has no command line any more.
+        return "submitit.local" in " ".join(psutil.Process(int(job)).cmdline())
+    except (psutil.Error, ValueError, OverflowError):
+        return False
+
+
 class LocalQueue:
     """Processes of submitit on this machine, which have no queue: all of them run."""
 
@@ -130,16 +141,7 @@ class LocalQueue:
 
     def jobs(self, ids: Sequence[str]) -> dict[str, QueuedJob]:
         """Those that are alive, by the numbers of the processes that watch over them."""
-        # -ww: whatever the width of the terminal, since the module is named at the end of the line.
-        command = ["ps", "-ww", "-o", "pid=,args=", "-p", ",".join(ids)]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)
-        except (OSError, subprocess.SubprocessError) as error:
-            raise QueueSilentError(f"ps: {error}") from error
-        split = [line.split(None, 1) for line in done.stdout.splitlines()]
-        # Another program may have got the number meanwhile; a process that ended unseen is `<defunct>`.
-        alive = [words[0] for words in split if len(words) == 2 and "submitit.local" in words[1]]
-        return {job: QueuedJob("RUNNING", node="this machine") for job in alive}
+        return {job: QueuedJob("RUNNING", node="this machine") for job in ids if _is_watcher(job)}
 
     def ending(self, job: str) -> str:
         """Nobody keeps that."""

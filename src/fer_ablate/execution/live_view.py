@@ -17,11 +17,12 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from time import monotonic
 from typing import TextIO
 
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -207,7 +208,12 @@ class LiveView:
         if summary:
             # Whoever watches has not seen the beginning.
             took = f" in {duration(monotonic() - self._began)}" if self._fresh else ""
-            self._print(f"  {_counts(self.whole)}{took}")
+            self._print(f"  {_counts(self.whole, 'not done' if self._fresh else 'waiting')}{took}")
+
+    @property
+    def ended(self) -> bool:
+        """Whether it looks no more, since something was wrong or nobody reads it."""
+        return not self._thread.is_alive()
 
     def _loop(self) -> None:
         pause = 0.0
@@ -216,7 +222,8 @@ class LiveView:
             try:
                 self._look()
             except Exception as error:  # whatever is wrong with the view must not end the training
-                self._print(f"  note: the live view ended ({type(error).__name__}: {first_line(error)}); the runs go on")
+                with suppress(OSError):  # the reader of a pipe is gone
+                    self._print(f"  note: the live view ended ({type(error).__name__}: {first_line(error)}); the runs go on")
                 return
             pause = max(POLL_SECONDS, POLL_SHARE * (monotonic() - began))
 
@@ -347,16 +354,21 @@ def _lines(running: Sequence[RunProgress], width: int) -> Table:
         grid.add_column(no_wrap=True)
     best = width >= 100
     cells = [(_epoch(one), _metric(one, best), _left(one)) for one in running]
-    widths = [max((len(row[place]) for row in cells), default=0) for place in range(3)]
+    widths = [max((cell_len(row[place]) for row in cells), default=0) for place in range(3)]
     room = width - sum(widths) - 2 * 5 - 2
-    title = max(min(max((len(one.run.title) for one in running), default=0), LONGEST_TITLE, room - SHORTEST_BAR), 10)
+    title = max(min(max((cell_len(one.run.title) for one in running), default=0), LONGEST_TITLE, room - SHORTEST_BAR), 10)
     bar = min(max(room - title, SHORTEST_BAR), LONGEST_BAR)
     for one, (epoch, metric, left) in zip(running, cells, strict=True):
         drawn = ProgressBar(total=one.run.max_epochs, completed=one.run.max_epochs if one.testing else one.epochs, width=bar)
         grid.add_row(
-            "", shorten(one_line(one.run.title), title), drawn, epoch, Text(metric, style="cyan"), Text(left, style="dim")
+            "", _fitted(one_line(one.run.title), title), drawn, epoch, Text(metric, style="cyan"), Text(left, style="dim")
         )
     return grid
+
+
+def _fitted(text: str, cells: int) -> str:
+    """Text on at most this many cells of the screen; letters of some languages take two."""
+    return next(cut for length in range(cells, 0, -1) if cell_len(cut := shorten(text, length)) <= cells)
 
 
 def _queued(one: RunProgress) -> str:
@@ -392,10 +404,10 @@ def _left(one: RunProgress) -> str:
     return "" if one.seconds_left is None or one.testing else f"{duration(one.seconds_left)} left"
 
 
-def _counts(all_runs: WholeProgress) -> str:
+def _counts(all_runs: WholeProgress, waiting: str = "waiting") -> str:
     """Such as `5 of 15 runs done, 2 running, 1 failed, 7 waiting`."""
     done = all_runs.finished + all_runs.pruned
-    others = [(all_runs.running, "running"), (all_runs.failed, "failed"), (all_runs.waiting, "waiting")]
+    others = [(all_runs.running, "running"), (all_runs.failed, "failed"), (all_runs.waiting, waiting)]
     return ", ".join([f"{done} of {counted(all_runs.total, 'run')} done", *(f"{n} {word}" for n, word in others if n)])
 
 

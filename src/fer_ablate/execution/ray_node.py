@@ -298,7 +298,9 @@ def _sweep_left_over() -> None:
     """Delete runs of sweeps that were killed long ago and never came back for them."""
     for home in (cache_dir() / "ray").glob("*"):
         with suppress(OSError):
-            old = time.time() - home.stat().st_mtime > KEPT_SECONDS
+            # The folder itself does not change while epochs are added to files below it.
+            changed = max(file.stat().st_mtime for file in (home, *home.rglob("*")))
+            old = time.time() - changed > KEPT_SECONDS
             if old and not RunFolder(home / "run").in_training:
                 shutil.rmtree(home, ignore_errors=True)
 

@@ -65,7 +65,7 @@ class RunProgress:
         state: `missing` while it waits for its turn, or was interrupted.
         epochs: trained so far, with the fraction of the present one; 0 before the first step of this start.
         resumed: whether all these epochs were trained by an earlier attempt.
-        before: epochs that an earlier attempt had trained when the run was about to be started; 0 if that is not known.
+        before: epochs that an earlier attempt had trained, of one that waits or was about to be started; 0 if not known.
         testing: whether all its epochs are trained and it is being tested.
         value: monitored metric of the last epoch; NaN if not measured yet.
         best: best one so far; NaN if not measured yet.
@@ -166,9 +166,10 @@ class RunReader:
         self._history: list[EpochRow] = []
         self._history_at: int | None = None
         self._was_training = False
-        self._waiting = RunProgress(run, RunState.missing)
         self._ended: RunProgress | None = None
-        self._before = len(self._rows()) if fresh and not run.anew else 0
+        on_disk = 0 if run.anew else len(self._rows())
+        self._waiting = RunProgress(run, RunState.missing, before=on_disk)
+        self._before = on_disk if fresh else 0
 
     def read(self) -> RunProgress:
         """The present progress."""
@@ -272,7 +273,8 @@ def _seconds_left(runs: Sequence[RunProgress], to_come: int) -> float | None:
 
     def left(run: RunProgress) -> float:
         own = run.seconds_left
-        return own if own is not None else run.run.max_epochs * fmean(per_epoch.get(run.run.row, [usual]))
+        epochs = max(run.run.max_epochs - max(run.before, int(run.epochs)), 0)
+        return own if own is not None else epochs * fmean(per_epoch.get(run.run.row, [usual]))
 
     running = [left(run) for run in runs if run.state is RunState.running]
     waiting = [left(run) for run in runs if run.state is RunState.missing]

@@ -119,11 +119,21 @@ def run_plan(plan: Plan, words: Sequence[str], config_dir: Path | None, growth: 
     except KeyboardInterrupt:
         try:
             if results is None:
-                _show_and_record(growth.again(), RunState.missing, growth=growth)
+                _record_interrupted(growth)
         finally:
             if jobs is not None:
                 jobs.show_left()  # last of all, so that it stands at the end of what is read
         raise
+
+
+def _record_interrupted(growth: Growth) -> None:
+    plan = growth.again()
+    try:
+        _show_and_record(plan, RunState.missing, growth=growth)
+    except (BrokenPipeError, SystemExit):  # rich leaves in this way
+        # The same key has ended the program that read the output, as in `2>&1 | tee log`; what is recorded does not need it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _show_and_record(plan, RunState.missing, growth=growth)
 
 
 def _before(plan: Plan) -> None:

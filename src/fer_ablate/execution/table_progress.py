@@ -2,11 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fer_ablate.config.compose import to_config
 from fer_ablate.config.diagnosis import diagnose
+from fer_ablate.config.overrides import is_of_study
 from fer_ablate.config.study_rows import repeats, trained_labels
 from fer_ablate.errors import FaultyConfigError, UserError, first_line
 from fer_ablate.study.cells import compose_cells
@@ -95,6 +97,8 @@ def table_progress(
     """
     document = study.name.split("/")[0]
     if not any(record.finished and record.brief.experiment.split("/")[0] == document for record in runs.records):
+        with suppress(UserError):  # which plan shows
+            study = study_spec([f"study={study.name}", *words], config_dir)
         return TableProgress(study, problem=_missing_data(study, words, config_dir))
     try:
         spec = study_spec([f"study={study.name}", *words], config_dir)
@@ -110,8 +114,9 @@ def table_progress(
 def _missing_data(study: StudySpec, words: Sequence[str], config_dir: Path | None) -> str:
     """Faults of the first row that show without its images."""
     first = next(row for row in study.rows if not row.average_of)
-    found = diagnose(last_of_each_key((*first.overrides, *words)), config_dir)
-    faults = [*found.faults, *content_faults(found, words)]
+    of_runs = [word for word in words if not is_of_study(word)]
+    found = diagnose(last_of_each_key((*first.overrides, *of_runs)), config_dir)
+    faults = [*found.faults, *content_faults(found, of_runs)]
     return _in_short(FaultyConfigError(faults)) if faults else ""
 
 

@@ -19,6 +19,9 @@ from fer_ablate.study.spec import StudySpec
 
 COMMAND = "python -m fer_ablate results"
 
+MARK = "<!-- Written by"
+"""Beginning of a page that may be written anew."""
+
 INTRODUCTION = """Every table of the five documents: what was published beside what this code measured.
 
 - Scores in percent where they are fractions; `gap` is measured minus published, `n` the number of seeds, `runs` of seeds x folds.
@@ -44,7 +47,7 @@ def results_page(studies: Sequence[StudySpec], folder: Path) -> str:
     trials = read_trials(folder)
     found = [StudyResults(study, read_export(export_file(folder, study.name))) for study in studies]
     tables = [results_table(results) for results in found]
-    parts = [f"<!-- Written by `{COMMAND}`; edits are lost. -->", "# Results", INTRODUCTION, "## Overview"]
+    parts = [f"{MARK} `{COMMAND}`; edits are lost. -->", "# Results", INTRODUCTION, "## Overview"]
     parts.append(_overview(found, tables, trials))
     for results, table in zip(found, tables, strict=True):
         parts += [f"## {table.study}", _section(results, table)]
