@@ -122,12 +122,13 @@ class AblationPath:
 
 
 def best_change(candidates: Mapping[Any, float], higher_is_better: bool) -> Any:
-    """The candidate with the best score; of equal ones the first.
+    """The candidate with the best score; of equal ones the first. One without a number (NaN) is behind all others.
 
-    >>> best_change({"width": 0.81, "depth": 0.84, "lr": 0.84}, True)
+    >>> best_change({"norm": math.nan, "width": 0.81, "depth": 0.84, "lr": 0.84}, True)
     'depth'
     """
-    return (max if higher_is_better else min)(candidates, key=lambda one: candidates[one])
+    sign = 1 if higher_is_better else -1
+    return max(candidates, key=lambda one: -math.inf if math.isnan(candidates[one]) else sign * candidates[one])
 
 
 def most_rows(changes: int) -> int:
