@@ -230,14 +230,20 @@ def test_one_damaged_run_does_not_hide_others(tracking, runs_dir, client, tmp_pa
     assert below(client, opened(tracking, runs_dir).row_ids["4 layers"]) == ["4 layers"]
 
 
-def test_a_run_uploaded_later_comes_below_its_row(tracking, client, tmp_path):
-    opened(tracking, tmp_path)
-    away = Recorder(RunFolder(tmp_path / "x" / "run"), NOBODY, str(tmp_path), timeout=1)
+def recorded_for_nobody(tracking, runs_dir):
+    """Folder of a finished run whose store did not answer."""
+    away = Recorder(RunFolder(runs_dir / "x" / "run"), NOBODY, str(runs_dir), timeout=1)
     away.start(make_header(name="+1 Conv", experiment=tracking.experiment))
     away.folder.write_result(make_result())
     away.finish(make_result(), RunState.finished)
-    away.folder.pending_file.write_text(tracking.uri)  # stands for this store being away at that time
-    summary = StudySummary({}, {"+1 Conv": [away.folder]})
+    return away.folder
+
+
+def test_a_run_uploaded_later_comes_below_its_row(tracking, client, tmp_path):
+    opened(tracking, tmp_path)
+    away = recorded_for_nobody(tracking, tmp_path)
+    away.pending_file.write_text(tracking.uri)  # stands for this store being away at that time
+    summary = StudySummary({}, {"+1 Conv": [away]})
     rows = closed(tracking, tmp_path, summary)
     assert below(client, rows["+1 Conv"]) == []  # no copy of what is still to come
     assert upload_pending(tmp_path, tracking) == 1
@@ -248,13 +254,10 @@ def test_a_run_uploaded_later_comes_below_its_row(tracking, client, tmp_path):
 
 def test_a_run_awaited_elsewhere_is_shown_as_copy(tracking, client, tmp_path):
     opened(tracking, tmp_path)
-    away = Recorder(RunFolder(tmp_path / "x" / "run"), NOBODY, str(tmp_path), timeout=1)
-    away.start(make_header(name="+1 Conv", experiment=tracking.experiment))
-    away.folder.write_result(make_result())
-    away.finish(make_result(), RunState.finished)
-    rows = closed(tracking, tmp_path, StudySummary({}, {"+1 Conv": [away.folder]}))
+    away = recorded_for_nobody(tracking, tmp_path)
+    rows = closed(tracking, tmp_path, StudySummary({}, {"+1 Conv": [away]}))
     assert below(client, rows["+1 Conv"]) == ["+1 Conv"]
-    assert away.folder.waits_for(NOBODY)
+    assert away.waits_for(NOBODY)
 
 
 def test_runs_are_recorded_without_a_lost_parent(tracking, runs_dir, client, folder):
