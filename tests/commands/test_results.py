@@ -85,9 +85,10 @@ def test_runs_are_exported_and_shown_beside_published_numbers(results, docs, tra
 
 
 @pytest.mark.long
-def test_what_is_there_is_not_replaced_by_less(results, docs):
+def test_what_is_there_is_not_replaced_by_less(results, docs, tmp_path):
     refused = results("study.rows=[all]")
-    assert (refused.code, "Leave it out: all finished rows are exported." in refused.err) == (1, True)
+    assert (refused.code, "Leave it out. All finished ones are exported." in refused.err) == (1, True)
+    assert results("seed=0").code == 1
     docs.mkdir()
     (docs / "results.md").write_text("my notes")
     refused = results()
@@ -97,9 +98,12 @@ def test_what_is_there_is_not_replaced_by_less(results, docs):
     assert results().code == 0
     file = docs / "results" / "tiny-rows.json"
     before = file.read_bytes()
-    refused = results("trainer.batch_size=32")  # as the study says, but typed
-    assert (refused.code, "would take their places" in refused.err) == (1, True)
-    assert file.read_bytes() == before
+    write_study(tmp_path, STUDY.replace("trainer.batch_size=32", "trainer.batch_size=28"))
+    assert results("study.accept_stale=true").code == 0  # the same runs, which are now of an earlier state
+    assert {run["stale"] for run in runs_of(file)} == {"trainer.batch_size 32 -> 28"}
+    file.write_text(before.decode().replace(runs_of(file)[0]["key"], "0123456789"))
+    refused = results("study.accept_stale=true")
+    assert (refused.code, "1 run of the study as it is (all seed 0), whose places other ones would" in refused.err) == (1, True)
 
 
 @pytest.mark.slow

@@ -186,7 +186,9 @@ def test_titles_may_be_anything():
     header, rule, body = markdown_lines(shown).splitlines()
     assert header.count("|") - header.count(r"\|") == rule.count("|") == body.count("|") == 5
     assert r"a\|\<b>" in header
-    assert re.findall(">([^<>]*)</td>", table_html(shown)) == ["x", "1", "2", "3"]
+    text = table_html(shown, "costs")
+    assert re.findall("<td[^>]*>([^<]*)</td>", text) == ["x", "1", "2", "3"]
+    assert '<table id="T_costs"' in text
 
 
 def test_latex_is_a_table_with_titles_and_rules():

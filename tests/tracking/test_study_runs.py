@@ -258,6 +258,9 @@ def test_a_run_awaited_elsewhere_is_shown_as_copy(tracking, client, tmp_path):
     rows = closed(tracking, tmp_path, StudySummary({}, {"+1 Conv": [away]}))
     assert below(client, rows["+1 Conv"]) == ["+1 Conv"]
     assert away.waits_for(NOBODY)
+    assert upload_pending(tmp_path, tracking) == 1  # a person brings it here all the same
+    assert closed(tracking, tmp_path, StudySummary({}, {"+1 Conv": [away]})) == rows
+    assert below(client, rows["+1 Conv"]) == ["+1 Conv"]
 
 
 def test_runs_are_recorded_without_a_lost_parent(tracking, runs_dir, client, folder):

@@ -12,7 +12,15 @@ from fer_ablate.config.overrides import Override, key_of, value_of
 from fer_ablate.errors import Fault, FaultyConfigError, UserError, choices
 from fer_ablate.execution import study_output
 from fer_ablate.execution.planning import plan_with_bar
-from fer_ablate.report.results.export import export_file, exported_runs, ignored_files, merged_export, page_file, read_export
+from fer_ablate.report.results.export import (
+    export_file,
+    exported_runs,
+    ignored_files,
+    merged_export,
+    page_file,
+    read_export,
+    replaced_runs,
+)
 from fer_ablate.report.results.page import MARK, results_page
 from fer_ablate.shell import program
 from fer_ablate.study.documents import documents, read_studies, study_names
@@ -45,7 +53,7 @@ def run(arguments: Sequence[str]) -> int:
     config_dir = parsed.config_dir
     names = study_names(documents(config_dir))
     page = page_file(words.folder)
-    if page.is_file() and not read_text(page).startswith(MARK):
+    if page.is_file() and (written := read_text(page).strip()) and not written.startswith(MARK):
         raise UserError(f"{page} was not written by this command and stays. Move it, or name another folder: folder=...")
     files = _exported(rest, parsed.overrides, names, words.folder) if parsed.overrides else []
     write_text(page, results_page(read_studies(names, config_dir), words.folder))
@@ -60,9 +68,9 @@ def _exported(rest: Sequence[str], overrides: Sequence[str], names: Sequence[str
     if name not in names:
         problem = f"study={name}: this is not a table of a document." if name else f"{' '.join(overrides)}: of which study?"
         raise UserError(f"{problem} {choices(name, names)}")
-    if any(key_of(text) == "study.rows" for text in overrides):
-        problem = "an export of some rows would leave the others without a verdict."
-        raise FaultyConfigError([Fault("study.rows", problem, "Leave it out: all finished rows are exported.")])
+    if limited := [key for key in map(key_of, overrides) if key in ("study.rows", "study.seeds", "seed")]:
+        problem, remedy = "an export of some runs would leave the others without a verdict.", "All finished ones are exported."
+        raise FaultyConfigError([Fault(key, problem, f"Leave it out. {remedy}") for key in limited])
     plan, _, _ = plan_with_bar(rest)
     table, rows = study_output.judged_study(plan)
     if not any(row.runs for row in rows):
@@ -73,11 +81,10 @@ def _exported(rest: Sequence[str], overrides: Sequence[str], names: Sequence[str
     reasons = {(planned.cell.row.label, planned.cell.repeat): planned.reason for planned in plan.runs}
     runs = exported_runs(rows, " ".join(changes), reasons)
     old = read_export(file)
-    if changes and old is not None and any(not one.changes for one in old.runs):
-        raise UserError(
-            f"{file} has runs of the study as it is published, and those with {' '.join(changes)} would take their places. "
-            "Export them elsewhere: folder=..."
-        )
+    if lost := replaced_runs(old, runs):
+        named = ", ".join(f"{one.label} seed {one.repeat.short}" for one in lost[:5])
+        problem = f"{console.counted(len(lost), 'run')} of the study as it is ({named}{', ...' if len(lost) > 5 else ''})"
+        raise UserError(f"{file} has {problem}, whose places other ones would take. Export those elsewhere: folder=...")
     write_text(file, merged_export(old, table, runs, labels).to_json())
     return [file]
 

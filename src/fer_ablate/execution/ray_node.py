@@ -299,7 +299,7 @@ def _sweep_left_over() -> None:
     for home in (cache_dir() / "ray").glob("*"):
         with suppress(OSError):
             # The folder itself does not change while epochs are added to files below it.
-            changed = max(file.stat().st_mtime for file in (home, *home.rglob("*")))
+            changed = max(file.lstat().st_mtime for file in (home, *home.rglob("*")))
             old = time.time() - changed > KEPT_SECONDS
             if old and not RunFolder(home / "run").in_training:
                 shutil.rmtree(home, ignore_errors=True)

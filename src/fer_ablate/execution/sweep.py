@@ -127,13 +127,15 @@ def run_plan(plan: Plan, words: Sequence[str], config_dir: Path | None, growth: 
 
 
 def _record_interrupted(growth: Growth) -> None:
-    plan = growth.again()
     try:
-        _show_and_record(plan, RunState.missing, growth=growth)
+        _show_and_record(growth.again(), RunState.missing, growth=growth)
     except (BrokenPipeError, SystemExit):  # rich leaves in this way
         # The same key has ended the program that read the output, as in `2>&1 | tee log`; what is recorded does not need it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        _show_and_record(plan, RunState.missing, growth=growth)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        if os.path.samestat(os.fstat(1), os.fstat(2)):
+            os.dup2(nowhere, 2)
+        os.dup2(nowhere, 1)
+        _show_and_record(growth.again(), RunState.missing, growth=growth)
 
 
 def _before(plan: Plan) -> None:

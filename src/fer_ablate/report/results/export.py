@@ -187,15 +187,18 @@ def merged_export(old: StudyExport | None, table: JudgedTable, runs: Sequence[Ex
         runs: the new ones.
         labels: of the study's rows, in order; runs of other labels go to the end.
     """
-    # Later entries of the dict win, so the new runs replace the old ones; but not one of an earlier state a present one.
-    found = {(run.label, run.repeat): run for run in (old.runs if old is not None else ())}
-    for run in runs:
-        known = found.get((run.label, run.repeat))
-        if known is None or known.stale or not run.stale:
-            found[run.label, run.repeat] = run
+    # Later entries of the dict win, so the new runs replace the old ones.
+    found = {(run.label, run.repeat): run for run in (*(old.runs if old is not None else ()), *runs)}
     place = {label: number for number, label in enumerate(labels)}
     order = sorted(found, key=lambda name: (place.get(name[0], len(place)), name[0], name[1].place))
     return StudyExport(table, tuple(found[name] for name in order))
+
+
+def replaced_runs(old: StudyExport | None, runs: Sequence[ExportedRun]) -> list[ExportedRun]:
+    """The runs of a study as it is, which an export has, and whose places other runs would take that are not."""
+    known = {(run.label, run.repeat): run for run in (old.runs if old is not None else ()) if not (run.changes or run.stale)}
+    found = [(known.get((run.label, run.repeat)), run) for run in runs if run.changes or run.stale]
+    return [before for before, run in found if before is not None and before.key != run.key]
 
 
 def _exported_run(label: str, run: ScoredRun, changes: str, stale: str) -> ExportedRun:

@@ -87,10 +87,10 @@ def table_html(shown: ShownTable, name: str = "study") -> str:
     # A Styler needs different titles, and those of data sets may be anything; blanks at their ends do not show.
     titles: list[tuple[str, str]] = []
     for column in shown.columns:
-        name = column.name
-        while (column.group, name) in titles:
-            name += " "
-        titles.append((column.group, name))
+        title = column.name
+        while (column.group, title) in titles:
+            title += " "
+        titles.append((column.group, title))
     frame = pd.DataFrame(dict(zip(titles, (column.cells for column in shown.columns), strict=True)))
     classes = pd.DataFrame("", index=frame.index, columns=frame.columns)
     for place, column in enumerate(shown.columns):

@@ -50,15 +50,23 @@ class NestedRuns:
         # Rows may share a run, but MLflow shows it below one of them only: the others get copies.
         if run_id is not None and self._rows_of_runs.setdefault(run_id, row) == row:
             if self.ids.placed.get(run_id, header.parent_run_id) == row:
+                self._drop_copy(header, row)
                 self._update(run_id, metrics, tags)
                 return
             if run_id in self.own or self._is_free(run_id, row):
+                self._drop_copy(header, row)
                 self.store.nest(run_id, row, metrics, tags)
                 self.ids.placed[run_id] = row
                 if metrics:
                     self.ids.sent[run_id] = digest_of(metrics, tags)
                 return
         self._update(self._copy(folder, header, row), metrics, tags)
+
+    def _drop_copy(self, header: RunHeader, row: str) -> None:
+        """Delete the copy of a run that was not here before: it waited for its upload to another store."""
+        if copy := self.ids.copies.pop(f"{row}/{header.key}", None):
+            self.store.client.delete_run(copy)
+            self.file.write(self.ids)
 
     def _update(self, run_id: str, metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
         digest = digest_of(metrics, tags)
@@ -81,7 +89,8 @@ class NestedRuns:
         return self._of_other_studies[parent]
 
     def _copy(self, folder: RunFolder, header: RunHeader, row: str) -> str:
-        origin = header.mlflow_run_id or header.key
+        # Of a run that waits for another store, the id is that of a run there, or will be another one here.
+        origin = header.key if folder.pending_file.is_file() else header.mlflow_run_id or header.key
         name = f"{row}/{origin}"
         copy = self.ids.copies.get(name)
         if copy is not None and self.ids.placed.get(copy) == row:
