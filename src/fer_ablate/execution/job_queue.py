@@ -128,8 +128,10 @@ class SlurmQueue:
 def _is_watcher(job: str) -> bool:
     """Whether a process is one of submitit's: another program may have got the number meanwhile."""
     try:
-        # A process that ended unseen has no command line any more.
-        return "submitit.local" in " ".join(psutil.Process(int(job)).cmdline())
+        process = psutil.Process(int(job))
+        # Without words it has just begun, or ended unseen.
+        words = process.cmdline()
+        return "submitit.local" in " ".join(words) if words else process.status() != psutil.STATUS_ZOMBIE
     except (psutil.Error, ValueError, OverflowError):
         return False
 
