@@ -156,10 +156,10 @@ REFUSED = {
     "nothing there": (["source=nosuch.jpg"], "Nothing could be read.\n  nosuch.jpg: there is no such file or folder."),
     "no camera": (["source=99", "output={out}"], "camera 99: there is no such camera"),
     "a file as output": (["source=.", "output=/dev/null"], "output=/dev/null is a file"),
-    "an impossible name as output": (["source={photos}", f"output={'x' * 300}"], "File name too long"),
+    "an impossible name as output": (["source={photos}", f"output={'x' * 300}"], "a name in it is too long"),
     "a full disk": (["source={photos}", "output={full}"], "the disk is full"),
     "output over the sources": (["source={photos}", "output={photos}"], "would replace"),
-    "views of an ONNX file": (["source=x.jpg", "ckpt=m.onnx", "evaluation.tta=flip"], "evaluation.tta: an ONNX file sees each"),
+    "views of an ONNX file": (["source={photos}", "ckpt=m.onnx", "evaluation.tta=flip"], "evaluation.tta: an ONNX file sees"),
     "a typo": (["source=x", "detectr=none"], "Did you mean 'detector'?"),
 }
 
