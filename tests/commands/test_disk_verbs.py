@@ -397,6 +397,8 @@ def test_stale_runs_are_those_of_a_study(ask, make, study):
 
 def test_runs_of_other_studies_are_not_stale(ask, make, study, runs_dir):
     shared = make(1, "all")
+    keep_labels(runs_dir / "path" / "table", [LabelledRun("depth", "depth-path-to-less", "all", 3, None, shared.header.key)])
+    assert "1 stale" in ask("clean", *study).out  # a path through the study is part of it
     keep_labels(runs_dir / "width" / "table", [LabelledRun("width", "width", "4 layers", 3, None, shared.header.key)])
     printed = ask("clean", *study, "yes=true")
     assert "the row 4 layers of width has it as well" in " ".join(printed.out.split())

@@ -68,6 +68,7 @@ def test_images_that_are_not_there_break_no_listing(reproduce, conf):
     assert line_of(printed, "a", "70").split() == ["a", "0", "of", "1", "test", "acc", "70"]
     assert line_of(printed, "b").split() == ["b", "0", "of", "1", "—"]
     assert "needs its images: set FER_ABLATE_DATA for FER2013, or give data.path=..." in printed.out
+    assert line_of(reproduce("tiny", "seed=0,1,2"), "a", "70").split() == ["a", "0", "of", "3", "test", "acc", "70"]
 
 
 @pytest.mark.slow
