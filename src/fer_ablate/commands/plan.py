@@ -150,7 +150,7 @@ def _show_search(parsed: HydraArguments) -> int:
     states = [trial.state for trial in kept_trials(prepared.plan)]
     counts = [(state, states.count(state)) for state in COUNTED]
     ended = sum(count for _, count in counts)
-    console.facts(search_facts(prepared, ended, max(0, prepared.n_trials - ended)))
+    console.facts(search_facts(prepared, ended))
     if ended:
         console.facts([("ended", ", ".join(f"{count} {state}" for state, count in counts if count))])
     return 0

@@ -61,7 +61,7 @@ class Cleaning:
 
 
 def find_removals(
-    found: Scan, runs_dir: Path, kinds: Collection[str], plan: Plan | None, unfinished_days: float, present: Collection[str] = ()
+    found: Scan, runs_dir: Path, kinds: Collection[str], plan: Plan | None, unfinished_days: float, present: Collection[str]
 ) -> Cleaning:
     """Look for what could be deleted.
 
@@ -73,7 +73,7 @@ def find_removals(
         unfinished_days: days for which a run must not have changed to count as `unfinished`.
         present: keys of all runs that the study has now, whatever rows the plan is limited to.
     """
-    of_study = _StudyRuns.of(plan) if plan is not None else None
+    of_study = _StudyRuns.of(plan, present) if plan is not None else None
     records = [record for record in found.records if of_study is None or of_study.has(record.brief)]
     used = _starts(found.records, plan)
     shared = _shared(runs_dir, plan)
@@ -85,8 +85,6 @@ def find_removals(
             continue
         # A state that was left over is nothing that another run starts from.
         user = used.get(record.folder.path, "") if removal.kind != "leftovers" else ""
-        if removal.kind == "stale" and record.brief.key in present:
-            continue  # another row of the study has it
         if removal.kind == "stale":  # for this study alone
             user = user or shared.get(record.brief.key, "")
         if why := _protection(record, removal.path, runs_dir, user):
@@ -101,27 +99,31 @@ class _StudyRuns:
     """The runs of a study and their earlier versions.
 
     Args:
-        keys: of the runs that the study has now.
+        keys: of the runs that the chosen rows have now.
+        present: keys of the runs that all its rows have now.
         names: experiment, row, seed and fold, number of folds.
         reasons: folder of a stale run -> what has changed since, as far as the plan says.
     """
 
     keys: frozenset[str]
+    present: Collection[str]
     names: frozenset[RunName]
     reasons: Mapping[Path, str]
 
     @classmethod
-    def of(cls, plan: Plan) -> "_StudyRuns":
+    def of(cls, plan: Plan, present: Collection[str]) -> "_StudyRuns":
         cells = [planned.cell for planned in plan.runs]
         stale = [planned for planned in plan.runs if planned.state is RunState.stale]
         return cls(
             frozenset(cell.key for cell in cells),
+            present,
             frozenset(map(name_of_cell, cells)),
             {planned.stale.folder.path: planned.reason for planned in stale if planned.stale is not None},
         )
 
     def has(self, run: RunBrief) -> bool:
-        return run.key in self.keys or name_of_run(run) in self.names
+        # What another row has now is no earlier version, whatever label it was trained with.
+        return run.key in self.keys or (run.key not in self.present and name_of_run(run) in self.names)
 
 
 def _removal(record: RunRecord, kinds: Collection[str], of_study: _StudyRuns | None, unfinished_days: float) -> Removal | None:

@@ -166,12 +166,13 @@ def find_networks(words: NetworkWords, overrides: NetworkOverrides) -> list[Fini
     """
     # Imported only now: whoever reads nothing but the overrides of a command does not wait for torch.
     from fer_ablate.inference.network import load_network
+    from fer_ablate.inference.scorer import is_onnx
 
     found = []
     for name, value in words.named:
         folder = _named_run(value, overrides) if name == "run" else None
         path = folder.best_checkpoint if folder is not None else expanded(value)
-        if path.suffix.lower() == ".onnx":
+        if is_onnx(path):
             raise UserError(f"{path} is an ONNX file, which `predict` alone can use. Name the run, or its .ckpt file.")
         trained = load_network(path, overrides.config.plugins)
         found.append(FinishedNetwork(trained, _changed(trained.config, overrides), folder, overrides))

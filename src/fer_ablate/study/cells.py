@@ -312,9 +312,12 @@ class _Shared:
 
 def _factor_faults(spec: StudySpec, cells: Sequence[Cell]) -> list[Fault]:
     """Faults of `study.factor`: it is a key of the runs, or a group that rows choose."""
-    factor, of_rows = spec.study.factor, dict.fromkeys(key_of(word) for row in spec.rows for word in row.overrides)
+    factor = spec.study.factor
+    if factor is None:
+        return []
+    of_rows = dict.fromkeys(key_of(word) for row in spec.rows for word in row.overrides)
     known = [*of_rows, *flat(plain(cells[0].config))]
-    if factor is None or factor in known:
+    if factor in known:
         return []
     near = get_close_matches(factor, known, n=5) or of_rows  # there are more keys than anybody would read
     return [Fault("study.factor", f"there is no key {factor}.", choices(factor, near))]

@@ -216,13 +216,16 @@ def upload_pending(runs_dir: Path, config: TrackingConfig, elsewhere: bool = Tru
     Raises:
         UserError: the store is out of reach, or a folder is damaged or cannot be written; the other runs are uploaded first.
     """
-    folders = [folder for folder in pending(runs_dir) if elsewhere or folder.waits_for(config.uri)]
-    if not folders:
+
+    def due() -> list[RunFolder]:
+        return [folder for folder in pending(runs_dir) if elsewhere or folder.waits_for(config.uri)]
+
+    if not due():
         return 0
     try:
-        # Two processes that upload the same folder would make two MLflow runs of it.
+        # Two processes that upload the same folder would make two MLflow runs of it, so what is due is asked again.
         with FileLock(runs_dir / "upload.lock", timeout=0):
-            return _upload_all(folders, runs_dir, config)
+            return _upload_all(due(), runs_dir, config)
     except Timeout:
         return 0  # another process is at it
     except OSError as error:
@@ -235,8 +238,6 @@ def _upload_all(folders: Sequence[RunFolder], runs_dir: Path, config: TrackingCo
     problems = []
     closed: set[str] = set()
     for folder in folders:
-        if not folder.pending_file.is_file():
-            continue  # another process has sent it meanwhile
         try:
             header = folder.header
             experiment = header.experiment

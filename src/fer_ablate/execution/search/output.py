@@ -39,16 +39,16 @@ RARE: tuple[TrialStatus, ...] = ("impossible", "excluded")
 """States that few searches can have at all, so that only these speak of them."""
 
 
-def begin(search: Search, prepared: PreparedSearch, missing: int) -> None:
+def begin(search: Search, prepared: PreparedSearch, ended: int) -> None:
     """Print what the search is about to do.
 
     Args:
         search: the search, new or continued.
         prepared: the same search.
-        missing: number of trials still to run.
+        ended: number of trials that count, of earlier starts.
     """
     plan, config = search.plan, prepared.config
-    rows = search_facts(prepared, search.counted, missing)
+    rows = search_facts(prepared, ended)
     notes = [search.note, why_not_pruned(config) if plan.pruner_settings.get("name") != "none" else ""]
     rows += [("note", note) for note in (*notes, *_image_notes(config)) if note]
     console.facts(rows)

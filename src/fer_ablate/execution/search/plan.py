@@ -64,6 +64,10 @@ class PreparedSearch:
         """Folder of the search's pictures, its list of trials and its lock."""
         return Path(self.config.runs_dir) / folder_name(self.config.tracking.experiment) / folder_name(self.plan.name)
 
+    def missing(self, ended: int) -> int:
+        """Number of trials still to run when this many count."""
+        return max(0, self.n_trials - ended)
+
 
 def read_search(parsed: HydraArguments) -> tuple[PreparedSearch, list[str]]:
     """The search that a command line and its files ask for.
@@ -107,15 +111,15 @@ def _hinted(faults: Sequence[Fault], searched: Sequence[str]) -> list[Fault]:
     ]
 
 
-def search_facts(prepared: PreparedSearch, ended: int, missing: int) -> list[tuple[str, str]]:
+def search_facts(prepared: PreparedSearch, ended: int) -> list[tuple[str, str]]:
     """What a search is about, for people.
 
     Args:
         prepared: the search.
         ended: number of trials that count, of all starts.
-        missing: number of trials still to run.
     """
     plan, space, at_once = prepared.plan, prepared.space, prepared.settings.n_jobs
+    missing = prepared.missing(ended)
     objectives = ", ".join(f"{name} ({way})" for name, way in zip(plan.objectives, plan.directions, strict=True))
     at = f", {at_once} at once" if at_once > 1 else ""
     return [

@@ -16,6 +16,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, CmaEsSampler, GridSampler, RandomSampler, TPESampler
 
+from fer_ablate.config.binding import is_number
 from fer_ablate.config.overrides import key_of
 from fer_ablate.errors import Fault, FaultyConfigError, choices
 from fer_ablate.execution.search.space import KEY, SearchSpace
@@ -67,7 +68,7 @@ class SweeperSettings:
             if not isinstance(values[name], int) or isinstance(values[name], bool) or values[name] < 1:
                 faults.append(Fault(f"{KEY}.{name}", f"{values[name]} is not a whole number from 1."))
         rate = values["max_failure_rate"]
-        if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 <= rate <= 1:
+        if not is_number(rate) or not 0 <= rate <= 1:
             faults.append(Fault(f"{KEY}.max_failure_rate", f"{rate} is not a fraction from 0 to 1."))
         for name in ("storage", "study_name", "custom_search_space"):
             if values[name] is not None and (isinstance(values[name], bool | Mapping | list) or not str(values[name])):

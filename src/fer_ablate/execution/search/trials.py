@@ -99,8 +99,9 @@ def run_trials(prepared: PreparedSearch, launch: Launch, jobs: Jobs | None = Non
     # Two processes with one search would each run all trials that are missing.
     with search_lock(prepared.folder, prepared.plan.name):
         search = Search.open(prepared.plan, prepared.settings.retry_failed)
-        missing = max(0, prepared.n_trials - search.counted)
-        output.begin(search, prepared, missing)
+        ended = search.counted
+        missing = prepared.missing(ended)
+        output.begin(search, prepared, ended)
         parent = output.open_parent(search, prepared.config) if missing else None
         view = LiveView([], fresh=True, job_note=jobs.note if jobs is not None else None)
         trials = Trials(prepared, search, launch, parent, view)
